@@ -1,0 +1,10 @@
+//! The pure core: values, documents and the functions over them.
+//!
+//! Nothing here reads a clock, draws a random number, logs, waits or talks to anything. `now`, the
+//! catalogue snapshot and the seed are arguments, so the same inputs always give the same bytes.
+
+pub mod audience;
+pub mod creative;
+pub mod ids;
+pub mod values;
+pub mod violation;

@@ -1,0 +1,10 @@
+//! Tessera decides which advertisement a person sees and assembles it.
+//!
+//! Three pure functions do the work, and everything else carries data to them and away:
+//! [`domain::decision`] *decides*, [`domain::audience`] *absorbs* what people do into who they are,
+//! and `domain::optimizer` *learns* which components work.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`domain`] | the pure core: no I/O, no clock, no randomness |
+pub mod domain;

@@ -1,0 +1,2 @@
+//! Tessera.
+fn main() {}
