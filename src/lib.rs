@@ -7,4 +7,6 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
+//! | [`ports`] | what the engine needs from the outside |
 pub mod domain;
+pub mod ports;

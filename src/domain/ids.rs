@@ -178,6 +178,18 @@ impl Uid {
     }
 }
 
+impl Serialize for Uid {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&self.as_uuid().simple())
+    }
+}
+
+impl<'de> Deserialize<'de> for Uid {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        uuid::Uuid::deserialize(from).map(Self::from)
+    }
+}
+
 impl From<uuid::Uuid> for Uid {
     fn from(id: uuid::Uuid) -> Self {
         Self(id.as_u128())

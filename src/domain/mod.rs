@@ -4,7 +4,9 @@
 //! catalogue snapshot and the seed are arguments, so the same inputs always give the same bytes.
 
 pub mod audience;
+pub mod catalog;
 pub mod creative;
 pub mod ids;
+pub mod measurement;
 pub mod values;
 pub mod violation;

@@ -1,0 +1,3 @@
+//! What happened: outcomes and the signed tokens that bring them.
+
+pub mod outcome;

@@ -1,0 +1,79 @@
+//! What happened after a decision.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    ids::{CampaignId, CreativeId, DecisionId, Uid},
+    values::{Millis, Span},
+};
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    /// The creative was rendered.
+    Impression,
+    /// The creative was in view.
+    Viewable,
+    /// Somebody clicked.
+    Click,
+    /// Somebody did what the campaign is for.
+    Conversion,
+}
+
+impl OutcomeKind {
+    /// Every kind, by its number in tokens and in the store.
+    pub const ALL: [Self; 4] = [Self::Impression, Self::Viewable, Self::Click, Self::Conversion];
+
+    /// The kind's number in tokens and in the store.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Impression => 0,
+            Self::Viewable => 1,
+            Self::Click => 2,
+            Self::Conversion => 3,
+        }
+    }
+}
+
+/// One outcome as reported, verified but not yet known to be new.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Number of the account it belongs to.
+    pub account: u32,
+    /// The decision it is attributed to.
+    pub decision: DecisionId,
+    /// What happened.
+    pub kind: OutcomeKind,
+    /// Tells repeats of a conversion apart: the sender's order number or the goal's name, hashed.
+    /// Zero for the other kinds, which count once per decision.
+    pub discriminator: u128,
+    /// When the server learned of it.
+    pub at: Millis,
+    /// The campaign that was shown; none for a house creative.
+    pub campaign: Option<CampaignId>,
+    /// The creative that was shown.
+    pub creative: CreativeId,
+    /// Its revision.
+    pub revision: u32,
+    /// Which combination of components was shown.
+    pub combination: u64,
+    /// Who, only where the purposes of the decision allow counting per person.
+    pub person: Option<Uid>,
+    /// The longest window of the campaign's frequency caps; an impression is counted towards
+    /// them when there is one and a person.
+    pub cap_window: Option<Span>,
+    /// Conversion value in millionths of the sender's currency unit.
+    pub value_micros: Option<i64>,
+}
+
+/// What became of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// Committed, and counted for the first time.
+    New,
+    /// It was counted before.
+    Duplicate,
+}
