@@ -5,6 +5,7 @@
 
 pub mod audience;
 pub mod catalog;
+pub mod consent;
 pub mod creative;
 pub mod ids;
 pub mod measurement;

@@ -1,3 +1,4 @@
 //! What happened: outcomes and the signed tokens that bring them.
 
+pub mod beacon;
 pub mod outcome;

@@ -1,0 +1,355 @@
+//! Signed tokens: what a beacon must know about its decision travels in its own URL.
+//!
+//! A token is `body || tag` in URL-safe base64. The body names the signing key, the account, the
+//! decision and what was shown; a click's body ends with the landing URL. Tags are 128 bits of
+//! keyed BLAKE3. One hash over the shared body yields the tags of impression, viewable and
+//! conversion at different offsets of its extended output, so that none of them passes for
+//! another; clicks have a key of their own. A person travels masked with a keystream that
+//! differs for every decision: the URL neither shows nor links them.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use subtle::ConstantTimeEq;
+
+use crate::domain::{
+    ids::{CampaignId, CreativeId, DecisionId, Uid},
+    measurement::outcome::OutcomeKind,
+    values::{Millis, Span},
+};
+
+const VERSION: u8 = 1;
+const TAG: usize = 16;
+/// Fixed part of the body: version, key, flags, account, decision, revision, combination,
+/// person, cap window in seconds, and the lengths of the two ids.
+const FIXED: usize = 1 + 1 + 1 + 4 + 16 + 4 + 8 + 16 + 4 + 2;
+const HAS_CAMPAIGN: u8 = 1;
+const HAS_PERSON: u8 = 2;
+const HAS_CAP: u8 = 4;
+
+/// How long impressions and viewables count after their decision.
+pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
+/// How long clicks and conversions count after their decision.
+pub const CLICK_LIFE_MS: i64 = 30 * 86_400_000;
+/// How far a token's decision may lie in the future of the clock that verifies it.
+pub const SKEW_MS: i64 = 5 * 60_000;
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Number of the account.
+    pub account: u32,
+    /// The decision; its UUIDv7 carries the time at which the token's life begins.
+    pub decision: DecisionId,
+    /// The campaign that was shown; none for a house creative.
+    pub campaign: Option<CampaignId>,
+    /// The creative that was shown.
+    pub creative: CreativeId,
+    /// Its revision.
+    pub revision: u32,
+    /// Which combination of components was shown.
+    pub combination: u64,
+    /// Who, only where the purposes allow counting per person.
+    pub person: Option<Uid>,
+    /// The longest window of the campaign's frequency caps, in whole seconds.
+    pub cap_window: Option<Span>,
+}
+
+/// The four tokens of one decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// For `/v1/i/{token}`.
+    pub impression: String,
+    /// For `/v1/v/{token}`.
+    pub viewable: String,
+    /// For `/v1/c/{token}`.
+    pub click: String,
+    /// For `/v1/x/{token}` and `POST /v1/conversions`.
+    pub conversion: String,
+}
+
+/// A token whose signature is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What it says.
+    pub claim: Claim,
+    /// Where a click leads; empty for the other kinds.
+    pub landing: String,
+    /// Whether it still counts.
+    pub expired: bool,
+}
+
+/// The token was not signed by us, or not for this use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not valid")]
+pub struct InvalidToken;
+
+/// One secret with the keys derived from it.
+#[derive(Clone)]
+struct Key {
+    number: u8,
+    view: [u8; 32],
+    click: [u8; 32],
+    mask: [u8; 32],
+}
+
+impl Key {
+    fn new(number: u8, secret: &[u8; 32]) -> Self {
+        Self {
+            number,
+            view: blake3::derive_key("tessera 2026 beacon view", secret),
+            click: blake3::derive_key("tessera 2026 beacon click", secret),
+            mask: blake3::derive_key("tessera 2026 beacon mask", secret),
+        }
+    }
+
+    fn view_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
+        let mut tags = [0; 3 * TAG];
+        blake3::Hasher::new_keyed(&self.view).update(body).finalize_xof().fill(&mut tags);
+        tags
+    }
+
+    fn click_tag(&self, body: &[u8]) -> [u8; TAG] {
+        let mut tag = [0; TAG];
+        blake3::Hasher::new_keyed(&self.click).update(body).finalize_xof().fill(&mut tag);
+        tag
+    }
+
+    fn masked(&self, decision: DecisionId, person: u128) -> u128 {
+        let mut stream = [0; 16];
+        blake3::Hasher::new_keyed(&self.mask).update(decision.0.as_bytes()).finalize_xof().fill(&mut stream);
+        person ^ u128::from_le_bytes(stream)
+    }
+}
+
+/// Offset of a kind's tag in the extended output over the shared body.
+fn tag_offset(kind: OutcomeKind) -> Option<usize> {
+    match kind {
+        OutcomeKind::Impression => Some(0),
+        OutcomeKind::Viewable => Some(TAG),
+        OutcomeKind::Conversion => Some(2 * TAG),
+        OutcomeKind::Click => None,
+    }
+}
+
+/// The secrets of this service: one signs, all verify.
+#[derive(Clone)]
+pub struct TokenKeys {
+    active: Key,
+    retired: Vec<Key>,
+}
+
+impl TokenKeys {
+    /// Signs with `(number, secret)`, and verifies what the retired ones signed too.
+    #[must_use]
+    pub fn new(active: (u8, &[u8; 32]), retired: impl IntoIterator<Item = (u8, [u8; 32])>) -> Self {
+        Self {
+            active: Key::new(active.0, active.1),
+            retired: retired.into_iter().map(|(number, secret)| Key::new(number, &secret)).collect(),
+        }
+    }
+
+    /// The tokens of one decision. Ids are at most 64 bytes each, so that a token without a
+    /// landing URL stays under 300 characters.
+    #[must_use]
+    pub fn sign(&self, claim: &Claim, landing: &str) -> Tokens {
+        let key = &self.active;
+        let mut body = Vec::with_capacity(FIXED + 128 + landing.len() + TAG);
+        write_body(&mut body, claim, key);
+        let tags = key.view_tags(&body);
+        let shared = body.len();
+        let mut tagged = |from: usize| {
+            body.truncate(shared);
+            body.extend_from_slice(&tags[from..from + TAG]);
+            URL_SAFE_NO_PAD.encode(&body)
+        };
+        let (impression, viewable, conversion) = (tagged(0), tagged(TAG), tagged(2 * TAG));
+        body.truncate(shared);
+        body.extend_from_slice(landing.as_bytes());
+        let tag = key.click_tag(&body);
+        body.extend_from_slice(&tag);
+        Tokens { impression, viewable, click: URL_SAFE_NO_PAD.encode(&body), conversion }
+    }
+
+    /// Reads a token that arrived at the address of `kind`.
+    ///
+    /// # Errors
+    /// The token was not signed by one of our secrets for this kind. Nothing it says is believed.
+    pub fn verify(&self, kind: OutcomeKind, token: &str, now: Millis) -> Result<Verified, InvalidToken> {
+        /// The longest landing URL is 2,000 bytes; everything beyond that is not ours.
+        const LONGEST: usize = 4_096;
+        if token.len() > LONGEST {
+            return Err(InvalidToken);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken)?;
+        let (body, tag) = bytes.split_last_chunk::<TAG>().ok_or(InvalidToken)?;
+        let number = *body.get(1).filter(|_| body[0] == VERSION).ok_or(InvalidToken)?;
+        let key =
+            std::iter::once(&self.active).chain(&self.retired).find(|key| key.number == number).ok_or(InvalidToken)?;
+        let good = match tag_offset(kind) {
+            Some(from) => key.view_tags(body)[from..from + TAG].ct_eq(tag),
+            None => key.click_tag(body).ct_eq(tag),
+        };
+        if !bool::from(good) {
+            return Err(InvalidToken);
+        }
+        let (claim, landing) = read_body(body, key).ok_or(InvalidToken)?;
+        let life = match kind {
+            OutcomeKind::Impression | OutcomeKind::Viewable => VIEW_LIFE_MS,
+            OutcomeKind::Click | OutcomeKind::Conversion => CLICK_LIFE_MS,
+        };
+        let age = now.since(decided_at(claim.decision));
+        Ok(Verified { claim, landing, expired: !(-SKEW_MS..life).contains(&age) })
+    }
+}
+
+/// When the decision was made: the 48-bit time of its UUIDv7 (RFC 9562 section 5.7).
+#[must_use]
+pub fn decided_at(decision: DecisionId) -> Millis {
+    Millis((decision.0.as_u128() >> 80) as i64)
+}
+
+fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
+    let campaign = claim.campaign.as_ref().map_or("", CampaignId::as_str);
+    let flags = if claim.campaign.is_some() { HAS_CAMPAIGN } else { 0 }
+        | if claim.person.is_some() { HAS_PERSON } else { 0 }
+        | if claim.cap_window.is_some() { HAS_CAP } else { 0 };
+    let window = claim.cap_window.map_or(0, |w| u32::try_from(w.millis() / 1_000).unwrap_or(u32::MAX));
+    body.extend_from_slice(&[VERSION, key.number, flags]);
+    body.extend_from_slice(&claim.account.to_le_bytes());
+    body.extend_from_slice(claim.decision.0.as_bytes());
+    body.extend_from_slice(&claim.revision.to_le_bytes());
+    body.extend_from_slice(&claim.combination.to_le_bytes());
+    let person = claim.person.map_or(0, |person| key.masked(claim.decision, person.0));
+    body.extend_from_slice(&person.to_le_bytes());
+    body.extend_from_slice(&window.to_le_bytes());
+    // ids hold at most 64 bytes
+    body.extend_from_slice(&[campaign.len() as u8, claim.creative.as_str().len() as u8]);
+    body.extend_from_slice(campaign.as_bytes());
+    body.extend_from_slice(claim.creative.as_str().as_bytes());
+}
+
+fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
+    let mut rest = body;
+    let mut take = |count: usize| rest.split_off(..count);
+    let head = take(3)?;
+    let flags = head[2];
+    let account = u32::from_le_bytes(take(4)?.try_into().ok()?);
+    let decision = DecisionId(uuid::Uuid::from_bytes(take(16)?.try_into().ok()?));
+    let revision = u32::from_le_bytes(take(4)?.try_into().ok()?);
+    let combination = u64::from_le_bytes(take(8)?.try_into().ok()?);
+    let person = u128::from_le_bytes(take(16)?.try_into().ok()?);
+    let window = u32::from_le_bytes(take(4)?.try_into().ok()?);
+    let lengths = take(2)?;
+    let campaign = std::str::from_utf8(take(lengths[0].into())?).ok()?;
+    let creative = std::str::from_utf8(take(lengths[1].into())?).ok()?;
+    let claim = Claim {
+        account,
+        decision,
+        campaign: if flags & HAS_CAMPAIGN == 0 { None } else { Some(campaign.parse().ok()?) },
+        creative: creative.parse().ok()?,
+        revision,
+        combination,
+        person: (flags & HAS_PERSON != 0).then(|| Uid(key.masked(decision, person))),
+        cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
+    };
+    Some((claim, std::str::from_utf8(rest).ok()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AT: Millis = Millis(1_770_000_000_000);
+
+    fn keys() -> TokenKeys {
+        TokenKeys::new((2, &[7; 32]), [(1, [9; 32])])
+    }
+
+    fn claim() -> Claim {
+        Claim {
+            account: 3,
+            decision: DecisionId(uuid::Uuid::from_u128((AT.0 as u128) << 80 | 0x7abc << 64 | 0x8000_1234 << 32 | 99)),
+            campaign: Some("c".repeat(64).parse().expect("an id")),
+            creative: "d".repeat(64).parse().expect("an id"),
+            revision: 12,
+            combination: u64::MAX,
+            person: Some(Uid(0x1234_5678_9abc_def0_1122_3344_5566_7788)),
+            cap_window: Some(Span::from_millis(86_400_000)),
+        }
+    }
+
+    #[test]
+    fn each_token_opens_only_its_own_door() {
+        let (keys, claim) = (keys(), claim());
+        let tokens = keys.sign(&claim, "https://shop.example/a?b=c");
+        let all = [
+            (OutcomeKind::Impression, &tokens.impression),
+            (OutcomeKind::Viewable, &tokens.viewable),
+            (OutcomeKind::Click, &tokens.click),
+            (OutcomeKind::Conversion, &tokens.conversion),
+        ];
+        for (kind, token) in all {
+            for (other, _) in all {
+                assert_eq!(keys.verify(other, token, AT).is_ok(), kind == other, "{kind:?} at {other:?}");
+            }
+            let verified = keys.verify(kind, token, AT).expect("our own token");
+            assert_eq!(verified.claim, claim);
+            assert!(!verified.expired);
+        }
+        assert_eq!(
+            keys.verify(OutcomeKind::Click, &tokens.click, AT).expect("our own token").landing,
+            "https://shop.example/a?b=c"
+        );
+        assert!(tokens.impression.len() <= 300, "{}", tokens.impression.len());
+        assert!(tokens.conversion.len() <= 300);
+    }
+
+    #[test]
+    fn a_person_is_neither_readable_nor_linkable() {
+        let (keys, one) = (keys(), claim());
+        let other = Claim { decision: DecisionId(uuid::Uuid::from_u128(one.decision.0.as_u128() + 1)), ..one.clone() };
+        let bytes = |claim: &Claim| URL_SAFE_NO_PAD.decode(keys.sign(claim, "").impression).expect("base64");
+        let plain = one.person.expect("a person").0.to_le_bytes();
+        let at = FIXED - 2 - 4 - 16;
+        assert_ne!(bytes(&one)[at..at + 16], plain);
+        assert_ne!(bytes(&one)[at..at + 16], bytes(&other)[at..at + 16]);
+    }
+
+    #[test]
+    fn tokens_end_and_rotate() {
+        let (keys, claim) = (keys(), claim());
+        let old = TokenKeys::new((1, &[9; 32]), []).sign(&claim, "");
+        assert!(keys.verify(OutcomeKind::Impression, &old.impression, AT).is_ok(), "a retired secret still verifies");
+        let unknown = TokenKeys::new((4, &[9; 32]), []).sign(&claim, "");
+        assert_eq!(keys.verify(OutcomeKind::Impression, &unknown.impression, AT), Err(InvalidToken));
+        let tokens = keys.sign(&claim, "");
+        let expired = |kind, token: &str, at| keys.verify(kind, token, at).expect("a good signature").expired;
+        assert!(!expired(OutcomeKind::Impression, &tokens.impression, AT.plus(VIEW_LIFE_MS - 1)));
+        assert!(expired(OutcomeKind::Impression, &tokens.impression, AT.plus(VIEW_LIFE_MS)));
+        assert!(!expired(OutcomeKind::Click, &tokens.click, AT.plus(CLICK_LIFE_MS - 1)));
+        assert!(expired(OutcomeKind::Click, &tokens.click, AT.plus(-SKEW_MS - 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_altered_token_passes(at in 0_usize..200, bit in 0_u8..6) {
+            let keys = keys();
+            let token = keys.sign(&claim(), "https://shop.example/").click;
+            let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            let mut bytes = token.clone().into_bytes();
+            let at = at % bytes.len();
+            let digit = alphabet.iter().position(|c| *c == bytes[at]).expect("a digit") ^ (1 << bit);
+            bytes[at] = alphabet[digit];
+            let altered = String::from_utf8(bytes).expect("ascii");
+            prop_assert_eq!(keys.verify(OutcomeKind::Click, &altered, AT), Err(InvalidToken));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,400}") {
+            for kind in OutcomeKind::ALL {
+                prop_assert!(keys().verify(kind, &text, AT).is_err());
+            }
+        }
+    }
+}
