@@ -1,0 +1,196 @@
+//! When something serves: first and last instant, and hours of the week in a time zone.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::domain::{
+    catalog::document::{Day, DaypartDoc, FlightDoc},
+    values::Millis,
+    violation::{Violation, Violations},
+};
+
+/// When a campaign serves, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    start: Option<Millis>,
+    end: Option<Millis>,
+    zone: TimeZone,
+    dayparts: Vec<Daypart>,
+}
+
+/// Why a flight does not serve at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grounded {
+    /// It begins later.
+    NotStarted {
+        /// When.
+        start: Millis,
+    },
+    /// It is over.
+    Ended {
+        /// Since when.
+        end: Millis,
+    },
+    /// It runs, but not at this hour.
+    OutsideDayparts,
+}
+
+/// Minutes of some days; `to` may lie past midnight, in the following day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Daypart {
+    /// Bit 0 is Monday.
+    days: u8,
+    from: u16,
+    to: u16,
+}
+
+const DAY: u16 = 24 * 60;
+
+impl Flight {
+    /// Reads a flight.
+    ///
+    /// # Errors
+    /// An end not after the start, an unknown time zone, or an hour that is none.
+    pub fn parse(doc: &FlightDoc) -> Result<Self, Vec<Violation>> {
+        let mut faults = Violations::new();
+        if let (Some(start), Some(end)) = (doc.start, doc.end)
+            && end <= start
+        {
+            faults.push("/end", "empty_flight", "must be later than start");
+        }
+        let zone = match &doc.time_zone {
+            None => Some(TimeZone::UTC),
+            Some(name) => jiff::tz::TimeZoneDatabase::bundled().get(name).ok(),
+        };
+        if zone.is_none() {
+            faults.push("/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
+        }
+        let dayparts = doc.dayparts.iter().enumerate().filter_map(|(at, part)| {
+            faults.keep(&format!("/dayparts/{at}"), Daypart::parse(part))
+        });
+        let dayparts = dayparts.collect();
+        faults.into_result()?;
+        Ok(Self { start: doc.start, end: doc.end, zone: zone.unwrap_or(TimeZone::UTC), dayparts })
+    }
+
+    /// Whether it serves at `now`, and if not, why.
+    #[must_use]
+    pub fn grounded(&self, now: Millis) -> Option<Grounded> {
+        match (self.start, self.end) {
+            (Some(start), _) if now < start => return Some(Grounded::NotStarted { start }),
+            (_, Some(end)) if now >= end => return Some(Grounded::Ended { end }),
+            _ => {}
+        }
+        (!self.dayparts.is_empty() && !self.in_dayparts(now)).then_some(Grounded::OutsideDayparts)
+    }
+
+    /// The first instant after the flight, if it ends.
+    #[must_use]
+    pub fn end(&self) -> Option<Millis> {
+        self.end
+    }
+
+    fn in_dayparts(&self, now: Millis) -> bool {
+        let Ok(at) = Timestamp::from_millisecond(now.0) else { return false };
+        let local = self.zone.to_datetime(at);
+        let day = local.weekday().to_monday_zero_offset();
+        let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
+        self.dayparts.iter().any(|part| part.covers(day.unsigned_abs(), minute))
+    }
+}
+
+impl Daypart {
+    fn parse(doc: &DaypartDoc) -> Result<Self, Vec<Violation>> {
+        let mut faults = Violations::new();
+        let mut minute = |pointer: &str, text: &str, last: u16| {
+            let parsed = minute_of_day(text).filter(|&minute| minute <= last);
+            if parsed.is_none() {
+                faults.push(pointer, "invalid_time", "must be HH:MM");
+            }
+            parsed.unwrap_or_default()
+        };
+        let (from, to) = (minute("/from", &doc.from, DAY - 1), minute("/to", &doc.to, DAY));
+        if faults.is_empty() && from == to {
+            faults.push("/to", "empty_daypart", "must differ from from; a whole day is 00:00 to 24:00");
+        }
+        faults.into_result()?;
+        let days = doc.days.iter().fold(0, |days, day| days | 1 << weekday(*day));
+        let to = if to < from { to + DAY } else { to };
+        Ok(Self { days: if days == 0 { 0x7f } else { days }, from, to })
+    }
+
+    /// Whether it covers a minute of a weekday (0 is Monday).
+    fn covers(self, day: u8, minute: u16) -> bool {
+        let on = |day: u8| self.days & (1 << day) != 0;
+        let since_yesterday = minute + DAY;
+        (on(day) && (self.from..self.to).contains(&minute))
+            || (on((day + 6) % 7) && (self.from..self.to).contains(&since_yesterday))
+    }
+}
+
+fn weekday(day: Day) -> u8 {
+    match day {
+        Day::Mon => 0,
+        Day::Tue => 1,
+        Day::Wed => 2,
+        Day::Thu => 3,
+        Day::Fri => 4,
+        Day::Sat => 5,
+        Day::Sun => 6,
+    }
+}
+
+fn minute_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let two = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+    let (hour, minute): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (two(hours) && two(minutes) && minute < 60 && hour <= 24).then_some(hour * 60 + minute)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn flight(doc: serde_json::Value) -> Result<Flight, Vec<Violation>> {
+        Flight::parse(&serde_json::from_value(doc).expect("a flight document"))
+    }
+
+    fn at(text: &str) -> Millis {
+        text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn a_flight_includes_its_start_and_excludes_its_end() {
+        let flight = flight(json!({"start": "2026-03-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"})).expect("a flight");
+        assert!(matches!(flight.grounded(at("2026-02-28T23:59:59.999Z")), Some(Grounded::NotStarted { .. })));
+        assert_eq!(flight.grounded(at("2026-03-01T00:00:00Z")), None);
+        assert_eq!(flight.grounded(at("2026-03-31T23:59:59.999Z")), None);
+        assert!(matches!(flight.grounded(at("2026-04-01T00:00:00Z")), Some(Grounded::Ended { .. })));
+    }
+
+    #[test]
+    fn hours_are_local_and_may_pass_midnight() {
+        // 2026-03-02 is a Monday; New York is at UTC-5 until 8 March 2026, then at UTC-4.
+        let flight = flight(json!({
+            "time_zone": "America/New_York", "dayparts": [{"days": ["mon"], "from": "20:00", "to": "02:00"}]
+        }))
+        .expect("a flight");
+        assert_eq!(flight.grounded(at("2026-03-03T00:59:00Z")), Some(Grounded::OutsideDayparts));
+        assert_eq!(flight.grounded(at("2026-03-03T01:00:00Z")), None);
+        assert_eq!(flight.grounded(at("2026-03-03T06:59:59Z")), None, "Tuesday 01:59 belongs to Monday's evening");
+        assert_eq!(flight.grounded(at("2026-03-03T07:00:00Z")), Some(Grounded::OutsideDayparts));
+        assert_eq!(flight.grounded(at("2026-03-10T00:00:00Z")), None, "20:00 in summer time");
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let faults = flight(json!({
+            "start": "2026-03-01T00:00:00Z", "end": "2026-03-01T00:00:00Z", "time_zone": "Mars/Olympus",
+            "dayparts": [{"from": "8:00", "to": "25:00"}, {"from": "08:00", "to": "08:00"}]
+        }))
+        .expect_err("refused");
+        let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/end", "/time_zone", "/dayparts/0/from", "/dayparts/0/to", "/dayparts/1/to"]);
+    }
+}
