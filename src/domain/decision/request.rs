@@ -1,0 +1,219 @@
+//! An ad request as the core understands it: parsed, within limits, and stripped of everything
+//! that its purposes do not allow.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::domain::{
+    audience::{context::Context, profile::Traits},
+    ids::{CampaignId, CreativeId, PlacementId, SegmentKey, Uid},
+    values::{Format, Millis, Money, Size},
+};
+
+/// What a page, an app or a bidder asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AdRequest {
+    /// The slots to fill.
+    pub placements: Vec<PlacementRequest>,
+    /// Who is looking; none without a key or without consent.
+    pub person: Option<Uid>,
+    /// Traits that the request brings; they win over the profile's.
+    pub traits: Traits,
+    /// Segments that the request brings.
+    pub segments: Vec<SegmentKey>,
+    /// How they meet the profile's.
+    pub segments_mode: SegmentsMode,
+    /// Where, on what, about what and when.
+    pub context: Context,
+    /// Whether the answer lists every membership instead of those in play.
+    pub all_segments: bool,
+    /// How much the answer explains.
+    pub explain: Explain,
+    /// What a preview pretends.
+    pub preview: Option<Preview>,
+}
+
+/// One slot to fill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlacementRequest {
+    /// The caller's name for it, unique in the request.
+    pub id: String,
+    /// The registered placement.
+    pub placement: Option<PlacementId>,
+    /// Sizes it shows; those of the registered placement where the request names none.
+    pub sizes: Vec<Size>,
+    /// Formats it shows.
+    pub formats: Vec<Format>,
+    /// How many items, 1 to 10.
+    pub count: u8,
+    /// What its surroundings are about.
+    pub keywords: Vec<String>,
+    /// The embedding ad server's click macro.
+    pub click_macro: Option<ClickMacro>,
+    /// The caller's own choice of campaign or creative.
+    pub candidate: Option<Candidate>,
+    /// Creatives not to show.
+    pub blocked_creatives: Vec<CreativeId>,
+    /// The least a campaign must pay per thousand impressions.
+    pub floor: Option<Money>,
+}
+
+/// What the caller has already chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Candidate {
+    /// A campaign.
+    Campaign(CampaignId),
+    /// A creative, whichever campaign shows it.
+    Creative(CreativeId),
+}
+
+/// How segments in the request meet those of the profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentsMode {
+    /// They are added.
+    #[default]
+    Merge,
+    /// They replace them.
+    Override,
+}
+
+/// How much an answer explains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Explain {
+    /// Nothing.
+    #[default]
+    None,
+    /// For every candidate the first condition that failed.
+    Summary,
+    /// Also every component, every condition and every segment.
+    Full,
+}
+
+/// What a preview pretends. Previews are neither counted nor learned from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// Segments the person is taken to be in.
+    pub force_segments: Vec<SegmentKey>,
+    /// Segments the person is taken not to be in.
+    pub deny_segments: Vec<SegmentKey>,
+    /// The time it is taken to be.
+    pub at: Option<Millis>,
+    /// The seed.
+    pub seed: Option<Seed>,
+}
+
+/// The source of a decision's randomness: 128 bits, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Seed(pub [u8; 16]);
+
+/// The text is no seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 32 hexadecimal digits")]
+pub struct NotASeed;
+
+impl FromStr for Seed {
+    type Err = NotASeed;
+
+    fn from_str(text: &str) -> Result<Self, NotASeed> {
+        let fits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let bits = u128::from_str_radix(text, 16).ok().filter(|_| fits).ok_or(NotASeed)?;
+        Ok(Self(bits.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seed({self})")
+    }
+}
+
+impl Serialize for Seed {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What the embedding ad server wants in front of a click URL, so that it counts the click and
+/// redirects: one of its macros, or a URL that ends where the next one begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ClickMacro(Box<str>);
+
+/// The text is no click macro.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be %%CLICK_URL_UNESC%%, %%CLICK_URL_ESC%%, %%CLICK_URL_ESC_ESC%%, ${{CLICK_URL}}, ${{CLICK_URL_ENC}} or an \
+     http(s) URL of at most 1000 bytes without spaces, quotes or angle brackets"
+)]
+pub struct NotAClickMacro;
+
+impl ClickMacro {
+    /// Google Ad Manager's, then those of Xandr and DV360.
+    const KNOWN: [&str; 5] =
+        ["%%CLICK_URL_UNESC%%", "%%CLICK_URL_ESC%%", "%%CLICK_URL_ESC_ESC%%", "${CLICK_URL}", "${CLICK_URL_ENC}"];
+
+    /// The macro as it stands in front of the percent-encoded click URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClickMacro {
+    type Err = NotAClickMacro;
+
+    fn from_str(text: &str) -> Result<Self, NotAClickMacro> {
+        let url = || {
+            (text.starts_with("https://") || text.starts_with("http://"))
+                && text.len() <= 1_000
+                && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>\\`{}|^".contains(&b))
+        };
+        if Self::KNOWN.contains(&text) || url() { Ok(Self(text.into())) } else { Err(NotAClickMacro) }
+    }
+}
+
+impl<'de> Deserialize<'de> for ClickMacro {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_32_digits() {
+        let text = "00112233445566778899aabbccddeeff";
+        assert_eq!(text.parse::<Seed>().expect("a seed").to_string(), text);
+        for bad in ["", "0011", "+0112233445566778899aabbccddeeff", "zz112233445566778899aabbccddeeff"] {
+            assert_eq!(bad.parse::<Seed>(), Err(NotASeed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn click_macros_cannot_leave_their_attribute() {
+        for good in ["%%CLICK_URL_UNESC%%", "${CLICK_URL}", "https://ads.example/click?x=1&u="] {
+            assert_eq!(good.parse::<ClickMacro>().expect(good).as_str(), good);
+        }
+        for bad in ["", "%%OTHER%%", "javascript:alert(1)//", "https://a/\"><script>", "https://a/ b", "//a/"] {
+            assert_eq!(bad.parse::<ClickMacro>(), Err(NotAClickMacro), "{bad}");
+        }
+    }
+}
