@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{AdvertiserId, CreativeId, EventName, PlacementId, TemplateId},
-    values::{Format, Millis, Size, Span},
+    values::{Format, Millis, Money, Size, Span},
 };
 
 /// A brand within an account.
@@ -241,6 +241,9 @@ pub struct CampaignDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 64)]
     pub exclusive_group: Option<String>,
+    /// What it pays per thousand impressions; needed where a request sets a floor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpm: Option<Money>,
 }
 
 fn default_priority() -> u8 {

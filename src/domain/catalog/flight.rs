@@ -45,6 +45,12 @@ struct Daypart {
 
 const DAY: u16 = 24 * 60;
 
+impl Default for Flight {
+    fn default() -> Self {
+        Self { start: None, end: None, zone: TimeZone::UTC, dayparts: Vec::new() }
+    }
+}
+
 impl Flight {
     /// Reads a flight.
     ///

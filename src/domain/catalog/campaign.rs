@@ -1,0 +1,155 @@
+//! A campaign, ready to be asked whether it may serve.
+
+use crate::domain::{
+    audience::{
+        compile::{Condition, RuleSet},
+        rule::Targeting,
+    },
+    catalog::{
+        document::{AdvertiserDoc, CampaignDoc, CampaignStatus, Control, Rotation, UncappedUsers},
+        flight::Flight,
+        landing,
+    },
+    ids::{AdvertiserId, CampaignId, CreativeId, NameHash, PlacementId},
+    values::{Money, Span},
+    violation::{Violation, Violations},
+};
+
+/// A campaign with its rule compiled.
+#[derive(Debug)]
+pub struct Campaign {
+    /// Its id.
+    pub id: CampaignId,
+    /// Stands for the id in hashes and in packed state.
+    pub hash: NameHash,
+    /// Whose it is.
+    pub advertiser: AdvertiserId,
+    /// Whether it serves at all.
+    pub status: CampaignStatus,
+    /// When it serves.
+    pub flight: Flight,
+    /// 1 is first.
+    pub priority: u8,
+    /// Share within its tier.
+    pub weight: u32,
+    /// Who and which requests; none for everybody.
+    pub condition: Option<Condition>,
+    /// Where; empty for everywhere.
+    pub placements: Vec<PlacementId>,
+    /// What it may show.
+    pub creatives: Vec<CreativeId>,
+    /// Shown when it was pinned and may not serve.
+    pub default_creative: Option<CreativeId>,
+    /// Where a click leads.
+    pub landing_url: Box<str>,
+    /// Frequency caps, all of which hold.
+    pub caps: Vec<Cap>,
+    /// What the caps do where impressions may not be counted.
+    pub uncapped_users: UncappedUsers,
+    /// Share of people who get the control.
+    pub holdout: f64,
+    /// What the control is.
+    pub control: Control,
+    /// How components are chosen.
+    pub rotation: Rotation,
+    /// At most one campaign of a group per request.
+    pub exclusive_group: Option<Box<str>>,
+    /// What it pays per thousand impressions.
+    pub cpm: Option<Money>,
+}
+
+/// At most so many impressions within a rolling window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// 1 to 64.
+    pub impressions: u32,
+    /// 1 second to 90 days.
+    pub per: Span,
+}
+
+impl Campaign {
+    /// Reads a campaign.
+    ///
+    /// # Errors
+    /// Everything in it that a decision could trip over, with pointers.
+    pub fn compile(
+        id: CampaignId,
+        doc: &CampaignDoc,
+        advertiser: Option<&AdvertiserDoc>,
+        rules: &RuleSet,
+    ) -> Result<Self, Vec<Violation>> {
+        let mut faults = Violations::new();
+        let flight = faults.keep("/flight", Flight::parse(&doc.flight));
+        let condition = doc.targeting.as_ref().and_then(|targeting| {
+            let bound = Targeting::parse(&targeting.0).and_then(|node| rules.bind(&node));
+            faults.keep("/targeting", bound)
+        });
+        let caps = doc.frequency_caps.iter().enumerate().filter_map(|(at, cap)| {
+            let per = cap.per.millis();
+            if !(1_000..=90 * 86_400_000).contains(&per) || per % 1_000 != 0 {
+                faults.push(format!("/frequency_caps/{at}/per"), "range", "must be whole seconds from PT1S to P90D");
+            }
+            if !(1..=64).contains(&cap.impressions) {
+                faults.push(format!("/frequency_caps/{at}/impressions"), "range", "must be 1 to 64");
+            }
+            Some(Cap { impressions: cap.impressions.into(), per: cap.per })
+        });
+        let caps = caps.collect();
+        check_ranges(doc, &mut faults);
+        match (advertiser, landing::parse(&doc.landing_url)) {
+            (_, Err(detail)) => faults.push("/landing_url", "invalid_url", detail),
+            (None, Ok(_)) => faults.push("/advertiser", "unknown_advertiser", "no such advertiser"),
+            (Some(advertiser), Ok(host)) if !landing::allowed(advertiser, &host) => {
+                faults.push("/landing_url", "landing_host_not_allowed", landing::refusal(advertiser, &host));
+            }
+            _ => {}
+        }
+        faults.into_result()?;
+        Ok(Self {
+            hash: NameHash::of(id.as_str()),
+            id,
+            advertiser: doc.advertiser.clone(),
+            status: doc.status,
+            // both stand when there are no faults
+            flight: flight.unwrap_or_default(),
+            condition,
+            priority: doc.priority,
+            weight: doc.weight,
+            placements: doc.placements.clone(),
+            creatives: doc.creatives.clone(),
+            default_creative: doc.default_creative.clone(),
+            landing_url: doc.landing_url.as_str().into(),
+            caps,
+            uncapped_users: doc.uncapped_users,
+            holdout: doc.holdout,
+            control: doc.control,
+            rotation: doc.rotation,
+            exclusive_group: doc.exclusive_group.as_deref().map(Into::into),
+            cpm: doc.cpm,
+        })
+    }
+
+    /// The longest window of its caps; none without caps.
+    #[must_use]
+    pub fn cap_window(&self) -> Option<Span> {
+        self.caps.iter().map(|cap| cap.per).max()
+    }
+}
+
+fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
+    let mut range = |pointer, fits: bool, detail| {
+        if !fits {
+            faults.push(pointer, "range", detail);
+        }
+    };
+    range("/name", (1..=200).contains(&doc.name.chars().count()), "must be 1 to 200 characters");
+    range("/priority", (1..=16).contains(&doc.priority), "must be 1 to 16");
+    range("/weight", (1..=10_000).contains(&doc.weight), "must be 1 to 10000");
+    range("/holdout", (0.0..=0.9).contains(&doc.holdout), "must be 0 to 0.9");
+    range("/creatives", (1..=64).contains(&doc.creatives.len()), "must name 1 to 64 creatives");
+    range("/placements", doc.placements.len() <= 1_000, "must name at most 1000 placements");
+    range("/frequency_caps", doc.frequency_caps.len() <= 4, "must be at most 4");
+    let group = doc.exclusive_group.as_deref().is_none_or(|group| (1..=64).contains(&group.len()));
+    range("/exclusive_group", group, "must be 1 to 64 bytes");
+    range("/cpm", doc.cpm.is_none_or(|cpm| cpm.micros > 0), "must be above zero");
+}

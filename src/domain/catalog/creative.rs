@@ -1,0 +1,377 @@
+//! A published creative, ready to be chosen from and assembled.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+use crate::domain::{
+    audience::{
+        compile::{Condition, RuleSet},
+        rule::Targeting,
+    },
+    catalog::{
+        document::{AdvertiserDoc, RevisionDoc},
+        index::Shape,
+        landing,
+    },
+    creative::{
+        documents::{ComponentDoc, ComponentStatus, SlotDoc, SlotType},
+        pairing::Pairing,
+        template::{Prepared, Template},
+        value::SlotValue,
+    },
+    ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
+    values::{Locale, Millis, Size},
+    violation::{Violation, Violations, token},
+};
+
+/// One immutable revision of a creative.
+#[derive(Debug)]
+pub struct Creative {
+    /// Its id.
+    pub id: CreativeId,
+    /// The revision.
+    pub revision: u32,
+    /// Stands for id and revision in hashes.
+    pub hash: u64,
+    /// Stands for the id in hashes, whatever the revision.
+    pub lasting: NameHash,
+    /// Whose it is.
+    pub advertiser: AdvertiserId,
+    /// The advertiser's root domain.
+    pub domain: Box<str>,
+    /// Every slot of its templates, by name.
+    pub slots: Vec<Slot>,
+    /// Its components, by id.
+    pub components: Vec<Component>,
+    /// Its templates, one per size and format.
+    pub variants: Vec<Variant>,
+    /// Which components go together.
+    pub pairing: Pairing,
+    /// The slot whose value is where a click leads.
+    pub landing_slot: Option<usize>,
+}
+
+/// A slot of any of the templates.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its name.
+    pub name: SlotName,
+    /// Positions of the components that may fill it.
+    pub candidates: Vec<u32>,
+}
+
+/// A component that may be chosen.
+#[derive(Debug)]
+pub struct Component {
+    /// Its id.
+    pub id: ComponentId,
+    /// Stands for the id in hashes.
+    pub hash: NameHash,
+    /// Position of its slot.
+    pub slot: usize,
+    /// Share within its slot.
+    pub weight: u32,
+    /// Its language; none for every language.
+    pub locale: Option<Locale>,
+    /// First instant.
+    pub start: Option<Millis>,
+    /// The instant after the last.
+    pub end: Option<Millis>,
+    /// Whether it may be chosen at all.
+    pub active: bool,
+    /// To whom; none for everybody.
+    pub condition: Option<Condition>,
+    /// Its value as JSON.
+    pub content: Box<str>,
+    /// A hash of its value.
+    pub fingerprint: u64,
+    /// Its value, where it is the address a click leads to.
+    pub landing: Option<Box<str>>,
+}
+
+/// The creative in one size and format.
+#[derive(Debug)]
+pub struct Variant {
+    /// The template's id.
+    pub id: TemplateId,
+    /// What it renders.
+    pub shape: Shape,
+    /// The template.
+    pub template: Template,
+    /// What may stand in each slot of the template, in its order.
+    pub places: Vec<Place>,
+}
+
+/// What may stand in one slot of one template, escaped for it.
+#[derive(Debug)]
+pub struct Place {
+    /// Position of the slot in [`Creative::slots`].
+    pub slot: usize,
+    /// The slot's default.
+    pub default: Prepared,
+    /// The default as JSON.
+    pub default_content: Box<str>,
+    /// A hash of the default.
+    pub default_fingerprint: u64,
+    /// The default, where it is the address a click leads to.
+    pub default_landing: Option<Box<str>>,
+    /// The components, in the order of [`Slot::candidates`].
+    pub prepared: Vec<Prepared>,
+}
+
+/// One choice per slot of [`Creative::slots`]: a position in [`Slot::candidates`], or the default.
+pub type Choice = [Option<u16>];
+
+impl Creative {
+    /// Reads a revision. Asset paths are made absolute under `public_url`.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being served, with pointers into the revision.
+    pub fn compile(
+        id: CreativeId,
+        doc: &RevisionDoc,
+        advertiser: Option<&AdvertiserDoc>,
+        rules: &RuleSet,
+        public_url: &str,
+    ) -> Result<Self, Vec<Violation>> {
+        let mut faults = Violations::new();
+        let templates = parse_templates(doc, &mut faults);
+        let mut slots: Vec<Slot> = Vec::new();
+        for template in doc.creative.templates.iter().filter_map(|id| doc.templates.get(id)) {
+            for name in template.slots.keys().filter(|name| !slots.iter().any(|slot| slot.name == **name)).collect::<Vec<_>>() {
+                slots.push(Slot { name: name.clone(), candidates: Vec::new() });
+            }
+        }
+        slots.sort_by(|a, b| a.name.cmp(&b.name));
+        let landing_slot = doc.creative.landing_slot.as_ref().and_then(|name| {
+            let at = slots.iter().position(|slot| slot.name == *name);
+            if at.is_none() {
+                faults.push("/creative/landing_slot", "unknown_slot", "no template has this slot");
+            }
+            at
+        });
+        let mut reader = Reader { doc, advertiser, rules, public_url, landing_slot, faults: &mut faults };
+        let mut components = Vec::new();
+        for (id, component) in &doc.components {
+            let pointer = format!("/components/{}", token(id.as_str()));
+            if let Some(compiled) = reader.component(id, component, &slots, &pointer) {
+                slots[compiled.slot].candidates.push(components.len() as u32);
+                components.push(compiled);
+            }
+        }
+        let mut variants = Vec::new();
+        for (id, shape, template) in templates {
+            let places = reader.places(&id, &template, &slots, &components);
+            variants.push(Variant { id, shape, template, places });
+        }
+        let slot_of = |id: &ComponentId| {
+            let at = components.iter().position(|component| component.id == *id)?;
+            Some((at as u32, components[at].slot))
+        };
+        let pairing = faults.keep("/creative/pairing", Pairing::compile(&doc.creative.pairing, slot_of));
+        let Some(advertiser) = advertiser else {
+            faults.push("/creative/advertiser", "unknown_advertiser", "no such advertiser");
+            return Err(faults.into_vec());
+        };
+        faults.into_result()?;
+        let lasting = NameHash::of(id.as_str());
+        Ok(Self {
+            hash: NameHash::of(&format!("{id}/{}", doc.revision)).0,
+            lasting,
+            id,
+            revision: doc.revision,
+            advertiser: doc.creative.advertiser.clone(),
+            domain: advertiser.domain.as_str().into(),
+            slots,
+            components,
+            variants,
+            pairing: pairing.unwrap_or_default(),
+            landing_slot,
+        })
+    }
+
+    /// The variant for a placement: of its formats in the order given, the first of its sizes that
+    /// a template has exactly, else one that adapts.
+    #[must_use]
+    pub fn variant(&self, formats: &[crate::domain::values::Format], sizes: &[Size]) -> Option<(usize, Option<Size>)> {
+        formats.iter().find_map(|format| {
+            let find = |size: Option<Size>| self.variants.iter().position(|v| v.shape == (*format, size));
+            let exact = sizes.iter().find_map(|size| Some((find(Some(*size))?, Some(*size))));
+            exact.or_else(|| find(None).map(|at| (at, sizes.first().copied())))
+        })
+    }
+
+    /// Every shape it can render.
+    pub fn shapes(&self) -> impl Iterator<Item = Shape> {
+        self.variants.iter().map(|variant| variant.shape)
+    }
+
+    /// The component that a choice puts into a slot.
+    #[must_use]
+    pub fn chosen(&self, slot: usize, choice: &Choice) -> Option<&Component> {
+        let at = choice.get(slot).copied().flatten()?;
+        let component = self.slots[slot].candidates.get(usize::from(at))?;
+        self.components.get(*component as usize)
+    }
+}
+
+type Parsed = (TemplateId, Shape, Template);
+
+fn parse_templates(doc: &RevisionDoc, faults: &mut Violations) -> Vec<Parsed> {
+    let mut parsed: Vec<Parsed> = Vec::new();
+    for (at, id) in doc.creative.templates.iter().enumerate() {
+        let pointer = format!("/creative/templates/{at}");
+        let Some(template) = doc.templates.get(id) else {
+            faults.push(pointer, "unknown_template", format!("there is no template {id}"));
+            continue;
+        };
+        let shape = (template.format, template.size);
+        if let Some((other, ..)) = parsed.iter().find(|(_, taken, _)| *taken == shape) {
+            faults.push(pointer, "duplicate_size", format!("template {other} already has this format and size"));
+            continue;
+        }
+        let under = format!("/templates/{}", token(id.as_str()));
+        if let Some(template) = faults.keep(&under, Template::parse(template)) {
+            parsed.push((id.clone(), shape, template));
+        }
+    }
+    if doc.creative.templates.is_empty() || doc.creative.templates.len() > 16 {
+        faults.push("/creative/templates", "range", "must name 1 to 16 templates");
+    }
+    parsed
+}
+
+/// What reading the parts of a revision needs throughout.
+struct Reader<'a> {
+    doc: &'a RevisionDoc,
+    advertiser: Option<&'a AdvertiserDoc>,
+    rules: &'a RuleSet,
+    public_url: &'a str,
+    landing_slot: Option<usize>,
+    faults: &'a mut Violations,
+}
+
+impl Reader<'_> {
+    fn component(&mut self, id: &ComponentId, doc: &ComponentDoc, slots: &[Slot], pointer: &str) -> Option<Component> {
+        let Some(slot) = slots.iter().position(|slot| slot.name == doc.slot) else {
+            self.faults.push(format!("{pointer}/slot"), "unknown_slot", "no template of the creative has this slot");
+            return None;
+        };
+        let condition = doc.targeting.as_ref().and_then(|targeting| {
+            let bound = Targeting::parse(&targeting.0).and_then(|node| self.rules.bind(&node));
+            self.faults.keep(&format!("{pointer}/targeting"), bound)
+        });
+        if !(1..=10_000).contains(&doc.weight) {
+            self.faults.push(format!("{pointer}/weight"), "range", "must be 1 to 10000");
+        }
+        let flight = doc.flight.unwrap_or_default();
+        if let (Some(start), Some(end)) = (flight.start, flight.end)
+            && end <= start
+        {
+            self.faults.push(format!("{pointer}/flight/end"), "empty_flight", "must be later than start");
+        }
+        // its value must fit the slot of every template that has it
+        let mut content = None;
+        for template in self.doc.creative.templates.iter().filter_map(|id| self.doc.templates.get(id)) {
+            if let Some(spec) = template.slots.get(&doc.slot) {
+                let value = self.value(spec, &doc.value);
+                content = self.faults.keep(&format!("{pointer}/value"), value).or(content);
+                if content.is_none() {
+                    break;
+                }
+            }
+        }
+        let content = content?.content();
+        let landing = self.landing(slot, &content, &format!("{pointer}/value"));
+        let content = content.to_string();
+        Some(Component {
+            hash: NameHash::of(id.as_str()),
+            id: id.clone(),
+            slot,
+            weight: doc.weight,
+            locale: doc.locale.clone(),
+            start: flight.start,
+            end: flight.end,
+            active: doc.status == ComponentStatus::Active,
+            condition,
+            fingerprint: NameHash::of(&content).0,
+            content: content.into(),
+            landing,
+        })
+    }
+
+    fn places(&mut self, id: &TemplateId, template: &Template, slots: &[Slot], components: &[Component]) -> Vec<Place> {
+        let Some(doc) = self.doc.templates.get(id) else { return Vec::new() };
+        let mut places = Vec::new();
+        for (at, (name, spec)) in template.slots().iter().map(|slot| &slot.name).zip(doc.slots.values()).enumerate() {
+            let Some(slot) = slots.iter().position(|slot| slot.name == *name) else { continue };
+            let pointer = format!("/templates/{}/slots/{}/default", token(id.as_str()), token(name.as_str()));
+            let value = self.value(spec, &spec.default);
+            let Some(default) = self.faults.keep(&pointer, value) else { continue };
+            let content = default.content();
+            let landing = self.landing(slot, &content, &pointer);
+            let content = content.to_string();
+            let prepared = slots[slot].candidates.iter().filter_map(|component| {
+                let value = &self.doc.components.get(&components[*component as usize].id)?.value;
+                // faults of values were noted with the component
+                Some(template.prepare(at, &self.value(spec, value).ok()?))
+            });
+            places.push(Place {
+                slot,
+                prepared: prepared.collect(),
+                default: template.prepare(at, &default),
+                default_fingerprint: NameHash::of(&content).0,
+                default_content: content.into(),
+                default_landing: landing,
+            });
+        }
+        places
+    }
+
+    /// Reads a value, with paths of assets made absolute.
+    fn value(&self, spec: &SlotDoc, value: &Value) -> Result<SlotValue, Vec<Violation>> {
+        match spec.kind {
+            SlotType::Image | SlotType::Product => {
+                let mut value = value.clone();
+                absolute(&mut value, self.public_url);
+                SlotValue::parse(spec, &value)
+            }
+            _ => SlotValue::parse(spec, value),
+        }
+    }
+
+    /// The address a click leads to, where the slot holds it; its host must be the advertiser's.
+    fn landing(&mut self, slot: usize, content: &Value, pointer: &str) -> Option<Box<str>> {
+        let url = content.as_str().filter(|_| self.landing_slot == Some(slot))?;
+        match (self.advertiser, landing::parse(url)) {
+            (_, Err(detail)) => self.faults.push(pointer, "invalid_url", detail),
+            (Some(advertiser), Ok(host)) if !landing::allowed(advertiser, &host) => {
+                self.faults.push(pointer, "landing_host_not_allowed", landing::refusal(advertiser, &host));
+            }
+            _ => {}
+        }
+        Some(url.into())
+    }
+}
+
+/// Where assets stand on this server.
+const ASSETS: &str = "/v1/assets/";
+
+fn absolute(value: &mut Value, public_url: &str) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(src) if name == "src" && src.starts_with(ASSETS) => src.insert_str(0, public_url),
+                    inner => absolute(inner, public_url),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| absolute(item, public_url)),
+        _ => {}
+    }
+}
+
+/// Published creatives by id.
+pub type Creatives = BTreeMap<CreativeId, Arc<Creative>>;

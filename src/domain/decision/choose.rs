@@ -1,0 +1,152 @@
+//! Which component stands in each slot.
+
+use crate::domain::{
+    catalog::{
+        creative::{Component, Creative},
+        document::{Control, Rotation},
+    },
+    decision::{
+        exclusion::ComponentExclusion,
+        rotation::{Scope, Sticky},
+    },
+    values::{Locale, Millis},
+};
+
+/// How components are to be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'a> {
+    /// Stable for whom.
+    pub sticky: Sticky,
+    /// By weight or evenly.
+    pub rotation: Rotation,
+    /// What the control shows, for a person in the holdout.
+    pub control: Option<Control>,
+    /// The reader's language.
+    pub language: Option<&'a Locale>,
+    /// Now.
+    pub now: Millis,
+}
+
+/// A choice for every slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Per slot a position among its candidates, or its default.
+    pub choice: Vec<Option<u16>>,
+    /// Whether no combination of the eligible components is allowed, so that all slots show
+    /// their defaults.
+    pub unsatisfiable: bool,
+}
+
+/// Why a component may not be chosen; `None` when it may. `meets` asks whether the person and
+/// the request meet its targeting.
+pub fn exclusion(
+    component: &Component,
+    manner: &Manner<'_>,
+    meets: &mut impl FnMut(&Component) -> bool,
+) -> Option<ComponentExclusion> {
+    if !component.active {
+        return Some(ComponentExclusion::Paused);
+    }
+    match manner.control {
+        Some(Control::Default) => return Some(ComponentExclusion::Control),
+        Some(Control::Even) if component.condition.is_some() => return Some(ComponentExclusion::Control),
+        _ => {}
+    }
+    match (component.start, component.end) {
+        (Some(start), _) if manner.now < start => return Some(ComponentExclusion::NotStarted { start }),
+        (_, Some(end)) if manner.now >= end => return Some(ComponentExclusion::Ended { end }),
+        _ => {}
+    }
+    if fit(component, manner.language).is_none() {
+        return Some(ComponentExclusion::Locale);
+    }
+    (!meets(component)).then_some(ComponentExclusion::Targeting { why: None })
+}
+
+/// How well a component's language serves the reader; `None` when it does not. A component
+/// without a language serves everybody, and any match serves better.
+fn fit(component: &Component, language: Option<&Locale>) -> Option<usize> {
+    match &component.locale {
+        None => Some(0),
+        Some(locale) => locale.serves(language?),
+    }
+}
+
+/// Chooses for every slot.
+///
+/// Of a slot's eligible components those in the closest language compete, by weight or evenly,
+/// the same for the same person. A slot without one shows its default. Where pairing rules forbid
+/// the first choices together, the next best combination in the order of the draws is taken, the
+/// default last.
+pub fn choose(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&Component) -> bool) -> Chosen {
+    let scope = Scope::COMPONENT.within(creative.lasting.0);
+    let mut ranked: Vec<Vec<u16>> = Vec::with_capacity(creative.slots.len());
+    let mut draws: Vec<(usize, f64, u16)> = Vec::new();
+    for slot in &creative.slots {
+        draws.clear();
+        for (at, component) in slot.candidates.iter().map(|at| &creative.components[*at as usize]).enumerate() {
+            if exclusion(component, manner, &mut meets).is_some() {
+                continue;
+            }
+            let weight = match (manner.rotation, manner.control) {
+                (Rotation::Even, _) | (_, Some(_)) => 1,
+                _ => component.weight,
+            };
+            let draw = manner.sticky.draw(scope, component.hash.0, weight);
+            // positions fit: a creative holds far fewer than 65,536 components
+            draws.push((fit(component, manner.language).unwrap_or_default(), draw, at as u16));
+        }
+        let closest = draws.iter().map(|(fit, ..)| *fit).max();
+        draws.retain(|(fit, ..)| Some(*fit) == closest);
+        draws.sort_by(|a, b| a.1.total_cmp(&b.1));
+        ranked.push(draws.iter().map(|(.., at)| *at).collect());
+    }
+    let first: Vec<Option<u16>> = ranked.iter().map(|ranked| ranked.first().copied()).collect();
+    if creative.pairing.is_empty() {
+        return Chosen { choice: first, unsatisfiable: false };
+    }
+    let mut search = Search { creative, ranked: &ranked, chosen: vec![None; ranked.len()], looks: 0 };
+    let found = search.descend(0);
+    let choice: Vec<Option<u16>> = search.chosen.iter().map(|chosen| chosen.map(|(at, _)| at)).collect();
+    let wanted = first.iter().any(Option::is_some);
+    let nothing = choice.iter().all(Option::is_none);
+    Chosen { unsatisfiable: !found || (wanted && nothing), choice: if found { choice } else { vec![None; ranked.len()] } }
+}
+
+/// Depth first through the slots, best draws first.
+struct Search<'a> {
+    creative: &'a Creative,
+    ranked: &'a [Vec<u16>],
+    /// Position among the slot's candidates, and in the creative's components.
+    chosen: Vec<Option<(u16, u32)>>,
+    looks: u32,
+}
+
+impl Search<'_> {
+    /// After so many combinations the search gives up: far more than real rules need, and few
+    /// enough to stay within the budget of a decision.
+    const MOST: u32 = 4_096;
+
+    fn descend(&mut self, slot: usize) -> bool {
+        let Some(ranked) = self.ranked.get(slot) else { return true };
+        let candidates = &self.creative.slots[slot].candidates;
+        for at in ranked.iter().map(|at| Some(*at)).chain([None]) {
+            self.looks += 1;
+            if self.looks > Self::MOST {
+                return false;
+            }
+            self.chosen[slot] = at.map(|at| (at, candidates[usize::from(at)]));
+            if self.allowed(slot + 1) && self.descend(slot + 1) {
+                return true;
+            }
+        }
+        self.chosen[slot] = None;
+        false
+    }
+
+    /// Whether the slots decided so far may stand together.
+    fn allowed(&self, decided: usize) -> bool {
+        let components: Vec<Option<u32>> = self.chosen.iter().map(|chosen| chosen.map(|(_, component)| component)).collect();
+        self.creative.pairing.allows(&components, decided)
+    }
+}

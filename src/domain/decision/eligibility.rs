@@ -1,0 +1,128 @@
+//! Whether a campaign may serve, asked condition by condition, cheapest first.
+
+use crate::domain::{
+    audience::{evaluate::Evaluator, user::UserState},
+    catalog::{
+        campaign::Campaign,
+        document::{CampaignStatus, UncappedUsers},
+        snapshot::Line,
+    },
+    decision::{exclusion::Exclusion, request::PlacementRequest},
+    ids::{CampaignId, NameHash, PlacementId},
+    values::{Format, Millis, Size},
+};
+
+/// How often a person saw campaigns: committed impressions, servings under way, and what this
+/// request has shown so far.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Whether impressions of this person may be counted at all.
+    pub countable: bool,
+    /// What is kept of the person.
+    pub state: Option<&'a UserState>,
+    /// Servings under way, by campaign.
+    pub reserved: &'a [(NameHash, Millis)],
+    /// What this request has shown so far.
+    pub shown: Vec<Shown>,
+}
+
+/// A campaign that this request has shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Which.
+    pub id: CampaignId,
+    /// Stands for it in counters.
+    pub hash: NameHash,
+    /// Its exclusive group.
+    pub group: Option<Box<str>>,
+    /// Position of the placement in the request.
+    pub placement: usize,
+}
+
+impl Seen<'_> {
+    /// Impressions of a campaign after `since`.
+    #[must_use]
+    pub fn count(&self, campaign: NameHash, since: Millis) -> u32 {
+        let committed = self.state.map_or(0, |state| state.caps.count_since(campaign, since));
+        let reserved = self.reserved.iter().filter(|(of, at)| *of == campaign && *at > since).count();
+        let shown = self.shown.iter().filter(|shown| shown.hash == campaign).count();
+        // both are small: a ring keeps 64, and a request asks for at most a few hundred items
+        committed + (reserved + shown) as u32
+    }
+}
+
+/// One item to fill.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Position of its placement in the request.
+    pub placement: usize,
+    /// The slot.
+    pub request: &'a PlacementRequest,
+    /// The registered placement it names.
+    pub registered: Option<&'a PlacementId>,
+    /// Formats asked for.
+    pub formats: &'a [Format],
+    /// Sizes asked for.
+    pub sizes: &'a [Size],
+    /// Whether the caller pinned this campaign: its floor is the caller's business then.
+    pub pinned: bool,
+    /// Now.
+    pub now: Millis,
+}
+
+/// The first condition that keeps a campaign from serving; `None` when it may.
+pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &Seen<'_>) -> Option<Exclusion> {
+    let campaign = &*line.campaign;
+    if campaign.status != CampaignStatus::Active {
+        return Some(Exclusion::Status { status: campaign.status });
+    }
+    if let Some(grounded) = campaign.flight.grounded(ask.now) {
+        return Some(grounded.into());
+    }
+    if !campaign.placements.is_empty() && !ask.registered.is_some_and(|id| campaign.placements.contains(id)) {
+        return Some(Exclusion::Placement);
+    }
+    let mut fitting = line.creatives.iter().filter(|creative| creative.variant(ask.formats, ask.sizes).is_some()).peekable();
+    if fitting.peek().is_none() {
+        return Some(Exclusion::NoMatchingSize);
+    }
+    if fitting.all(|creative| ask.request.blocked_creatives.contains(&creative.id)) {
+        return Some(Exclusion::BlockedCreative);
+    }
+    if let Some(floor) = ask.request.floor.filter(|_| !ask.pinned) {
+        let meets = campaign.cpm.is_some_and(|cpm| cpm.currency == floor.currency && cpm.micros >= floor.micros);
+        if !meets {
+            return Some(Exclusion::BelowFloor);
+        }
+    }
+    if campaign.condition.as_ref().is_some_and(|condition| !evaluator.condition(condition).holds) {
+        return Some(Exclusion::Targeting { why: None });
+    }
+    capped(campaign, ask.now, seen).or_else(|| beside(campaign, ask.placement, seen))
+}
+
+fn capped(campaign: &Campaign, now: Millis, seen: &Seen<'_>) -> Option<Exclusion> {
+    if campaign.caps.is_empty() {
+        return None;
+    }
+    if !seen.countable {
+        return (campaign.uncapped_users == UncappedUsers::Skip).then_some(Exclusion::NotCountable);
+    }
+    campaign.caps.iter().find_map(|cap| {
+        let counted = seen.count(campaign.hash, now.plus(-cap.per.millis()));
+        (counted >= cap.impressions).then(|| Exclusion::capped(cap, counted))
+    })
+}
+
+/// Whether what the request shows already forbids the campaign.
+fn beside(campaign: &Campaign, placement: usize, seen: &Seen<'_>) -> Option<Exclusion> {
+    seen.shown.iter().find_map(|shown| {
+        if shown.hash == campaign.hash {
+            (shown.placement == placement).then_some(Exclusion::AlreadyShown)
+        } else if campaign.exclusive_group.is_some() && shown.group == campaign.exclusive_group {
+            Some(Exclusion::ExclusiveGroup { shown: shown.id.clone() })
+        } else {
+            None
+        }
+    })
+}

@@ -1,0 +1,104 @@
+//! Why this combination was shown, and for everything else the first condition that failed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    audience::evaluate::Evaluator,
+    decision::{
+        choose::{Manner, exclusion},
+        decide::{Reason, Showing},
+        exclusion::{ComponentExclusion, Exclusion},
+        standing::FallbackLevel,
+    },
+    ids::{CampaignId, ComponentId, CreativeId, DecisionId, SlotName},
+};
+
+/// Why one item is what it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ItemExplanation {
+    /// The item.
+    pub decision_id: DecisionId,
+    /// The placement, by the caller's name for it.
+    pub placement: String,
+    /// Position among the placement's items, from 0.
+    pub position: u8,
+    /// The campaign shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<CampaignId>,
+    /// The creative shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creative: Option<CreativeId>,
+    /// Why that combination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// How far down the fallback ladder.
+    pub fallback_level: FallbackLevel,
+    /// Every campaign, in serving order.
+    pub candidates: Vec<Candidate>,
+    /// Every slot of the creative shown; only in full explanations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<SlotExplanation>,
+}
+
+/// One campaign that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Candidate {
+    /// Which.
+    pub campaign: CampaignId,
+    /// Its priority tier.
+    pub tier: u8,
+    /// Why it was not shown; none for the one that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
+}
+
+/// One slot and the components that could fill it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SlotExplanation {
+    /// The slot.
+    pub slot: SlotName,
+    /// The component shown; none for the slot's default.
+    pub component: Option<ComponentId>,
+    /// Every component of the slot.
+    pub components: Vec<ComponentExplanation>,
+}
+
+/// One component that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ComponentExplanation {
+    /// Which.
+    pub component: ComponentId,
+    /// Its weight.
+    pub weight: u32,
+    /// Why it was not shown; none for the one that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<ComponentExclusion>,
+}
+
+/// Explains every slot of what is shown.
+pub fn slots(
+    showing: &Showing,
+    manner: &Manner<'_>,
+    level: FallbackLevel,
+    evaluator: &mut Evaluator<'_>,
+) -> Vec<SlotExplanation> {
+    let creative = &showing.creative;
+    let explain = |(at, slot): (usize, &crate::domain::catalog::creative::Slot)| {
+        let chosen = creative.chosen(at, &showing.choice).map(|component| &component.id);
+        let components = slot.candidates.iter().map(|at| &creative.components[*at as usize]).map(|component| {
+            let mut excluded = exclusion(component, manner, &mut |component| {
+                component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)
+            });
+            if let (Some(ComponentExclusion::Targeting { why }), Some(condition)) = (&mut excluded, &component.condition) {
+                *why = evaluator.failing(condition);
+            }
+            if level == FallbackLevel::Default {
+                excluded = Some(ComponentExclusion::NotChosen);
+            }
+            let excluded = if chosen == Some(&component.id) { None } else { excluded.or(Some(ComponentExclusion::NotChosen)) };
+            ComponentExplanation { component: component.id.clone(), weight: component.weight, excluded }
+        });
+        SlotExplanation { slot: slot.name.clone(), component: chosen.cloned(), components: components.collect() }
+    };
+    creative.slots.iter().enumerate().map(explain).collect()
+}

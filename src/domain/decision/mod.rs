@@ -1,0 +1,15 @@
+//! The main job: which creative, made of which components, and why.
+//!
+//! [`decide::decide`] chooses; [`assemble::assemble`] signs and renders what was chosen. Both are
+//! pure: the snapshot, the person, the time and the seed are arguments.
+
+pub mod assemble;
+pub mod choose;
+pub mod decide;
+pub mod eligibility;
+pub mod exclusion;
+pub mod explanation;
+pub mod record;
+pub mod request;
+pub mod rotation;
+pub mod standing;
