@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::{
     audience::{context::Context, profile::Traits},
+    creative::ClickMacro,
     ids::{CampaignId, CreativeId, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
@@ -149,51 +150,6 @@ impl<'de> Deserialize<'de> for Seed {
     }
 }
 
-/// What the embedding ad server wants in front of a click URL, so that it counts the click and
-/// redirects: one of its macros, or a URL that ends where the next one begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct ClickMacro(Box<str>);
-
-/// The text is no click macro.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be %%CLICK_URL_UNESC%%, %%CLICK_URL_ESC%%, %%CLICK_URL_ESC_ESC%%, ${{CLICK_URL}}, ${{CLICK_URL_ENC}} or an \
-     http(s) URL of at most 1000 bytes without spaces, quotes or angle brackets"
-)]
-pub struct NotAClickMacro;
-
-impl ClickMacro {
-    /// Google Ad Manager's, then those of Xandr and DV360.
-    const KNOWN: [&str; 5] =
-        ["%%CLICK_URL_UNESC%%", "%%CLICK_URL_ESC%%", "%%CLICK_URL_ESC_ESC%%", "${CLICK_URL}", "${CLICK_URL_ENC}"];
-
-    /// The macro as it stands in front of the percent-encoded click URL.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ClickMacro {
-    type Err = NotAClickMacro;
-
-    fn from_str(text: &str) -> Result<Self, NotAClickMacro> {
-        let url = || {
-            (text.starts_with("https://") || text.starts_with("http://"))
-                && text.len() <= 1_000
-                && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>\\`{}|^".contains(&b))
-        };
-        if Self::KNOWN.contains(&text) || url() { Ok(Self(text.into())) } else { Err(NotAClickMacro) }
-    }
-}
-
-impl<'de> Deserialize<'de> for ClickMacro {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,16 +160,6 @@ mod tests {
         assert_eq!(text.parse::<Seed>().expect("a seed").to_string(), text);
         for bad in ["", "0011", "+0112233445566778899aabbccddeeff", "zz112233445566778899aabbccddeeff"] {
             assert_eq!(bad.parse::<Seed>(), Err(NotASeed), "{bad}");
-        }
-    }
-
-    #[test]
-    fn click_macros_cannot_leave_their_attribute() {
-        for good in ["%%CLICK_URL_UNESC%%", "${CLICK_URL}", "https://ads.example/click?x=1&u="] {
-            assert_eq!(good.parse::<ClickMacro>().expect(good).as_str(), good);
-        }
-        for bad in ["", "%%OTHER%%", "javascript:alert(1)//", "https://a/\"><script>", "https://a/ b", "//a/"] {
-            assert_eq!(bad.parse::<ClickMacro>(), Err(NotAClickMacro), "{bad}");
         }
     }
 }
