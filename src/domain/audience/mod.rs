@@ -36,3 +36,4 @@ pub mod value;
 pub mod verdict;
 
 pub use requirements::Requirements;
+pub use rule::{RuleDoc, TargetingDoc};

@@ -151,5 +151,5 @@ fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
     range("/frequency_caps", doc.frequency_caps.len() <= 4, "must be at most 4");
     let group = doc.exclusive_group.as_deref().is_none_or(|group| (1..=64).contains(&group.len()));
     range("/exclusive_group", group, "must be 1 to 64 bytes");
-    range("/cpm", doc.cpm.is_none_or(|cpm| cpm.micros > 0), "must be above zero");
+    range("/cpm", doc.cpm.is_none_or(|cpm| cpm.amount.micros() > 0), "must be above zero");
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::domain::{
     audience::{
@@ -14,12 +14,7 @@ use crate::domain::{
         index::Shape,
         landing,
     },
-    creative::{
-        documents::{ComponentDoc, ComponentStatus, SlotDoc, SlotType},
-        pairing::Pairing,
-        template::{Prepared, Template},
-        value::SlotValue,
-    },
+    creative::{ComponentDoc, ComponentStatus, Pairing, Prepared, SlotSpec, SlotType, SlotValue, Template},
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
     values::{Locale, Millis, Size},
     violation::{Violation, Violations, token},
@@ -83,7 +78,7 @@ pub struct Component {
     /// To whom; none for everybody.
     pub condition: Option<Condition>,
     /// Its value as JSON.
-    pub content: Box<str>,
+    pub content: Box<RawValue>,
     /// A hash of its value.
     pub fingerprint: u64,
     /// Its value, where it is the address a click leads to.
@@ -111,7 +106,7 @@ pub struct Place {
     /// The slot's default.
     pub default: Prepared,
     /// The default as JSON.
-    pub default_content: Box<str>,
+    pub default_content: Box<RawValue>,
     /// A hash of the default.
     pub default_fingerprint: u64,
     /// The default, where it is the address a click leads to.
@@ -151,7 +146,8 @@ impl Creative {
             }
             at
         });
-        let mut reader = Reader { doc, advertiser, rules, public_url, landing_slot, faults: &mut faults };
+        let mut reader =
+            Reader { doc, templates: &templates, advertiser, rules, public_url, landing_slot, faults: &mut faults };
         let mut components = Vec::new();
         for (id, component) in &doc.components {
             let pointer = format!("/components/{}", token(id.as_str()));
@@ -160,14 +156,13 @@ impl Creative {
                 components.push(compiled);
             }
         }
-        let mut variants = Vec::new();
-        for (id, shape, template) in templates {
-            let places = reader.places(&id, &template, &slots, &components);
-            variants.push(Variant { id, shape, template, places });
-        }
+        let places: Vec<_> =
+            templates.iter().map(|(id, _, template)| reader.places(id, template, &slots, &components)).collect();
+        let variants = templates.into_iter().zip(places);
+        let variants = variants.map(|((id, shape, template), places)| Variant { id, shape, template, places }).collect();
         let slot_of = |id: &ComponentId| {
             let at = components.iter().position(|component| component.id == *id)?;
-            Some((at as u32, components[at].slot))
+            Some((components[at].slot as u16, at as u32))
         };
         let pairing = faults.keep("/creative/pairing", Pairing::compile(&doc.creative.pairing, slot_of));
         let Some(advertiser) = advertiser else {
@@ -245,6 +240,7 @@ fn parse_templates(doc: &RevisionDoc, faults: &mut Violations) -> Vec<Parsed> {
 /// What reading the parts of a revision needs throughout.
 struct Reader<'a> {
     doc: &'a RevisionDoc,
+    templates: &'a [Parsed],
     advertiser: Option<&'a AdvertiserDoc>,
     rules: &'a RuleSet,
     public_url: &'a str,
@@ -259,7 +255,7 @@ impl Reader<'_> {
             return None;
         };
         let condition = doc.targeting.as_ref().and_then(|targeting| {
-            let bound = Targeting::parse(&targeting.0).and_then(|node| self.rules.bind(&node));
+            let bound = Targeting::parse(targeting).and_then(|node| self.rules.bind(&node));
             self.faults.keep(&format!("{pointer}/targeting"), bound)
         });
         if !(1..=10_000).contains(&doc.weight) {
@@ -273,18 +269,15 @@ impl Reader<'_> {
         }
         // its value must fit the slot of every template that has it
         let mut content = None;
-        for template in self.doc.creative.templates.iter().filter_map(|id| self.doc.templates.get(id)) {
-            if let Some(spec) = template.slots.get(&doc.slot) {
-                let value = self.value(spec, &doc.value);
-                content = self.faults.keep(&format!("{pointer}/value"), value).or(content);
-                if content.is_none() {
-                    break;
-                }
+        for (.., template) in self.templates {
+            if let Some(at) = template.slot_index(doc.slot.as_str()) {
+                let value = self.value(&template.slots()[at].spec, &doc.value);
+                content = Some(self.faults.keep(&format!("{pointer}/value"), value)?);
             }
         }
         let content = content?.content();
         let landing = self.landing(slot, &content, &format!("{pointer}/value"));
-        let content = content.to_string();
+        let content = raw(&content);
         Some(Component {
             hash: NameHash::of(id.as_str()),
             id: id.clone(),
@@ -295,8 +288,8 @@ impl Reader<'_> {
             end: flight.end,
             active: doc.status == ComponentStatus::Active,
             condition,
-            fingerprint: NameHash::of(&content).0,
-            content: content.into(),
+            fingerprint: NameHash::of(content.get()).0,
+            content,
             landing,
         })
     }
@@ -304,14 +297,16 @@ impl Reader<'_> {
     fn places(&mut self, id: &TemplateId, template: &Template, slots: &[Slot], components: &[Component]) -> Vec<Place> {
         let Some(doc) = self.doc.templates.get(id) else { return Vec::new() };
         let mut places = Vec::new();
-        for (at, (name, spec)) in template.slots().iter().map(|slot| &slot.name).zip(doc.slots.values()).enumerate() {
+        for (at, own) in template.slots().iter().enumerate() {
+            let (name, spec) = (&own.name, &own.spec);
             let Some(slot) = slots.iter().position(|slot| slot.name == *name) else { continue };
+            let Some(default) = doc.slots.get(name).map(|slot| &slot.default) else { continue };
             let pointer = format!("/templates/{}/slots/{}/default", token(id.as_str()), token(name.as_str()));
-            let value = self.value(spec, &spec.default);
+            let value = self.value(spec, default);
             let Some(default) = self.faults.keep(&pointer, value) else { continue };
             let content = default.content();
             let landing = self.landing(slot, &content, &pointer);
-            let content = content.to_string();
+            let content = raw(&content);
             let prepared = slots[slot].candidates.iter().filter_map(|component| {
                 let value = &self.doc.components.get(&components[*component as usize].id)?.value;
                 // faults of values were noted with the component
@@ -321,8 +316,8 @@ impl Reader<'_> {
                 slot,
                 prepared: prepared.collect(),
                 default: template.prepare(at, &default),
-                default_fingerprint: NameHash::of(&content).0,
-                default_content: content.into(),
+                default_fingerprint: NameHash::of(content.get()).0,
+                default_content: content,
                 default_landing: landing,
             });
         }
@@ -330,7 +325,7 @@ impl Reader<'_> {
     }
 
     /// Reads a value, with paths of assets made absolute.
-    fn value(&self, spec: &SlotDoc, value: &Value) -> Result<SlotValue, Vec<Violation>> {
+    fn value(&self, spec: &SlotSpec, value: &Value) -> Result<SlotValue, Vec<Violation>> {
         match spec.kind {
             SlotType::Image | SlotType::Product => {
                 let mut value = value.clone();
@@ -353,6 +348,11 @@ impl Reader<'_> {
         }
         Some(url.into())
     }
+}
+
+/// A value as the JSON text that answers repeat. Writing a `Value` cannot fail.
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// Where assets stand on this server.

@@ -1,3 +1,11 @@
 //! What may be shown: the documents of an account and the snapshot compiled from them.
 
+pub mod bits;
+pub mod campaign;
+pub mod creative;
+pub mod document;
+pub mod flight;
+pub mod index;
 pub mod key;
+pub mod landing;
+pub mod snapshot;

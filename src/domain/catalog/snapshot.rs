@@ -26,7 +26,7 @@ use crate::domain::{
         index::{Index, Needs, Offer, Scratch},
         key::{DocumentKey, Kind},
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, PlacementId, SegmentKey},
+    ids::{AdvertiserId, CampaignId, CreativeId, NameHash, PlacementId, SegmentKey},
     values::{Format, Millis, Size},
     violation::Violation,
 };
@@ -160,6 +160,14 @@ impl Snapshot {
     #[must_use]
     pub fn line(&self, id: &CampaignId) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// Traits that the targeting of campaigns and components names itself, not by a segment.
+    pub fn targeted_traits(&self) -> impl Iterator<Item = NameHash> {
+        let campaigns = self.lines.iter().filter_map(|line| line.campaign.condition.as_ref());
+        let creatives = self.creatives.values().flat_map(|creative| &creative.components);
+        let components = creatives.filter_map(|component| component.condition.as_ref());
+        campaigns.chain(components).flat_map(|condition| condition.traits().iter().copied())
     }
 
     fn take_in(&mut self, changes: Vec<Changed>) -> Stale {
@@ -344,16 +352,22 @@ impl Line {
         if campaign.status != CampaignStatus::Active || campaign.flight.end().is_some_and(|end| end <= now) {
             return None;
         }
-        let required = campaign.condition.as_ref().map(|condition| condition.required()).unwrap_or_default();
+        let required = campaign.condition.as_ref().map(|condition| condition.required().clone()).unwrap_or_default();
+        let impossible = required.countries.as_ref().is_some_and(Vec::is_empty)
+            || required.devices.as_ref().is_some_and(Vec::is_empty)
+            || required.segments.iter().any(Vec::is_empty);
+        if impossible {
+            return None;
+        }
         let mut shapes: Vec<_> = self.creatives.iter().flat_map(|creative| creative.shapes()).collect();
         shapes.sort_unstable();
         shapes.dedup();
         Some(Needs {
             placements: campaign.placements.clone(),
             shapes,
-            countries: required.countries,
-            devices: required.devices,
-            segments: required.segments,
+            countries: required.countries.unwrap_or_default(),
+            devices: required.devices.unwrap_or_default().iter().map(|device| device.as_str().into()).collect(),
+            segments: required.segments.into_iter().min_by_key(Vec::len).unwrap_or_default(),
         })
     }
 }

@@ -5,6 +5,7 @@ use crate::domain::{
         creative::{Component, Creative},
         document::{Control, Rotation},
     },
+    creative::Pairing,
     decision::{
         exclusion::ComponentExclusion,
         rotation::{Scope, Sticky},
@@ -107,18 +108,17 @@ pub fn choose(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&C
     }
     let mut search = Search { creative, ranked: &ranked, chosen: vec![None; ranked.len()], looks: 0 };
     let found = search.descend(0);
-    let choice: Vec<Option<u16>> = search.chosen.iter().map(|chosen| chosen.map(|(at, _)| at)).collect();
-    let wanted = first.iter().any(Option::is_some);
-    let nothing = choice.iter().all(Option::is_none);
-    Chosen { unsatisfiable: !found || (wanted && nothing), choice: if found { choice } else { vec![None; ranked.len()] } }
+    let choice = if found { search.choice() } else { vec![None; ranked.len()] };
+    let unsatisfiable = first.iter().any(Option::is_some) && choice.iter().all(Option::is_none);
+    Chosen { choice, unsatisfiable }
 }
 
 /// Depth first through the slots, best draws first.
 struct Search<'a> {
     creative: &'a Creative,
     ranked: &'a [Vec<u16>],
-    /// Position among the slot's candidates, and in the creative's components.
-    chosen: Vec<Option<(u16, u32)>>,
+    /// Per slot what [`Pairing`] reads: a component, its default, or still open.
+    chosen: Vec<Option<u32>>,
     looks: u32,
 }
 
@@ -130,13 +130,14 @@ impl Search<'_> {
     fn descend(&mut self, slot: usize) -> bool {
         let Some(ranked) = self.ranked.get(slot) else { return true };
         let candidates = &self.creative.slots[slot].candidates;
-        for at in ranked.iter().map(|at| Some(*at)).chain([None]) {
+        let components = ranked.iter().map(|at| candidates[usize::from(*at)]);
+        for component in components.chain([Pairing::DEFAULT]) {
             self.looks += 1;
             if self.looks > Self::MOST {
                 return false;
             }
-            self.chosen[slot] = at.map(|at| (at, candidates[usize::from(at)]));
-            if self.allowed(slot + 1) && self.descend(slot + 1) {
+            self.chosen[slot] = Some(component);
+            if self.creative.pairing.allows(&self.chosen) && self.descend(slot + 1) {
                 return true;
             }
         }
@@ -144,9 +145,13 @@ impl Search<'_> {
         false
     }
 
-    /// Whether the slots decided so far may stand together.
-    fn allowed(&self, decided: usize) -> bool {
-        let components: Vec<Option<u32>> = self.chosen.iter().map(|chosen| chosen.map(|(_, component)| component)).collect();
-        self.creative.pairing.allows(&components, decided)
+    /// What was found, by position among each slot's candidates.
+    fn choice(&self) -> Vec<Option<u16>> {
+        let slots = self.chosen.iter().zip(self.ranked).zip(&self.creative.slots);
+        slots
+            .map(|((chosen, ranked), slot)| {
+                ranked.iter().copied().find(|at| Some(slot.candidates[usize::from(*at)]) == *chosen)
+            })
+            .collect()
     }
 }

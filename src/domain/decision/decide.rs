@@ -126,13 +126,6 @@ pub enum Reason {
     Preview,
 }
 
-/// A choice made before, for replaying: the creative and what stands in its slots.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Made {
-    /// Per slot a component by name, or the default.
-    pub components: Vec<(crate::domain::ids::SlotName, Option<crate::domain::ids::ComponentId>)>,
-}
-
 /// Decides a request.
 ///
 /// # Errors

@@ -90,7 +90,7 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
         return Some(Exclusion::BlockedCreative);
     }
     if let Some(floor) = ask.request.floor.filter(|_| !ask.pinned) {
-        let meets = campaign.cpm.is_some_and(|cpm| cpm.currency == floor.currency && cpm.micros >= floor.micros);
+        let meets = campaign.cpm.is_some_and(|cpm| cpm.currency == floor.currency && cpm.amount >= floor.amount);
         if !meets {
             return Some(Exclusion::BelowFloor);
         }

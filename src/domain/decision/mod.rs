@@ -3,6 +3,7 @@
 //! [`decide::decide`] chooses; [`assemble::assemble`] signs and renders what was chosen. Both are
 //! pure: the snapshot, the person, the time and the seed are arguments.
 
+pub mod answer;
 pub mod assemble;
 pub mod choose;
 pub mod decide;

@@ -24,6 +24,7 @@ const FIXED: usize = 1 + 1 + 1 + 4 + 16 + 4 + 8 + 16 + 4 + 2;
 const HAS_CAMPAIGN: u8 = 1;
 const HAS_PERSON: u8 = 2;
 const HAS_CAP: u8 = 4;
+const PREVIEW: u8 = 8;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
@@ -51,6 +52,8 @@ pub struct Claim {
     pub person: Option<Uid>,
     /// The longest window of the campaign's frequency caps, in whole seconds.
     pub cap_window: Option<Span>,
+    /// Whether it is of a preview, which is never counted.
+    pub preview: bool,
 }
 
 /// The four tokens of one decision.
@@ -211,7 +214,8 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
     let campaign = claim.campaign.as_ref().map_or("", CampaignId::as_str);
     let flags = if claim.campaign.is_some() { HAS_CAMPAIGN } else { 0 }
         | if claim.person.is_some() { HAS_PERSON } else { 0 }
-        | if claim.cap_window.is_some() { HAS_CAP } else { 0 };
+        | if claim.cap_window.is_some() { HAS_CAP } else { 0 }
+        | if claim.preview { PREVIEW } else { 0 };
     let window = claim.cap_window.map_or(0, |w| u32::try_from(w.millis() / 1_000).unwrap_or(u32::MAX));
     body.extend_from_slice(&[VERSION, key.number, flags]);
     body.extend_from_slice(&claim.account.to_le_bytes());
@@ -250,6 +254,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         combination,
         person: (flags & HAS_PERSON != 0).then(|| Uid(key.masked(decision, person))),
         cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
+        preview: flags & PREVIEW != 0,
     };
     Some((claim, std::str::from_utf8(rest).ok()?.to_owned()))
 }
@@ -276,6 +281,7 @@ mod tests {
             combination: u64::MAX,
             person: Some(Uid(0x1234_5678_9abc_def0_1122_3344_5566_7788)),
             cap_window: Some(Span::from_millis(86_400_000)),
+            preview: true,
         }
     }
 

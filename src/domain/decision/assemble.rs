@@ -1,0 +1,174 @@
+//! From what was chosen to markup: signs the beacons and renders the template.
+
+use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
+
+use crate::domain::{
+    catalog::creative::{Creative, Place, Variant},
+    consent::Purposes,
+    creative::{Dynamic, Prepared, assemble_html, assemble_native},
+    decision::{
+        decide::{Item, Reason, Showing},
+        request::{AdRequest, PlacementRequest},
+    },
+    ids::{ComponentId, NameHash, SlotName},
+    measurement::beacon::{Claim, TokenKeys},
+    values::Format,
+};
+
+/// Whose decision it is, and how its beacons are signed and addressed.
+#[derive(Clone, Copy)]
+pub struct Issuer<'a> {
+    /// Number of the account.
+    pub account: u32,
+    /// Signs.
+    pub keys: &'a TokenKeys,
+    /// Where this service is reached, without a final slash.
+    pub public_url: &'a str,
+}
+
+/// An item as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assembled {
+    /// The markup: a document for an iframe, or native JSON.
+    pub markup: String,
+    /// Fired when it is rendered.
+    pub impression_url: String,
+    /// Fired when it is in view.
+    pub view_url: String,
+    /// Followed on a click.
+    pub click_url: String,
+    /// Names the decision in conversions.
+    pub conversion_token: String,
+    /// Names the combination: the same for the same revision and choice.
+    pub combination: u64,
+    /// Names the content: the same for the same resolved values in the same template.
+    pub crid: String,
+}
+
+/// Signs and renders an item.
+#[must_use]
+pub fn assemble(
+    item: &Item,
+    showing: &Showing,
+    request: &AdRequest,
+    placement: &PlacementRequest,
+    purposes: Purposes,
+    issuer: Issuer<'_>,
+) -> Assembled {
+    let creative = &*showing.creative;
+    let variant = &creative.variants[showing.variant];
+    let combination = combination(showing);
+    let landing = landing(showing, variant);
+    let campaign = showing.campaign.as_deref();
+    let claim = Claim {
+        account: issuer.account,
+        decision: item.id,
+        campaign: campaign.map(|campaign| campaign.id.clone()),
+        creative: creative.id.clone(),
+        revision: creative.revision,
+        combination,
+        person: request.person.filter(|_| purposes.basic),
+        cap_window: campaign.and_then(|campaign| campaign.cap_window()),
+        preview: showing.reason == Reason::Preview,
+    };
+    let tokens = issuer.keys.sign(&claim, &landing);
+    let address = |kind: &str, token: &str| {
+        let mut url = String::with_capacity(issuer.public_url.len() + kind.len() + token.len());
+        url.push_str(issuer.public_url);
+        url.push_str(kind);
+        url.push_str(token);
+        url
+    };
+    let click_url = address("/v1/c/", &tokens.click);
+    let impression_url = address("/v1/i/", &tokens.impression);
+    let view_url = address("/v1/v/", &tokens.viewable);
+    let link = placement.click_macro.as_ref().map(|prefix| prefix.link(&click_url));
+    let decision_id = item.id.to_string();
+    let dynamic = Dynamic {
+        click_url: link.as_deref().unwrap_or(&click_url),
+        impression_url: &impression_url,
+        view_url: &view_url,
+        landing_url: &landing,
+        decision_id: &decision_id,
+        cachebuster: &decision_id[24..],
+    };
+    let chosen: Vec<&Prepared> = variant.places.iter().map(|place| filling(showing, place)).collect();
+    let mut markup = String::new();
+    match variant.shape.0 {
+        Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
+        Format::Native => assemble_native(&variant.template, &chosen, &dynamic, false, &mut markup),
+    }
+    let crid = crid(showing, variant);
+    Assembled {
+        markup,
+        impression_url,
+        view_url,
+        click_url,
+        conversion_token: tokens.conversion,
+        combination,
+        crid,
+    }
+}
+
+/// What stands in each slot of the template shown: the slot, the component (none for the
+/// default) and the value as JSON.
+pub fn contents(showing: &Showing) -> impl Iterator<Item = (&SlotName, Option<&ComponentId>, &RawValue)> {
+    let creative = &*showing.creative;
+    creative.variants[showing.variant].places.iter().map(move |place| {
+        let component = creative.chosen(place.slot, &showing.choice);
+        let value = component.map_or(&*place.default_content, |component| &*component.content);
+        (&creative.slots[place.slot].name, component.map(|component| &component.id), value)
+    })
+}
+
+fn filling<'a>(showing: &'a Showing, place: &'a Place) -> &'a Prepared {
+    let at = showing.choice.get(place.slot).copied().flatten();
+    at.and_then(|at| place.prepared.get(usize::from(at))).unwrap_or(&place.default)
+}
+
+/// Where a click leads: the value of the landing slot, the campaign's address, or for a house
+/// creative the advertiser's domain.
+fn landing(showing: &Showing, variant: &Variant) -> String {
+    let creative: &Creative = &showing.creative;
+    let own = creative.landing_slot.and_then(|slot| {
+        let component = creative.chosen(slot, &showing.choice).and_then(|component| component.landing.as_deref());
+        component.or_else(|| variant.places.iter().find(|place| place.slot == slot)?.default_landing.as_deref())
+    });
+    match (own, &showing.campaign) {
+        (Some(own), _) => own.to_owned(),
+        (None, Some(campaign)) => campaign.landing_url.to_string(),
+        (None, None) => format!("https://{}/", creative.domain),
+    }
+}
+
+fn combination(showing: &Showing) -> u64 {
+    let creative = &*showing.creative;
+    let mut hash = blake3::Hasher::new();
+    hash.update(&creative.hash.to_le_bytes());
+    for slot in 0..creative.slots.len() {
+        let component = creative.chosen(slot, &showing.choice);
+        hash.update(&component.map_or(0, |component| component.hash.0).to_le_bytes());
+    }
+    let mut head = [0; 8];
+    head.copy_from_slice(&hash.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(head)
+}
+
+fn crid(showing: &Showing, variant: &Variant) -> String {
+    let creative = &*showing.creative;
+    let mut hash = blake3::Hasher::new();
+    hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
+    for place in &variant.places {
+        let component = creative.chosen(place.slot, &showing.choice);
+        let fingerprint = component.map_or(place.default_fingerprint, |component| component.fingerprint);
+        hash.update(&fingerprint.to_le_bytes());
+    }
+    let mut crid = String::with_capacity(32);
+    for byte in &hash.finalize().as_bytes()[..16] {
+        // writing into a String cannot fail
+        let _ = write!(crid, "{byte:02x}");
+    }
+    crid
+}

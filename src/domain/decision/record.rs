@@ -1,0 +1,188 @@
+//! What is kept of a decision so that it can be explained and replayed: the inputs themselves,
+//! not references to things that change.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    audience::{
+        caps::CapRing,
+        profile::Traits,
+        user::UserState,
+        verdict::Verdict,
+    },
+    catalog::snapshot::Snapshot,
+    consent::Purposes,
+    decision::{
+        decide::{Decision, Item, Person, Showing, decide},
+        request::{AdRequest, Seed},
+        standing::{Degraded, Standing},
+    },
+    ids::{ComponentId, DecisionId, NameHash, SegmentKey, SlotName},
+    values::Millis,
+};
+
+/// Everything that went into a request's decisions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The request, stripped of what its purposes do not allow.
+    pub request: AdRequest,
+    /// What it may be used for.
+    pub purposes: Purposes,
+    /// Whether anybody was known.
+    pub known: bool,
+    /// How current the profile was.
+    pub standing: Standing,
+    /// What getting it gave up.
+    pub degraded: Vec<Degraded>,
+    /// The person's traits that targeting names.
+    pub traits: Traits,
+    /// Every membership that was looked at.
+    pub memberships: Vec<(SegmentKey, Verdict)>,
+    /// The person's packed cap counters, in base64.
+    pub caps: String,
+    /// Capped campaigns that were being served.
+    pub reserved: Vec<(NameHash, Millis)>,
+    /// The seed.
+    pub seed: Seed,
+    /// When.
+    pub decided_at: Millis,
+    /// The catalogue version.
+    pub catalog_version: i64,
+    /// Where beacons were addressed.
+    pub public_url: String,
+    /// The key that signed them.
+    pub signing_key: u8,
+    /// Per placement and item the components that were chosen.
+    pub made: Vec<Vec<Option<Made>>>,
+}
+
+/// Which component stood in each slot.
+pub type Made = Vec<(SlotName, Option<ComponentId>)>;
+
+/// A record cannot be replayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// Its cap counters cannot be read.
+    #[error("the recorded cap counters cannot be read")]
+    Caps,
+    /// The catalogue of its time no longer has what it names.
+    #[error("the catalogue no longer has what the record names")]
+    Catalogue,
+    /// It holds no such decision.
+    #[error("the record holds no such decision")]
+    Decision,
+}
+
+/// What a decision was made of.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// The catalogue.
+    pub snapshot: &'a Snapshot,
+    /// The request.
+    pub request: &'a AdRequest,
+    /// The person.
+    pub person: &'a Person<'a>,
+    /// What the request may be used for.
+    pub purposes: Purposes,
+    /// The seed.
+    pub seed: Seed,
+    /// Where beacons are addressed.
+    pub public_url: &'a str,
+    /// The key that signs them.
+    pub signing_key: u8,
+}
+
+impl Inputs {
+    /// Takes down what a decision was made of.
+    #[must_use]
+    pub fn take(origin: &Origin<'_>, decision: &Decision) -> Self {
+        let (snapshot, person) = (origin.snapshot, origin.person);
+        let named: BTreeSet<NameHash> = snapshot.targeted_traits().collect();
+        let state = person.state.filter(|_| origin.purposes.profile_read);
+        let caps = person.state.filter(|_| origin.purposes.basic).map(|state| state.caps.encode());
+        Self {
+            request: origin.request.clone(),
+            purposes: origin.purposes,
+            known: person.state.is_some(),
+            standing: person.standing,
+            degraded: person.degraded.to_vec(),
+            traits: state.map(|state| state.traits.among(&named)).unwrap_or_default(),
+            memberships: decision
+                .evaluated
+                .iter()
+                .map(|(ix, verdict)| (snapshot.rules.key(*ix).clone(), *verdict))
+                .collect(),
+            caps: STANDARD.encode(caps.unwrap_or_default()),
+            reserved: person.reserved.to_vec(),
+            seed: origin.seed,
+            decided_at: decision.at,
+            catalog_version: decision.catalog_version,
+            public_url: origin.public_url.to_owned(),
+            signing_key: origin.signing_key,
+            made: decision
+                .placements
+                .iter()
+                .map(|items| items.iter().map(|item| item.shown.as_ref().map(made)).collect())
+                .collect(),
+        }
+    }
+
+    /// Decides again with the catalogue of the time. Screening runs anew; which components stand
+    /// in the slots is taken from the record. Gives the whole decision and the position of the
+    /// item asked for.
+    ///
+    /// # Errors
+    /// The record or the catalogue lacks something.
+    pub fn replay(&self, snapshot: &Snapshot, wanted: DecisionId) -> Result<(Decision, usize, usize), ReplayError> {
+        let caps = STANDARD.decode(&self.caps).map_err(|_| ReplayError::Caps)?;
+        let caps = CapRing::decode(&caps).map_err(|_| ReplayError::Caps)?;
+        let mut state = UserState::default();
+        (state.traits, state.caps) = (self.traits.clone(), caps);
+        let person = Person {
+            state: self.known.then_some(&state),
+            standing: self.standing,
+            degraded: &self.degraded,
+            reserved: &self.reserved,
+            recorded: &self.memberships,
+        };
+        let decided = decide(snapshot, &self.request, &person, self.purposes, self.decided_at, self.seed);
+        let mut decision = decided.map_err(|_| ReplayError::Catalogue)?;
+        for (items, made) in decision.placements.iter_mut().zip(&self.made) {
+            for (item, made) in items.iter_mut().zip(made) {
+                pin(item, made.as_ref())?;
+            }
+        }
+        let items = decision.placements.iter().enumerate();
+        let found = items.flat_map(|(at, items)| items.iter().enumerate().map(move |(item, shown)| (at, item, shown.id)));
+        let (at, item, _) = found.into_iter().find(|(.., id)| *id == wanted).ok_or(ReplayError::Decision)?;
+        Ok((decision, at, item))
+    }
+}
+
+fn made(showing: &Showing) -> Made {
+    let creative = &showing.creative;
+    let slots = creative.slots.iter().enumerate();
+    slots.map(|(at, slot)| (slot.name.clone(), creative.chosen(at, &showing.choice).map(|c| c.id.clone()))).collect()
+}
+
+/// Puts the recorded components into an item's slots.
+fn pin(item: &mut Item, made: Option<&Made>) -> Result<(), ReplayError> {
+    let (Some(showing), Some(made)) = (&mut item.shown, made) else { return Ok(()) };
+    let creative = &showing.creative;
+    for (name, component) in made {
+        let slot = creative.slots.iter().position(|slot| slot.name == *name).ok_or(ReplayError::Catalogue)?;
+        let at = match component {
+            None => None,
+            Some(id) => {
+                let candidates = creative.slots[slot].candidates.iter();
+                let at = candidates.map(|at| &creative.components[*at as usize].id).position(|known| known == id);
+                Some(u16::try_from(at.ok_or(ReplayError::Catalogue)?).map_err(|_| ReplayError::Catalogue)?)
+            }
+        };
+        showing.choice[slot] = at;
+    }
+    Ok(())
+}
