@@ -1,0 +1,244 @@
+//! Every setting, its default and where it comes from: one file, then the environment.
+//!
+//! The file is TOML, named by `TESSERA_CONFIG`. An environment variable `TESSERA_SECTION__NAME`
+//! overrides one setting of it; the short names in [`Config::load`] override those that scripts
+//! rely on.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use figment::{
+    Figment,
+    providers::{Env, Format as _, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The edge.
+    pub http: Http,
+    /// The database.
+    pub store: Store,
+    /// People and how current they are.
+    pub users: Users,
+    /// Decisions.
+    pub decisions: Decisions,
+    /// Logs.
+    pub log: Log,
+}
+
+/// The edge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address to listen on.
+    pub bind: SocketAddr,
+    /// Where browsers reach this service, without a final slash; beacons and assets are addressed
+    /// there. Default: `http://` and the bound address.
+    pub public_url: Option<String>,
+    /// Connections at one time.
+    pub connections: usize,
+    /// How long a shutdown waits for requests under way, in ms.
+    pub drain_ms: u64,
+}
+
+/// The database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// A PostgreSQL 15 or newer. None: a private cluster in the data folder.
+    pub database_url: Option<String>,
+    /// The data folder: the private cluster, the last catalogue and outcomes not yet stored.
+    pub data: PathBuf,
+    /// Folder of the PostgreSQL server binaries for the private cluster. None: searched for.
+    pub postgres_bin: Option<PathBuf>,
+    /// The first admin key of the account `default`. None: a random one is printed when there is
+    /// no admin key yet and the service listens on loopback only.
+    pub admin_key: Option<String>,
+    /// A bundle to load when the catalogue is empty. Default: the demo, where it is found and no
+    /// `database_url` is set.
+    pub bundle: Option<PathBuf>,
+    /// How long a start waits for the database before it serves the last catalogue, in ms.
+    pub start_wait_ms: u64,
+    /// How often the change feed is read, in ms.
+    pub feed_interval_ms: u64,
+}
+
+/// People and how current they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Users {
+    /// People kept in memory.
+    pub cached: u64,
+    /// Keys kept in memory as unknown to the store; 32 bytes each.
+    pub cached_absent: u64,
+    /// A profile counts as current for so long after the feed last proved it, in ms.
+    pub lease_ms: u64,
+    /// A profile older than that is not used at all, in ms.
+    pub stale_limit_ms: u64,
+}
+
+/// Decisions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decisions {
+    /// The longest a decision may take, in ms; a request may ask for less.
+    pub budget_ms: u64,
+    /// What of that is kept for writing the answer, in ms.
+    pub reserve_ms: u64,
+    /// Share of decisions whose full record is kept, 0 to 1.
+    pub record_share: f64,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged, as `tracing` filters are written.
+    pub filter: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None, connections: 8_192, drain_ms: 10_000 }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            database_url: None,
+            data: PathBuf::from("data"),
+            postgres_bin: None,
+            admin_key: None,
+            bundle: None,
+            start_wait_ms: 5_000,
+            feed_interval_ms: 20,
+        }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { cached: 150_000, cached_absent: 1_000_000, lease_ms: 1_000, stale_limit_ms: 600_000 }
+    }
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self { budget_ms: 20, reserve_ms: 2, record_share: 0.01 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into() }
+    }
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file or a variable cannot be read.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(#[from] Box<figment::Error>),
+    /// A value is out of range.
+    #[error("{setting} {rule}")]
+    Range {
+        /// The setting.
+        setting: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the file that `TESSERA_CONFIG` names, then the environment: `DATABASE_URL`,
+    /// `TESSERA_BIND`, `TESSERA_DATA`, `TESSERA_ADMIN_KEY`, `TESSERA_PUBLIC_URL`,
+    /// `TESSERA_POSTGRES_BIN`, `TESSERA_LOG`, and `TESSERA_SECTION__NAME` for everything else.
+    ///
+    /// # Errors
+    /// The file or a variable cannot be read, names an unknown setting or a value out of range.
+    pub fn load() -> Result<Self, ConfigError> {
+        const SHORT: [(&str, &str); 7] = [
+            ("DATABASE_URL", "store.database_url"),
+            ("TESSERA_BIND", "http.bind"),
+            ("TESSERA_DATA", "store.data"),
+            ("TESSERA_ADMIN_KEY", "store.admin_key"),
+            ("TESSERA_PUBLIC_URL", "http.public_url"),
+            ("TESSERA_POSTGRES_BIN", "store.postgres_bin"),
+            ("TESSERA_LOG", "log.filter"),
+        ];
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(path) = Env::var("TESSERA_CONFIG") {
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(Env::prefixed("TESSERA_").filter(|key| key.as_str().contains("__")).split("__"));
+        for (variable, setting) in SHORT {
+            // an empty variable is an unset one
+            if let Some(value) = Env::var(variable).filter(|value| !value.is_empty()) {
+                figment = figment.merge(Serialized::default(setting, value));
+            }
+        }
+        let config: Self = figment.extract().map_err(Box::new)?;
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        let range = |fits: bool, setting, rule| if fits { Ok(()) } else { Err(ConfigError::Range { setting, rule }) };
+        range(self.decisions.budget_ms >= 1, "decisions.budget_ms", "must be at least 1")?;
+        range(
+            self.decisions.reserve_ms < self.decisions.budget_ms,
+            "decisions.reserve_ms",
+            "must be less than decisions.budget_ms",
+        )?;
+        range((0.0..=1.0).contains(&self.decisions.record_share), "decisions.record_share", "must be 0 to 1")?;
+        range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
+        range((1..=1_000).contains(&self.store.feed_interval_ms), "store.feed_interval_ms", "must be 1 to 1000")?;
+        range(self.http.connections >= 16, "http.connections", "must be at least 16")?;
+        if let Some(key) = &self.store.admin_key {
+            range(key.len() >= 16 && key.is_ascii(), "store.admin_key", "must be at least 16 ASCII characters")?;
+        }
+        if let Some(url) = &self.http.public_url {
+            let sound = (url.starts_with("http://") || url.starts_with("https://"))
+                && !url.ends_with('/')
+                && url.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>\\".contains(&b));
+            range(sound, "http.public_url", "must be an http(s) URL without a final slash")?;
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type belongs to the test jail")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_goes_before_the_file_before_the_defaults() {
+        figment::Jail::expect_with(|jail| {
+            jail.create_file("t.toml", "[http]\nconnections = 100\n[users]\nlease_ms = 250\n")?;
+            jail.set_env("TESSERA_CONFIG", "t.toml");
+            jail.set_env("TESSERA_BIND", "127.0.0.1:9000");
+            jail.set_env("TESSERA_HTTP__CONNECTIONS", "200");
+            jail.set_env("DATABASE_URL", "");
+            let config = Config::load().map_err(|error| figment::Error::from(error.to_string()))?;
+            assert_eq!((config.http.bind.port(), config.http.connections, config.users.lease_ms), (9000, 200, 250));
+            assert_eq!(config.store.database_url, None);
+            assert_eq!(config.decisions, Decisions::default());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_not_known_or_out_of_range_is_refused() {
+        for (name, value) in [("TESSERA_HTTP__PORTS", "1"), ("TESSERA_BIND", "nowhere"), ("TESSERA_USERS__LEASE_MS", "1")] {
+            figment::Jail::expect_with(|jail| {
+                jail.set_env(name, value);
+                assert!(Config::load().is_err(), "{name}={value}");
+                Ok(())
+            });
+        }
+    }
+}
