@@ -1,0 +1,133 @@
+//! The last catalogue on disk, so that a start without the store still decides.
+//!
+//! One file per account: its documents on the first line, what changed since on one line each.
+//! The files are a cache of the store: a torn last line is left out, and a write that fails is
+//! logged, because serving goes on without it.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    domain::catalog::{key::DocumentKey, snapshot::Changed},
+    ports::{AccountRow, ApiKeyRow, DocumentChanges, Documents, SigningKeyRow},
+};
+
+/// Accounts, API keys and secrets.
+pub type Access = (Vec<AccountRow>, Vec<ApiKeyRow>, Vec<SigningKeyRow>);
+
+/// The folder of the files.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    folder: PathBuf,
+}
+
+/// One line of an account's file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    version: i64,
+    documents: Vec<(DocumentKey, Option<Value>)>,
+}
+
+impl Disk {
+    /// Files in `folder`, which is made when the first one is written.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Writes an account's documents anew.
+    pub async fn replace(&self, account: u32, documents: &Documents) {
+        let rows = documents.rows.iter().map(|row| (row.key.clone(), Some(row.body.clone())));
+        let entry = Entry { version: documents.version, documents: rows.collect() };
+        self.write(format!("account-{account}.jsonl"), &entry, false).await;
+    }
+
+    /// Adds what changed to an account's file.
+    pub async fn append(&self, account: u32, changes: &DocumentChanges) {
+        let written = changes.written.iter().map(|row| (row.key.clone(), Some(row.body.clone())));
+        let deleted = changes.deleted.iter().map(|key| (key.clone(), None));
+        let entry = Entry { version: changes.version, documents: deleted.chain(written).collect() };
+        self.write(format!("account-{account}.jsonl"), &entry, true).await;
+    }
+
+    /// Writes accounts, keys and secrets.
+    pub async fn access(&self, accounts: &[AccountRow], keys: &[ApiKeyRow], secrets: &[SigningKeyRow]) {
+        self.write("access.json".into(), &(accounts, keys, secrets), false).await;
+    }
+
+    /// Accounts, keys and secrets as last written.
+    pub async fn read_access(&self) -> Option<Access> {
+        let bytes = tokio::fs::read(self.folder.join("access.json")).await.ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// An account's documents and what changed since, oldest first.
+    pub async fn read(&self, account: u32) -> Vec<(i64, Vec<Changed>)> {
+        let bytes = tokio::fs::read(self.folder.join(format!("account-{account}.jsonl"))).await.unwrap_or_default();
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let entries = lines.map_while(|line| serde_json::from_slice::<Entry>(line).ok());
+        entries.map(|entry| (entry.version, entry.documents)).collect()
+    }
+
+    async fn write<T: Serialize>(&self, name: String, content: &T, append: bool) {
+        let path = self.folder.join(&name);
+        let line = serde_json::to_vec(content);
+        let work = move || -> io::Result<()> {
+            let mut line = line?;
+            line.push(b'\n');
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            if append {
+                return private(&path, true)?.write_all(&line);
+            }
+            let fresh = path.with_extension("new");
+            private(&fresh, false)?.write_all(&line)?;
+            std::fs::rename(fresh, path)
+        };
+        let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = result {
+            tracing::warn!(%error, file = name, "the catalogue could not be written to disk");
+        }
+    }
+}
+
+/// Opens a file that only its owner may read: it holds secrets.
+fn private(path: &std::path::Path, append: bool) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().create(true).write(true).append(append).truncate(!append).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{domain::{catalog::key::Kind, values::Millis}, ports::DocumentRow};
+
+    #[tokio::test]
+    async fn a_torn_last_line_is_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::new(folder.path().join("catalogue"));
+        let key = DocumentKey::new(Kind::Campaign, "c");
+        let row = DocumentRow { key: key.clone(), version: 1, changed_at: Millis(0), body: json!({"a": 1}) };
+        disk.replace(3, &Documents { version: 1, rows: vec![row.clone()] }).await;
+        disk.append(3, &DocumentChanges { version: 2, written: vec![], deleted: vec![key.clone()] }).await;
+        let file = folder.path().join("catalogue/account-3.jsonl");
+        let whole = std::fs::read(&file).expect("the file");
+        let both = disk.read(3).await;
+        assert_eq!(both, [(1, vec![(key.clone(), Some(json!({"a": 1})))]), (2, vec![(key, None)])]);
+        let first = whole.iter().position(|byte| *byte == b'\n').expect("two lines") + 1;
+        for cut in first..whole.len() - 1 {
+            std::fs::write(&file, &whole[..cut]).expect("a torn file");
+            assert_eq!(disk.read(3).await, both[..1], "cut at {cut}");
+        }
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,175 @@
+//! What every request sees: one immutable snapshot of all accounts, keys and secrets.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{
+        catalog::snapshot::Snapshot,
+        ids::{AccountId, KeyId, Uid, UserKey},
+        measurement::beacon::TokenKeys,
+    },
+    ports::{AccountRow, ApiKeyRow, Scope, SigningKeyRow},
+};
+
+/// Everything that decisions read, swapped as a whole.
+#[derive(Clone)]
+pub struct World {
+    accounts: HashMap<u32, Arc<Account>>,
+    keys: HashMap<[u8; 32], Arc<Principal>>,
+    /// Signs and verifies tokens.
+    pub tokens: Arc<TokenKeys>,
+    /// Number of the key that signs.
+    pub signing_key: u8,
+}
+
+/// An account with its compiled catalogue.
+#[derive(Clone)]
+pub struct Account {
+    /// Its row.
+    pub row: AccountRow,
+    /// Its catalogue.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl Account {
+    /// Its number in the store.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.row.number
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &AccountId {
+        &self.row.id
+    }
+
+    /// The person behind one of its user keys.
+    #[must_use]
+    pub fn uid(&self, key: &UserKey) -> Uid {
+        Uid::of(&self.row.secret, key)
+    }
+}
+
+/// Who calls: an API key with what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The key.
+    pub key: KeyId,
+    /// Number of the account it opens.
+    pub account: u32,
+    scopes: Vec<Scope>,
+}
+
+impl Principal {
+    /// Whether it may do something; `admin` may do everything but assert consent, which only
+    /// keys made for it can.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || (scope != Scope::Consent && self.scopes.contains(&Scope::Admin))
+    }
+}
+
+impl World {
+    /// The world of these keys and secrets, with nothing to show yet.
+    #[must_use]
+    pub fn new(accounts: &[AccountRow], keys: &[ApiKeyRow], secrets: &[SigningKeyRow]) -> Self {
+        let active = secrets.iter().filter(|key| key.active).max_by_key(|key| key.number).or(secrets.first());
+        let (number, secret) = active.map_or((0, [0; 32]), |key| (key.number, key.secret));
+        let retired = secrets.iter().filter(|key| key.number != number).map(|key| (key.number, key.secret));
+        let principal = |row: &ApiKeyRow| {
+            Arc::new(Principal { key: row.id.clone(), account: row.account, scopes: row.scopes.clone() })
+        };
+        let empty = Arc::new(Snapshot::empty());
+        let account = |row: &AccountRow| {
+            (row.number, Arc::new(Account { row: row.clone(), snapshot: Arc::clone(&empty) }))
+        };
+        Self {
+            accounts: accounts.iter().map(account).collect(),
+            keys: keys.iter().map(|row| (row.hash, principal(row))).collect(),
+            tokens: Arc::new(TokenKeys::new((number, &secret), retired)),
+            signing_key: number,
+        }
+    }
+
+    /// An account.
+    #[must_use]
+    pub fn account(&self, number: u32) -> Option<&Arc<Account>> {
+        self.accounts.get(&number)
+    }
+
+    /// Every account.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.values()
+    }
+
+    /// The account called `id`.
+    #[must_use]
+    pub fn named(&self, id: &str) -> Option<&Arc<Account>> {
+        self.accounts.values().find(|account| account.row.id.as_str() == id)
+    }
+
+    /// Whose API key this is. Looked up by its hash, so that the time it takes tells nothing
+    /// about other keys.
+    #[must_use]
+    pub fn principal(&self, key: &str) -> Option<&Arc<Principal>> {
+        self.keys.get(&key_hash(key))
+    }
+
+    /// The same world with one account's catalogue replaced.
+    #[must_use]
+    pub fn with_snapshot(&self, number: u32, snapshot: Arc<Snapshot>) -> Self {
+        let mut next = self.clone();
+        if let Some(account) = next.accounts.get_mut(&number) {
+            let mut row = account.row.clone();
+            row.catalog_version = snapshot.version;
+            *account = Arc::new(Account { row, snapshot });
+        }
+        next
+    }
+
+    /// The same catalogues under other accounts, keys and secrets.
+    #[must_use]
+    pub fn with_access(&self, accounts: &[AccountRow], keys: &[ApiKeyRow], secrets: &[SigningKeyRow]) -> Self {
+        let mut next = Self::new(accounts, keys, secrets);
+        for (number, account) in &mut next.accounts {
+            if let Some(known) = self.accounts.get(number) {
+                *account = Arc::new(Account { row: account.row.clone(), snapshot: Arc::clone(&known.snapshot) });
+            }
+        }
+        next
+    }
+}
+
+/// The form in which the store keeps an API key.
+#[must_use]
+pub fn key_hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::values::Millis;
+
+    #[test]
+    fn a_key_opens_its_account_for_its_scopes() {
+        let row = ApiKeyRow {
+            id: "k".parse().expect("an id"),
+            account: 7,
+            hash: key_hash("secret"),
+            scopes: vec![Scope::Decide],
+            created_at: Millis(0),
+        };
+        let world = World::new(&[], std::slice::from_ref(&row), &[]);
+        let principal = world.principal("secret").expect("a principal");
+        assert_eq!(principal.account, 7);
+        assert!(principal.may(Scope::Decide) && !principal.may(Scope::Author));
+        assert!(world.principal("Secret").is_none() && world.principal("").is_none());
+        let admin = World::new(&[], &[ApiKeyRow { scopes: vec![Scope::Admin], ..row }], &[]);
+        let admin = admin.principal("secret").expect("a principal");
+        assert!(admin.may(Scope::Author) && !admin.may(Scope::Consent));
+    }
+}
