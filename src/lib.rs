@@ -7,4 +7,10 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
+//! | [`schema`] | JSON documents into typed values, with every fault they have |
+//! | [`http`] | the edge: connections, admission, problem documents, extractors |
+//! | [`telemetry`] | logs and metrics |
 pub mod domain;
+pub mod http;
+pub mod schema;
+pub mod telemetry;
