@@ -53,7 +53,14 @@ struct Shared {
     body_deadline: Duration,
     meters: Meters,
     classes: [ClassMeters; 6],
-    routes: RwLock<HashMap<String, Arc<RouteMeters>>>,
+    routes: RwLock<HashMap<String, Arc<Route>>>,
+}
+
+/// A route as logs and metrics know it.
+struct Route {
+    /// Its template, never a concrete path.
+    name: String,
+    meters: RouteMeters,
 }
 
 impl Edge {
@@ -65,13 +72,11 @@ impl Edge {
     }
 
     /// A group of routes of one priority class, with 405 as a problem. Call it on the finished group.
-    #[must_use]
     pub fn group<S: Clone + Send + Sync + 'static>(&self, class: Class, routes: Router<S>) -> Router<S> {
         routes.method_not_allowed_fallback(method_not_allowed).layer(self.layer(class))
     }
 
     /// The whole router: `groups` merged, and 404 as a problem for every other path.
-    #[must_use]
     pub fn close<S: Clone + Send + Sync + 'static>(&self, groups: Router<S>) -> Router<S> {
         groups.fallback_service(self.layer(Class::Free).layer(not_found.into_service()))
     }
@@ -112,7 +117,7 @@ pub struct EdgeService<S> {
     shared: Arc<Shared>,
     class: Class,
     /// A router makes one service for each method of a path, so its meters are looked up once.
-    route: Arc<OnceLock<Arc<RouteMeters>>>,
+    route: Arc<OnceLock<Arc<Route>>>,
 }
 
 impl<S> Service<Request> for EdgeService<S>
@@ -142,11 +147,10 @@ where
         };
         let route = self.route.get_or_init(|| shared.route(request.extensions().get())).clone();
         let permit = shared.admission.enter(self.class);
-        let mut around = Around {
+        let around = Around {
             shared: shared.clone(),
             class: self.class,
             route,
-            path: None,
             method: request.method().clone(),
             info: info.clone(),
             permit,
@@ -154,23 +158,21 @@ where
         if around.permit.is_none() {
             return EdgeFuture { inner: None, around: Some(around) };
         }
-        if tracing::enabled!(tracing::Level::WARN) {
-            around.path = request.extensions().get::<MatchedPath>().cloned();
-        }
         request.extensions_mut().insert(info);
         EdgeFuture { inner: Some(self.inner.call(request)), around: Some(around) }
     }
 }
 
 impl Shared {
-    /// Meters of a route by its template. The table is kept here because a router without a state
+    /// A route by its template. The table is kept here because a router without a state
     /// makes its services anew for every request.
-    fn route(&self, path: Option<&MatchedPath>) -> Arc<RouteMeters> {
+    fn route(&self, path: Option<&MatchedPath>) -> Arc<Route> {
         let name = path.map_or("(none)", MatchedPath::as_str);
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         known.unwrap_or_else(|| {
             let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-            routes.entry(name.to_owned()).or_insert_with(|| Arc::new(self.meters.route(name))).clone()
+            let new = || Arc::new(Route { name: name.to_owned(), meters: self.meters.route(name) });
+            routes.entry(name.to_owned()).or_insert_with(new).clone()
         })
     }
 }
@@ -216,8 +218,7 @@ fn panic_words(panic: &(dyn Any + Send)) -> String {
 struct Around {
     shared: Arc<Shared>,
     class: Class,
-    route: Arc<RouteMeters>,
-    path: Option<MatchedPath>,
+    route: Arc<Route>,
     method: Method,
     info: RequestInfo,
     permit: Option<Permit>,
@@ -238,7 +239,7 @@ impl Around {
         let status = response.status();
         let class = &self.shared.classes[self.class as usize];
         let took = self.info.arrived.elapsed();
-        self.route.of(status.as_u16()).increment(1);
+        self.route.meters.of(status.as_u16()).increment(1);
         if self.permit.is_some() {
             class.duration.record(took.as_secs_f64());
         } else {
@@ -257,7 +258,7 @@ impl Around {
         }
         let (method, status, took_us) = (self.method.as_str(), status.as_u16(), took.as_micros() as u64);
         let (request_id, trace_id) = (self.info.id.as_str(), self.info.trace.as_ref().map(TraceId::as_str));
-        let route = self.path.as_ref().map_or("(none)", MatchedPath::as_str);
+        let route = self.route.name.as_str();
         let cause = cause.map(error_chain);
         if fault {
             tracing::warn!(method, route, status, took_us, request_id, trace_id, cause, "request failed");
@@ -277,4 +278,75 @@ fn error_chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Strin
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use axum::routing::get;
+    use serde_json::Value;
+    use tower::ServiceExt;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::{http::admission::AdmissionLimits, telemetry};
+
+    /// What was logged, in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Log {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    async fn boom(axum::extract::Path(key): axum::extract::Path<String>) {
+        panic!("for {key}");
+    }
+
+    #[tokio::test]
+    async fn logs_name_the_route_and_the_cause_and_nobody() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(log.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (meters, _) = telemetry::metrics();
+        let edge = Edge::new(Admission::new(AdmissionLimits::default()), meters, BODY_DEADLINE);
+        let routes = Router::new()
+            .route("/users/{key}", get(|| async { Problem::internal(io::Error::other("disk on fire")) }))
+            .route("/boom/{key}", get(boom));
+        let router: Router = edge.close(edge.group(Class::Decide, routes));
+        for path in ["/users/anna?email=anna", "/boom/anna", "/nowhere/anna"] {
+            let request = Request::builder()
+                .uri(path)
+                .header("x-request-id", "r-1")
+                .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+                .body(Body::from("anna"))
+                .unwrap();
+            router.clone().oneshot(request).await.unwrap();
+        }
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("anna"), "{text}");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "faults of the server are told, those of callers are not: {text}");
+        assert_eq!(lines[0]["route"], "/users/{key}");
+        assert_eq!(lines[0]["cause"], "disk on fire");
+        assert_eq!(lines[0]["request_id"], "r-1");
+        assert_eq!(lines[0]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(lines[1]["cause"], "panic: (message withheld)");
+    }
 }

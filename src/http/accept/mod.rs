@@ -148,7 +148,7 @@ fn builder(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The pulse watches the head: hyper's own timer costs an allocation and two timer operations a
     // request, and would apply to idle connections as well.
-    http.header_read_timeout(None).max_buf_size(limits.head_bytes.max(8_192));
+    http.header_read_timeout(None).max_header_size(limits.head_bytes).max_buf_size(limits.head_bytes.max(8_192));
     http
 }
 
