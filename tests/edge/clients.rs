@@ -25,9 +25,8 @@ async fn dribble(mut client: Client, bytes: Vec<u8>) {
     let mut buffer = [0; 4_096];
     for byte in bytes.iter().cycle() {
         client.send(&[*byte]).await;
-        match timeout(Duration::from_millis(50), client.0.read(&mut buffer)).await {
-            Ok(Ok(0) | Err(_)) => return,
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(50), client.0.read(&mut buffer)).await {
+            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The accept loop: sockets in, requests out, and no client may hold a connection for nothing.
 //!
 //! `axum::serve` sets no timers, so a client that sends one byte a minute keeps its connection for
-//! ever. Here every connection has a [`pulse`] that says what it is waiting for, and a slow tick that
+//! ever. Here every connection has a pulse that says what it is waiting for, and a slow tick that
 //! cuts it when it has waited too long. Nothing is timed per request: a request costs two stores.
 
 mod pulse;
