@@ -2,11 +2,22 @@
 //!
 //! Three pure functions do the work, and everything else carries data to them and away:
 //! [`domain::decision`] *decides*, [`domain::audience`] *absorbs* what people do into who they are,
-//! and `domain::optimizer` *learns* which components work.
+//! and the optimizer *learns* which components work.
 //!
 //! | room | what it is |
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
 //! | [`ports`] | what the engine needs from the outside |
+//! | [`engine`] | what is live: snapshots, caches, queues, deadlines |
+//! | [`store`] | what is kept: PostgreSQL |
+//! | [`http`] | how it is reached: connections, admission, routes |
+//! | [`schema`] | JSON documents into typed values, with every fault they have |
+//! | [`config`] | every setting and its default |
+//! | [`telemetry`] | logs and metrics |
+pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod http;
 pub mod ports;
+pub mod schema;
+pub mod telemetry;
