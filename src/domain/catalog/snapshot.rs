@@ -47,6 +47,7 @@ pub struct Snapshot {
     /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
     by_id: HashMap<CampaignId, usize>,
+    capped: bool,
     index: Index,
     built_at: Millis,
     advertisers: BTreeMap<AdvertiserId, Arc<AdvertiserDoc>>,
@@ -93,6 +94,7 @@ impl Snapshot {
             lines: Vec::new(),
             faults: BTreeMap::new(),
             by_id: HashMap::new(),
+            capped: false,
             index: Index::build(&[]),
             built_at: Millis(i64::MIN),
             advertisers: BTreeMap::new(),
@@ -114,6 +116,7 @@ impl Snapshot {
             lines: Vec::new(),
             faults: self.faults.clone(),
             by_id: HashMap::new(),
+            capped: false,
             index: Index::build(&[]),
             built_at: now,
             advertisers: self.advertisers.clone(),
@@ -154,6 +157,12 @@ impl Snapshot {
     #[must_use]
     pub fn index_holds_at(&self, now: Millis) -> bool {
         now >= self.built_at
+    }
+
+    /// Whether any campaign has frequency caps.
+    #[must_use]
+    pub fn has_caps(&self) -> bool {
+        self.capped
     }
 
     /// A campaign's position in [`Snapshot::lines`].
@@ -319,6 +328,7 @@ impl Snapshot {
         let needs: Vec<Option<Needs>> = lines.iter().map(|line| line.needs(self.built_at)).collect();
         self.index = Index::build(&needs);
         self.by_id = lines.iter().enumerate().map(|(at, line)| (line.campaign.id.clone(), at)).collect();
+        self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());
         self.lines = lines;
     }
 

@@ -1,0 +1,281 @@
+//! The walk of a decision: one world, the person in time, then two pure functions.
+
+use std::{sync::Arc, time::Instant};
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        consent::Purposes,
+        decision::{
+            answer::ItemAnswer,
+            assemble::{Assembled, Issuer, assemble},
+            decide::{Decision, Person, decide},
+            record::{Inputs, Origin},
+            request::{AdRequest, Explain},
+            standing::{Degraded, FallbackLevel},
+        },
+        ids::{NameHash, Uid, UserKey},
+        values::Millis,
+        violation::Violation,
+    },
+    engine::{
+        catalogue::Catalogue,
+        deadline::Deadline,
+        records::Records,
+        reservations::Reservations,
+        seeds,
+        users::{Freshness, UserRead, Users},
+        world::Account,
+    },
+    ports::{Clock, DecisionRecord},
+    telemetry::Meters,
+};
+
+/// A request on its way to a decision.
+#[derive(Debug)]
+pub struct Call {
+    /// Number of the account.
+    pub account: u32,
+    /// The account's own name of the person.
+    pub key: Option<UserKey>,
+    /// What is asked for. Whoever the key names is filled in here, as far as the purposes allow.
+    pub request: AdRequest,
+    /// What the request may be used for.
+    pub purposes: Purposes,
+    /// Until when the answer is worth anything.
+    pub deadline: Deadline,
+    /// How current the profile must be.
+    pub freshness: Freshness,
+    /// The version of the person that the decision must reflect.
+    pub consistency: Option<u64>,
+}
+
+/// A decision with everything that is sent.
+pub struct Decided {
+    /// The account, with the catalogue it was decided on.
+    pub account: Arc<Account>,
+    /// The decision.
+    pub decision: Decision,
+    /// Per placement and item what was assembled.
+    pub assembled: Vec<Vec<Option<Assembled>>>,
+    /// How the person was read.
+    pub user: UserRead,
+    /// How long each step took.
+    pub timing: Timing,
+}
+
+/// How long each step of a decision took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Timing {
+    /// From the arrival of the request.
+    pub total: u64,
+    /// Getting the person.
+    pub user: u64,
+    /// Deciding.
+    pub decide: u64,
+    /// Signing and rendering.
+    pub assemble: u64,
+}
+
+/// Why a request could not be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// The account is not served here (yet).
+    #[error("the account is unknown")]
+    UnknownAccount,
+    /// The request names something that does not exist.
+    #[error("the request is invalid")]
+    Invalid(Vec<Violation>),
+}
+
+/// Decides requests.
+pub struct Decider {
+    catalogue: Arc<Catalogue>,
+    users: Users,
+    reservations: Arc<Reservations>,
+    records: Records,
+    clock: Arc<dyn Clock>,
+    meters: Meters,
+    /// Share of requests whose full record is kept, in 2^-32.
+    record_share: u64,
+}
+
+impl Decider {
+    /// A decider that keeps the records of a share (0 to 1) of all requests.
+    #[must_use]
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        users: Users,
+        reservations: Arc<Reservations>,
+        records: Records,
+        clock: Arc<dyn Clock>,
+        meters: Meters,
+        record_share: f64,
+    ) -> Self {
+        let record_share = (record_share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64;
+        Self { catalogue, users, reservations, records, clock, meters, record_share }
+    }
+
+    /// Decides a request that arrived at `arrived`.
+    ///
+    /// # Errors
+    /// The account is unknown, or the request names what does not exist.
+    pub async fn decide(&self, call: Call, arrived: Instant) -> Result<Decided, DecideError> {
+        let world = self.catalogue.world();
+        let account = Arc::clone(world.account(call.account).ok_or(DecideError::UnknownAccount)?);
+        let Call { key, mut request, purposes, deadline, freshness, consistency, .. } = call;
+        let started = Instant::now();
+        let uid = key.as_ref().map(|key| account.uid(key));
+        let user = match uid {
+            Some(uid) => self.read(account.number(), uid, purposes, deadline, freshness, consistency).await,
+            None => UserRead::contextual(None),
+        };
+        request.person = uid.filter(|_| purposes.basic || purposes.profile_read);
+        strip(&mut request, purposes);
+        let read = Instant::now();
+        let preview = request.preview.as_ref();
+        let now = preview.and_then(|preview| preview.at).unwrap_or_else(|| self.clock.now());
+        let seed = preview.and_then(|preview| preview.seed).unwrap_or_else(seeds::draw);
+        let degraded: Vec<Degraded> = user.degraded.into_iter().collect();
+        let work = |reserved: &[(NameHash, Millis)]| {
+            let person = Person {
+                state: user.state.as_deref(),
+                standing: user.standing,
+                degraded: &degraded,
+                reserved,
+                recorded: &[],
+            };
+            let decision = decide(&account.snapshot, &request, &person, purposes, now, seed)?;
+            let signing_key = world.signing_key;
+            let public_url = self.catalogue.public_url();
+            let origin =
+                Origin { snapshot: &account.snapshot, request: &request, person: &person, purposes, seed, public_url, signing_key };
+            let inputs = self.is_recorded(&request, &decision).then(|| Inputs::take(&origin, &decision));
+            Ok((decision, inputs))
+        };
+        let counted = request.person.filter(|_| purposes.basic && account.snapshot.has_caps() && preview.is_none());
+        let decided = match counted {
+            Some(uid) => self.reservations.with(uid, |reserved| {
+                let decided = work(reserved);
+                let added = decided.as_ref().map_or_else(|_| Vec::new(), |(decision, _)| capped(decision, now));
+                (decided, added)
+            }),
+            None => work(&[]),
+        };
+        let (decision, inputs) = decided.map_err(DecideError::Invalid)?;
+        let chosen = Instant::now();
+        let issuer = Issuer { account: account.number(), keys: &world.tokens, public_url: self.catalogue.public_url() };
+        let assembled = assemble_all(&decision, &request, purposes, issuer);
+        let done = Instant::now();
+        if let Some(inputs) = inputs {
+            self.record(&account, &decision, &assembled, &inputs);
+        }
+        self.count(&decision);
+        let us = |from: Instant, to: Instant| u64::try_from((to - from).as_micros()).unwrap_or(u64::MAX);
+        self.meters.decision_duration.record((done - arrived).as_secs_f64());
+        let timing = Timing {
+            total: us(arrived, done),
+            user: us(started, read),
+            decide: us(read, chosen),
+            assemble: us(chosen, done),
+        };
+        Ok(Decided { account, decision, assembled, user, timing })
+    }
+
+    /// Reads the person, and again where the version read is older than the one asked for.
+    async fn read(
+        &self,
+        account: u32,
+        uid: Uid,
+        purposes: Purposes,
+        deadline: Deadline,
+        freshness: Freshness,
+        consistency: Option<u64>,
+    ) -> UserRead {
+        let read = self.users.get(account, uid, purposes, deadline, freshness).await;
+        let Some(wanted) = consistency.filter(|_| purposes.profile_read) else { return read };
+        let reached = |read: &UserRead| read.state.as_ref().is_some_and(|state| state.version >= wanted);
+        if reached(&read) {
+            return read;
+        }
+        self.users.on_remote_change(account, uid, i64::try_from(wanted).unwrap_or(i64::MAX));
+        let mut again = self.users.get(account, uid, purposes, deadline, freshness).await;
+        if !reached(&again) {
+            again.degraded = Some(Degraded::TokenNotReached);
+        }
+        again
+    }
+
+    /// A deterministic sample of requests, and every one that asks for an explanation.
+    fn is_recorded(&self, request: &AdRequest, decision: &Decision) -> bool {
+        // the low bits of a UUIDv7 are random
+        request.explain > Explain::None || u64::from(decision.id.0.as_u128() as u32) < self.record_share
+    }
+
+    fn record(&self, account: &Account, decision: &Decision, assembled: &[Vec<Option<Assembled>>], inputs: &Inputs) {
+        let (person, inputs) = (inputs.request.person, json!(inputs));
+        for (items, assembled) in decision.placements.iter().zip(assembled) {
+            for (item, assembled) in items.iter().zip(assembled) {
+                let answer = ItemAnswer::new(item, assembled.as_ref(), &account.snapshot.rules);
+                self.records.keep(DecisionRecord {
+                    account: account.number(),
+                    decision: item.id,
+                    at: decision.at,
+                    person,
+                    catalog_version: decision.catalog_version,
+                    body: json!({ "inputs": inputs, "item": answer }),
+                });
+            }
+        }
+    }
+
+    fn count(&self, decision: &Decision) {
+        for item in decision.placements.iter().flatten() {
+            let meters = &self.meters.decisions;
+            match item.fallback {
+                FallbackLevel::Personalised => meters.personalised.increment(1),
+                FallbackLevel::Stale => meters.stale.increment(1),
+                FallbackLevel::Contextual => meters.contextual.increment(1),
+                FallbackLevel::Default => meters.default.increment(1),
+                FallbackLevel::None => meters.none.increment(1),
+            }
+        }
+    }
+}
+
+/// Signs and renders every filled item.
+#[must_use]
+pub fn assemble_all(
+    decision: &Decision,
+    request: &AdRequest,
+    purposes: Purposes,
+    issuer: Issuer<'_>,
+) -> Vec<Vec<Option<Assembled>>> {
+    let placements = decision.placements.iter().zip(&request.placements);
+    placements
+        .map(|(items, placement)| {
+            let assembled = items.iter().map(|item| {
+                item.shown.as_ref().map(|showing| assemble(item, showing, request, placement, purposes, issuer))
+            });
+            assembled.collect()
+        })
+        .collect()
+}
+
+/// Takes out of a request what its purposes do not allow to be looked at.
+fn strip(request: &mut AdRequest, purposes: Purposes) {
+    if !purposes.profile_read {
+        request.traits = Default::default();
+        request.segments.clear();
+        request.context.position = None;
+        request.context.city = None;
+    }
+}
+
+/// The capped campaigns that a decision shows.
+fn capped(decision: &Decision, now: Millis) -> Vec<(NameHash, Millis)> {
+    let shown = decision.placements.iter().flatten().filter_map(|item| item.shown.as_ref());
+    let campaigns = shown.filter_map(|showing| showing.campaign.as_ref()).filter(|campaign| !campaign.caps.is_empty());
+    campaigns.map(|campaign| (campaign.hash, now)).collect()
+}
