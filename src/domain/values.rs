@@ -140,6 +140,9 @@ impl fmt::Display for Size {
     }
 }
 
+mod money;
+pub use money::{Amount, Currency, Money};
+
 textual!(Size, "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", "300x250");
 
 /// What kind of markup an item is.

@@ -1,1 +1,35 @@
-//! x
+//! What is shown: templates with typed slots, the values that fill them, and their assembly.
+//!
+//! [`Template::parse`] reads a template once, finds the context of every placeholder with a
+//! browser's own tokenizer rules and refuses those without a safe one. [`SlotValue::parse`] reads a
+//! component's value, [`Template::prepare`] escapes it for all its places, and [`assemble_html`] and
+//! [`assemble_native`] put the chosen ones together in one pass.
+
+mod assemble;
+mod attribute;
+mod color;
+mod context;
+mod css;
+mod documents;
+mod escape;
+mod field;
+mod html;
+mod marks;
+mod native;
+mod pairing;
+mod policy;
+mod syntax;
+mod template;
+mod url;
+mod value;
+
+pub use assemble::{Dynamic, Prepared, assemble_html};
+pub use documents::*;
+pub use native::assemble_native;
+pub use pairing::Pairing;
+pub use template::{Slot, Template};
+pub use url::{ClickMacro, UrlError, WebUrl};
+pub use value::{Image, Product, SlotSpec, SlotValue, content};
+
+#[cfg(test)]
+mod tests;

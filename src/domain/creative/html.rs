@@ -1,0 +1,379 @@
+//! Markup compiled into literals and places of slots.
+
+use super::{
+    assemble::{Item, Prepared},
+    context::{self, Context},
+    escape::Escaper,
+    field::{self, Builtin, Field, ItemField, Nature},
+    syntax::{self, Faults, Kind, Placeholder},
+    template::Declared,
+    value::SlotValue,
+};
+use crate::domain::violation::Violation;
+
+/// The largest markup, in bytes.
+const LARGEST: usize = 256 * 1_024;
+
+/// Counts the impression where the template does not.
+const PIXEL: &str =
+    "<img src=\"{{impression_url}}\" width=\"1\" height=\"1\" alt=\"\" style=\"position:absolute;left:-9999px\">";
+
+/// A compiled markup.
+#[derive(Debug)]
+pub(super) struct Html {
+    pub(super) nodes: Box<[Node]>,
+    /// The places of each slot.
+    places: Vec<Places>,
+    /// Bytes of all literals, a floor for the size of the output.
+    pub(super) literals: usize,
+}
+
+/// A piece of compiled markup.
+#[derive(Debug)]
+pub(super) enum Node {
+    Literal(Box<str>),
+    /// A slot and its place.
+    Slot(u16, u16),
+    /// A place of the product in the loop.
+    Item(u16),
+    Builtin(Builtin, Escaper),
+    If(Condition, Box<[Node]>, Box<[Node]>),
+    Each(u16, Box<[Node]>),
+}
+
+/// What an `#if` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Whether a slot has a value.
+    Slot(u16),
+    /// Whether the product in the loop has a price.
+    Price,
+    /// Whether it has a reduced one.
+    SalePrice,
+}
+
+/// Where a slot stands: each different part and escaper once.
+#[derive(Debug, Default, Clone)]
+struct Places {
+    values: Vec<(Field, Escaper)>,
+    items: Vec<(ItemField, Escaper)>,
+}
+
+/// Whether decisions fill in this name themselves.
+pub(super) fn is_reserved(name: &str) -> bool {
+    name == "else" || Builtin::named(name).is_some()
+}
+
+impl Html {
+    pub(super) fn compile(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
+        if markup.len() > LARGEST {
+            let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
+            return Err(vec![Violation::new("/markup", "markup_too_large", detail)]);
+        }
+        let markup = markup.replace("\r\n", "\n").replace('\r', "\n");
+        let (placed, body_end) = Compiler::run(&markup, slots)?;
+        if placed.counts_impressions {
+            return Ok(placed.html);
+        }
+        let mut counted = markup;
+        counted.insert_str(body_end.unwrap_or(counted.len()), PIXEL);
+        Compiler::run(&counted, slots).map(|(placed, _)| placed.html)
+    }
+
+    pub(super) fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
+        let written = |write: &dyn Fn(&mut String)| {
+            let mut text = String::new();
+            write(&mut text);
+            text.into_boxed_str()
+        };
+        let Some(places) = self.places.get(slot) else { return Prepared::default() };
+        let products = match value {
+            SlotValue::Products(products) if !places.items.is_empty() || self.repeats(slot) => &**products,
+            _ => &[],
+        };
+        let item = |product| Item {
+            price: product_has(product, Condition::Price),
+            sale_price: product_has(product, Condition::SalePrice),
+            places: places.items.iter().map(|&(f, e)| written(&|out| field::write_item(product, f, e, out))).collect(),
+        };
+        Prepared {
+            present: *value != SlotValue::Absent,
+            places: places.values.iter().map(|&(f, e)| written(&|out| field::write(value, f, e, out))).collect(),
+            items: products.iter().map(item).collect(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn value_places(&self, slot: usize) -> &[(Field, Escaper)] {
+        &self.places[slot].values
+    }
+
+    #[cfg(test)]
+    pub(super) fn item_places(&self, slot: usize) -> &[(ItemField, Escaper)] {
+        &self.places[slot].items
+    }
+
+    fn repeats(&self, slot: usize) -> bool {
+        fn within(nodes: &[Node], slot: usize) -> bool {
+            nodes.iter().any(|node| match node {
+                Node::Each(each, _) => usize::from(*each) == slot,
+                Node::If(_, yes, no) => within(yes, slot) || within(no, slot),
+                _ => false,
+            })
+        }
+        within(&self.nodes, slot)
+    }
+}
+
+fn product_has(product: &super::value::Product, condition: Condition) -> bool {
+    match condition {
+        Condition::Price => product.price.is_some(),
+        Condition::SalePrice => product.sale_price.is_some(),
+        Condition::Slot(_) => false,
+    }
+}
+
+struct Placed {
+    html: Html,
+    counts_impressions: bool,
+}
+
+struct Compiler<'a> {
+    markup: &'a str,
+    slots: &'a [Declared],
+    placeholders: &'a [Placeholder],
+    contexts: &'a [Option<Context>],
+    faults: Faults<'a>,
+    places: Vec<Places>,
+    literals: usize,
+    counts_impressions: bool,
+    /// The next placeholder and where the markup before it begins.
+    next: usize,
+    from: usize,
+    /// The slot of the loop that is open.
+    each: Option<u16>,
+    /// What is known to be there.
+    known: Vec<Condition>,
+}
+
+impl<'a> Compiler<'a> {
+    fn run(markup: &'a str, slots: &'a [Declared]) -> Result<(Placed, Option<usize>), Vec<Violation>> {
+        let mut faults = Faults::new(markup);
+        let placeholders = syntax::scan(markup, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults.into_violations().into_vec());
+        }
+        let reading = context::read(markup, &placeholders, &mut faults);
+        let mut compiler = Compiler {
+            markup,
+            slots,
+            placeholders: &placeholders,
+            contexts: &reading.contexts,
+            faults,
+            places: vec![Places::default(); slots.len()],
+            literals: 0,
+            counts_impressions: false,
+            next: 0,
+            from: 0,
+            each: None,
+            known: Vec::new(),
+        };
+        let (nodes, _) = compiler.nodes();
+        compiler.faults.into_violations().into_result()?;
+        let html = Html { nodes, places: compiler.places, literals: compiler.literals };
+        Ok((Placed { html, counts_impressions: compiler.counts_impressions }, reading.body_end))
+    }
+
+    /// The nodes up to the end of the block or of the markup, and what ended them.
+    fn nodes(&mut self) -> (Box<[Node]>, Option<&'a Kind>) {
+        let mut nodes = Vec::new();
+        loop {
+            let placeholder = self.placeholders.get(self.next);
+            let literal = &self.markup[self.from..placeholder.map_or(self.markup.len(), |found| found.start)];
+            if !literal.is_empty() {
+                self.literals += literal.len();
+                nodes.push(Node::Literal(literal.into()));
+            }
+            let Some(Placeholder { start, end, kind }) = placeholder else { return (nodes.into(), None) };
+            let context = self.contexts[self.next];
+            self.next += 1;
+            self.from = *end;
+            match kind {
+                Kind::Value(name) => nodes.extend(self.value(name, context, *start)),
+                Kind::If(name) => {
+                    let condition = self.condition(name, *start);
+                    self.known.extend(condition);
+                    let (yes, ended) = self.nodes();
+                    self.known.truncate(self.known.len() - usize::from(condition.is_some()));
+                    let no = if ended == Some(&Kind::Else) { self.nodes().0 } else { Box::default() };
+                    nodes.extend(condition.map(|condition| Node::If(condition, yes, no)));
+                }
+                Kind::Each(name) => {
+                    self.each = self.list(name, *start);
+                    let (body, _) = self.nodes();
+                    nodes.extend(self.each.take().map(|slot| Node::Each(slot, body)));
+                }
+                Kind::Else | Kind::EndIf | Kind::EndEach => return (nodes.into(), Some(kind)),
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str, context: Option<Context>, at: usize) -> Option<Node> {
+        if let Some(builtin) = Builtin::named(name) {
+            if builtin == Builtin::ImpressionUrl {
+                self.counts_impressions = true;
+                if self.each.is_some() || !self.known.is_empty() {
+                    self.faults.push(
+                        at,
+                        "impression_in_block",
+                        "place {{impression_url}} outside of #if and #each, or not at all",
+                    );
+                }
+            }
+            let escaper = builtin.escaper(context?);
+            if escaper.is_none() {
+                self.faults.push(at, "slot_type", format!("{{{{{name}}}}} cannot stand {}", whereabouts(context?)));
+            }
+            return Some(Node::Builtin(builtin, escaper?));
+        }
+        if let (Some(slot), Some((field, nature))) = (self.each, ItemField::named(name)) {
+            let needed = match field {
+                ItemField::Price(_) => Some((Condition::Price, "price")),
+                ItemField::SalePrice(_) => Some((Condition::SalePrice, "sale_price")),
+                _ => None,
+            };
+            if let Some((_, guard)) = needed.filter(|(condition, _)| !self.known.contains(condition)) {
+                self.faults.push(
+                    at,
+                    "slot_unguarded",
+                    format!("a product may have no {guard}: put this inside {{{{#if {guard}}}}}"),
+                );
+            }
+            let escaper = self.escaper(nature, context?, name, at)?;
+            let places = &mut self.places[usize::from(slot)].items;
+            return Some(Node::Item(place(places, (field, escaper))));
+        }
+        let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let slot = self.slot(first, at)?;
+        let Declared { kind, optional, .. } = self.slots[usize::from(slot)];
+        let Some((field, nature)) = Field::of(kind, rest) else {
+            self.faults.push(at, "unknown_field", format!("{first} has no such part: {}", Field::hint(kind)));
+            return None;
+        };
+        if optional && !self.known.contains(&Condition::Slot(slot)) {
+            self.faults.push(
+                at,
+                "slot_unguarded",
+                format!("{first} may have no value: put this inside {{{{#if {first}}}}}"),
+            );
+        }
+        let escaper = self.escaper(nature, context?, name, at)?;
+        Some(Node::Slot(slot, place(&mut self.places[usize::from(slot)].values, (field, escaper))))
+    }
+
+    fn escaper(&mut self, nature: Nature, context: Context, name: &str, at: usize) -> Option<Escaper> {
+        let escaper = nature.escaper(context);
+        if escaper.is_none() {
+            let first = name.split('.').next().unwrap_or(name);
+            let kind = self.slots.iter().find(|slot| slot.name.as_str() == first).map(|slot| slot.kind);
+            let hint = match (nature, kind) {
+                (Nature::Compound, Some(kind)) => format!(": {}", Field::hint(kind)),
+                _ => String::new(),
+            };
+            self.faults.push(at, "slot_type", format!("{{{{{name}}}}} cannot stand {}{hint}", whereabouts(context)));
+        }
+        escaper
+    }
+
+    fn condition(&mut self, name: &str, at: usize) -> Option<Condition> {
+        let condition = match (self.each, name) {
+            (Some(_), "price") => Condition::Price,
+            (Some(_), "sale_price") => Condition::SalePrice,
+            (Some(_), "id" | "title" | "link" | "image") => {
+                self.faults.push(at, "condition_always_true", format!("every product has {name}"));
+                return None;
+            }
+            _ => {
+                let slot = self.slot(name, at)?;
+                if !self.slots[usize::from(slot)].optional {
+                    let detail = format!("{name} always has a value; \"optional\": true in its slot lets it be null");
+                    self.faults.push(at, "condition_always_true", detail);
+                }
+                Condition::Slot(slot)
+            }
+        };
+        Some(condition)
+    }
+
+    fn list(&mut self, name: &str, at: usize) -> Option<u16> {
+        let slot = self.slot(name, at)?;
+        let Declared { kind, optional, .. } = self.slots[usize::from(slot)];
+        if kind != super::documents::SlotType::Product {
+            self.faults.push(at, "slot_type", format!("#each repeats a product slot, which {name} is not"));
+            return None;
+        }
+        if optional && !self.known.contains(&Condition::Slot(slot)) {
+            self.faults.push(
+                at,
+                "slot_unguarded",
+                format!("{name} may have no value: put this inside {{{{#if {name}}}}}"),
+            );
+        }
+        Some(slot)
+    }
+
+    fn slot(&mut self, name: &str, at: usize) -> Option<u16> {
+        let found = self.slots.iter().position(|slot| slot.name.as_str() == name);
+        if found.is_none() {
+            let known =
+                self.slots.iter().map(|slot| slot.name.as_str()).chain(Builtin::NAMES.iter().map(|(name, _)| *name));
+            let near = known
+                .map(|known| (distance(name, known), known))
+                .min()
+                .filter(|(steps, _)| *steps <= 1 + name.len() / 3);
+            let hint = near.map_or(String::new(), |(_, known)| format!("; did you mean {known}?"));
+            self.faults.push(at, "unknown_slot", format!("there is no slot {name}{hint}"));
+        }
+        found.and_then(|found| u16::try_from(found).ok())
+    }
+}
+
+/// The index of a place, which is added when it is new.
+fn place<T: PartialEq>(places: &mut Vec<T>, wanted: T) -> u16 {
+    let found = places.iter().position(|place| *place == wanted).unwrap_or_else(|| {
+        places.push(wanted);
+        places.len() - 1
+    });
+    u16::try_from(found).unwrap_or(u16::MAX)
+}
+
+fn whereabouts(context: Context) -> &'static str {
+    match context {
+        Context::Text | Context::Between => "in text",
+        Context::Attribute => "in an attribute",
+        Context::Link => "as the address of a link, which needs a url",
+        Context::Image => "as the address of an image, which needs an image's .src or a url",
+        Context::Media => "as the address of a video or sound, which needs a url",
+        Context::UrlQuery | Context::UrlPath => "in a part of an address",
+        Context::Srcset => "in srcset, which needs an image's .src or a url",
+        Context::Color => "here: use a color",
+        Context::Css => "in CSS: use a color or a number",
+        Context::CssNumber => "before a CSS unit: use a number",
+        Context::CssUrl => "in url(): use an image's .src",
+        Context::Json => "in JSON",
+    }
+}
+
+/// Edits (insert, delete, replace a letter) that turn one name into another.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,170 @@
+//! Templates, compiled once when they are published.
+
+use super::{
+    assemble::Prepared,
+    documents::{SlotType, TemplateDoc},
+    html::{self, Html},
+    native::Native,
+    value::{SlotSpec, SlotValue},
+};
+use crate::domain::{
+    ids::SlotName,
+    values::{Format, Size},
+    violation::{Violation, Violations, token},
+};
+
+/// The most slots of a template.
+const MOST_SLOTS: usize = 64;
+
+/// A slot of a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    /// Its name.
+    pub name: SlotName,
+    /// What it accepts.
+    pub spec: SlotSpec,
+    /// Its value when no component is chosen.
+    pub default: SlotValue,
+}
+
+/// A template, ready to be assembled.
+#[derive(Debug)]
+pub struct Template {
+    name: String,
+    size: Option<Size>,
+    slots: Vec<Slot>,
+    defaults: Vec<Prepared>,
+    pub(super) program: Program,
+}
+
+/// What makes the markup.
+#[derive(Debug)]
+pub(super) enum Program {
+    Html(Html),
+    Native(Native),
+}
+
+impl Template {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// Every fault of the document. Faults of the markup point to `/markup` and begin with their
+    /// line and column.
+    pub fn parse(doc: &TemplateDoc) -> Result<Self, Vec<Violation>> {
+        let mut faults = Violations::new();
+        if doc.name.trim().is_empty() || doc.name.chars().count() > 200 {
+            faults.push("/name", "out_of_range", "must be 1 to 200 characters long");
+        }
+        let slots = slots(doc, &mut faults);
+        let program = match (doc.format, &doc.markup, &doc.native) {
+            (Format::Html, Some(markup), None) => faults.keep("", Html::compile(markup, &slots)).map(Program::Html),
+            (Format::Native, None, Some(native)) => {
+                if doc.size.is_some() {
+                    faults.push("/size", "unexpected", "a native template has no size");
+                }
+                faults.keep("/native", Native::compile(native, &slots)).map(Program::Native)
+            }
+            (Format::Html, ..) => {
+                faults.push("/markup", "required", "an html template has markup and no native assets");
+                None
+            }
+            (Format::Native, ..) => {
+                faults.push("/native", "required", "a native template has native assets and no markup");
+                None
+            }
+        };
+        match program {
+            Some(program) if faults.is_empty() => {
+                let slots: Vec<Slot> = slots.into_iter().filter_map(|slot| slot.value).collect();
+                let defaults =
+                    slots.iter().enumerate().map(|(index, slot)| program.prepare(index, &slot.default)).collect();
+                Ok(Self { name: doc.name.clone(), size: doc.size, slots, defaults, program })
+            }
+            _ => Err(faults.into_vec()),
+        }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kind of markup it makes.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match self.program {
+            Program::Html(_) => Format::Html,
+            Program::Native(_) => Format::Native,
+        }
+    }
+
+    /// Its size; `None` when it adapts to any.
+    #[must_use]
+    pub fn size(&self) -> Option<Size> {
+        self.size
+    }
+
+    /// Its slots in the order of their names: the order of what is chosen for assembly.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Where a slot of this name stands in [`Self::slots`].
+    #[must_use]
+    pub fn slot_index(&self, name: &str) -> Option<usize> {
+        self.slots.binary_search_by(|slot| slot.name.as_str().cmp(name)).ok()
+    }
+
+    /// Escapes a value once for every place in which the slot stands. `value` must have been
+    /// parsed with the slot's own [`SlotSpec`].
+    #[must_use]
+    pub fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
+        self.program.prepare(slot, value)
+    }
+
+    /// The slot's default, prepared.
+    #[must_use]
+    pub fn default_of(&self, slot: usize) -> Option<&Prepared> {
+        self.defaults.get(slot)
+    }
+}
+
+impl Program {
+    fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
+        match self {
+            Self::Html(html) => html.prepare(slot, value),
+            Self::Native(native) => native.prepare(slot, value),
+        }
+    }
+}
+
+/// A declared slot while its template is compiled: what the markup needs to know of it, and the
+/// slot itself where it has no faults.
+pub(super) struct Declared {
+    pub(super) name: SlotName,
+    pub(super) kind: SlotType,
+    pub(super) optional: bool,
+    value: Option<Slot>,
+}
+
+fn slots(doc: &TemplateDoc, faults: &mut Violations) -> Vec<Declared> {
+    if doc.slots.len() > MOST_SLOTS {
+        faults.push("/slots", "out_of_range", format!("a template has at most {MOST_SLOTS} slots"));
+    }
+    let slots = doc.slots.iter().map(|(name, slot)| {
+        let at = format!("/slots/{}", token(name.as_str()));
+        if name.as_str().contains(['.', ':']) {
+            faults.push(&at, "slot_name", "a slot's name has only letters, digits, _ and -");
+        } else if html::is_reserved(name.as_str()) {
+            faults.push(&at, "slot_name_reserved", "this name is filled in by every decision: choose another");
+        }
+        let value = faults.keep(&at, SlotSpec::parse(slot)).and_then(|spec| {
+            let default = faults.keep(&format!("{at}/default"), SlotValue::parse(&spec, &slot.default))?;
+            Some(Slot { name: name.clone(), spec, default })
+        });
+        Declared { name: name.clone(), kind: slot.kind, optional: slot.optional, value }
+    });
+    slots.collect()
+}
