@@ -7,4 +7,6 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
+//! | [`store`] | what is kept: the only room that speaks to PostgreSQL |
 pub mod domain;
+pub mod store;
