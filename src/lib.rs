@@ -8,5 +8,7 @@
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
 //! | [`ports`] | what the engine needs from the outside |
+//! | [`store`] | what is kept: the only room that speaks to PostgreSQL |
 pub mod domain;
 pub mod ports;
+pub mod store;
