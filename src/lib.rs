@@ -20,4 +20,5 @@ pub mod engine;
 pub mod http;
 pub mod ports;
 pub mod schema;
+pub mod store;
 pub mod telemetry;

@@ -191,7 +191,7 @@ pub enum Commit {
 pub trait CatalogStore: Send + Sync {
     /// Every account. The account `default` always exists.
     fn accounts(&self) -> Answer<'_, Vec<AccountRow>>;
-    /// Creates an account with a fresh secret.
+    /// Creates an account with a fresh secret; one that exists is answered as it is.
     fn create_account(&self, id: AccountId) -> Answer<'_, AccountRow>;
     /// Secrets for tokens, of which at least one is active; the first call makes one.
     fn signing_keys(&self) -> Answer<'_, Vec<SigningKeyRow>>;
@@ -440,7 +440,8 @@ pub enum Change {
 pub struct FeedBatch {
     /// Where to read on.
     pub cursor: Cursor,
-    /// Whether the server is another one than the given cursor's, so that everything cached must go.
+    /// Whether the server is another one than the given cursor's, or no longer remembers all that
+    /// changed since, so that everything cached must go.
     pub failed_over: bool,
     /// What changed, repeats included; the order means nothing, versions do.
     pub changes: Vec<Change>,

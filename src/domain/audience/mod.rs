@@ -12,6 +12,7 @@
 //! | [`predicate`] | what each operator means, to the millisecond |
 //! | [`profile`], [`user`], [`caps`] | what is known of a person, and its packed form |
 //! | [`context`] | what is known of a request |
+//! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
 
@@ -25,6 +26,8 @@ mod grammar;
 mod grammar_events;
 mod nearest;
 pub mod node;
+#[cfg(test)]
+mod oracle;
 mod parser;
 pub mod predicate;
 pub mod profile;

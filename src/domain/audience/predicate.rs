@@ -247,3 +247,144 @@ impl fmt::Display for Choices {
         if count > SHOWN { write!(f, " and {} more", count - SHOWN) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::audience::{node::Node, profile::TraitValue, rule::Targeting};
+
+    /// The instant that every trait of these tests names, in ms.
+    const T: i64 = 1_700_000_000_000;
+
+    fn tests(operators: &Value) -> Vec<Test> {
+        let mut rule = operators.clone();
+        rule["trait"] = json!("x");
+        match Targeting::parse(&rule) {
+            Ok(Node::Trait(condition)) => condition.tests,
+            other => panic!("{rule}: {other:?}"),
+        }
+    }
+
+    fn verdict(operators: &Value, value: &Value, now: i64) -> Verdict {
+        let value = (!value.is_null()).then(|| TraitValue::parse(value).expect("a value"));
+        let view = value.as_ref().map(TraitValue::view);
+        let all = tests(operators).into_iter().map(|test| test.verdict(view, Millis(now), &TimeZone::UTC));
+        all.reduce(Verdict::and).expect("a test")
+    }
+
+    #[track_caller]
+    fn check(operators: Value, holding: &[Value], failing: &[Value]) {
+        for value in holding {
+            assert!(verdict(&operators, value, T).holds, "{operators} of {value}");
+        }
+        for value in failing {
+            assert!(!verdict(&operators, value, T).holds, "{operators} of {value}");
+        }
+    }
+
+    #[test]
+    fn a_missing_value_fails_everything_but_its_absence() {
+        for operators in [
+            json!({"ne": 1}),
+            json!({"not_in": ["a"]}),
+            json!({"has_none": ["a"]}),
+            json!({"exists": true}),
+            json!({"older_than": "P1D"}),
+            json!({"before": "2030-01-01T00:00:00Z"}),
+            json!({"exists": false, "ne": 1}),
+        ] {
+            check(operators, &[], &[Value::Null]);
+        }
+        check(json!({"exists": false}), &[Value::Null], &[json!(false), json!([]), json!("")]);
+        check(json!({"exists": true}), &[json!(false), json!([]), json!("")], &[]);
+    }
+
+    #[test]
+    fn equality_is_within_a_type() {
+        check(json!({"eq": 1}), &[json!(1), json!(1.0)], &[json!("1"), json!(true), json!(2), json!(["1"])]);
+        check(json!({"eq": 0}), &[json!(-0.0)], &[]);
+        check(json!({"eq": true}), &[json!(true)], &[json!(1), json!("true"), json!(false)]);
+        check(json!({"eq": "GB"}), &[json!("GB"), json!(["FR", "GB"])], &[json!("gb"), json!(["FR"])]);
+        check(json!({"eq": "2001-05-17"}), &[json!("2001-05-17")], &[json!("2001-05-17T00:00:00Z")]);
+        check(json!({"in": ["a", 2]}), &[json!("a"), json!(2), json!(["b", "a"])], &[json!("b"), json!(3)]);
+    }
+
+    #[test]
+    fn inequality_needs_a_value_of_the_type_and_no_element_that_matches() {
+        check(json!({"ne": 1}), &[json!(2)], &[json!(1), json!("x"), json!({"lat": 1, "lon": 1})]);
+        check(json!({"ne": "a"}), &[json!("b"), json!(["b", "c"]), json!([])], &[json!(["a", "b"]), json!(1)]);
+        check(json!({"not_in": ["a", "b"]}), &[json!("c"), json!(["c"])], &[json!("a"), json!(["c", "b"]), json!(1)]);
+        check(json!({"not_in": ["a", 1]}), &[json!("c"), json!(2)], &[json!("a"), json!(1), json!(true)]);
+    }
+
+    #[test]
+    fn bounds_are_where_they_say() {
+        check(json!({"gt": 3}), &[json!(3.000_001)], &[json!(3), json!("4")]);
+        check(json!({"gte": 3}), &[json!(3)], &[json!(2.999_999)]);
+        check(json!({"lt": 3}), &[json!(2.999_999)], &[json!(3)]);
+        check(json!({"lte": 3}), &[json!(3)], &[json!(3.000_001), json!(true)]);
+        check(json!({"gte": 25, "lt": 45}), &[json!(25), json!(44.9)], &[json!(45), json!(24)]);
+    }
+
+    #[test]
+    fn sets_of_texts() {
+        let (one, both) = (json!(["run"]), json!(["bike", "run", "swim"]));
+        check(json!({"has_any": ["run", "ski"]}), &[one.clone(), both.clone(), json!("run")], &[json!([]), json!(1)]);
+        check(json!({"has_all": ["run", "bike"]}), &[both.clone()], &[one.clone(), json!("run"), json!([])]);
+        check(json!({"has_none": ["ski"]}), &[one.clone(), json!([]), json!("run")], &[json!(["ski"]), json!(1)]);
+        check(json!({"starts_with": "ru"}), &[one.clone(), json!("running")], &[json!("Run"), json!([])]);
+        check(json!({"contains": "wi"}), &[both, json!("wi")], &[one, json!(5)]);
+        let many: Vec<_> = (0..100).map(|i| format!("v{i}")).collect();
+        check(json!({"in": many}), &[json!("v0"), json!("v99"), json!(["x", "v50"])], &[json!("v100"), json!("v")]);
+    }
+
+    #[test]
+    fn instants_to_the_millisecond() {
+        let value = json!("2023-11-14T22:13:20Z");
+        let ends = |operators: Value, now: i64| {
+            let verdict = verdict(&operators, &value, now);
+            (verdict.holds, verdict.since.map(|at| at.0 - T), verdict.valid_until.map(|at| at.0 - T))
+        };
+        let last = json!({"within_last": "PT10S"});
+        assert_eq!(ends(last.clone(), T - 1), (false, None, Some(0)));
+        assert_eq!(ends(last.clone(), T), (true, Some(0), Some(10_000)));
+        assert_eq!(ends(last.clone(), T + 9_999), (true, Some(0), Some(10_000)));
+        assert_eq!(ends(last, T + 10_000), (false, Some(10_000), None));
+        let older = json!({"older_than": "PT10S"});
+        assert_eq!(ends(older.clone(), T + 9_999), (false, None, Some(10_000)));
+        assert_eq!(ends(older, T + 10_000), (true, Some(10_000), None));
+        let next = json!({"within_next": "PT10S"});
+        assert_eq!(ends(next.clone(), T - 10_001), (false, None, Some(-10_000)));
+        assert_eq!(ends(next.clone(), T - 10_000), (true, Some(-10_000), Some(0)));
+        assert_eq!(ends(next.clone(), T - 1), (true, Some(-10_000), Some(0)));
+        assert_eq!(ends(next, T), (false, Some(0), None));
+        let both = json!({"older_than": "PT2S", "within_last": "PT10S"});
+        assert_eq!(ends(both, T + 2_000), (true, Some(2_000), Some(10_000)));
+        check(json!({"before": "2023-11-14T22:13:20.001Z"}), &[value.clone()], &[json!("later"), json!(1)]);
+        check(json!({"before": "2023-11-14T22:13:20Z"}), &[], &[value.clone()]);
+        check(json!({"after": "2023-11-14T22:13:19.999Z"}), &[value.clone(), json!("2023-11-15")], &[]);
+        check(json!({"after": "2023-11-14T22:13:20Z"}), &[json!("2023-11-14T21:13:20.001-01:00")], &[value]);
+    }
+
+    #[test]
+    fn places() {
+        let london = json!({"lat": 51.5, "lon": -0.12, "km": 25});
+        let (heathrow, paris) = (json!({"lat": 51.47, "lon": -0.45}), json!({"lat": 48.86, "lon": 2.35}));
+        check(json!({"near": london}), &[heathrow], &[paris, json!("London"), json!([])]);
+        let dateline = json!({"lat": 0, "lon": 179.95, "km": 25});
+        check(json!({"near": dateline}), &[json!({"lat": 0, "lon": -179.95})], &[]);
+    }
+
+    #[test]
+    fn words_show_a_few_choices() {
+        let words = |operators: Value| tests(&operators)[0].to_string();
+        assert_eq!(words(json!({"in": ["a", "b", 1]})), "one of \"a\", \"b\", 1");
+        assert_eq!(
+            words(json!({"in": ["g", "f", "e", "d", "c", "b", "a"]})),
+            "one of \"a\", \"b\", \"c\", \"d\", \"e\" and 2 more"
+        );
+        assert_eq!(words(json!({"ne": 5})), "other than 5");
+    }
+}

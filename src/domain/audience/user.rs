@@ -61,6 +61,12 @@ impl UserState {
     /// The section that holds the traits. Tags grow from section to section.
     const TRAITS: u64 = 1;
 
+    /// A person with these parts.
+    #[must_use]
+    pub fn new(version: u64, traits: Traits, lists: Lists, caps: CapRing) -> Self {
+        Self { version, traits, lists, caps, others: Box::default() }
+    }
+
     /// The packed profile: a format byte, then sections of tag, length and bytes. Lists and caps
     /// are no part of it; the store keeps them apart.
     #[must_use]
@@ -134,7 +140,7 @@ mod tests {
 
     fn person(traits: &Value) -> UserState {
         let traits = Traits::parse(traits, Millis(1_700_000_000_000)).expect("traits");
-        UserState { version: 7, traits, ..UserState::default() }
+        UserState::new(7, traits, Lists::default(), CapRing::default())
     }
 
     #[test]

@@ -1,0 +1,87 @@
+//! What is kept: the only room that speaks to PostgreSQL.
+//!
+//! [`open`] gives the ports without touching the database, so that a server starts while it is
+//! away; [`Opened::migrate`] brings the schema up to date, and may be tried until it succeeds.
+//!
+//! Every call runs in a task of its own, so that dropping its answer harms nothing; none lasts
+//! longer than its lane allows, and a connection that was given up half way is closed, never reused.
+
+pub mod embedded;
+mod postgres;
+mod rows;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::ports::{Answer, CatalogStore, ChangeFeed, OutcomeStore, StoreError, UserStore};
+
+/// Where the database is and how much of it to use.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `postgresql://user@host/database`, PostgreSQL 15 or newer; transaction poolers in between
+    /// are not supported.
+    pub url: String,
+    /// Connections for loading people on behalf of decisions.
+    pub serving_connections: u32,
+    /// Connections for outcomes, records and changes to people.
+    pub ingest_connections: u32,
+    /// Connections for the catalogue and for reading by people.
+    pub admin_connections: u32,
+    /// Longest wait for people on behalf of a decision, once a connection is free.
+    pub serving_limit: Duration,
+    /// How long outcomes are kept, in days of their decision.
+    pub outcome_days: u16,
+    /// How long decision records are kept, in days of their decision.
+    pub record_days: u16,
+}
+
+impl Options {
+    /// The database at `url` with the defaults: 4 connections each, 1 s, 400 and 7 days.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            serving_connections: 4,
+            ingest_connections: 4,
+            admin_connections: 4,
+            serving_limit: Duration::from_secs(1),
+            outcome_days: 400,
+            record_days: 7,
+        }
+    }
+}
+
+/// The ports of one database.
+#[derive(Clone)]
+pub struct Opened {
+    /// Documents, keys and secrets.
+    pub catalog: Arc<dyn CatalogStore>,
+    /// People.
+    pub users: Arc<dyn UserStore>,
+    /// Outcomes and decision records.
+    pub outcomes: Arc<dyn OutcomeStore>,
+    /// What changed, wherever it was changed.
+    pub feed: Arc<dyn ChangeFeed>,
+    schema: postgres::Schema,
+}
+
+impl Opened {
+    /// Brings the schema up to date and makes the account `default` where it is missing. Any
+    /// number of processes may do so at once.
+    pub fn migrate(&self) -> Answer<'_, ()> {
+        self.schema.migrate()
+    }
+}
+
+/// The ports of a database; connects when first used. Must be called within a tokio runtime.
+///
+/// # Errors
+/// [`StoreError::Refused`] when the URL cannot be read.
+pub fn open(options: &Options) -> Result<Opened, StoreError> {
+    let lanes = postgres::Lanes::new(options)?;
+    Ok(Opened {
+        catalog: Arc::new(postgres::Catalog::new(&lanes)),
+        users: Arc::new(postgres::Users::new(&lanes)),
+        outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        feed: Arc::new(postgres::Changes::new(&lanes)),
+        schema: postgres::Schema::new(&lanes),
+    })
+}

@@ -1,0 +1,271 @@
+//! Accounts, keys and documents.
+
+use sqlx::{Connection, Error, PgConnection, query, query_scalar, types::Json};
+
+use super::{Lane, Lanes, commit};
+use crate::{
+    domain::{
+        catalog::key::{DocumentKey, Kind},
+        ids::{AccountId, KeyId},
+    },
+    ports::{
+        AccountRow, Answer, ApiKeyRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents, SigningKeyRow,
+        StoreError,
+    },
+    store::rows,
+};
+
+/// See [`CatalogStore`].
+#[derive(Clone)]
+pub(in crate::store) struct Catalog {
+    lane: Lane,
+}
+
+impl Catalog {
+    pub(in crate::store) fn new(lanes: &Lanes) -> Self {
+        Self { lane: lanes.admin.clone() }
+    }
+
+    pub(super) async fn ensure_default(&self) -> Result<(), StoreError> {
+        let id = "default".parse().map_err(|_| StoreError::Refused("no account id".into()))?;
+        self.create_account(id).await.map(drop)
+    }
+}
+
+/// Random bytes for a secret.
+fn secret() -> Result<[u8; 32], Error> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| Error::Encode(error.into()))?;
+    Ok(secret)
+}
+
+/// Tells every replica to read accounts and keys again.
+async fn announce_keys(connection: &mut PgConnection) -> Result<(), Error> {
+    query("insert into change_log (kind) values ('keys')").execute(connection).await.map(drop)
+}
+
+/// Which documents an answer is made of: the account's row leads, so that the version is the one
+/// the documents were read at, and is there when they are not.
+macro_rules! documents {
+    ($from:literal) => {
+        concat!(
+            "select a.catalog_version, d.kind, d.id, d.version_from, d.changed_at, d.body from account a left join ",
+            $from,
+            " where a.number = $1"
+        )
+    };
+}
+
+const SERVING: &str = documents!("lateral serving_at(a.number, coalesce($2, a.catalog_version)) d on true");
+
+const GET: &str = documents!(
+    "document d on d.account = a.number and d.version_to is null
+     and (d.kind, d.id) in (select * from unnest($2::text[], $3::text[]))"
+);
+
+const LIST: &str = documents!(
+    "lateral (select * from document d where d.account = a.number and d.kind = $2 and d.version_to is null
+              and d.id ^@ $3 and d.id >= $3 and ($4::text is null or d.id > $4)
+              order by d.id limit $5) d on true"
+);
+
+/// Only what was touched since can differ, and revisions that a touched publication names or named.
+const SERVING_CHANGES: &str = "
+    with touched as (
+        select kind, id from document where account = $1 and version_from > $2
+        union
+        select kind, id from document where account = $1 and version_to > $2
+        union
+        select 'revision', serves from document
+        where account = $1 and serves is not null and (version_from > $2 or version_to > $2)
+    )
+    select a.catalog_version, d.* from account a left join lateral (
+        select coalesce(n.kind, o.kind) as kind, coalesce(n.id, o.id) as id, n.version_from, n.changed_at, n.body
+        from (select * from serving_at(a.number, a.catalog_version) s where (s.kind, s.id) in (select * from touched)) n
+        full join (select * from serving_at(a.number, $2) s where (s.kind, s.id) in (select * from touched)) o
+          on n.kind = o.kind and n.id = o.id
+        where n.version_from is distinct from o.version_from
+    ) d on true
+    where a.number = $1";
+
+impl CatalogStore for Catalog {
+    fn accounts(&self) -> Answer<'_, Vec<AccountRow>> {
+        self.lane.run(|connection| {
+            Box::pin(async move {
+                let rows = query("select * from account order by number").fetch_all(connection).await?;
+                rows.iter().map(rows::account_row).collect()
+            })
+        })
+    }
+
+    fn create_account(&self, id: AccountId) -> Answer<'_, AccountRow> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let made = query("insert into account (id, secret) values ($1, $2) on conflict do nothing")
+                    .bind(id.as_str())
+                    .bind(secret()?)
+                    .execute(&mut *tx)
+                    .await?;
+                if made.rows_affected() > 0 {
+                    announce_keys(&mut tx).await?;
+                }
+                let row = query("select * from account where id = $1").bind(id.as_str()).fetch_one(&mut *tx).await?;
+                tx.commit().await?;
+                rows::account_row(&row)
+            })
+        })
+    }
+
+    fn signing_keys(&self) -> Answer<'_, Vec<SigningKeyRow>> {
+        self.lane.run(|connection| {
+            Box::pin(async move {
+                // Two replicas that start at once choose the same number, and one of them wins.
+                query(
+                    "insert into signing_key (number, secret, active)
+                     select coalesce(max(number) + 1, 1), $1, true from signing_key having not coalesce(bool_or(active), false)
+                     on conflict do nothing",
+                )
+                .bind(secret()?)
+                .execute(&mut *connection)
+                .await?;
+                let rows = query("select * from signing_key order by number").fetch_all(connection).await?;
+                rows.iter().map(rows::signing_key).collect()
+            })
+        })
+    }
+
+    fn api_keys(&self) -> Answer<'_, Vec<ApiKeyRow>> {
+        self.lane.run(|connection| {
+            Box::pin(async move {
+                let rows = query("select * from api_key order by id").fetch_all(connection).await?;
+                rows.iter().map(rows::api_key).collect()
+            })
+        })
+    }
+
+    fn put_api_key(&self, key: ApiKeyRow) -> Answer<'_, ()> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let put = query(
+                    "insert into api_key (id, account, hash, scopes, created_at) values ($1, $2, $3, $4, $5)
+                     on conflict (id) do update
+                     set hash = excluded.hash, scopes = excluded.scopes, created_at = excluded.created_at
+                     where api_key.account = excluded.account",
+                )
+                .bind(key.id.as_str())
+                .bind(key.account.cast_signed())
+                .bind(key.hash)
+                .bind(Json(&key.scopes))
+                .bind(key.created_at.0)
+                .execute(&mut *tx)
+                .await?;
+                if put.rows_affected() == 0 {
+                    return Err(Error::InvalidArgument("the API key's id is another account's".into()));
+                }
+                announce_keys(&mut tx).await?;
+                tx.commit().await
+            })
+        })
+    }
+
+    fn revoke_api_key(&self, account: u32, id: KeyId) -> Answer<'_, bool> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let gone = query("delete from api_key where account = $1 and id = $2")
+                    .bind(account.cast_signed())
+                    .bind(id.as_str())
+                    .execute(&mut *tx)
+                    .await?;
+                let there_was = gone.rows_affected() > 0;
+                if there_was {
+                    announce_keys(&mut tx).await?;
+                }
+                tx.commit().await?;
+                Ok(there_was)
+            })
+        })
+    }
+
+    fn serving(&self, account: u32, at: Option<i64>) -> Answer<'_, Documents> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(SERVING).bind(account.cast_signed()).bind(at).fetch_all(connection).await?;
+                let newest = rows::documents(&rows)?;
+                Ok(Documents { version: at.unwrap_or(newest.version), ..newest })
+            })
+        })
+    }
+
+    fn serving_changes(&self, account: u32, after: i64) -> Answer<'_, DocumentChanges> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(SERVING_CHANGES).bind(account.cast_signed()).bind(after).fetch_all(connection).await?;
+                rows::document_changes(&rows)
+            })
+        })
+    }
+
+    fn get(&self, account: u32, keys: Vec<DocumentKey>) -> Answer<'_, Documents> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let (kinds, ids): (Vec<_>, Vec<_>) = keys.into_iter().map(|key| (key.kind.as_str(), key.id)).unzip();
+                let rows = query(GET).bind(account.cast_signed()).bind(kinds).bind(ids).fetch_all(connection).await?;
+                rows::documents(&rows)
+            })
+        })
+    }
+
+    fn list(
+        &self,
+        account: u32,
+        kind: Kind,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Answer<'_, Documents> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(LIST)
+                    .bind(account.cast_signed())
+                    .bind(kind.as_str())
+                    .bind(prefix)
+                    .bind(after)
+                    .bind(i64::from(limit))
+                    .fetch_all(connection)
+                    .await?;
+                rows::documents(&rows)
+            })
+        })
+    }
+
+    fn commit(
+        &self,
+        account: u32,
+        based_on: i64,
+        by: String,
+        writes: Vec<DocumentWrite>,
+        dry_run: bool,
+    ) -> Answer<'_, Commit> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let at: i64 = query_scalar("select catalog_version from account where number = $1 for update")
+                    .bind(account.cast_signed())
+                    .fetch_one(&mut *tx)
+                    .await?;
+                if at != based_on {
+                    return Ok(Commit::Moved { version: at });
+                }
+                let outcome = commit::apply(&mut tx, account.cast_signed(), at + 1, &by, writes).await?;
+                match outcome {
+                    Commit::Done { .. } if dry_run => Ok(Commit::Done { version: at }),
+                    Commit::Done { .. } => tx.commit().await.map(|()| outcome),
+                    refused => Ok(refused),
+                }
+            })
+        })
+    }
+}

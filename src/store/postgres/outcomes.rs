@@ -1,0 +1,260 @@
+//! Outcomes and decision records.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sqlx::{Connection, Error, PgConnection, Row, query, types::Uuid};
+
+use super::{Lane, Lanes, users::WRITE_ABOUT_PEOPLE};
+use crate::{
+    domain::{
+        audience::caps::CapRing,
+        ids::{DecisionId, NameHash},
+        measurement::outcome::{Outcome, OutcomeKind, Recorded},
+        values::Millis,
+    },
+    ports::{Answer, DecisionRecord, FoundRecord, OutcomeStore},
+    store::{Options, rows},
+};
+
+/// See [`OutcomeStore`].
+pub(in crate::store) struct Outcomes {
+    ingest: Lane,
+    admin: Lane,
+    outcome_days: i32,
+    record_days: i32,
+}
+
+impl Outcomes {
+    pub(in crate::store) fn new(lanes: &Lanes, options: &Options) -> Self {
+        Self {
+            ingest: lanes.ingest.clone(),
+            admin: lanes.admin.clone(),
+            outcome_days: options.outcome_days.into(),
+            record_days: options.record_days.into(),
+        }
+    }
+}
+
+/// The UTC day on which a decision was made, from the milliseconds that lead its UUIDv7.
+fn day(decision: DecisionId) -> i32 {
+    ((decision.0.as_u128() >> 80) / 86_400_000) as i32
+}
+
+impl OutcomeStore for Outcomes {
+    fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>> {
+        self.ingest.run(move |connection| Box::pin(record(connection, outcomes)))
+    }
+
+    fn keep(&self, records: Vec<DecisionRecord>) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| Box::pin(keep(connection, records)))
+    }
+
+    fn find(&self, account: u32, decision: DecisionId) -> Answer<'_, FoundRecord> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let row = query("select * from decision_record where account = $1 and decision = $2 and day = $3")
+                    .bind(account.cast_signed())
+                    .bind(decision.0)
+                    .bind(day(decision))
+                    .fetch_optional(connection)
+                    .await?;
+                match row {
+                    None => Ok(FoundRecord::Absent),
+                    Some(row) if row.try_get("erased")? => Ok(FoundRecord::Erased),
+                    Some(row) => Ok(FoundRecord::Kept(Box::new(rows::record(&row)?))),
+                }
+            })
+        })
+    }
+
+    fn outcomes_of(&self, account: u32, decision: DecisionId) -> Answer<'_, Vec<Outcome>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select * from outcome where account = $1 and decision = $2 and day = $3
+                     order by at, kind, discriminator",
+                )
+                .bind(account.cast_signed())
+                .bind(decision.0)
+                .bind(day(decision))
+                .fetch_all(connection)
+                .await?;
+                rows.iter().map(rows::outcome).collect()
+            })
+        })
+    }
+
+    fn maintain(&self, now: Millis) -> Answer<'_, ()> {
+        let (outcome_days, record_days) = (self.outcome_days, self.record_days);
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                query("select make_partitions($1)").bind(now.0).execute(&mut *connection).await?;
+                query("select drop_expired($1, $2, $3)")
+                    .bind(now.0)
+                    .bind(outcome_days)
+                    .bind(record_days)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+    }
+}
+
+/// What makes an outcome the same as another.
+type Identity = (i32, Uuid, i16, Uuid);
+
+fn identity(outcome: &Outcome) -> Identity {
+    (
+        outcome.account.cast_signed(),
+        outcome.decision.0,
+        outcome.kind.number().into(),
+        Uuid::from_u128(outcome.discriminator),
+    )
+}
+
+async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>) -> Result<Vec<Recorded>, Error> {
+    let mut tx = connection.begin().await?;
+    query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+    let mut new = insert(&mut tx, &outcomes).await?;
+    let counted: Vec<_> = outcomes
+        .iter()
+        // A repeat within the batch finds the identity already taken.
+        .map(|outcome| if new.remove(&identity(outcome)) { Recorded::New } else { Recorded::Duplicate })
+        .collect();
+    let news = outcomes.iter().zip(&counted).filter(|(_, recorded)| **recorded == Recorded::New);
+    count_towards_caps(&mut tx, news.map(|(outcome, _)| outcome)).await?;
+    tx.commit().await?;
+    Ok(counted)
+}
+
+/// Inserts what is new and says what that was. In one order, so that two batches with repeats of
+/// each other's outcomes never wait for each other in a circle; of repeats within the batch the
+/// first one is kept. The person of an outcome is left out when they were erased.
+async fn insert(tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<HashSet<Identity>, Error> {
+    let mut sorted: Vec<&Outcome> = outcomes.iter().collect();
+    sorted.sort_by_key(|outcome| identity(outcome));
+    macro_rules! column {
+        ($value:expr) => {
+            sorted.iter().map($value).collect::<Vec<_>>()
+        };
+    }
+    let rows = query(
+        "insert into outcome (day, account, decision, kind, discriminator, at, campaign, creative, revision,
+                              combination, cap_window, value_micros, person)
+         select o.day, o.account, o.decision, o.kind, o.discriminator, o.at, o.campaign, o.creative, o.revision,
+                o.combination, o.cap_window, o.value_micros, case when p.erased_at is null then o.person end
+         from unnest($1::int[], $2::int[], $3::uuid[], $4::smallint[], $5::uuid[], $6::bigint[], $7::text[],
+                     $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[])
+              with ordinality o (day, account, decision, kind, discriminator, at, campaign, creative, revision,
+                                 combination, cap_window, value_micros, person, place)
+         left join profile p on p.account = o.account and p.uid = o.person
+         order by o.place
+         on conflict do nothing
+         returning account, decision, kind, discriminator",
+    )
+    .bind(column!(|o| day(o.decision)))
+    .bind(column!(|o| o.account.cast_signed()))
+    .bind(column!(|o| o.decision.0))
+    .bind(column!(|o| i16::from(o.kind.number())))
+    .bind(column!(|o| Uuid::from_u128(o.discriminator)))
+    .bind(column!(|o| o.at.0))
+    .bind(column!(|o| o.campaign.as_ref().map(|campaign| campaign.as_str().to_owned())))
+    .bind(column!(|o| o.creative.as_str()))
+    .bind(column!(|o| i64::from(o.revision)))
+    .bind(column!(|o| o.combination.cast_signed()))
+    .bind(column!(|o| o.cap_window.map(|window| window.millis())))
+    .bind(column!(|o| o.value_micros))
+    .bind(column!(|o| o.person.map(|person| person.as_uuid())))
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))).collect()
+}
+
+/// Adds impressions to the rings of their people, in the order of account and uid as every writer.
+async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Outcome>) -> Result<(), Error> {
+    let mut seen: BTreeMap<(i32, Uuid), Vec<_>> = BTreeMap::new();
+    for outcome in new.filter(|outcome| outcome.kind == OutcomeKind::Impression) {
+        if let (Some(person), Some(window), Some(campaign)) = (outcome.person, outcome.cap_window, &outcome.campaign) {
+            let impressions = seen.entry((outcome.account.cast_signed(), person.as_uuid())).or_default();
+            impressions.push((NameHash::of(campaign.as_str()), outcome.at, window));
+        }
+    }
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let (accounts, uids): (Vec<_>, Vec<_>) = seen.keys().copied().unzip();
+    query("insert into profile (account, uid) select * from unnest($1::int[], $2::uuid[]) on conflict do nothing")
+        .bind(&accounts)
+        .bind(&uids)
+        .execute(&mut *tx)
+        .await?;
+    let held = query(
+        "select account, uid, caps from profile
+         where (account, uid) in (select * from unnest($1::int[], $2::uuid[])) and erased_at is null
+         order by account, uid for update",
+    )
+    .bind(accounts)
+    .bind(uids)
+    .fetch_all(&mut *tx)
+    .await?;
+    let (mut accounts, mut uids, mut caps) = (Vec::new(), Vec::new(), Vec::new());
+    for row in &held {
+        let (account, uid): (i32, Uuid) = (row.try_get("account")?, row.try_get("uid")?);
+        // A ring that cannot be read starts anew: one spoilt row must not stop everybody's outcomes.
+        let mut ring = CapRing::decode(row.try_get("caps")?).unwrap_or_default();
+        for (campaign, at, window) in seen.remove(&(account, uid)).unwrap_or_default() {
+            ring.absorb(campaign, at, window);
+        }
+        accounts.push(account);
+        uids.push(uid);
+        caps.push(ring.encode());
+    }
+    query(
+        "with counted as (
+             update profile p set caps = w.caps, version = p.version + 1, updated_at = now_ms()
+             from unnest($1::int[], $2::uuid[], $3::bytea[]) w (account, uid, caps)
+             where p.account = w.account and p.uid = w.uid
+             returning p.account, p.uid, p.version)
+         insert into change_log (kind, account, uid, version) select 'person', account, uid, version from counted",
+    )
+    .bind(accounts)
+    .bind(uids)
+    .bind(caps)
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+async fn keep(connection: &mut PgConnection, mut records: Vec<DecisionRecord>) -> Result<(), Error> {
+    records.sort_by_key(|record| (record.account.cast_signed(), record.decision));
+    macro_rules! column {
+        ($value:expr) => {
+            records.iter().map($value).collect::<Vec<_>>()
+        };
+    }
+    let mut tx = connection.begin().await?;
+    query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+    query(
+        "insert into decision_record (day, account, decision, at, catalog_version, person, body, erased)
+         select r.day, r.account, r.decision, r.at, r.catalog_version,
+                case when p.erased_at is null then r.person end,
+                case when p.erased_at is null then r.body::json else '{}' end,
+                p.erased_at is not null
+         from unnest($1::int[], $2::int[], $3::uuid[], $4::bigint[], $5::bigint[], $6::uuid[], $7::text[])
+              with ordinality r (day, account, decision, at, catalog_version, person, body, place)
+         left join profile p on p.account = r.account and p.uid = r.person
+         order by r.place
+         on conflict do nothing",
+    )
+    .bind(column!(|r| day(r.decision)))
+    .bind(column!(|r| r.account.cast_signed()))
+    .bind(column!(|r| r.decision.0))
+    .bind(column!(|r| r.at.0))
+    .bind(column!(|r| r.catalog_version))
+    .bind(column!(|r| r.person.map(|person| person.as_uuid())))
+    .bind(column!(|r| r.body.to_string()))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}

@@ -1,0 +1,171 @@
+//! From rows of the database to rows of the ports.
+
+use std::{error::Error as StdError, str::FromStr};
+
+use serde_json::Value;
+use sqlx::{
+    Error, Row,
+    postgres::PgRow,
+    types::{Json, Uuid},
+};
+
+use crate::{
+    domain::{
+        catalog::key::DocumentKey,
+        ids::{DecisionId, NameHash, Uid},
+        measurement::outcome::{Outcome, OutcomeKind},
+        values::{Millis, Span},
+    },
+    ports::{
+        AccountRow, ApiKeyRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Scope, SigningKeyRow, UserRow,
+    },
+};
+
+/// A text of the database as the type it was written from.
+pub(super) fn parsed<T>(row: &PgRow, column: &str) -> Result<T, Error>
+where
+    T: FromStr,
+    T::Err: StdError + Send + Sync + 'static,
+{
+    row.try_get::<&str, _>(column)?.parse().map_err(|error: T::Err| Error::Decode(error.into()))
+}
+
+/// An account's number, which the database keeps as a signed one.
+pub(super) fn account(row: &PgRow, column: &str) -> Result<u32, Error> {
+    row.try_get::<i32, _>(column).map(i32::cast_unsigned)
+}
+
+pub(super) fn uid(row: &PgRow, column: &str) -> Result<Uid, Error> {
+    row.try_get::<Uuid, _>(column).map(Uid::from)
+}
+
+pub(super) fn maybe_millis(row: &PgRow, column: &str) -> Result<Option<Millis>, Error> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(Millis))
+}
+
+pub(super) fn millis(row: &PgRow, column: &str) -> Result<Millis, Error> {
+    row.try_get(column).map(Millis)
+}
+
+pub(super) fn json(row: &PgRow, column: &str) -> Result<Value, Error> {
+    row.try_get::<Json<Value>, _>(column).map(|json| json.0)
+}
+
+fn number<T: TryFrom<i64, Error: StdError + Send + Sync + 'static>>(from: i64) -> Result<T, Error> {
+    from.try_into().map_err(|error: T::Error| Error::Decode(error.into()))
+}
+
+pub(super) fn account_row(row: &PgRow) -> Result<AccountRow, Error> {
+    Ok(AccountRow {
+        number: account(row, "number")?,
+        id: parsed(row, "id")?,
+        secret: row.try_get("secret")?,
+        catalog_version: row.try_get("catalog_version")?,
+    })
+}
+
+pub(super) fn signing_key(row: &PgRow) -> Result<SigningKeyRow, Error> {
+    let of: i16 = row.try_get("number")?;
+    Ok(SigningKeyRow { number: number(of.into())?, secret: row.try_get("secret")?, active: row.try_get("active")? })
+}
+
+pub(super) fn api_key(row: &PgRow) -> Result<ApiKeyRow, Error> {
+    Ok(ApiKeyRow {
+        id: parsed(row, "id")?,
+        account: account(row, "account")?,
+        hash: row.try_get("hash")?,
+        scopes: row.try_get::<Json<Vec<Scope>>, _>("scopes")?.0,
+        created_at: millis(row, "created_at")?,
+    })
+}
+
+pub(super) fn key(row: &PgRow, kind: &str, id: &str) -> Result<DocumentKey, Error> {
+    Ok(DocumentKey { kind: parsed(row, kind)?, id: row.try_get(id)? })
+}
+
+pub(super) fn document(row: &PgRow) -> Result<DocumentRow, Error> {
+    Ok(DocumentRow {
+        key: key(row, "kind", "id")?,
+        version: row.try_get("version_from")?,
+        changed_at: millis(row, "changed_at")?,
+        body: json(row, "body")?,
+    })
+}
+
+/// The account's catalogue version, which leads every such answer, even one without documents.
+pub(super) fn version(rows: &[PgRow]) -> Result<i64, Error> {
+    rows.first().ok_or(Error::RowNotFound)?.try_get("catalog_version")
+}
+
+pub(super) fn documents(rows: &[PgRow]) -> Result<Documents, Error> {
+    let version = version(rows)?;
+    let mut documents = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.try_get::<Option<&str>, _>("kind")?.is_some() {
+            documents.push(document(row)?);
+        }
+    }
+    Ok(Documents { version, rows: documents })
+}
+
+pub(super) fn user(row: &PgRow) -> Result<((u32, Uid), UserRow), Error> {
+    let lists = row.try_get::<Option<Vec<i64>>, _>("lists")?.unwrap_or_default();
+    let expiries = row.try_get::<Option<Vec<Option<i64>>>, _>("expiries")?.unwrap_or_default();
+    let lists = lists.into_iter().zip(expiries);
+    Ok((
+        (account(row, "account")?, uid(row, "uid")?),
+        UserRow {
+            version: row.try_get("version")?,
+            packed: row.try_get("packed")?,
+            caps: row.try_get("caps")?,
+            lists: lists.map(|(list, expires)| (NameHash(list.cast_unsigned()), expires.map(Millis))).collect(),
+        },
+    ))
+}
+
+pub(super) fn record(row: &PgRow) -> Result<DecisionRecord, Error> {
+    Ok(DecisionRecord {
+        account: account(row, "account")?,
+        decision: DecisionId(row.try_get("decision")?),
+        at: millis(row, "at")?,
+        person: row.try_get::<Option<Uuid>, _>("person")?.map(Uid::from),
+        catalog_version: row.try_get("catalog_version")?,
+        body: json(row, "body")?,
+    })
+}
+
+pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
+    let kind: i16 = row.try_get("kind")?;
+    let kind = OutcomeKind::ALL.into_iter().find(|of| i16::from(of.number()) == kind);
+    let campaign = match row.try_get::<Option<&str>, _>("campaign")? {
+        Some(_) => Some(parsed(row, "campaign")?),
+        None => None,
+    };
+    Ok(Outcome {
+        account: account(row, "account")?,
+        decision: DecisionId(row.try_get("decision")?),
+        kind: kind.ok_or_else(|| Error::Decode("no kind of outcome".into()))?,
+        discriminator: row.try_get::<Uuid, _>("discriminator")?.as_u128(),
+        at: millis(row, "at")?,
+        campaign,
+        creative: parsed(row, "creative")?,
+        revision: number(row.try_get("revision")?)?,
+        combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
+        person: row.try_get::<Option<Uuid>, _>("person")?.map(Uid::from),
+        cap_window: row.try_get::<Option<i64>, _>("cap_window")?.map(Span::from_millis),
+        value_micros: row.try_get("value_micros")?,
+    })
+}
+
+/// A document without a version is one that was deleted.
+pub(super) fn document_changes(rows: &[PgRow]) -> Result<DocumentChanges, Error> {
+    let mut changes = DocumentChanges { version: version(rows)?, written: Vec::new(), deleted: Vec::new() };
+    for row in rows {
+        if row.try_get::<Option<i64>, _>("version_from")?.is_some() {
+            changes.written.push(document(row)?);
+        } else if row.try_get::<Option<&str>, _>("kind")?.is_some() {
+            changes.deleted.push(key(row, "kind", "id")?);
+        }
+    }
+    Ok(changes)
+}

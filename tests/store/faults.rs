@@ -1,0 +1,199 @@
+//! Servers that are absent, frozen, read-only or started by several at once.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, query, query_scalar};
+use tessera::{
+    domain::catalog::key::Kind,
+    ports::StoreError,
+    store::{Options, open},
+};
+
+use crate::{
+    catalog::commit,
+    people::{load, traits},
+    suite::{Place, position, somebody, url_of, write},
+};
+
+/// An empty database beside the place's, dropped by the caller.
+async fn fresh(place: &Place, name: &str) -> Place {
+    let mut connection = place.connect().await;
+    query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.expect("a database");
+    let options: sqlx::postgres::PgConnectOptions = place.url.parse().expect("a URL");
+    Place { url: url_of(&options.database(name)), postmaster: None }
+}
+
+async fn discard(place: &Place, name: &str) {
+    let mut connection = place.connect().await;
+    query(AssertSqlSafe(format!("drop database {name} with (force)"))).execute(&mut connection).await.expect("dropped");
+}
+
+pub(crate) async fn processes_that_migrate_at_once_do_it_once(place: Arc<Place>) {
+    let other = fresh(&place, "tessera_migrations").await;
+    let stores: Vec<_> = (0..4).map(|_| other.open()).collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    for store in &stores {
+        let store = store.clone();
+        tasks.spawn(async move { store.migrate().await });
+    }
+    for migrated in tasks.join_all().await {
+        migrated.expect("migrated");
+    }
+    let mut connection = other.connect().await;
+    let (steps, accounts): (i64, i64) =
+        query_scalar("select ((select count(*) from _sqlx_migrations where success), (select count(*) from account))")
+            .fetch_one(&mut connection)
+            .await
+            .expect("counts");
+    assert!(steps >= 4 && accounts == 1, "{steps} migrations, {accounts} accounts");
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("a folder").count();
+    assert_eq!(steps, files as i64);
+    connection.close().await.expect("closed");
+    discard(&place, "tessera_migrations").await;
+}
+
+pub(crate) async fn a_read_only_server_is_unavailable(place: Arc<Place>) {
+    let other = fresh(&place, "tessera_read_only").await;
+    let (store, account) = {
+        other.open().migrate().await.expect("migrated");
+        other.account().await
+    };
+    let mut connection = place.connect().await;
+    query("alter database tessera_read_only set default_transaction_read_only = on")
+        .execute(&mut connection)
+        .await
+        .expect("read-only");
+    let store_before = store;
+    let store = other.open();
+    let (key, uid) = somebody(&account);
+    let refused = store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 1)]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(load(&store, &account, uid).await, None);
+    query("alter database tessera_read_only reset default_transaction_read_only")
+        .execute(&mut connection)
+        .await
+        .expect("writable");
+    // The connection that met the read-only server was not kept.
+    store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 1)]).await.expect("written");
+    // A server that ends its connections is met once per connection, and then no more.
+    query("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'tessera_read_only'")
+        .execute(&mut connection)
+        .await
+        .expect("ended");
+    let began = Instant::now();
+    for store in [&store, &store_before] {
+        while let Err(error) = store.catalog.accounts().await.and(store.users.load(vec![]).await) {
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+            assert!(began.elapsed() < Duration::from_secs(5));
+        }
+    }
+    discard(&place, "tessera_read_only").await;
+}
+
+pub(crate) async fn an_absent_server_is_unavailable(place: Arc<Place>) {
+    assert!(matches!(open(&Options::new("not a URL")), Err(StoreError::Refused(_))));
+    let nowhere = tempfile::tempdir().expect("a folder");
+    for url in [
+        format!("postgresql://nobody@localhost/none?host={}", nowhere.path().display()),
+        "postgresql://nobody@127.0.0.1:1/none".into(),
+    ] {
+        let store = open(&Options::new(url)).expect("the URL is fine");
+        let began = Instant::now();
+        for error in [
+            store.users.load(vec![]).await.expect_err("nobody answers"),
+            store.feed.poll(None).await.expect_err("nobody answers"),
+            store.migrate().await.expect_err("nobody answers"),
+        ] {
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    drop(place);
+}
+
+pub(crate) async fn a_dropped_answer_does_no_harm(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    for round in 0..100_u64 {
+        let (key, uid) = somebody(&account);
+        let limit = Duration::from_micros(round * 40);
+        let write = store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 1)]);
+        let written = tokio::time::timeout(limit, write).await;
+        if let Ok(written) = written {
+            written.expect("an answer");
+            assert!(load(&store, &account, uid).await.is_some());
+        }
+    }
+    let version = commit(&store, account.number, 0, vec![write(Kind::Advertiser, "brand", json!({}), &[])]).await;
+    assert_eq!(version, 1);
+}
+
+pub(crate) async fn a_stopped_server_costs_no_more_than_the_limit(place: Arc<Place>) {
+    let Some(postmaster) = place.postmaster else { return };
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 1)]).await.expect("an answer");
+    load(&store, &account, uid).await.expect("a person");
+    let cursor = position(&store).await;
+    let processes = family(postmaster);
+    assert!(processes.len() > 3, "the server and what it started: {processes:?}");
+    let signal = |signal| processes.iter().for_each(|&pid| kill(Pid::from_raw(pid), signal).expect("a signal"));
+
+    signal(Signal::SIGSTOP);
+    let ask = async |replica: &tessera::store::Opened| {
+        let began = Instant::now();
+        let loads = (0..8).map(|_| {
+            let (store, number) = (replica.clone(), account.number);
+            tokio::spawn(async move { store.users.load(vec![(number, uid)]).await })
+        });
+        let mut answers = Vec::new();
+        for load in loads.collect::<Vec<_>>() {
+            answers.push(load.await.expect("no panic").map(drop));
+        }
+        answers.push(replica.feed.poll(Some(cursor.clone())).await.map(drop));
+        (answers, began.elapsed())
+    };
+    let (known, took) = ask(&store).await;
+    let (unknown, took_longer) = ask(&place.open()).await;
+    signal(Signal::SIGCONT);
+    for answer in &known {
+        assert!(matches!(answer, Err(StoreError::Timeout(_))), "{answer:?}");
+    }
+    for answer in &unknown {
+        assert!(matches!(answer, Err(StoreError::Timeout(_) | StoreError::Unavailable(_))), "{answer:?}");
+    }
+    assert!(took.max(took_longer) < Duration::from_millis(3_500), "{took:?} {took_longer:?}");
+
+    let began = Instant::now();
+    while store.users.load(vec![(account.number, uid)]).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(5), "fresh again within 5 s");
+    }
+    assert!(!store.feed.poll(Some(cursor)).await.expect("a look").failed_over);
+}
+
+/// A process and all it started.
+fn family(root: i32) -> Vec<i32> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<i32>().ok());
+        parents.extend(parent.map(|parent| (pid, parent)));
+    }
+    let mut family = vec![root];
+    let mut at = 0;
+    while at < family.len() {
+        let of = family[at];
+        family.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    family
+}

@@ -1,0 +1,62 @@
+//! What the store promises, checked on every backend it runs on.
+//!
+//! The private cluster is always there; `TESSERA_TEST_DATABASE_URL` names another server, on which
+//! the run makes a database of its own and drops it again.
+
+mod catalog;
+mod faults;
+mod feed;
+mod outcomes;
+mod people;
+mod suite;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use suite::{Place, runtime};
+use tessera::store::embedded::{self, PrivateCluster, search_folders};
+
+#[test]
+fn on_the_private_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a mode");
+    let (path, home) = (std::env::var_os("PATH"), std::env::var_os("HOME").map(PathBuf::from));
+    let cluster = PrivateCluster::start(embedded::Options {
+        data_dir: folder.path().into(),
+        guard: env!("CARGO_BIN_EXE_tessera").into(),
+        binaries: None,
+        search: search_folders(path.as_deref(), home.as_deref()),
+    })
+    .expect("the cluster starts");
+    let pid = fs::read_to_string(folder.path().join("pg/postmaster.pid")).expect("a running server");
+    let postmaster = pid.lines().next().and_then(|line| line.parse().ok()).expect("a number");
+    suite::run(Arc::new(Place { url: cluster.url(), postmaster: Some(postmaster) }));
+}
+
+#[test]
+fn on_the_database_of_the_environment() {
+    let Ok(url) = std::env::var("TESSERA_TEST_DATABASE_URL") else {
+        eprintln!("TESSERA_TEST_DATABASE_URL is not set: only the private cluster is checked");
+        return;
+    };
+    let name = format!("tessera_test_{}", uuid::Uuid::now_v7().simple());
+    let execute = |sql: String| {
+        runtime().block_on(async {
+            let mut connection = PgConnection::connect(&url).await.expect("the server answers");
+            sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.expect("a statement of the frame");
+        });
+    };
+    execute(format!("create database {name}"));
+    let options: PgConnectOptions = url.parse().expect("a database URL");
+    let place = Place { url: suite::url_of(&options.database(&name)), postmaster: None };
+    let ended = std::panic::catch_unwind(|| suite::run(Arc::new(place)));
+    execute(format!("drop database {name} with (force)"));
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+}

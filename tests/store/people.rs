@@ -1,0 +1,289 @@
+//! People: profiles, lists and erasure.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::json;
+use sqlx::query_scalar;
+use tessera::{
+    domain::{
+        catalog::key::Kind,
+        ids::{NameHash, SegmentKey, Uid, UserKey},
+        values::Millis,
+    },
+    ports::{AccountRow, Change, FoundRecord, MemberChange, Membership, ProfileWrite, ProfileWritten, UserRow},
+    store::Opened,
+};
+
+use crate::{
+    catalog::commit,
+    outcomes::{impression, record},
+    suite::{Place, delete, position, somebody, told, write},
+};
+
+/// A write of somebody's traits.
+pub(crate) fn traits(key: &UserKey, uid: Uid, based_on: i64, age: i64) -> ProfileWrite {
+    let traits = json!({"age": {"value": age, "set_at": "2026-11-22T08:30:00.000Z"}});
+    ProfileWrite { uid, key: key.clone(), based_on, packed: age.to_le_bytes().to_vec(), traits }
+}
+
+/// One person as the store keeps them for decisions.
+pub(crate) async fn load(store: &Opened, account: &AccountRow, uid: Uid) -> Option<UserRow> {
+    let mut found = store.users.load(vec![(account.number, uid)]).await.expect("an answer");
+    assert!(found.len() < 2);
+    found.pop().map(|((number, of), row)| {
+        assert_eq!((number, of), (account.number, uid));
+        row
+    })
+}
+
+async fn write_one(store: &Opened, account: &AccountRow, write: ProfileWrite) -> ProfileWritten {
+    store.users.write_profiles(account.number, vec![write]).await.expect("an answer")[0]
+}
+
+fn list(name: &str) -> SegmentKey {
+    name.parse().expect("a segment")
+}
+
+fn entering(key: &UserKey, uid: Uid, expires_at: Option<Millis>) -> MemberChange {
+    MemberChange { uid, key: key.clone(), change: Membership::In { expires_at } }
+}
+
+pub(crate) async fn are_loaded_many_at_a_time_and_by_key(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (_, other) = place.account().await;
+    let people: Vec<_> = (0..300).map(|_| somebody(&account)).collect();
+    let writes = people.iter().zip(0..).map(|((key, uid), age)| traits(key, *uid, 0, age)).collect();
+    let written = store.users.write_profiles(account.number, writes).await.expect("an answer");
+    assert!(written.iter().all(|written| *written == ProfileWritten::Done { version: 1 }));
+
+    let mut asked: Vec<_> = people.iter().map(|(_, uid)| (account.number, *uid)).collect();
+    asked.extend(people.iter().map(|(_, uid)| (other.number, *uid)));
+    asked.push((account.number, Uid(1)));
+    let found: BTreeMap<_, _> = store.users.load(asked.clone()).await.expect("an answer").into_iter().collect();
+    assert_eq!(found.len(), 300);
+    for ((_, uid), age) in people.iter().zip(0_i64..) {
+        let row = UserRow { version: 1, packed: age.to_le_bytes().into(), caps: vec![], lists: vec![] };
+        assert_eq!(found[&(account.number, *uid)], row);
+    }
+    assert_eq!(store.users.load(vec![]).await.expect("an answer"), []);
+
+    // The statistics of other connections arrive late.
+    let mut connection = place.connect().await;
+    let scans = "select (sum(seq_scan)::bigint, sum(idx_scan)::bigint) from pg_stat_user_tables where relname like 'profile\\_%'";
+    let _: (i64, i64) = query_scalar(scans).fetch_one(&mut connection).await.expect("the statistics");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (sequential, _): (i64, i64) = query_scalar(scans).fetch_one(&mut connection).await.expect("the statistics");
+    for _ in 0..20 {
+        store.users.load(asked.clone()).await.expect("an answer");
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (later, by_key): (i64, i64) = query_scalar(scans).fetch_one(&mut connection).await.expect("the statistics");
+    assert_eq!(sequential, later, "people are never searched for");
+    assert!(by_key > 0);
+}
+
+pub(crate) async fn are_written_by_whoever_knows_their_newest_version(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), None);
+    assert_eq!(write_one(&store, &account, traits(&key, uid, 3, 1)).await, ProfileWritten::Moved);
+    assert_eq!(load(&store, &account, uid).await, None);
+    assert_eq!(write_one(&store, &account, traits(&key, uid, 0, 1)).await, ProfileWritten::Done { version: 1 });
+    assert_eq!(write_one(&store, &account, traits(&key, uid, 0, 2)).await, ProfileWritten::Moved);
+
+    let other = place.open();
+    for version in 1..20 {
+        let (a, b) = tokio::join!(
+            store.users.write_profiles(account.number, vec![traits(&key, uid, version, 100)]),
+            other.users.write_profiles(account.number, vec![traits(&key, uid, version, 200)]),
+        );
+        let answers = [a.expect("an answer")[0], b.expect("an answer")[0]];
+        assert!(answers.contains(&ProfileWritten::Done { version: version + 1 }), "{answers:?}");
+        assert!(answers.contains(&ProfileWritten::Moved), "{answers:?}");
+    }
+    let (second, second_uid) = somebody(&account);
+    let batch = vec![
+        traits(&second, second_uid, 0, 1),
+        traits(&key, uid, 20, 5),
+        traits(&second, second_uid, 0, 2),
+        traits(&key, uid, 3, 6),
+    ];
+    let cursor = &mut position(&store).await;
+    let done = |version| ProfileWritten::Done { version };
+    let written = store.users.write_profiles(account.number, batch).await.expect("an answer");
+    assert_eq!(written, [done(1), done(21), ProfileWritten::Moved, ProfileWritten::Moved]);
+    let changed = |uid, version| Change::Person { account: account.number, uid, version };
+    let expected = [changed(uid, 21), changed(second_uid, 1)];
+    told(&store, cursor, |all| expected.iter().all(|change| all.contains(change))).await;
+    let profile = store.users.profile(account.number, uid).await.expect("an answer").expect("a profile");
+    assert_eq!((profile.key, profile.version), (key.clone(), 21));
+    assert_eq!(profile.traits, traits(&key, uid, 0, 5).traits);
+    assert!(profile.created_at <= profile.updated_at);
+}
+
+pub(crate) async fn are_moved_in_and_out_of_lists(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    let (gold, expiry) = (list("crm-gold"), Some(Millis(1_900_000_000_000)));
+    let change = |change: MemberChange| store.users.change_members(account.number, gold.clone(), vec![change]);
+    let cursor = &mut position(&store).await;
+    assert_eq!(change(entering(&key, uid, None)).await.expect("an answer"), 1);
+    assert_eq!(change(entering(&key, uid, None)).await.expect("an answer"), 0);
+    let row = load(&store, &account, uid).await.expect("somebody without traits");
+    assert_eq!(
+        row,
+        UserRow { version: 1, packed: vec![], caps: vec![], lists: vec![(NameHash::of("crm-gold"), None)] }
+    );
+    assert_eq!(change(entering(&key, uid, expiry)).await.expect("an answer"), 1);
+    let row = load(&store, &account, uid).await.expect("a member");
+    assert_eq!((row.version, row.lists), (2, vec![(NameHash::of("crm-gold"), expiry)]));
+    let told_of = Change::Person { account: account.number, uid, version: 2 };
+    told(&store, cursor, |all| all.contains(&told_of)).await;
+    let profile = store.users.profile(account.number, uid).await.expect("an answer").expect("a profile");
+    assert_eq!((profile.traits, profile.lists), (json!({}), BTreeMap::from([(gold.clone(), expiry)])));
+    assert_eq!(write_one(&store, &account, traits(&key, uid, 2, 7)).await, ProfileWritten::Done { version: 3 });
+    let leaving = MemberChange { uid, key: key.clone(), change: Membership::Out };
+    assert_eq!(change(leaving.clone()).await.expect("an answer"), 1);
+    assert_eq!(change(leaving).await.expect("an answer"), 0);
+    let row = load(&store, &account, uid).await.expect("somebody with traits");
+    assert_eq!((row.version, row.lists), (4, vec![]));
+
+    // A thousand at once, by two replicas at the same time, and read page by page.
+    let mut people: Vec<_> = (0..1_000).map(|_| somebody(&account)).collect();
+    let forth: Vec<_> = people.iter().map(|(key, uid)| entering(key, *uid, expiry)).collect();
+    let back: Vec<_> = forth.iter().rev().cloned().collect();
+    let other = place.open();
+    let (a, b) = tokio::join!(
+        store.users.change_members(account.number, gold.clone(), forth),
+        other.users.change_members(account.number, gold.clone(), back),
+    );
+    assert_eq!(a.expect("an answer") + b.expect("an answer"), 1_000);
+    people.sort_by_key(|(_, uid)| *uid);
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.users.members(account.number, gold.clone(), after, 300).await.expect("an answer");
+        let Some((last, _, _)) = page.last() else { break };
+        after = Some(*last);
+        read.extend(page);
+    }
+    assert_eq!(read, people.into_iter().map(|(key, uid)| (uid, key, expiry)).collect::<Vec<_>>());
+}
+
+pub(crate) async fn leave_a_list_that_is_deleted(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    commit(&store, account.number, 0, vec![write(Kind::Segment, "gone", json!({}), &[])]).await;
+    for name in ["gone", "stays"] {
+        let change = vec![entering(&key, uid, None)];
+        store.users.change_members(account.number, list(name), change).await.expect("an answer");
+    }
+    let cursor = &mut position(&store).await;
+    commit(&store, account.number, 1, vec![delete(Kind::Segment, "gone")]).await;
+    let expected = [Change::Lists { account: account.number }, Change::Catalog { account: account.number, version: 2 }];
+    told(&store, cursor, |all| expected.iter().all(|change| all.contains(change))).await;
+    let row = load(&store, &account, uid).await.expect("a member");
+    assert_eq!(row.lists, [(NameHash::of("stays"), None)]);
+    assert_eq!(store.users.members(account.number, list("gone"), None, 10).await.expect("an answer"), []);
+}
+
+pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    write_one(&store, &account, traits(&key, uid, 0, 1)).await;
+    let enter = || store.users.change_members(account.number, list("crm-gold"), vec![entering(&key, uid, None)]);
+    enter().await.expect("an answer");
+    let shown = impression(&account, Some(uid));
+    let kept = record(&account, Some(uid));
+    store.outcomes.record(vec![shown.clone()]).await.expect("an answer");
+    store.outcomes.keep(vec![kept.clone()]).await.expect("an answer");
+    let cursor = &mut position(&store).await;
+
+    assert!(store.users.erase(account.number, uid).await.expect("an answer"));
+    let told_of = Change::Erased { account: account.number, uid };
+    told(&store, cursor, |all| all.contains(&told_of)).await;
+    let gone = async || {
+        assert_eq!(load(&store, &account, uid).await, None);
+        assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), None);
+        assert_eq!(store.users.members(account.number, list("crm-gold"), None, 10).await.expect("an answer"), []);
+    };
+    gone().await;
+    assert_eq!(store.outcomes.find(account.number, kept.decision).await.expect("an answer"), FoundRecord::Erased);
+    let outcomes = store.outcomes.outcomes_of(account.number, shown.decision).await.expect("an answer");
+    assert_eq!(outcomes.iter().map(|outcome| outcome.person).collect::<Vec<_>>(), [None]);
+
+    // Whoever writes late does not bring them back.
+    for based_on in [0, 2, 3, 4] {
+        assert_eq!(write_one(&store, &account, traits(&key, uid, based_on, 9)).await, ProfileWritten::Erased);
+    }
+    assert_eq!(enter().await.expect("an answer"), 0);
+    let (late, later) = (impression(&account, Some(uid)), record(&account, Some(uid)));
+    store.outcomes.record(vec![late.clone()]).await.expect("an answer");
+    store.outcomes.keep(vec![later.clone(), kept]).await.expect("an answer");
+    gone().await;
+    let outcomes = store.outcomes.outcomes_of(account.number, late.decision).await.expect("an answer");
+    assert_eq!(outcomes.iter().map(|outcome| outcome.person).collect::<Vec<_>>(), [None]);
+    assert_eq!(store.outcomes.find(account.number, later.decision).await.expect("an answer"), FoundRecord::Erased);
+    assert!(!store.users.erase(account.number, uid).await.expect("an answer"));
+
+    // Somebody the store never knew stays away as well, in this account only.
+    let (stranger, stranger_uid) = somebody(&account);
+    assert!(!store.users.erase(account.number, stranger_uid).await.expect("an answer"));
+    assert_eq!(write_one(&store, &account, traits(&stranger, stranger_uid, 0, 9)).await, ProfileWritten::Erased);
+    let (_, other) = place.account().await;
+    let elsewhere = write_one(&store, &other, traits(&stranger, stranger_uid, 0, 9)).await;
+    assert_eq!(elsewhere, ProfileWritten::Done { version: 1 });
+    let mut connection = place.connect().await;
+    let left: i64 = query_scalar(
+        "select (select count(*) from outcome where person = any($1)) + (select count(*) from list_member where uid = any($1))
+              + (select count(*) from decision_record where person = any($1))
+              + (select count(*) from profile where uid = $2 and (key is not null or length(packed || caps) > 0))",
+    )
+    .bind([uid.as_uuid()])
+    .bind(uid.as_uuid())
+    .fetch_one(&mut connection)
+    .await
+    .expect("a count");
+    assert_eq!(left, 0);
+}
+
+pub(crate) async fn are_erased_for_good_while_others_write(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let writer = |person: usize| {
+        let (store, account) = (store.clone(), account.clone());
+        let (key, uid) = somebody(&account);
+        async move {
+            let erase = async {
+                tokio::time::sleep(Duration::from_millis(person as u64 % 7)).await;
+                store.users.erase(account.number, uid).await.expect("an answer");
+            };
+            let shown = impression(&account, Some(uid));
+            let kept = record(&account, Some(uid));
+            let (_, written, changed, recorded, keeping) = tokio::join!(
+                erase,
+                store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 1)]),
+                store.users.change_members(account.number, list("crm"), vec![entering(&key, uid, None)]),
+                store.outcomes.record(vec![shown]),
+                store.outcomes.keep(vec![kept]),
+            );
+            written.and(changed.map(drop)).and(recorded.map(drop)).and(keeping).expect("answers");
+            uid.as_uuid()
+        }
+    };
+    let mut uids = Vec::new();
+    for wave in 0..10 {
+        let mut tasks = tokio::task::JoinSet::new();
+        (0..4).for_each(|person| drop(tasks.spawn(writer(wave * 4 + person))));
+        uids.extend(tasks.join_all().await);
+    }
+    let mut connection = place.connect().await;
+    let left: i64 = query_scalar(
+        "select (select count(*) from outcome where person = any($1)) + (select count(*) from list_member where uid = any($1))
+              + (select count(*) from decision_record where person = any($1))
+              + (select count(*) from profile where uid = any($1) and (erased_at is null or key is not null))",
+    )
+    .bind(uids)
+    .fetch_one(&mut connection)
+    .await
+    .expect("a count");
+    assert_eq!(left, 0);
+}

@@ -1,0 +1,172 @@
+//! The list of checks and what they share.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+use tessera::{
+    domain::{
+        catalog::key::{DocumentKey, Kind},
+        ids::{DecisionId, Uid, UserKey},
+        values::Millis,
+    },
+    ports::{AccountRow, Change, Cursor, DocumentWrite},
+    store::{Opened, Options, open},
+};
+use uuid::Uuid;
+
+use crate::{catalog, faults, feed, outcomes, people};
+
+/// A check: an async function over the place, boxed so that all fit one list.
+type Check = fn(Arc<Place>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! checks {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |place| Box::pin($module::$name(place)))),+]
+    };
+}
+
+const CHECKS: &[(&str, Check)] = checks![
+    faults::processes_that_migrate_at_once_do_it_once,
+    catalog::of_two_writers_one_has_to_read_again,
+    catalog::references_lead_somewhere_and_hold_what_they_name,
+    catalog::a_commit_is_all_or_nothing_whatever_its_size,
+    catalog::old_versions_read_as_they_were,
+    catalog::changes_are_the_difference_of_two_readings,
+    catalog::documents_come_back_as_they_went_in,
+    catalog::keys_and_secrets,
+    people::are_loaded_many_at_a_time_and_by_key,
+    people::are_written_by_whoever_knows_their_newest_version,
+    people::are_moved_in_and_out_of_lists,
+    people::leave_a_list_that_is_deleted,
+    people::once_erased_stay_away,
+    people::are_erased_for_good_while_others_write,
+    outcomes::count_once_however_often_they_are_told,
+    outcomes::come_back_as_they_went_in,
+    outcomes::count_towards_caps_once_and_none_is_lost,
+    outcomes::records_are_kept_until_erased_or_old,
+    outcomes::never_lack_a_partition_and_go_when_they_are_old,
+    feed::starts_with_a_position_and_tells_each_kind_of_change,
+    feed::loses_nothing_beside_a_long_writer,
+    feed::starts_anew_on_another_server_or_when_too_far_behind,
+    faults::a_read_only_server_is_unavailable,
+    faults::an_absent_server_is_unavailable,
+    faults::a_dropped_answer_does_no_harm,
+    faults::a_stopped_server_costs_no_more_than_the_limit,
+];
+
+/// A backend under test.
+pub(crate) struct Place {
+    /// Where its database is.
+    pub(crate) url: String,
+    /// Its main process, where it is ours to stop.
+    pub(crate) postmaster: Option<i32>,
+}
+
+impl Place {
+    /// The ports, opened anew as another replica would.
+    pub(crate) fn open(&self) -> Opened {
+        open(&Options::new(&self.url)).expect("the URL is fine")
+    }
+
+    /// The ports and an account that no other check uses.
+    pub(crate) async fn account(&self) -> (Opened, AccountRow) {
+        let store = self.open();
+        let name = format!("a-{}", Uuid::now_v7().simple());
+        let account = store.catalog.create_account(name.parse().expect("an id")).await.expect("an account");
+        (store, account)
+    }
+
+    /// A connection past the ports.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("the server answers")
+    }
+}
+
+/// A runtime for one test.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// The URL behind options that were changed.
+pub(crate) fn url_of(options: &PgConnectOptions) -> String {
+    options.to_url_lossy().into()
+}
+
+/// Runs every check, each to its end, and fails with the names of those that failed.
+pub(crate) fn run(place: Arc<Place>) {
+    let runtime = runtime();
+    runtime.block_on(async { place.open().migrate().await.expect("the schema") });
+    let only = std::env::var("TESSERA_TEST_ONLY").unwrap_or_default();
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(&only)) {
+        let began = Instant::now();
+        let run = || runtime.block_on(check(Arc::clone(&place)));
+        if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+            failed.push(*name);
+        }
+        eprintln!("{name}: {:?}", began.elapsed());
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// The time of day.
+pub(crate) fn now() -> Millis {
+    Millis(SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_millis() as i64)
+}
+
+/// A person nobody has seen.
+pub(crate) fn somebody(account: &AccountRow) -> (UserKey, Uid) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let key: UserKey = format!("u-{}", NEXT.fetch_add(1, Ordering::Relaxed)).parse().expect("a key");
+    let uid = Uid::of(&account.secret, &key);
+    (key, uid)
+}
+
+/// A decision made at an instant.
+pub(crate) fn decision(at: Millis) -> DecisionId {
+    let random = Uuid::now_v7().as_u128() & ((1 << 80) - 1);
+    DecisionId(Uuid::from_u128((at.0 as u128) << 80 | random))
+}
+
+/// A document to write.
+pub(crate) fn write(kind: Kind, id: &str, body: serde_json::Value, refs: &[(Kind, &str)]) -> DocumentWrite {
+    let refs = refs.iter().map(|&(kind, id)| DocumentKey::new(kind, id)).collect();
+    DocumentWrite { key: DocumentKey::new(kind, id), body: Some(body), refs }
+}
+
+/// A document to delete.
+pub(crate) fn delete(kind: Kind, id: &str) -> DocumentWrite {
+    DocumentWrite { key: DocumentKey::new(kind, id), body: None, refs: Vec::new() }
+}
+
+/// Everything the feed tells from `cursor` until `enough` is.
+pub(crate) async fn told(
+    store: &Opened,
+    cursor: &mut Cursor,
+    mut enough: impl FnMut(&[Change]) -> bool,
+) -> Vec<Change> {
+    let (began, mut all) = (Instant::now(), Vec::new());
+    while !enough(&all) {
+        assert!(began.elapsed() < Duration::from_secs(20), "not told within 20 s, only {all:?}");
+        let batch = store.feed.poll(Some(cursor.clone())).await.expect("a look at the feed");
+        assert!(!batch.failed_over, "nothing happened to the server");
+        *cursor = batch.cursor;
+        all.extend(batch.changes);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    all
+}
+
+/// Where to read on from now.
+pub(crate) async fn position(store: &Opened) -> Cursor {
+    store.feed.poll(None).await.expect("a position").cursor
+}
