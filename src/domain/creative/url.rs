@@ -96,8 +96,16 @@ impl fmt::Debug for WebUrl {
 /// assert!("javascript:alert(1)//".parse::<ClickMacro>().is_err());
 /// # Ok::<(), tessera::domain::creative::UrlError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
 pub struct ClickMacro(Box<str>);
+
+impl<'de> serde::Deserialize<'de> for ClickMacro {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 impl ClickMacro {
     /// The link to write into an `href`: the macro and the percent-encoded `click_url`.

@@ -1,0 +1,441 @@
+//! Changing the catalogue: read, check against what it depends on, commit if nobody was faster.
+//!
+//! A change is checked with documents of one catalogue version and committed only on top of that
+//! version; when somebody else was faster it is checked again. So what is in the store always
+//! fits together, with no lock held while checking.
+
+pub mod bundle;
+pub mod document;
+mod workspace;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+pub use self::workspace::Workspace;
+use crate::{
+    domain::{
+        catalog::{
+            creative::Creative,
+            document::{PublicationDoc, PublicationStatus, RevisionDoc},
+            key::{DocumentKey, Kind},
+        },
+        creative::{CreativeDoc, Pairing},
+        ids::CreativeId,
+        violation::Violation,
+    },
+    engine::catalogue::Catalogue,
+    ports::{CatalogStore, Clock, Commit, DocumentRow, DocumentWrite, Documents, StoreError},
+    schema::{ReadError, Schemas},
+};
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoringError {
+    /// There is no such document.
+    #[error("there is no {0}")]
+    NotFound(DocumentKey),
+    /// The document is not at the version that the author saw.
+    #[error("the document is at version {current:?} now")]
+    Stale {
+        /// Where it is; none: it does not exist.
+        current: Option<i64>,
+    },
+    /// Other documents name it.
+    #[error("{key} is in use by {} documents", by.len())]
+    InUse {
+        /// What was to be deleted.
+        key: DocumentKey,
+        /// Some of those that name it.
+        by: Vec<DocumentKey>,
+    },
+    /// It is not JSON, or not as its schema says.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// It does not fit what it depends on.
+    #[error("the document is invalid")]
+    Invalid(Vec<Violation>),
+    /// Others kept changing the same catalogue.
+    #[error("the catalogue changes too fast")]
+    Contended,
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the author believes to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing: the document is to be created.
+    Absent,
+    /// The document at this version.
+    Version(i64),
+    /// Whatever is there.
+    Any,
+}
+
+/// A change that was made, or would have been.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The document's new version (its ETag).
+    pub version: i64,
+    /// Whether it did not exist before.
+    pub created: bool,
+    /// The document in its canonical form.
+    pub body: Value,
+}
+
+/// What publishing made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// The revision that serves now.
+    pub revision: u32,
+    /// The publication's version.
+    pub version: i64,
+    /// What an author should look at, though it does not keep the creative from serving.
+    pub warnings: Vec<Violation>,
+}
+
+/// Who changes which account.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// Number of the account.
+    pub account: u32,
+    /// Noted with every change.
+    pub by: String,
+    /// Check everything and change nothing.
+    pub dry_run: bool,
+}
+
+/// Changes the catalogue.
+#[derive(Clone)]
+pub struct Authoring {
+    store: Arc<dyn CatalogStore>,
+    catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
+    schemas: Arc<Schemas>,
+}
+
+impl Authoring {
+    /// How often a change is checked again because somebody else was faster.
+    const TRIES: usize = 10;
+    /// The most segments or components that one check reads.
+    const MANY: u32 = 100_000;
+
+    /// Authoring on a store; what is written is live on this replica when the call returns.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn CatalogStore>,
+        catalogue: Arc<Catalogue>,
+        clock: Arc<dyn Clock>,
+        schemas: Arc<Schemas>,
+    ) -> Self {
+        Self { store, catalogue, clock, schemas }
+    }
+
+    /// A document.
+    ///
+    /// # Errors
+    /// It does not exist; the store's.
+    pub async fn get(&self, account: u32, key: DocumentKey) -> Result<DocumentRow, AuthoringError> {
+        let mut found = self.store.get(account, vec![key.clone()]).await?;
+        found.rows.pop().ok_or(AuthoringError::NotFound(key))
+    }
+
+    /// Documents of a kind in the order of their ids.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(
+        &self,
+        account: u32,
+        kind: Kind,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Documents, AuthoringError> {
+        Ok(self.store.list(account, kind, prefix, after, limit).await?)
+    }
+
+    /// Creates or replaces a document.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`].
+    pub async fn put(&self, author: &Author, key: DocumentKey, expect: Expect, bytes: &[u8]) -> Result<Written, AuthoringError> {
+        let body = document::canonical(key.kind, &self.schemas, bytes)?;
+        let refs = document::references(&key, &body);
+        for _ in 0..Self::TRIES {
+            let Some((mut work, current)) = self.begin(author.account, &key, expect, refs.clone()).await? else { continue };
+            work.put(key.clone(), body.clone());
+            if !self.load_rules(author.account, &mut work, &key).await? {
+                continue;
+            }
+            work.check(&key, &body).map_err(AuthoringError::Invalid)?;
+            let write = DocumentWrite { key: key.clone(), body: Some(body.clone()), refs: refs.clone() };
+            if let Some(version) = self.commit(author, work.version, vec![write]).await? {
+                return Ok(Written { version, created: current.is_none(), body });
+            }
+        }
+        Err(AuthoringError::Contended)
+    }
+
+    /// Deletes a document; a creative goes with its components and its publication.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`].
+    pub async fn delete(&self, author: &Author, key: DocumentKey, expect: Expect) -> Result<(), AuthoringError> {
+        for _ in 0..Self::TRIES {
+            let Some((work, current)) = self.begin(author.account, &key, expect, vec![]).await? else { continue };
+            if current.is_none() {
+                return Err(AuthoringError::NotFound(key));
+            }
+            let mut keys = vec![key.clone()];
+            if key.kind == Kind::Creative {
+                keys.push(DocumentKey::new(Kind::Publication, &key.id));
+                for kind in [Kind::Component, Kind::Revision] {
+                    let own = self.store.list(author.account, kind, format!("{}/", key.id), None, Self::MANY).await?;
+                    keys.extend(own.rows.into_iter().map(|row| row.key));
+                }
+                let known = self.store.get(author.account, vec![keys[1].clone()]).await?;
+                if known.rows.is_empty() {
+                    keys.swap_remove(1);
+                }
+            }
+            let writes = keys.into_iter().map(|key| DocumentWrite { key, body: None, refs: vec![] }).collect();
+            if self.commit(author, work.version, writes).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(AuthoringError::Contended)
+    }
+
+    /// Publishes a creative's draft as a new revision, or serves an earlier one again.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`]; invalid when the draft cannot be served as it is.
+    pub async fn publish(&self, author: &Author, id: &CreativeId, revision: Option<u32>) -> Result<Published, AuthoringError> {
+        for _ in 0..Self::TRIES {
+            let Some(mut work) = self.draft(author.account, id).await? else { continue };
+            let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
+            let next = match (revision, newest) {
+                (Some(wanted), _) => self.again(author.account, &mut work, id, wanted).await?,
+                (None, newest) => {
+                    let number = newest.unwrap_or_default() + 1;
+                    self.compile(&work, id, number)?
+                }
+            };
+            let (doc, compiled, fresh) = next;
+            let publication = json!(PublicationDoc { revision: doc.revision, status: PublicationStatus::Published });
+            let mut writes = vec![DocumentWrite {
+                key: DocumentKey::new(Kind::Publication, id.as_str()),
+                body: Some(publication),
+                refs: document::revision_references(id, &doc),
+            }];
+            if fresh {
+                writes.push(DocumentWrite {
+                    key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
+                    body: Some(json!(doc)),
+                    refs: vec![],
+                });
+            }
+            let warnings = warnings(&compiled);
+            if let Some(version) = self.commit(author, work.version, writes).await? {
+                return Ok(Published { revision: doc.revision, version, warnings });
+            }
+        }
+        Err(AuthoringError::Contended)
+    }
+
+    /// Stops serving a creative; its revisions are kept.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`].
+    pub async fn archive(&self, author: &Author, id: &CreativeId) -> Result<i64, AuthoringError> {
+        let key = DocumentKey::new(Kind::Publication, id.as_str());
+        for _ in 0..Self::TRIES {
+            let Some((work, _)) = self.begin(author.account, &key, Expect::Any, vec![]).await? else { continue };
+            let Some(mut doc) = work.typed::<PublicationDoc>(Kind::Publication, id.as_str()) else {
+                return Err(AuthoringError::NotFound(key));
+            };
+            doc.status = PublicationStatus::Archived;
+            let refs = vec![
+                DocumentKey::new(Kind::Creative, id.as_str()),
+                DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
+            ];
+            let write = DocumentWrite { key: key.clone(), body: Some(json!(doc)), refs };
+            if let Some(version) = self.commit(author, work.version, vec![write]).await? {
+                return Ok(version);
+            }
+        }
+        Err(AuthoringError::Contended)
+    }
+
+    /// Reads a document and those it names at one version, and checks what the author expects.
+    /// `None`: the catalogue moved in between.
+    async fn begin(
+        &self,
+        account: u32,
+        key: &DocumentKey,
+        expect: Expect,
+        refs: Vec<DocumentKey>,
+    ) -> Result<Option<(Workspace, Option<i64>)>, AuthoringError> {
+        let mut keys = refs;
+        keys.push(key.clone());
+        let mut work = Workspace::default();
+        if !self.read(account, &mut work, keys).await? {
+            return Ok(None);
+        }
+        let current = work.documents.get(key).and_then(|found| found.as_ref().map(|(version, _)| *version));
+        match (expect, current) {
+            (Expect::Any, _) | (Expect::Absent, None) => {}
+            (Expect::Version(seen), Some(now)) if seen == now => {}
+            (_, current) => return Err(AuthoringError::Stale { current }),
+        }
+        // a component is checked with its creative's templates
+        if key.kind == Kind::Component {
+            let creative = key.id.split('/').next().unwrap_or_default();
+            let draft = work.typed::<CreativeDoc>(Kind::Creative, creative);
+            let templates = draft.iter().flat_map(|draft| &draft.templates);
+            let templates = templates.map(|id| DocumentKey::new(Kind::Template, id.as_str())).collect();
+            if !self.read(account, &mut work, templates).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some((work, current)))
+    }
+
+    /// Reads documents into the workspace; whether they are of its version.
+    async fn read(&self, account: u32, work: &mut Workspace, keys: Vec<DocumentKey>) -> Result<bool, AuthoringError> {
+        let found = self.store.get(account, keys.clone()).await?;
+        Ok(take(work, found, keys))
+    }
+
+    /// Brings the compiled segments into the workspace; whether they are of its version. A
+    /// changed segment is compiled with all others, and every fault that it causes is its own.
+    async fn load_rules(&self, account: u32, work: &mut Workspace, key: &DocumentKey) -> Result<bool, AuthoringError> {
+        if key.kind != Kind::Segment {
+            self.catalogue.reached(account, work.version, Duration::from_millis(50)).await;
+            let world = self.catalogue.world();
+            if let Some(live) = world.account(account).filter(|account| account.snapshot.version == work.version) {
+                work.rules = Arc::clone(&live.snapshot.rules);
+                return Ok(true);
+            }
+        }
+        let all = self.store.list(account, Kind::Segment, String::new(), None, Self::MANY).await?;
+        let changed = work.documents.get(key).cloned();
+        if !take(work, all, vec![]) {
+            return Ok(false);
+        }
+        if let Some(changed) = changed {
+            work.documents.insert(key.clone(), changed);
+        }
+        match work.compile_rules() {
+            Err(faults) if key.kind == Kind::Segment => {
+                let own = |(of, fault): (DocumentKey, Violation)| {
+                    if of == *key { fault } else { Violation::new("/rule", fault.code, format!("breaks {of}: {}", fault.detail)) }
+                };
+                Err(AuthoringError::Invalid(faults.into_iter().map(own).collect()))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// A creative's draft with everything that publishing it needs.
+    async fn draft(&self, account: u32, id: &CreativeId) -> Result<Option<Workspace>, AuthoringError> {
+        let key = DocumentKey::new(Kind::Creative, id.as_str());
+        let Some((mut work, current)) = self.begin(account, &key, Expect::Any, vec![]).await? else { return Ok(None) };
+        if current.is_none() {
+            return Err(AuthoringError::NotFound(key));
+        }
+        let draft = work.typed::<CreativeDoc>(Kind::Creative, id.as_str());
+        let refs = document::references(&key, &draft.map(|draft| json!(draft)).unwrap_or_default());
+        let mut whole = self.read(account, &mut work, refs).await?;
+        for kind in [Kind::Component, Kind::Revision] {
+            let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY).await?;
+            whole &= take(&mut work, own, vec![]);
+        }
+        whole &= self.load_rules(account, &mut work, &key).await?;
+        Ok(whole.then_some(work))
+    }
+
+    fn compile(&self, work: &Workspace, id: &CreativeId, number: u32) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
+        let made = work.revision(id.as_str(), number, self.clock.now(), self.catalogue.public_url());
+        made.map(|(doc, compiled)| (doc, compiled, true)).map_err(AuthoringError::Invalid)
+    }
+
+    /// An earlier revision, compiled with the advertiser and the segments of today.
+    async fn again(
+        &self,
+        account: u32,
+        work: &mut Workspace,
+        id: &CreativeId,
+        wanted: u32,
+    ) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
+        let key = DocumentKey::new(Kind::Revision, format!("{id}/{wanted}"));
+        let doc: RevisionDoc =
+            work.typed(Kind::Revision, &key.id).ok_or_else(|| AuthoringError::NotFound(key.clone()))?;
+        let advertiser = doc.creative.advertiser.as_str();
+        self.read(account, work, vec![DocumentKey::new(Kind::Advertiser, advertiser)]).await?;
+        let advertiser = work.typed(Kind::Advertiser, advertiser);
+        let url = self.catalogue.public_url();
+        let compiled = Creative::compile(id.clone(), &doc, advertiser.as_ref(), &work.rules, url);
+        compiled.map(|compiled| (doc, compiled, false)).map_err(AuthoringError::Invalid)
+    }
+
+    /// Commits and follows; `None` when somebody else was faster.
+    async fn commit(&self, author: &Author, based_on: i64, writes: Vec<DocumentWrite>) -> Result<Option<i64>, AuthoringError> {
+        match self.store.commit(author.account, based_on, author.by.clone(), writes, author.dry_run).await? {
+            Commit::Done { version } => {
+                if !author.dry_run
+                    && let Err(error) = self.catalogue.follow(author.account, version).await
+                {
+                    tracing::warn!(%error, "a committed change is not live here yet; the feed will bring it");
+                }
+                Ok(Some(version))
+            }
+            Commit::Moved { .. } => Ok(None),
+            Commit::InUse { key, by } => Err(AuthoringError::InUse { key, by }),
+            Commit::Missing { missing, .. } => {
+                let detail = format!("there is no {missing}");
+                Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_reference", detail)]))
+            }
+        }
+    }
+}
+
+/// Takes documents into the workspace; whether they are of its version.
+fn take(work: &mut Workspace, found: Documents, looked_for: Vec<DocumentKey>) -> bool {
+    if work.documents.is_empty() {
+        work.version = found.version;
+    }
+    for key in looked_for {
+        work.documents.entry(key).or_insert(None);
+    }
+    for row in found.rows {
+        work.documents.insert(row.key, Some((row.version, row.body)));
+    }
+    work.version == found.version
+}
+
+fn number(revision: &str) -> Option<u32> {
+    revision.rsplit_once('/')?.1.parse().ok()
+}
+
+/// What keeps parts of a creative from ever being shown.
+fn warnings(creative: &Creative) -> Vec<Violation> {
+    let mut warnings = Vec::new();
+    let candidates: Vec<Vec<u32>> = creative
+        .slots
+        .iter()
+        .map(|slot| slot.candidates.iter().copied().chain([Pairing::DEFAULT]).collect())
+        .collect();
+    for (at, component) in creative.components.iter().enumerate() {
+        let mut only = candidates.clone();
+        only[component.slot] = vec![at as u32];
+        if creative.pairing.satisfiable(&only) == Some(false) {
+            let detail = format!("the pairing rules never allow component {}", component.id);
+            warnings.push(Violation::new(format!("/components/{}", component.id), "dead_component", detail));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,234 @@
+//! The documents that a change touches or depends on, all of one catalogue version, and the
+//! checks that need more than the document itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::domain::{
+    audience::{
+        compile::RuleSet,
+        rule::{SegmentRule, Targeting},
+    },
+    catalog::{
+        campaign::Campaign,
+        creative::Creative,
+        document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc},
+        key::{DocumentKey, Kind},
+        landing,
+    },
+    creative::{ComponentDoc, CreativeDoc, SlotValue, Template, TemplateDoc},
+    ids::{ComponentId, SegmentKey},
+    values::Millis,
+    violation::{Violation, Violations},
+};
+
+/// Documents by name.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// The catalogue version that they were read at.
+    pub version: i64,
+    /// The documents; `None`: looked for and not there.
+    pub documents: BTreeMap<DocumentKey, Option<(i64, Value)>>,
+    /// The account's segments, compiled.
+    pub rules: Arc<RuleSet>,
+}
+
+impl Workspace {
+    /// A document, typed.
+    #[must_use]
+    pub fn typed<T: DeserializeOwned>(&self, kind: Kind, id: &str) -> Option<T> {
+        let (_, body) = self.documents.get(&DocumentKey::new(kind, id))?.as_ref()?;
+        serde_json::from_value(body.clone()).ok()
+    }
+
+    /// Puts a document in, as if it had been read.
+    pub fn put(&mut self, key: DocumentKey, body: Value) {
+        let version = self.version;
+        self.documents.insert(key, Some((version, body)));
+    }
+
+    /// Documents of a kind whose id starts with `prefix`.
+    pub fn of<'a>(&'a self, kind: Kind, prefix: &'a str) -> impl Iterator<Item = (&'a DocumentKey, &'a Value)> {
+        let from = DocumentKey::new(kind, prefix);
+        let some = self.documents.range(from..).take_while(move |(key, _)| key.kind == kind && key.id.starts_with(prefix));
+        some.filter_map(|(key, document)| Some((key, &document.as_ref()?.1)))
+    }
+
+    /// Compiles the segments that are in the workspace.
+    ///
+    /// # Errors
+    /// What is wrong with each that cannot be used, with pointers into its document.
+    pub fn compile_rules(&mut self) -> Result<(), Vec<(DocumentKey, Violation)>> {
+        let mut faults = Vec::new();
+        let mut rules = Vec::new();
+        for (key, body) in self.of(Kind::Segment, "") {
+            let doc = serde_json::from_value::<SegmentDoc>(body.clone()).ok();
+            let (Some(doc), Ok(name)) = (doc, key.id.parse::<SegmentKey>()) else { continue };
+            match SegmentRule::parse(&doc.rule.0) {
+                Ok(rule) => rules.push((name, rule)),
+                Err(found) => faults.extend(found.into_iter().map(|fault| (key.clone(), fault.under("/rule")))),
+            }
+        }
+        let (compiled, refused) = RuleSet::build(&rules);
+        let refused = refused.into_iter();
+        faults.extend(refused.map(|(name, fault)| (DocumentKey::new(Kind::Segment, name.as_str()), fault.under("/rule"))));
+        self.rules = Arc::new(compiled);
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Everything about a document that its own structure does not say.
+    ///
+    /// # Errors
+    /// Every fault, with its pointer.
+    pub fn check(&self, key: &DocumentKey, body: &Value) -> Result<(), Vec<Violation>> {
+        match key.kind {
+            Kind::Advertiser => self.read(body).and_then(|doc| check_advertiser(&doc)),
+            Kind::Template => self.read(body).and_then(|doc: TemplateDoc| Template::parse(&doc).map(drop)),
+            Kind::Creative => self.read(body).and_then(|doc| self.check_creative(&doc)),
+            Kind::Component => self.read(body).and_then(|doc| self.check_component(key, &doc)),
+            Kind::Placement => self.read(body).and_then(|doc| self.check_placement(&doc)),
+            Kind::Campaign => self.read(body).and_then(|doc| self.check_campaign(key, &doc)),
+            // segments are checked together, publications by compiling what they publish
+            Kind::Segment | Kind::Revision | Kind::Publication => Ok(()),
+        }
+    }
+
+    /// What publishing a creative's draft would make.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being served.
+    pub fn revision(
+        &self,
+        creative: &str,
+        number: u32,
+        now: Millis,
+        public_url: &str,
+    ) -> Result<(RevisionDoc, Creative), Vec<Violation>> {
+        let gone = || vec![Violation::new("", "unknown_creative", format!("there is no creative {creative}"))];
+        let draft: CreativeDoc = self.typed(Kind::Creative, creative).ok_or_else(gone)?;
+        let templates = draft.templates.iter().filter_map(|id| Some((id.clone(), self.typed(Kind::Template, id.as_str())?)));
+        let prefix = format!("{creative}/");
+        let components = self.of(Kind::Component, &prefix).filter_map(|(key, body)| {
+            let id: ComponentId = key.id[prefix.len()..].parse().ok()?;
+            Some((id, serde_json::from_value(body.clone()).ok()?))
+        });
+        let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, draft.advertiser.as_str());
+        let doc = RevisionDoc {
+            revision: number,
+            published_at: now,
+            templates: templates.collect(),
+            components: components.collect(),
+            creative: draft,
+        };
+        let id = creative.parse().map_err(|_| gone())?;
+        let compiled = Creative::compile(id, &doc, advertiser.as_ref(), &self.rules, public_url)?;
+        Ok((doc, compiled))
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &Value) -> Result<T, Vec<Violation>> {
+        serde_json::from_value(body.clone()).map_err(|error| vec![Violation::new("", "unreadable", error.to_string())])
+    }
+
+    /// Notes a reference that leads nowhere.
+    fn exists(&self, faults: &mut Violations, pointer: String, kind: Kind, id: &str) {
+        if !matches!(self.documents.get(&DocumentKey::new(kind, id)), Some(Some(_))) {
+            faults.push(pointer, "unknown_reference", format!("there is no {kind} {id}"));
+        }
+    }
+
+    fn check_creative(&self, doc: &CreativeDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        self.exists(&mut faults, "/advertiser".into(), Kind::Advertiser, doc.advertiser.as_str());
+        for (at, id) in doc.templates.iter().enumerate() {
+            self.exists(&mut faults, format!("/templates/{at}"), Kind::Template, id.as_str());
+        }
+        let mut shapes: Vec<_> = Vec::new();
+        for (at, id) in doc.templates.iter().enumerate() {
+            let Some(template) = self.typed::<TemplateDoc>(Kind::Template, id.as_str()) else { continue };
+            let shape = (template.format, template.size);
+            if shapes.contains(&shape) {
+                faults.push(format!("/templates/{at}"), "duplicate_size", "another template has this format and size");
+            }
+            shapes.push(shape);
+        }
+        faults.into_result()
+    }
+
+    fn check_component(&self, key: &DocumentKey, doc: &ComponentDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        let creative = key.id.split('/').next().unwrap_or_default();
+        let Some(draft) = self.typed::<CreativeDoc>(Kind::Creative, creative) else {
+            faults.push("", "unknown_reference", format!("there is no creative {creative}"));
+            return Err(faults.into_vec());
+        };
+        let mut known = false;
+        for id in &draft.templates {
+            let template = self.typed::<TemplateDoc>(Kind::Template, id.as_str());
+            let Some(template) = template.and_then(|template| Template::parse(&template).ok()) else { continue };
+            let Some(at) = template.slot_index(doc.slot.as_str()) else { continue };
+            known = true;
+            let value = SlotValue::parse(&template.slots()[at].spec, &doc.value);
+            if faults.keep("/value", value).is_none() {
+                break;
+            }
+        }
+        if !known {
+            faults.push("/slot", "unknown_slot", "no template of the creative has this slot");
+        }
+        if let Some(targeting) = &doc.targeting {
+            let bound = Targeting::parse(targeting).and_then(|node| self.rules.bind(&node));
+            faults.keep("/targeting", bound);
+        }
+        if let Some((start, end)) = doc.flight.and_then(|flight| flight.start.zip(flight.end))
+            && end <= start
+        {
+            faults.push("/flight/end", "empty_flight", "must be later than start");
+        }
+        faults.into_result()
+    }
+
+    fn check_placement(&self, doc: &PlacementDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        if let Some(id) = &doc.house_creative {
+            self.exists(&mut faults, "/house_creative".into(), Kind::Creative, id.as_str());
+        }
+        if doc.sizes.is_empty() && doc.formats.contains(&crate::domain::values::Format::Html) {
+            faults.push("/sizes", "required", "an html placement must name its sizes");
+        }
+        faults.into_result()
+    }
+
+    fn check_campaign(&self, key: &DocumentKey, doc: &CampaignDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, doc.advertiser.as_str());
+        if let Ok(id) = key.id.parse() {
+            faults.keep("", Campaign::compile(id, doc, advertiser.as_ref(), &self.rules));
+        }
+        for (at, id) in doc.creatives.iter().enumerate() {
+            self.exists(&mut faults, format!("/creatives/{at}"), Kind::Creative, id.as_str());
+        }
+        for (at, id) in doc.placements.iter().enumerate() {
+            self.exists(&mut faults, format!("/placements/{at}"), Kind::Placement, id.as_str());
+        }
+        if let Some(id) = &doc.default_creative {
+            self.exists(&mut faults, "/default_creative".into(), Kind::Creative, id.as_str());
+        }
+        faults.into_result()
+    }
+}
+
+fn check_advertiser(doc: &AdvertiserDoc) -> Result<(), Vec<Violation>> {
+    let mut faults = Violations::new();
+    let mut host = |pointer: String, host: &str| {
+        if !landing::valid_host(host) {
+            faults.push(pointer, "invalid_host", "must be a host name such as shop.example.com");
+        }
+    };
+    host("/domain".into(), &doc.domain);
+    for (at, name) in doc.landing_hosts.iter().enumerate() {
+        host(format!("/landing_hosts/{at}"), name);
+    }
+    faults.into_result()
+}
