@@ -19,11 +19,12 @@ create table signing_key (
 );
 
 create table api_key (
-    id         text   primary key,
     account    int    not null references account,
-    hash       bytea  not null check (length(hash) = 32),
+    id         text   not null,
+    hash       bytea  not null unique check (length(hash) = 32),
     scopes     json   not null,
-    created_at bigint not null
+    created_at bigint not null,
+    primary key (account, id)
 );
 
 -- Every version of every document: a version holds from the commit `version_from` until the commit

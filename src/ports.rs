@@ -158,6 +158,19 @@ pub struct DocumentWrite {
     pub refs: Vec<DocumentKey>,
 }
 
+/// An uploaded image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetRow {
+    /// Number of the account that uploaded it.
+    pub account: u32,
+    /// The hash of its content with an ending: what it is served under.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// The image.
+    pub bytes: Vec<u8>,
+}
+
 /// What became of a commit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Commit {
@@ -230,6 +243,10 @@ pub trait CatalogStore: Send + Sync {
         writes: Vec<DocumentWrite>,
         dry_run: bool,
     ) -> Answer<'_, Commit>;
+    /// Keeps an image; one that is there already is left as it is.
+    fn put_asset(&self, asset: AssetRow) -> Answer<'_, ()>;
+    /// An image by its name, whoever uploaded it: the name is its content.
+    fn asset(&self, name: String) -> Answer<'_, Option<AssetRow>>;
 }
 
 /// A person as the store keeps them for decisions.

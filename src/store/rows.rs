@@ -17,7 +17,7 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Scope, SigningKeyRow, UserRow,
+        AccountRow, ApiKeyRow, AssetRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Scope, SigningKeyRow, UserRow,
     },
 };
 
@@ -67,6 +67,15 @@ pub(super) fn account_row(row: &PgRow) -> Result<AccountRow, Error> {
 pub(super) fn signing_key(row: &PgRow) -> Result<SigningKeyRow, Error> {
     let of: i16 = row.try_get("number")?;
     Ok(SigningKeyRow { number: number(of.into())?, secret: row.try_get("secret")?, active: row.try_get("active")? })
+}
+
+pub(super) fn asset(row: &PgRow) -> Result<AssetRow, Error> {
+    Ok(AssetRow {
+        account: account(row, "account")?,
+        name: row.try_get("name")?,
+        media_type: row.try_get("media_type")?,
+        bytes: row.try_get("bytes")?,
+    })
 }
 
 pub(super) fn api_key(row: &PgRow) -> Result<ApiKeyRow, Error> {

@@ -150,6 +150,14 @@ impl TokenKeys {
         }
     }
 
+    /// The same secrets, signing with another of them; `None` when it is not among them.
+    #[must_use]
+    pub fn signing_with(&self, number: u8) -> Option<Self> {
+        let all = || std::iter::once(&self.active).chain(&self.retired);
+        let active = all().find(|key| key.number == number)?.clone();
+        Some(Self { active, retired: all().filter(|key| key.number != number).cloned().collect() })
+    }
+
     /// The tokens of one decision. Ids are at most 64 bytes each, so that a token without a
     /// landing URL stays under 300 characters.
     #[must_use]

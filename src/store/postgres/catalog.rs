@@ -9,7 +9,7 @@ use crate::{
         ids::{AccountId, KeyId},
     },
     ports::{
-        AccountRow, Answer, ApiKeyRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents, SigningKeyRow,
+        AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents, SigningKeyRow,
         StoreError,
     },
     store::rows,
@@ -138,7 +138,7 @@ impl CatalogStore for Catalog {
     fn api_keys(&self) -> Answer<'_, Vec<ApiKeyRow>> {
         self.lane.run(|connection| {
             Box::pin(async move {
-                let rows = query("select * from api_key order by id").fetch_all(connection).await?;
+                let rows = query("select * from api_key order by account, id").fetch_all(connection).await?;
                 rows.iter().map(rows::api_key).collect()
             })
         })
@@ -148,11 +148,10 @@ impl CatalogStore for Catalog {
         self.lane.run(move |connection| {
             Box::pin(async move {
                 let mut tx = connection.begin().await?;
-                let put = query(
+                query(
                     "insert into api_key (id, account, hash, scopes, created_at) values ($1, $2, $3, $4, $5)
-                     on conflict (id) do update
-                     set hash = excluded.hash, scopes = excluded.scopes, created_at = excluded.created_at
-                     where api_key.account = excluded.account",
+                     on conflict (account, id) do update
+                     set hash = excluded.hash, scopes = excluded.scopes, created_at = excluded.created_at",
                 )
                 .bind(key.id.as_str())
                 .bind(key.account.cast_signed())
@@ -161,9 +160,6 @@ impl CatalogStore for Catalog {
                 .bind(key.created_at.0)
                 .execute(&mut *tx)
                 .await?;
-                if put.rows_affected() == 0 {
-                    return Err(Error::InvalidArgument("the API key's id is another account's".into()));
-                }
                 announce_keys(&mut tx).await?;
                 tx.commit().await
             })
@@ -265,6 +261,33 @@ impl CatalogStore for Catalog {
                     Commit::Done { .. } => tx.commit().await.map(|()| outcome),
                     refused => Ok(refused),
                 }
+            })
+        })
+    }
+
+    fn put_asset(&self, asset: AssetRow) -> Answer<'_, ()> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                query("insert into asset (account, name, media_type, bytes) values ($1, $2, $3, $4) on conflict do nothing")
+                    .bind(asset.account.cast_signed())
+                    .bind(asset.name)
+                    .bind(asset.media_type)
+                    .bind(asset.bytes)
+                    .execute(connection)
+                    .await
+                    .map(drop)
+            })
+        })
+    }
+
+    fn asset(&self, name: String) -> Answer<'_, Option<AssetRow>> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let row = query("select account, name, media_type, bytes from asset where name = $1 limit 1")
+                    .bind(name)
+                    .fetch_optional(connection)
+                    .await?;
+                row.as_ref().map(rows::asset).transpose()
             })
         })
     }

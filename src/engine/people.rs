@@ -1,0 +1,300 @@
+//! Reading and changing what is known of people, on behalf of the account that knows them.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{
+        audience::{
+            caps::CapRing,
+            compile::SegmentKind,
+            context::Context,
+            evaluate::{Evaluator, UserView},
+            explain::Explanation,
+            profile::TraitPatch,
+            user::{CodecError, Lists, UserState},
+        },
+        ids::{SegmentKey, Uid, UserKey},
+        values::Millis,
+        violation::Violation,
+    },
+    engine::{catalogue::Catalogue, users::Users, world::Account},
+    ports::{Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserRow, UserStore},
+};
+
+/// Why people could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PeopleError {
+    /// Nobody is known under the key.
+    #[error("nobody is known under this key")]
+    NotFound,
+    /// The person was erased and stays so.
+    #[error("the person was erased")]
+    Erased,
+    /// The segment does not exist.
+    #[error("there is no segment {0}")]
+    NoSegment(SegmentKey),
+    /// The segment has a rule, so nobody can be put into it by name.
+    #[error("segment {0} has a rule; only static segments have members by name")]
+    NotStatic(SegmentKey),
+    /// The document is invalid.
+    #[error("the document is invalid")]
+    Invalid(Vec<Violation>),
+    /// Others kept changing the same person.
+    #[error("the person changes too fast")]
+    Contended,
+    /// What the store holds of the person cannot be read.
+    #[error("the person's profile cannot be read: {0}")]
+    Corrupt(#[from] CodecError),
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A person as their account reads them.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ProfileView {
+    /// The account's own name of the person.
+    #[schema(value_type = String)]
+    pub user: UserKey,
+    /// Counts the changes to the person.
+    pub version: i64,
+    /// Each trait with its value and when it was set.
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    pub traits: Value,
+    /// Static segments, with the instant at which the membership expires.
+    #[schema(value_type = std::collections::BTreeMap<String, Option<Millis>>)]
+    pub lists: Value,
+    /// Every segment the person is in now.
+    pub segments: Vec<MembershipView>,
+    /// First seen.
+    pub created_at: Millis,
+    /// Last changed.
+    pub updated_at: Millis,
+}
+
+/// A segment the person is in, and why.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct MembershipView {
+    /// The segment.
+    pub key: SegmentKey,
+    /// How it gets its members.
+    pub kind: SegmentKind,
+    /// Since when, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Millis>,
+    /// When time alone may end it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Millis>,
+    /// The conditions it rests on.
+    pub why: Explanation,
+}
+
+/// A change to a person that is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Changed {
+    /// The person's new version.
+    pub version: i64,
+    /// Send it with a decision to have the change reflected there.
+    pub consistency_token: String,
+}
+
+/// Reads and changes people.
+#[derive(Clone)]
+pub struct People {
+    store: Arc<dyn UserStore>,
+    users: Users,
+    catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
+}
+
+impl People {
+    /// How often a change is tried again because somebody else was faster.
+    const TRIES: usize = 10;
+    /// People changed in one transaction.
+    const BATCH: usize = 1_000;
+
+    /// People behind a store; caches behind `users` learn of changes at once.
+    #[must_use]
+    pub fn new(store: Arc<dyn UserStore>, users: Users, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, users, catalogue, clock }
+    }
+
+    /// A person with their memberships.
+    ///
+    /// # Errors
+    /// Nobody is known under the key; the store's.
+    pub async fn get(&self, account: &Account, key: &UserKey) -> Result<ProfileView, PeopleError> {
+        let uid = account.uid(key);
+        let row = self.store.profile(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
+        let state = self.state(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
+        let segments = memberships(account, uid, &state, self.clock.now());
+        Ok(ProfileView {
+            user: row.key,
+            version: row.version,
+            traits: row.traits,
+            lists: json!(row.lists),
+            segments,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+
+    /// Every segment a person is in at a time. Nobody known is in those that say so.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn segments(&self, account: &Account, key: &UserKey, at: Option<Millis>) -> Result<Vec<MembershipView>, PeopleError> {
+        let uid = account.uid(key);
+        let state = self.state(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
+        Ok(memberships(account, uid, &state, at.unwrap_or_else(|| self.clock.now())))
+    }
+
+    /// Sets and removes traits by a merge patch (RFC 7396).
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub async fn patch(&self, account: &Account, key: &UserKey, patch: &Value) -> Result<Changed, PeopleError> {
+        let parsed = TraitPatch::parse(patch).map_err(PeopleError::Invalid)?;
+        let uid = account.uid(key);
+        for _ in 0..Self::TRIES {
+            let row = self.store.profile(account.number(), uid).await?;
+            let state = self.state(account.number(), uid).await?;
+            let based_on = row.as_ref().map_or(0, |row| row.version);
+            if state.as_ref().map_or(0, |state| state.version) != based_on.unsigned_abs() {
+                continue;
+            }
+            let write = self.patched(uid, key, row, state, &parsed)?;
+            match self.store.write_profiles(account.number(), vec![write]).await?.first() {
+                Some(ProfileWritten::Done { version }) => return Ok(self.changed(account, uid, *version)),
+                Some(ProfileWritten::Erased) => return Err(PeopleError::Erased),
+                Some(ProfileWritten::Moved) | None => {}
+            }
+        }
+        Err(PeopleError::Contended)
+    }
+
+    /// Moves people in and out of a static segment; answers how many memberships changed.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub async fn change_members(
+        &self,
+        account: &Account,
+        segment: &SegmentKey,
+        changes: Vec<(UserKey, Membership)>,
+    ) -> Result<u64, PeopleError> {
+        let rules = &account.snapshot.rules;
+        match rules.ix(segment).map(|ix| rules.kind(ix)) {
+            Some(SegmentKind::Static) => {}
+            Some(SegmentKind::Dynamic) => return Err(PeopleError::NotStatic(segment.clone())),
+            None => return Err(PeopleError::NoSegment(segment.clone())),
+        }
+        let mut changed = 0;
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let batch = changes.by_ref().take(Self::BATCH);
+            let batch: Vec<_> =
+                batch.map(|(key, change)| MemberChange { uid: account.uid(&key), key, change }).collect();
+            let uids: Vec<Uid> = batch.iter().map(|change| change.uid).collect();
+            changed += self.store.change_members(account.number(), segment.clone(), batch).await?;
+            for uid in uids {
+                self.users.on_remote_change(account.number(), uid, i64::MAX);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Erases a person; whether there was anything.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn erase(&self, account: &Account, key: &UserKey) -> Result<bool, PeopleError> {
+        let uid = account.uid(key);
+        let known = self.store.erase(account.number(), uid).await?;
+        self.users.on_erased(account.number(), uid);
+        Ok(known)
+    }
+
+    /// The catalogue that memberships are read with.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    async fn state(&self, account: u32, uid: Uid) -> Result<Option<UserState>, PeopleError> {
+        let loaded = self.store.load(vec![(account, uid)]).await?;
+        loaded.into_iter().next().map(|(_, row)| unpack(row)).transpose().map_err(PeopleError::from)
+    }
+
+    fn patched(
+        &self,
+        uid: Uid,
+        key: &UserKey,
+        row: Option<ProfileRow>,
+        state: Option<UserState>,
+        patch: &TraitPatch,
+    ) -> Result<ProfileWrite, PeopleError> {
+        let now = self.clock.now();
+        let mut state = state.unwrap_or_default();
+        state.traits = state.traits.patched(patch, now).map_err(|fault| PeopleError::Invalid(vec![fault]))?;
+        let based_on = row.as_ref().map_or(0, |row| row.version);
+        let mut readable: Map<String, Value> = match row.map(|row| row.traits) {
+            Some(Value::Object(traits)) => traits,
+            _ => Map::new(),
+        };
+        for (name, value) in patch.iter() {
+            match value {
+                Some(value) => readable.insert(name.to_string(), json!({ "value": value, "set_at": now })),
+                None => readable.remove(name.as_str()),
+            };
+        }
+        Ok(ProfileWrite { uid, key: key.clone(), based_on, packed: state.encode(), traits: Value::Object(readable) })
+    }
+
+    fn changed(&self, account: &Account, uid: Uid, version: i64) -> Changed {
+        self.users.on_remote_change(account.number(), uid, version);
+        Changed { version, consistency_token: consistency_token(version) }
+    }
+}
+
+/// The token that names a version of a person.
+#[must_use]
+pub fn consistency_token(version: i64) -> String {
+    format!("v{version}")
+}
+
+/// The version that a token names.
+#[must_use]
+pub fn parse_consistency_token(token: &str) -> Option<u64> {
+    token.strip_prefix('v').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
+
+/// Decodes what the store keeps of a person.
+fn unpack(row: UserRow) -> Result<UserState, CodecError> {
+    let caps = CapRing::decode(&row.caps)?;
+    UserState::decode(&row.packed, row.version.unsigned_abs(), Lists::new(row.lists), caps)
+}
+
+fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> Vec<MembershipView> {
+    let rules = &account.snapshot.rules;
+    let context = Context::default();
+    let view = UserView { uid: Some(uid), state: Some(state), ..UserView::default() };
+    let mut evaluator = Evaluator::new(rules, view, &context, now).thorough();
+    let mut held = Vec::new();
+    for ix in rules.all() {
+        let verdict = evaluator.segment(ix);
+        if verdict.holds {
+            held.push(MembershipView {
+                key: rules.key(ix).clone(),
+                kind: rules.kind(ix),
+                since: verdict.since,
+                valid_until: verdict.valid_until,
+                why: evaluator.explain_segment(ix),
+            });
+        }
+    }
+    held
+}
