@@ -5,7 +5,9 @@
 //! queries into values; [`problem`] is the only place that knows how an error looks on the wire.
 
 pub mod accept;
+pub mod app;
 pub mod admission;
+pub mod auth;
 pub mod body;
 pub mod extract;
 pub mod health;

@@ -1,0 +1,65 @@
+//! The live part: what is kept in memory, what waits in queues, and until when anybody waits.
+//!
+//! The edge sees one face, [`Engine`], with a part for everything that can be asked of it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`decider`] | the walk of a decision |
+//! | [`users`] | the one door to what is known of a person |
+//! | [`world`], [`catalogue`], [`disk`] | the snapshot that requests see, how it is kept current, and its copy on disk |
+//! | [`feed`] | keeps the caches current, and proves that they are |
+//! | [`reservations`] | impressions that were decided but not yet reported, for frequency caps |
+//! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
+//! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
+//! | [`authoring`], [`people`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`deadline`] | until when an answer is worth anything |
+//! | [`tasks`] | background work, supervised and drained |
+
+pub mod archive;
+pub mod assets;
+pub mod authoring;
+mod backoff;
+pub mod catalogue;
+pub mod deadline;
+pub mod decider;
+pub mod disk;
+#[cfg(test)]
+mod fakes;
+pub mod feed;
+pub mod keys;
+pub mod outcomes;
+pub mod people;
+mod queue;
+pub mod records;
+pub mod reservations;
+mod seeds;
+pub mod spool;
+pub mod tasks;
+pub mod users;
+pub mod world;
+
+use std::sync::Arc;
+
+use crate::ports::Clock;
+
+/// Everything that can be asked of the service: the one face that the edge sees.
+pub struct Engine {
+    /// What requests see.
+    pub catalogue: Arc<catalogue::Catalogue>,
+    /// Decides.
+    pub decider: decider::Decider,
+    /// Takes what beacons report.
+    pub outcomes: outcomes::Outcomes,
+    /// Shows past decisions.
+    pub archive: archive::Archive,
+    /// Changes the catalogue.
+    pub authoring: authoring::Authoring,
+    /// Reads and changes people.
+    pub people: people::People,
+    /// Makes and revokes API keys.
+    pub keys: keys::Keys,
+    /// Keeps and serves images.
+    pub assets: assets::Assets,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}

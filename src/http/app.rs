@@ -1,0 +1,32 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::{engine::Engine, schema::Schemas};
+
+/// The state of the router.
+#[derive(Clone)]
+pub struct App {
+    /// The one face of the engine.
+    pub engine: Arc<Engine>,
+    /// Reads documents with all their faults.
+    pub schemas: Arc<Schemas>,
+    /// The longest a decision may take, in ms, and what of it is kept for writing the answer.
+    pub budget_ms: u64,
+    /// See `budget_ms`.
+    pub reserve_ms: u64,
+}
+
+impl FromRef<App> for Arc<Engine> {
+    fn from_ref(app: &App) -> Self {
+        Self::clone(&app.engine)
+    }
+}
+
+impl FromRef<App> for Arc<Schemas> {
+    fn from_ref(app: &App) -> Self {
+        Self::clone(&app.schemas)
+    }
+}

@@ -1,0 +1,65 @@
+//! Who calls: the API key of a request, and the account that it opens.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::{header::AUTHORIZATION, request::Parts},
+};
+
+use super::problem::{Problem, ProblemKind};
+use crate::{
+    engine::{
+        Engine,
+        world::{Account, Principal},
+    },
+    ports::Scope,
+};
+
+/// A caller whose key is known, with the account that the key opens; an extractor.
+#[derive(Clone)]
+pub struct Caller {
+    /// The key and what it may do.
+    pub principal: Arc<Principal>,
+    /// The account, with the catalogue as it is now.
+    pub account: Arc<Account>,
+}
+
+impl Caller {
+    /// Refuses callers whose key lacks a scope.
+    ///
+    /// # Errors
+    /// 403, naming the scope.
+    pub fn must(&self, scope: Scope) -> Result<(), Problem> {
+        if self.principal.may(scope) {
+            return Ok(());
+        }
+        let scope = serde_json::to_value(scope).unwrap_or_default();
+        let scope = scope.as_str().unwrap_or_default();
+        Err(Problem::new(ProblemKind::Forbidden, format!("The API key lacks the scope {scope}.")))
+    }
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Engine>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        const MISSING: &str = "Send an API key: Authorization: Bearer <key>.";
+        const UNKNOWN: &str = "The API key is unknown or revoked.";
+        let refused = |detail| Problem::new(ProblemKind::Unauthorized, detail);
+        let header = parts.headers.get(AUTHORIZATION).ok_or_else(|| refused(MISSING))?;
+        let header = header.to_str().map_err(|_| refused(MISSING))?;
+        let (scheme, key) = header.split_once(' ').ok_or_else(|| refused(MISSING))?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(refused(MISSING));
+        }
+        let world = Arc::<Engine>::from_ref(state).catalogue.world();
+        let principal = world.principal(key.trim()).ok_or_else(|| refused(UNKNOWN))?;
+        let account = world.account(principal.account).ok_or_else(|| refused(UNKNOWN))?;
+        Ok(Self { principal: Arc::clone(principal), account: Arc::clone(account) })
+    }
+}
