@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
     domain::{
+        audience::context::LocalTime,
         consent::Purposes,
         decision::{
             answer::ItemAnswer,
@@ -43,6 +45,8 @@ pub struct Call {
     pub request: AdRequest,
     /// What the request may be used for.
     pub purposes: Purposes,
+    /// The person's time zone.
+    pub zone: TimeZone,
     /// Until when the answer is worth anything.
     pub deadline: Deadline,
     /// How current the profile must be.
@@ -124,7 +128,7 @@ impl Decider {
     pub async fn decide(&self, call: Call, arrived: Instant) -> Result<Decided, DecideError> {
         let world = self.catalogue.world();
         let account = Arc::clone(world.account(call.account).ok_or(DecideError::UnknownAccount)?);
-        let Call { key, mut request, purposes, deadline, freshness, consistency, .. } = call;
+        let Call { key, mut request, purposes, zone, deadline, freshness, consistency, .. } = call;
         let started = Instant::now();
         let uid = key.as_ref().map(|key| account.uid(key));
         let user = match uid {
@@ -136,6 +140,8 @@ impl Decider {
         let read = Instant::now();
         let preview = request.preview.as_ref();
         let now = preview.and_then(|preview| preview.at).unwrap_or_else(|| self.clock.now());
+        request.context.local = LocalTime::of(now, &zone);
+        let preview = request.preview.as_ref();
         let seed = preview.and_then(|preview| preview.seed).unwrap_or_else(seeds::draw);
         let degraded: Vec<Degraded> = user.degraded.into_iter().collect();
         let work = |reserved: &[(NameHash, Millis)]| {

@@ -9,6 +9,7 @@ pub mod app;
 pub mod admission;
 pub mod auth;
 pub mod body;
+pub mod decisions;
 pub mod extract;
 pub mod health;
 pub mod layers;

@@ -1,0 +1,128 @@
+//! `POST /v1/decisions`: parses, asks the engine, presents.
+
+mod answer;
+mod doc;
+mod parse;
+mod wire;
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{
+    answer::{Asked, DecisionAnswer, unknown_segments},
+    doc::DecisionAnswerDoc,
+    wire::DecisionRequest,
+};
+use super::{
+    app::App,
+    auth::Caller,
+    extract::ApiJson,
+    problem::{Problem, ProblemKind, problems},
+    request::RequestInfo,
+};
+use crate::{
+    engine::{
+        deadline::Deadline,
+        decider::{Call, DecideError, Decided},
+        users::Freshness,
+    },
+    ports::Scope,
+};
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(decide))
+}
+
+problems!(pub DecideProblems = [
+    BadRequest, MalformedJson, Unauthorized, Forbidden, PayloadTooLarge, UnsupportedMediaType, Invalid, RequestTimeout,
+    Overloaded
+]);
+
+/// Decide what to show
+///
+/// For every slot the creative and its components, chosen for the person and the moment and ready
+/// to be served. Always answers with something to show if there is anything at all: what had to be
+/// given up is named in `fallback_level` and `degraded`. Needs a key with the scope `decide`.
+#[utoipa::path(
+    post,
+    path = "/v1/decisions",
+    tag = "decisions",
+    request_body = DecisionRequest,
+    responses(
+        (status = 200, description = "Decided.", body = DecisionAnswerDoc, headers(
+            ("Server-Timing" = String, description = "How long each step took, in ms."),
+        )),
+        DecideProblems
+    ),
+    security(("key" = []))
+)]
+async fn decide(
+    State(app): State<App>,
+    caller: Caller,
+    info: RequestInfo,
+    ApiJson(wire): ApiJson<DecisionRequest>,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Decide)?;
+    let budget = app.budget_ms.min(wire.deadline_ms.map_or(u64::MAX, u64::from));
+    let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(budget))
+        .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
+    let max_staleness_ms = wire.max_staleness_ms.map(i64::from);
+    let now = app.engine.clock.now();
+    let parsed = parse::parse(wire, now).map_err(Problem::invalid)?;
+    if parsed.asserts {
+        caller.must(Scope::Consent)?;
+    }
+    let (explain, ids) = (parsed.request.explain, parsed.request.placements.iter().map(|p| p.id.clone()).collect::<Vec<_>>());
+    let rules = &caller.account.snapshot.rules;
+    let unknown = unknown_segments(&parsed.request, |key| rules.ix(key).is_some());
+    let named = parsed.key.clone().filter(|_| parsed.purposes.profile_read);
+    let call = Call {
+        account: caller.account.number(),
+        key: parsed.key,
+        request: parsed.request,
+        purposes: parsed.purposes,
+        zone: parsed.zone,
+        deadline,
+        freshness: Freshness { max_staleness_ms, strict: false },
+        consistency: parsed.consistency,
+    };
+    let decided = app.engine.decider.decide(call, info.arrived).await.map_err(refused)?;
+    let asked = Asked { key: named.as_ref(), placements: &ids, explain, unknown_segments: &unknown };
+    present(&decided, &asked)
+}
+
+fn present(decided: &Decided, asked: &Asked<'_>) -> Result<Response, Problem> {
+    let mut body = Vec::with_capacity(4_096);
+    serde_json::to_writer(&mut body, &DecisionAnswer::new(decided, asked)).map_err(Problem::internal)?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let timing = decided.timing;
+    let ms = |us: u64| us as f64 / 1_000.0;
+    let steps = format!(
+        "user;dur={:.3}, decide;dur={:.3}, assemble;dur={:.3}, total;dur={:.3}",
+        ms(timing.user),
+        ms(timing.decide),
+        ms(timing.assemble),
+        ms(timing.total)
+    );
+    headers.insert("server-timing", HeaderValue::from_str(&steps).map_err(Problem::internal)?);
+    Ok(response)
+}
+
+fn refused(error: DecideError) -> Problem {
+    match error {
+        DecideError::Invalid(faults) => Problem::invalid(faults),
+        DecideError::UnknownAccount => Problem::new(ProblemKind::Unauthorized, "The account of this key is not served here."),
+    }
+}

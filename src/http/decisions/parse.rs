@@ -1,0 +1,309 @@
+//! From the body as it travels to what the core decides on, with every fault at once.
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::wire::{ConsentWire, ContextWire, DecisionRequest, GeoWire, PlacementWire, PreviewWire, PurposeName, SegmentsListed};
+use crate::domain::{
+    audience::{
+        context::Context,
+        profile::Traits,
+        value::{Folded, Position, Scalar},
+    },
+    consent::{Purposes, Signals, purposes},
+    decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
+    ids::UserKey,
+    values::{Country, Millis},
+    violation::{Violation, Violations, token},
+};
+
+/// A body, parsed.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// What is asked for.
+    pub(super) request: AdRequest,
+    /// Whoever is looking.
+    pub(super) key: Option<UserKey>,
+    /// What the request may be used for.
+    pub(super) purposes: Purposes,
+    /// Whether it asserts consent, which needs a scope.
+    pub(super) asserts: bool,
+    /// The person's time zone.
+    pub(super) zone: TimeZone,
+    /// The version of the person to reflect.
+    pub(super) consistency: Option<u64>,
+}
+
+/// Reads a body. `now` is when its traits count as set.
+pub(super) fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation>> {
+    let mut faults = Violations::new();
+    if !(1..=50).contains(&wire.placements.len()) {
+        faults.push("/placements", "length", "must be 1 to 50 placements");
+    }
+    let first = wire.placements.iter().take(50).enumerate();
+    for (at, placement) in first {
+        if wire.placements[..at].iter().any(|other| other.id == placement.id) {
+            faults.push(format!("/placements/{at}/id"), "duplicate", "must be unique in the request");
+        }
+    }
+    let mut placements: Vec<PlacementRequest> = Vec::with_capacity(wire.placements.len().min(50));
+    for (at, placement) in wire.placements.into_iter().take(50).enumerate() {
+        if let Some(placement) = faults.keep(&format!("/placements/{at}"), parse_placement(placement)) {
+            placements.push(placement);
+        }
+    }
+    let user = wire.user.unwrap_or_default();
+    let traits = user.traits.map(|traits| Traits::parse(&traits, now));
+    let traits = traits.and_then(|traits| faults.keep("/user/traits", traits)).unwrap_or_default();
+    if user.segments.len() > 200 {
+        faults.push("/user/segments", "length", "must be at most 200 segments");
+    }
+    let context = wire.context.unwrap_or_default();
+    let zone = match &context.time_zone {
+        None => Some(TimeZone::UTC),
+        Some(name) => crate::domain::audience::value::zone(name),
+    };
+    if zone.is_none() {
+        faults.push("/context/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
+    }
+    let context = faults.keep("/context", parse_context(context)).unwrap_or_default();
+    let consent = wire.consent.unwrap_or_default();
+    if wire.deadline_ms == Some(0) {
+        faults.push("/deadline_ms", "minimum", "must be at least 1");
+    }
+    let consistency = wire.consistency_token.as_deref().map(crate::engine::people::parse_consistency_token);
+    if consistency == Some(None) {
+        faults.push("/consistency_token", "pattern", "must be a token that this service gave");
+    }
+    let preview = wire.preview.map(parse_preview);
+    let preview = preview.and_then(|preview| faults.keep("/preview", preview));
+    faults.into_result()?;
+    let purposes = allowed(&consent, context.country);
+    Ok(Parsed {
+        request: AdRequest {
+            placements,
+            person: None,
+            traits,
+            segments: user.segments,
+            segments_mode: user.segments_mode,
+            context,
+            all_segments: wire.segments == SegmentsListed::All,
+            explain: wire.explain,
+            preview,
+        },
+        key: user.key,
+        purposes,
+        asserts: consent.asserted.is_some(),
+        zone: zone.unwrap_or(TimeZone::UTC),
+        consistency: consistency.flatten(),
+    })
+}
+
+fn allowed(consent: &ConsentWire, country: Option<Country>) -> Purposes {
+    let asserted = consent.asserted.as_ref().map(|asserted| {
+        let has = |purpose| asserted.contains(&purpose);
+        Purposes {
+            basic: has(PurposeName::Basic),
+            profile_read: has(PurposeName::ProfileRead),
+            profile_write: has(PurposeName::ProfileWrite),
+            measure: has(PurposeName::Measure),
+        }
+    });
+    purposes(&Signals {
+        gdpr: consent.gdpr,
+        us_privacy: consent.us_privacy.as_deref(),
+        gpp: consent.gpp.is_some() || !consent.gpp_sid.is_empty(),
+        coppa: consent.coppa,
+        opted_out: consent.gpc,
+        country,
+        asserted,
+    })
+}
+
+fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violation>> {
+    let mut faults = Violations::new();
+    if !(1..=64).contains(&wire.id.len()) || wire.id.chars().any(char::is_control) {
+        faults.push("/id", "length", "must be 1 to 64 bytes without controls");
+    }
+    let count = wire.count.unwrap_or(1);
+    if !(1..=10).contains(&count) {
+        faults.push("/count", "range", "must be 1 to 10");
+    }
+    for (pointer, len, most) in [
+        ("/sizes", wire.sizes.len(), 32),
+        ("/formats", wire.formats.len(), 2),
+        ("/keywords", wire.keywords.len(), 64),
+        ("/blocked_creatives", wire.blocked_creatives.len(), 200),
+    ] {
+        if len > most {
+            faults.push(pointer, "length", format!("must be at most {most} long"));
+        }
+    }
+    for (at, keyword) in wire.keywords.iter().take(64).enumerate().filter(|(_, keyword)| keyword.len() > 128) {
+        faults.push(format!("/keywords/{at}"), "length", format!("must be at most 128 bytes, not {}", keyword.len()));
+    }
+    let click_macro = wire.click_macro.map(|text| text.parse());
+    let click_macro = click_macro.transpose().map_err(|error| vec![Violation::new("", "invalid_macro", format!("{error}"))]);
+    let click_macro = faults.keep("/click_macro", click_macro).flatten();
+    let candidate = match wire.candidates {
+        None => None,
+        Some(both) => match (both.campaign, both.creative) {
+            (Some(campaign), None) => Some(Candidate::Campaign(campaign)),
+            (None, Some(creative)) => Some(Candidate::Creative(creative)),
+            _ => {
+                faults.push("/candidates", "one_of", "must name either a campaign or a creative");
+                None
+            }
+        },
+    };
+    faults.into_result()?;
+    Ok(PlacementRequest {
+        id: wire.id,
+        placement: wire.placement,
+        sizes: wire.sizes,
+        formats: wire.formats,
+        count,
+        keywords: wire.keywords,
+        click_macro,
+        candidate,
+        blocked_creatives: wire.blocked_creatives,
+        floor: wire.floor.map(Into::into),
+    })
+}
+
+fn parse_context(wire: ContextWire) -> Result<Context, Vec<Violation>> {
+    let mut faults = Violations::new();
+    let device = wire.device.unwrap_or_default();
+    let geo = wire.geo.unwrap_or_default();
+    for (pointer, text, most) in [
+        ("/url", &wire.url, 4_096),
+        ("/referrer", &wire.referrer, 4_096),
+        ("/ip", &wire.ip, 64),
+        ("/user_agent", &wire.user_agent, 2_048),
+        ("/geo/region", &geo.region, 64),
+        ("/geo/city", &geo.city, 128),
+        ("/device/type", &device.kind, 32),
+        ("/device/os", &device.os, 32),
+    ] {
+        if text.as_ref().is_some_and(|text| text.len() > most) {
+            faults.push(pointer, "length", format!("must be at most {most} bytes"));
+        }
+    }
+    if wire.ip.as_ref().is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_err()) {
+        faults.push("/ip", "invalid_ip", "must be an IPv4 or IPv6 address");
+    }
+    let position = faults.keep("/geo", parse_position(&geo)).flatten();
+    if wire.data.len() > 32 {
+        faults.push("/data", "length", "must be at most 32 values");
+    }
+    let mut data = std::collections::BTreeMap::new();
+    for (name, value) in wire.data.into_iter().take(32) {
+        let scalar = match value {
+            Value::Bool(yes) => Some(Scalar::Bool(yes)),
+            Value::Number(number) => number.as_f64().map(Scalar::Number),
+            Value::String(text) if text.len() <= 1_024 => Some(Scalar::Text(text.into())),
+            _ => None,
+        };
+        match scalar.filter(|_| (1..=64).contains(&name.len())) {
+            Some(scalar) => drop(data.insert(name.into(), scalar)),
+            None => {
+                let pointer = format!("/data/{}", token(&name));
+                faults.push(pointer, "invalid_value", "must be a text of at most 1024 bytes, a number, or yes or no");
+            }
+        }
+    }
+    faults.into_result()?;
+    let folded = |text: Option<String>| text.map(|text| Folded::new(&text));
+    Ok(Context {
+        country: geo.country,
+        region: folded(geo.region),
+        city: folded(geo.city),
+        position,
+        device: folded(device.kind),
+        os: folded(device.os),
+        language: wire.language,
+        domain: wire.url.as_deref().and_then(host).map(Folded::new),
+        keywords: Vec::new(),
+        data,
+        local: None,
+    })
+}
+
+fn parse_position(geo: &GeoWire) -> Result<Option<Position>, Vec<Violation>> {
+    match (geo.lat, geo.lon) {
+        (None, None) => Ok(None),
+        (Some(lat), Some(lon)) => Position::new(lat, lon)
+            .map(Some)
+            .ok_or_else(|| vec![Violation::new("", "range", "lat must be -90 to 90 and lon -180 to 180")]),
+        _ => Err(vec![Violation::new("", "together", "lat and lon go together")]),
+    }
+}
+
+/// The host of a page's address, as far as it looks like one.
+fn host(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split(':').next()?;
+    (!host.is_empty()).then_some(host)
+}
+
+fn parse_preview(wire: PreviewWire) -> Result<Preview, Vec<Violation>> {
+    let mut faults = Violations::new();
+    for (pointer, len) in [("/force_segments", wire.force_segments.len()), ("/deny_segments", wire.deny_segments.len())] {
+        if len > 200 {
+            faults.push(pointer, "length", "must be at most 200 segments");
+        }
+    }
+    let seed = wire.seed.map(|seed| seed.parse()).transpose();
+    let seed = seed.map_err(|error| vec![Violation::new("", "pattern", format!("{error}"))]);
+    let seed = faults.keep("/seed", seed).flatten();
+    faults.into_result()?;
+    Ok(Preview { force_segments: wire.force_segments, deny_segments: wire.deny_segments, at: wire.at, seed })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn faults(body: Value) -> Vec<String> {
+        let wire = serde_json::from_value(body).expect("the types of the body");
+        let faults = parse(wire, Millis(0)).expect_err("refused");
+        faults.into_iter().map(|fault| fault.pointer).collect()
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let pointers = faults(json!({
+            "placements": [
+                {"id": "", "count": 0, "click_macro": "javascript:1//", "candidates": {}},
+                {"id": "b", "keywords": ["x".repeat(200)]},
+                {"id": "b", "candidates": {"campaign": "c", "creative": "d"}}
+            ],
+            "user": {"traits": {"Bad Name": 1}},
+            "context": {"ip": "1.2.3", "geo": {"lat": 91.0, "lon": 0.0}, "time_zone": "Mars/Olympus", "data": {"x": []}},
+            "deadline_ms": 0, "consistency_token": "x", "preview": {"seed": "abc"}
+        }));
+        assert_eq!(
+            pointers,
+            [
+                "/placements/2/id", "/placements/0/id", "/placements/0/count", "/placements/0/click_macro", "/placements/0/candidates",
+                "/placements/1/keywords/0", "/placements/2/candidates", "/user/traits/Bad Name",
+                "/context/time_zone", "/context/ip", "/context/geo", "/context/data/x", "/deadline_ms",
+                "/consistency_token", "/preview/seed"
+            ]
+        );
+        assert_eq!(faults(json!({"placements": []})), ["/placements"]);
+        let many: Vec<_> = (0..1_000).map(|n| json!({"id": n.to_string()})).collect();
+        assert_eq!(faults(json!({ "placements": many })), ["/placements"]);
+    }
+
+    #[test]
+    fn the_host_of_a_page() {
+        assert_eq!(host("https://user@News.example:8080/a?b"), Some("News.example"));
+        assert_eq!(host("news.example/a"), Some("news.example"));
+        assert_eq!(host("https:///a"), None);
+    }
+}
