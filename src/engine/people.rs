@@ -65,7 +65,7 @@ pub struct ProfileView {
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     pub traits: Value,
     /// Static segments, with the instant at which the membership expires.
-    #[schema(value_type = std::collections::BTreeMap<String, Option<Millis>>)]
+    #[schema(value_type = Object)]
     pub lists: Value,
     /// Every segment the person is in now.
     pub segments: Vec<MembershipView>,
