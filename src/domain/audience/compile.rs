@@ -249,16 +249,17 @@ impl Condition {
     }
 }
 
-/// The circle that following `next` from `start` ends in, its first member repeated at the end.
+/// The circle that following `next` from `start` ends in, its first member repeated at the end;
+/// of a longer one than references may go, the beginning.
 fn circle(start: usize, next: impl Fn(usize) -> Option<usize>) -> Vec<usize> {
     let mut walked = vec![start];
-    while let Some(at) = walked.last().and_then(|&at| next(at)) {
-        if let Some(first) = walked.iter().position(|&seen| seen == at) {
+    while let Some(at) = walked.last().and_then(|&at| next(at)).filter(|_| walked.len() <= RuleSet::REFERENCES) {
+        let first = walked.iter().position(|&seen| seen == at);
+        walked.push(at);
+        if let Some(first) = first {
             walked.drain(..first);
-            walked.push(at);
             break;
         }
-        walked.push(at);
     }
     walked
 }
@@ -326,8 +327,6 @@ impl Lowering<'_> {
                 ("refused_reference", format!("segment \"{key}\" is refused itself"))
             } else {
                 let known = self.rules.by_key.keys().map(SegmentKey::as_str).chain(self.given.keys().copied());
-                let mut known: Vec<_> = known.collect();
-                known.sort_unstable();
                 ("unknown_segment", format!("no segment is called \"{key}\"{}", hint(key.as_str(), known)))
             };
             self.faults.push(at.pointer(), code, detail);
@@ -427,6 +426,14 @@ mod tests {
         let rules = [("a", json!({"segment": "b"})), ("b", json!({"segment": "a"}))];
         let (_, refused) = RuleSet::build(&rules.map(|(key, node)| (key.parse().expect("a key"), rule(node))));
         assert_eq!(refused[0].1.detail, "refers to itself in a circle: a -> b -> a");
+    }
+
+    #[test]
+    fn a_huge_circle_is_refused_quickly() {
+        let rules: Vec<_> =
+            (0..5_000).map(|at| (format!("s{at}"), json!({"segment": format!("s{}", (at + 1) % 5_000)}))).collect();
+        let (set, refused) = build(&rules.iter().map(|(key, node)| (key.as_str(), node.clone())).collect::<Vec<_>>());
+        assert_eq!((set.len(), refused.len()), (0, 5_000));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::domain::values::Millis;
 ///
 /// Both ends are sound rather than exact: `since` is never earlier than the real start of the
 /// stretch and `valid_until` never later than its real end. For a single condition they are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     /// Whether the condition holds now.
     pub holds: bool,
