@@ -154,14 +154,14 @@ impl<'a> Evaluator<'a> {
         let mut whole = Verdict::constant(all);
         for (at, &child) in group.order.iter().enumerate() {
             let verdict = self.check(&group.children[usize::from(child)], zone);
+            if verdict.holds != all && !self.thorough {
+                return verdict;
+            }
             whole = match (at, all) {
                 (0, _) => verdict,
                 (_, true) => whole.and(verdict),
                 (_, false) => whole.or(verdict),
             };
-            if whole.holds != all && !self.thorough {
-                break;
-            }
         }
         whole
     }
