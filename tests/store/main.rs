@@ -6,6 +6,7 @@
 mod catalog;
 mod faults;
 mod feed;
+mod figures;
 mod outcomes;
 mod people;
 mod suite;
@@ -19,10 +20,11 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use suite::{Place, runtime};
+use tempfile::TempDir;
 use tessera::store::embedded::{self, PrivateCluster, search_folders};
 
-#[test]
-fn on_the_private_cluster() {
+/// A cluster of our own in a folder that goes with it.
+fn cluster() -> (Place, PrivateCluster, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a mode");
     let (path, home) = (std::env::var_os("PATH"), std::env::var_os("HOME").map(PathBuf::from));
@@ -34,8 +36,24 @@ fn on_the_private_cluster() {
     })
     .expect("the cluster starts");
     let pid = fs::read_to_string(folder.path().join("pg/postmaster.pid")).expect("a running server");
-    let postmaster = pid.lines().next().and_then(|line| line.parse().ok()).expect("a number");
-    suite::run(Arc::new(Place { url: cluster.url(), postmaster: Some(postmaster) }));
+    let postmaster = pid.lines().next().and_then(|line| line.parse().ok());
+    (Place { url: cluster.url(), postmaster }, cluster, folder)
+}
+
+#[test]
+fn on_the_private_cluster() {
+    let (place, _cluster, _folder) = cluster();
+    suite::run(Arc::new(place));
+}
+
+#[test]
+#[ignore = "prints figures and checks nothing"]
+fn figures() {
+    let (place, _cluster, _folder) = cluster();
+    runtime().block_on(async {
+        place.open().migrate().await.expect("the schema");
+        figures::print(place).await;
+    });
 }
 
 #[test]

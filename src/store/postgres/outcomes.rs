@@ -190,9 +190,9 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
         .execute(&mut *tx)
         .await?;
     let held = query(
-        "select account, uid, caps from profile
-         where (account, uid) in (select * from unnest($1::int[], $2::uuid[])) and erased_at is null
-         order by account, uid for update",
+        "select p.account, p.uid, p.caps
+         from unnest($1::int[], $2::uuid[]) k (account, uid) join profile p on p.account = k.account and p.uid = k.uid
+         where p.erased_at is null order by p.account, p.uid for update of p",
     )
     .bind(accounts)
     .bind(uids)

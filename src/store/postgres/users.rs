@@ -153,7 +153,8 @@ async fn write_profiles(
     let uids: Vec<_> = writes.iter().map(|write| write.uid.as_uuid()).collect();
     let mut became: HashMap<Uid, ProfileWritten> = HashMap::with_capacity(writes.len());
     let held = query(
-        "select uid, version, erased_at from profile where account = $1 and uid = any($2) order by uid for update",
+        "select p.uid, p.version, p.erased_at from unnest($2::uuid[]) k (uid) join profile p on p.account = $1 and p.uid = k.uid
+         order by p.uid for update of p",
     )
     .bind(account)
     .bind(uids)
@@ -236,7 +237,8 @@ async fn change_members(
         .await?;
     query(ENSURE).bind(account).bind(&entering).bind(keys).execute(&mut *tx).await?;
     let held: Vec<Uuid> = query_scalar(
-        "select uid from profile where account = $1 and uid = any($2) and erased_at is null order by uid for update",
+        "select p.uid from unnest($2::uuid[]) k (uid) join profile p on p.account = $1 and p.uid = k.uid
+         where p.erased_at is null order by p.uid for update of p",
     )
     .bind(account)
     .bind(all)
