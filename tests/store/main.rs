@@ -35,9 +35,8 @@ fn cluster() -> (Place, PrivateCluster, TempDir) {
         search: search_folders(path.as_deref(), home.as_deref()),
     })
     .expect("the cluster starts");
-    let pid = fs::read_to_string(folder.path().join("pg/postmaster.pid")).expect("a running server");
-    let postmaster = pid.lines().next().and_then(|line| line.parse().ok());
-    (Place { url: cluster.url(), postmaster }, cluster, folder)
+    let place = Place { url: cluster.url(), data: Some(folder.path().into()) };
+    (place, cluster, folder)
 }
 
 #[test]
@@ -71,7 +70,7 @@ fn on_the_database_of_the_environment() {
     };
     execute(format!("create database {name}"));
     let options: PgConnectOptions = url.parse().expect("a database URL");
-    let place = Place { url: suite::url_of(&options.database(&name)), postmaster: None };
+    let place = Place { url: suite::url_of(&options.database(&name)), data: None };
     let ended = std::panic::catch_unwind(|| suite::run(Arc::new(place)));
     execute(format!("drop database {name} with (force)"));
     if let Err(panic) = ended {

@@ -52,12 +52,15 @@ impl OutcomeStore for Outcomes {
     fn find(&self, account: u32, decision: DecisionId) -> Answer<'_, FoundRecord> {
         self.admin.run(move |connection| {
             Box::pin(async move {
-                let row = query("select * from decision_record where account = $1 and decision = $2 and day = $3")
-                    .bind(account.cast_signed())
-                    .bind(decision.0)
-                    .bind(day(decision))
-                    .fetch_optional(connection)
-                    .await?;
+                let row = query(
+                    "select account, decision, at, person, catalog_version, body, erased from decision_record
+                     where account = $1 and decision = $2 and day = $3",
+                )
+                .bind(account.cast_signed())
+                .bind(decision.0)
+                .bind(day(decision))
+                .fetch_optional(connection)
+                .await?;
                 match row {
                     None => Ok(FoundRecord::Absent),
                     Some(row) if row.try_get("erased")? => Ok(FoundRecord::Erased),
@@ -71,7 +74,9 @@ impl OutcomeStore for Outcomes {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select * from outcome where account = $1 and decision = $2 and day = $3
+                    "select account, decision, kind, discriminator, at, campaign, creative, revision, combination, person,
+                            cap_window, value_micros
+                     from outcome where account = $1 and decision = $2 and day = $3
                      order by at, kind, discriminator",
                 )
                 .bind(account.cast_signed())
