@@ -43,8 +43,9 @@ impl Lanes {
             .application_name("tessera")
             .disable_statement_logging()
             .options([("idle_in_transaction_session_timeout", "10s"), ("jit", "off")]);
-        // People are looked up and changed by primary key, whatever the statistics say of the moment, and
-        // planned once: there are few statements, and planning over partitions costs more than running.
+        // People are looked up and changed by primary key, whatever the statistics say of the moment
+        // (the statements leave the planner no other way round), and planned once: there are few
+        // statements, and planning over partitions costs more than running.
         let by_key = connect.clone().options([
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),

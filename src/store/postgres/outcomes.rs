@@ -195,9 +195,9 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
         .execute(&mut *tx)
         .await?;
     let held = query(
-        "select p.account, p.uid, p.caps
-         from unnest($1::int[], $2::uuid[]) k (account, uid) join profile p on p.account = k.account and p.uid = k.uid
-         where p.erased_at is null order by p.account, p.uid for update of p",
+        "select p.* from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
+             select account, uid, caps from profile
+             where account = k.account and uid = k.uid and erased_at is null for update) p",
     )
     .bind(accounts)
     .bind(uids)
@@ -217,10 +217,10 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
     }
     query(
         "with counted as (
-             update profile p set caps = w.caps, version = p.version + 1, updated_at = now_ms()
-             from unnest($1::int[], $2::uuid[], $3::bytea[]) w (account, uid, caps)
-             where p.account = w.account and p.uid = w.uid
-             returning p.account, p.uid, p.version)
+             insert into profile (account, uid, caps) select * from unnest($1::int[], $2::uuid[], $3::bytea[])
+             on conflict (account, uid) do update
+             set caps = excluded.caps, version = profile.version + 1, updated_at = now_ms()
+             returning account, uid, version)
          insert into change_log (kind, account, uid, version) select 'person', account, uid, version from counted",
     )
     .bind(accounts)
