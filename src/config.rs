@@ -69,8 +69,8 @@ pub struct Store {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Users {
-    /// People kept in memory.
-    pub cached: u64,
+    /// Memory for cached people, in MiB.
+    pub cache_mb: u64,
     /// Keys kept in memory as unknown to the store; 32 bytes each.
     pub cached_absent: u64,
     /// A profile counts as current for so long after the feed last proved it, in ms.
@@ -121,7 +121,7 @@ impl Default for Store {
 
 impl Default for Users {
     fn default() -> Self {
-        Self { cached: 150_000, cached_absent: 1_000_000, lease_ms: 1_000, stale_limit_ms: 600_000 }
+        Self { cache_mb: 256, cached_absent: 1_048_576, lease_ms: 1_000, stale_limit_ms: 600_000 }
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`engine`] | what is live: snapshots, caches, queues, deadlines |
 //! | [`store`] | what is kept: PostgreSQL |
 //! | [`http`] | how it is reached: connections, admission, routes |
+//! | [`server`] | the composition root |
 //! | [`schema`] | JSON documents into typed values, with every fault they have |
 //! | [`config`] | every setting and its default |
 //! | [`telemetry`] | logs and metrics |
@@ -20,5 +21,6 @@ pub mod engine;
 pub mod http;
 pub mod ports;
 pub mod schema;
+pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -1,10 +1,25 @@
-//! Tessera.
-use std::ffi::OsString;
+//! The command line.
 
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use tessera::store::embedded;
+use tessera::{
+    config::Config,
+    ports::Scope,
+    server::{Core, Server, import},
+    store::embedded,
+    telemetry,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Decides which creative each person sees.
+///
+/// Without a command the service starts. Settings come from the file that TESSERA_CONFIG names and
+/// from the environment; with none at all, a private PostgreSQL cluster is started in ./data and
+/// the demo is loaded.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -14,6 +29,35 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start the service (the default).
+    Serve,
+    /// Bring the database's schema up to date and end.
+    Migrate,
+    /// Import a bundle: a folder of documents, images and people, all or nothing.
+    Import {
+        /// The folder.
+        folder: PathBuf,
+        /// The account.
+        #[arg(long, default_value = "default")]
+        account: String,
+        /// Check everything and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make, list or revoke API keys.
+    Keys {
+        /// The account.
+        #[arg(long, default_value = "default")]
+        account: String,
+        #[command(subcommand)]
+        command: Keys,
+    },
+    /// Say whether the settings, the database and the data folder are in order.
+    Doctor,
+    /// Exit with 0 if the service on the configured address is ready.
+    Healthcheck,
+    /// Print the OpenAPI document.
+    Openapi,
     /// Becomes a process of the private PostgreSQL cluster; only Tessera itself calls it.
     #[command(name = embedded::guard::SUBCOMMAND, hide = true)]
     PostgresGuard {
@@ -22,9 +66,193 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Some(Command::PostgresGuard { args }) => match embedded::guard::run(&args)? {},
-        None => Ok(()),
+#[derive(Subcommand)]
+enum Keys {
+    /// Make a key, or replace the secret of the one of the same id, and print it once.
+    Make {
+        /// The key's id.
+        id: String,
+        /// What it may do: decide, events, author, report, admin, consent.
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+    },
+    /// List keys, without their secrets.
+    List,
+    /// Revoke a key.
+    Revoke {
+        /// The key's id.
+        id: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tessera: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    if let Command::PostgresGuard { args } = &command {
+        match embedded::guard::run(args)? {}
+    }
+    if matches!(command, Command::Openapi) {
+        println!("{}", tessera::http::openapi::document().to_pretty_json()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = Config::load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve(config).await,
+            Command::Healthcheck => healthcheck(&config).await,
+            Command::Doctor => doctor(config).await,
+            Command::Migrate => open(&config).await?.finish().await,
+            Command::Import { folder, account, dry_run } => {
+                let core = open(&config).await?;
+                let done = import_folder(&core.0, &account, &folder, dry_run).await;
+                core.finish().await?;
+                done
+            }
+            Command::Keys { account, command } => {
+                let core = open(&config).await?;
+                let done = keys(&core.0, &account, command).await;
+                core.finish().await?;
+                done
+            }
+            Command::Openapi | Command::PostgresGuard { .. } => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+/// Serves until the process is asked to end.
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::init_logs(&config.log.filter)?;
+    let server = Server::start(config, std::env::current_exe()?).await?;
+    print!("{}", server.welcome());
+    ended().await?;
+    server.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves when the process is asked to end.
+async fn ended() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The engine for one command, without the edge.
+struct Short(Core);
+
+impl Short {
+    async fn finish(self) -> anyhow::Result<ExitCode> {
+        self.0.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn open(config: &Config) -> anyhow::Result<Short> {
+    let url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.bind));
+    Ok(Short(Core::open(config, std::env::current_exe()?, url).await?))
+}
+
+async fn import_folder(core: &Core, account: &str, folder: &std::path::Path, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let world = core.engine.catalogue.world();
+    let account = world.named(account).with_context(|| format!("there is no account {account}"))?;
+    match import(&core.engine, account, folder, dry_run).await {
+        Ok(done) => {
+            let verb = if dry_run { "would import" } else { "imported" };
+            println!(
+                "{verb} {} documents, {} images, {} people; published {} creatives",
+                done.documents, done.assets, done.people, done.published
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            for fault in error.faults() {
+                eprintln!("{}: {}", fault.file, fault.fault);
+            }
+            bail!("{}: {error}", folder.display());
+        }
+    }
+}
+
+async fn keys(core: &Core, account: &str, command: Keys) -> anyhow::Result<ExitCode> {
+    let world = core.engine.catalogue.world();
+    let number = world.named(account).with_context(|| format!("there is no account {account}"))?.number();
+    match command {
+        Keys::Make { id, scopes } => {
+            let scope = |name: &String| {
+                serde_json::from_value::<Scope>(name.as_str().into()).with_context(|| format!("{name} is no scope"))
+            };
+            let scopes = scopes.iter().map(scope).collect::<Result<_, _>>()?;
+            println!("{}", core.engine.keys.make(number, id.parse()?, scopes).await?.secret);
+        }
+        Keys::List => {
+            for key in core.engine.keys.list(number).await? {
+                println!("{}\t{}\t{}", key.id, serde_json::to_string(&key.scopes)?, key.created_at);
+            }
+        }
+        Keys::Revoke { id } => {
+            if !core.engine.keys.revoke(number, id.parse()?).await? {
+                bail!("there is no key {id}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a running service whether it is ready.
+async fn healthcheck(config: &Config) -> anyhow::Result<ExitCode> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut address = config.http.bind;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let asked = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        anyhow::Ok(answer.starts_with(b"HTTP/1.1 200"))
+    };
+    let ready = tokio::time::timeout(std::time::Duration::from_secs(3), asked).await.context("no answer in 3 s")??;
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Opens everything once and says what it found.
+async fn doctor(config: Config) -> anyhow::Result<ExitCode> {
+    println!("settings: in order (listening on {})", config.http.bind);
+    println!("data folder: {}", config.store.data.display());
+    let core = open(&config).await?.0;
+    let world = core.engine.catalogue.world();
+    for account in world.accounts() {
+        let snapshot = &account.snapshot;
+        println!(
+            "account {}: catalogue version {}, {} campaigns, {} creatives, {} segments",
+            account.id(),
+            snapshot.version,
+            snapshot.lines.len(),
+            snapshot.creatives.len(),
+            snapshot.rules.len()
+        );
+        for (document, faults) in &snapshot.faults {
+            for fault in faults {
+                println!("  {document} is left out: {fault}");
+            }
+        }
+    }
+    let sound = world.accounts().all(|account| account.snapshot.faults.is_empty());
+    core.close().await;
+    println!("database: in order");
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -79,14 +79,15 @@ impl Catalogue {
     pub async fn start(&self) -> Result<Origin, NoCatalogue> {
         match self.reload().await {
             Ok(()) => Ok(Origin::Store),
-            Err(error) => match self.from_disk().await {
-                Some(world) => {
-                    self.swap(world);
-                    Ok(Origin::Disk)
-                }
-                None => Err(NoCatalogue(error)),
-            },
+            Err(error) => self.start_from_disk().await.ok_or(NoCatalogue(error)),
         }
+    }
+
+    /// Loads what was last written to disk; `None` when there is nothing.
+    pub async fn start_from_disk(&self) -> Option<Origin> {
+        let world = self.from_disk().await?;
+        self.swap(world);
+        Some(Origin::Disk)
     }
 
     /// Loads everything from the store anew.

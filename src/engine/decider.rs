@@ -205,7 +205,7 @@ impl Decider {
         if reached(&read) {
             return read;
         }
-        self.users.on_remote_change(account, uid, i64::try_from(wanted).unwrap_or(i64::MAX));
+        self.users.forget(account, uid);
         let mut again = self.users.get(account, uid, purposes, deadline, freshness).await;
         if !reached(&again) {
             again.degraded = Some(Degraded::TokenNotReached);

@@ -201,7 +201,7 @@ impl People {
             let uids: Vec<Uid> = batch.iter().map(|change| change.uid).collect();
             changed += self.store.change_members(account.number(), segment.clone(), batch).await?;
             for uid in uids {
-                self.users.on_remote_change(account.number(), uid, i64::MAX);
+                self.users.forget(account.number(), uid);
             }
         }
         Ok(changed)

@@ -20,7 +20,7 @@ fn machine() -> [u8; 32] {
 
 /// A new seed.
 #[must_use]
-pub fn draw() -> Seed {
+pub(super) fn draw() -> Seed {
     let mut bits = [0; 16];
     GENERATOR.with_borrow_mut(|generator| generator.fill_bytes(&mut bits));
     Seed(bits)
@@ -28,7 +28,7 @@ pub fn draw() -> Seed {
 
 /// 256 new random bits, for secrets.
 #[must_use]
-pub fn secret() -> [u8; 32] {
+pub(super) fn secret() -> [u8; 32] {
     machine()
 }
 

@@ -121,7 +121,9 @@ fn identity(outcome: &Outcome) -> Identity {
 async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>) -> Result<Vec<Recorded>, Error> {
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
-    let mut new = insert(&mut tx, &outcomes).await?;
+    let taken = taken_across_decisions(&mut tx, &outcomes).await?;
+    let first: Vec<&Outcome> = outcomes.iter().filter(|outcome| !taken.contains(&identity(outcome))).collect();
+    let mut new = insert(&mut tx, first).await?;
     let counted: Vec<_> = outcomes
         .iter()
         // A repeat within the batch finds the identity already taken.
@@ -133,11 +135,40 @@ async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>) -> Result
     Ok(counted)
 }
 
+/// The outcomes that count once in their account whatever the decision, and were counted before
+/// for another one, here or in this batch.
+async fn taken_across_decisions(tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<HashSet<Identity>, Error> {
+    let mut wide: Vec<Identity> = outcomes.iter().filter(|outcome| outcome.across_decisions).map(identity).collect();
+    if wide.is_empty() {
+        return Ok(HashSet::new());
+    }
+    wide.sort_unstable_by_key(|(account, decision, _, discriminator)| (*account, *discriminator, *decision));
+    wide.dedup();
+    let (accounts, keys, decisions): (Vec<_>, Vec<_>, Vec<_>) =
+        wide.iter().map(|(account, decision, _, discriminator)| (*account, *discriminator, *decision)).collect();
+    // A row that is there already is written over with itself, so that it is returned too.
+    let owners = query(
+        "insert into conversion_key as k (account, key, decision)
+         select distinct on (account, key) * from unnest($1::int[], $2::uuid[], $3::uuid[]) c (account, key, decision)
+         order by account, key, decision
+         on conflict (account, key) do update set decision = k.decision
+         returning account, key, decision",
+    )
+    .bind(accounts)
+    .bind(keys)
+    .bind(decisions)
+    .fetch_all(tx)
+    .await?;
+    let owners = owners.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)));
+    let owners: BTreeMap<(i32, Uuid), Uuid> = owners.collect::<Result<_, Error>>()?;
+    let others = |(account, decision, _, key): &Identity| owners.get(&(*account, *key)) != Some(decision);
+    Ok(wide.into_iter().filter(others).collect())
+}
+
 /// Inserts what is new and says what that was. In one order, so that two batches with repeats of
 /// each other's outcomes never wait for each other in a circle; of repeats within the batch the
 /// first one is kept. The person of an outcome is left out when they were erased.
-async fn insert(tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<HashSet<Identity>, Error> {
-    let mut sorted: Vec<&Outcome> = outcomes.iter().collect();
+async fn insert(tx: &mut PgConnection, mut sorted: Vec<&Outcome>) -> Result<HashSet<Identity>, Error> {
     sorted.sort_by_key(|outcome| identity(outcome));
     macro_rules! column {
         ($value:expr) => {

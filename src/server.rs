@@ -1,0 +1,437 @@
+//! The composition root: every room is put together here and nowhere else.
+
+mod boot;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+
+pub use self::boot::{Imported, import};
+use crate::{
+    config::Config,
+    engine::{
+        Engine,
+        archive::Archive,
+        assets::Assets,
+        authoring::Authoring,
+        catalogue::{Catalogue, MachineClock, NoCatalogue, Origin},
+        decider::Decider,
+        disk::Disk,
+        feed::{Feed, FeedConfig, Listener},
+        keys::Keys,
+        outcomes::{Outcomes, OutcomesConfig},
+        people::People,
+        records::Records,
+        reservations::Reservations,
+        tasks::Tasks,
+        users::{Users, UsersConfig},
+    },
+    http::{
+        accept::{self, Limits},
+        admission::{Admission, AdmissionLimits},
+        app::App,
+        health::Readiness,
+        layers::{BODY_DEADLINE, Edge},
+    },
+    ports::{Clock, StoreError},
+    schema::Schemas,
+    store::{
+        self, Opened,
+        embedded::{self, EmbeddedError, PrivateCluster},
+    },
+    telemetry::{self, Exposition, Meters},
+};
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The private cluster did not start.
+    #[error(transparent)]
+    Cluster(#[from] EmbeddedError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no catalogue to serve.
+    #[error(transparent)]
+    Catalogue(#[from] NoCatalogue),
+    /// The address cannot be listened on, or the data folder cannot be written.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// A fault of this program.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// A running service.
+pub struct Server {
+    core: Core,
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<accept::Drained>,
+    readiness: Readiness,
+    /// What was set up at the first start.
+    welcome: boot::Welcome,
+}
+
+/// The engine with everything behind it, without the edge.
+pub struct Core {
+    /// The one face of the engine.
+    pub engine: Arc<Engine>,
+    /// Reads documents with all their faults.
+    pub schemas: Arc<Schemas>,
+    /// Handles of all metrics.
+    pub meters: Meters,
+    exposition: Exposition,
+    opened: Opened,
+    users: Users,
+    reservations: Arc<Reservations>,
+    records: Records,
+    tasks: Tasks,
+    notes: Option<mpsc::UnboundedReceiver<Note>>,
+    listener: Arc<Notes>,
+    cluster: Option<PrivateCluster>,
+    origin: Option<Origin>,
+}
+
+impl Core {
+    /// Puts the engine together on its store. Background work is not running yet.
+    ///
+    /// # Errors
+    /// The private cluster does not start, or the database cannot be reached in time and there is
+    /// no catalogue on disk either.
+    pub async fn open(config: &Config, guard: PathBuf, public_url: String) -> Result<Self, StartError> {
+        let (cluster, url) = database(config, guard).await?;
+        let opened = store::open(&store::Options::new(url))?;
+        let migrated = boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await;
+        let (meters, exposition) = telemetry::metrics();
+        let clock: Arc<dyn Clock> = Arc::new(MachineClock);
+        let users_config = UsersConfig {
+            cache_bytes: config.users.cache_mb << 20,
+            absent_keys: usize::try_from(config.users.cached_absent).unwrap_or(usize::MAX),
+            lease: Duration::from_millis(config.users.lease_ms),
+            stale_limit: Duration::from_millis(config.users.stale_limit_ms),
+            ..UsersConfig::default()
+        };
+        let users = Users::new(users_config, Arc::clone(&opened.users), &meters);
+        let reservations = Arc::new(Reservations::new(100_000));
+        let records = Records::new(Arc::clone(&opened.outcomes), meters.records_dropped.clone());
+        let outcomes_config = OutcomesConfig::in_dir(config.store.data.join("outcomes"));
+        let outcomes =
+            Outcomes::open(outcomes_config, Arc::clone(&opened.outcomes), users.clone(), Arc::clone(&reservations));
+        let outcomes = outcomes.map_err(|error| StartError::Io { what: "opening the outcome log".into(), error })?;
+        let disk = Disk::new(config.store.data.join("catalogue"));
+        let catalogue = Catalogue::new(Arc::clone(&opened.catalog), Arc::clone(&clock), disk, public_url);
+        let catalogue = Arc::new(catalogue);
+        let origin = match migrated {
+            Ok(()) => Some(catalogue.start().await?),
+            Err(error) => Some(catalogue.start_from_disk().await.ok_or(NoCatalogue(error))?),
+        };
+        let schemas = Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
+        let engine = Engine {
+            decider: Decider::new(
+                Arc::clone(&catalogue),
+                users.clone(),
+                Arc::clone(&reservations),
+                records.clone(),
+                Arc::clone(&clock),
+                meters.clone(),
+                config.decisions.record_share,
+            ),
+            outcomes,
+            archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),
+            authoring: Authoring::new(
+                Arc::clone(&opened.catalog),
+                Arc::clone(&catalogue),
+                Arc::clone(&clock),
+                Arc::clone(&schemas),
+            ),
+            people: People::new(Arc::clone(&opened.users), users.clone(), Arc::clone(&catalogue), Arc::clone(&clock)),
+            keys: Keys::new(Arc::clone(&opened.catalog), Arc::clone(&catalogue), Arc::clone(&clock)),
+            assets: Assets::new(Arc::clone(&opened.catalog)),
+            clock,
+            catalogue,
+        };
+        let (listener, notes) = Notes::new(&engine);
+        Ok(Self {
+            engine: Arc::new(engine),
+            schemas,
+            tasks: Tasks::new(meters.panics.clone()),
+            meters,
+            exposition,
+            opened,
+            users,
+            reservations,
+            records,
+            notes: Some(notes),
+            listener,
+            cluster,
+            origin,
+        })
+    }
+
+    /// Starts the background work.
+    fn run(&mut self, config: &Config) {
+        let feed = Feed::new(
+            Arc::clone(&self.opened.feed),
+            self.users.clone(),
+            Arc::clone(&self.listener) as Arc<dyn Listener>,
+            FeedConfig { interval: Duration::from_millis(config.store.feed_interval_ms), ..FeedConfig::default() },
+            self.meters.clone(),
+        );
+        self.tasks.spawn("feed", move |stop| feed.clone().run(stop));
+        let outcomes = self.engine.outcomes.clone();
+        self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
+        let outcomes = self.engine.outcomes.clone();
+        self.tasks.spawn("outcome replay", move |stop| outcomes.clone().replay(stop));
+        let records = self.records.clone();
+        self.tasks.spawn("records", move |stop| records.clone().write(stop));
+        if let Some(notes) = self.notes.take() {
+            let (engine, meters) = (Arc::clone(&self.engine), self.meters.clone());
+            let notes = Arc::new(tokio::sync::Mutex::new(notes));
+            self.tasks.spawn("catalogue", move |stop| follow(Arc::clone(&engine), Arc::clone(&notes), meters.clone(), stop));
+        }
+        let (opened, clock) = (self.opened.clone(), Arc::clone(&self.engine.clock));
+        self.tasks.spawn("partitions", move |stop| maintain(opened.clone(), Arc::clone(&clock), stop));
+        let (exposition, reservations) = (self.exposition.clone(), Arc::clone(&self.reservations));
+        self.tasks.spawn("upkeep", move |stop| upkeep(exposition.clone(), Arc::clone(&reservations), stop));
+    }
+
+    /// Ends background work, flushing what is under way, and stops the private cluster.
+    pub async fn close(self) {
+        for name in self.tasks.drain(Duration::from_secs(10)).await {
+            tracing::warn!(task = name, "background work did not end in time");
+        }
+        if let Some(cluster) = self.cluster {
+            drop((self.opened, self.engine));
+            match tokio::task::spawn_blocking(move || cluster.stop()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "stopping the private cluster"),
+                Err(error) => tracing::warn!(%error, "stopping the private cluster"),
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Starts the service: the store, the engine, background work, then the edge. `guard` is the
+    /// binary that watches over the private cluster, Tessera's own.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config, guard: PathBuf) -> Result<Self, StartError> {
+        let bind = config.http.bind;
+        let listener = TcpListener::bind(bind).await;
+        let listener = listener.map_err(|error| StartError::Io { what: format!("listening on {bind}"), error })?;
+        let address = listener.local_addr().map_err(|error| StartError::Io { what: "listening".into(), error })?;
+        let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let mut core = Core::open(&config, guard, public_url).await?;
+        let welcome = boot::first_start(&core, &config, address).await?;
+        core.run(&config);
+        let admission = Admission::new(AdmissionLimits::default());
+        let (watch, lag) = (Arc::clone(&admission), core.meters.scheduler_lag.clone());
+        core.tasks.spawn("scheduler lag", move |stop| {
+            let (watch, lag) = (Arc::clone(&watch), lag.clone());
+            async move {
+                stop.run_until_cancelled(watch.watch_lag(lag)).await;
+            }
+        });
+        let edge = Edge::new(admission, core.meters.clone(), BODY_DEADLINE);
+        let readiness = Readiness::new(&["catalogue"]);
+        readiness.set("catalogue", true);
+        let app = App {
+            engine: Arc::clone(&core.engine),
+            schemas: Arc::clone(&core.schemas),
+            budget_ms: config.decisions.budget_ms,
+            reserve_ms: config.decisions.reserve_ms,
+        };
+        let router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
+        let stop = CancellationToken::new();
+        let limits = Limits {
+            connections: config.http.connections,
+            drain: Duration::from_millis(config.http.drain_ms),
+            ..Limits::default()
+        };
+        let (meters, stopped) = (core.meters.clone(), stop.clone());
+        let serving = tokio::spawn(async move {
+            accept::serve(listener, router, limits, &meters, stopped.cancelled_owned()).await
+        });
+        tracing::info!(%address, origin = ?core.origin, "serving");
+        Ok(Self { core, address, stop, serving, readiness, welcome })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The engine, for whoever runs the service in their own process.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.core.engine
+    }
+
+    /// What somebody who starts it for the first time should read.
+    #[must_use]
+    pub fn welcome(&self) -> String {
+        self.welcome.to_string()
+    }
+
+    /// Drains: not ready, no new connections, requests under way finish, everything accepted is
+    /// written, then the private cluster stops.
+    pub async fn shutdown(self) {
+        self.readiness.drain();
+        self.stop.cancel();
+        match self.serving.await {
+            Ok(drained) if drained.aborted > 0 => tracing::warn!(aborted = drained.aborted, "connections were cut"),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the accept loop ended badly"),
+        }
+        self.core.close().await;
+    }
+}
+
+/// The database's address, with the private cluster behind it where none is configured.
+async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateCluster>, String), StartError> {
+    if let Some(url) = &config.store.database_url {
+        return Ok((None, url.clone()));
+    }
+    let options = embedded::Options {
+        data_dir: config.store.data.clone(),
+        guard,
+        binaries: config.store.postgres_bin.clone(),
+        search: search_folders(),
+    };
+    let started = tokio::task::spawn_blocking(move || PrivateCluster::start(options)).await;
+    let cluster = started.map_err(|error| StartError::Internal(error.to_string()))??;
+    let url = cluster.url();
+    Ok((Some(cluster), url))
+}
+
+#[expect(clippy::disallowed_methods, reason = "where programs stand is no setting of ours")]
+fn search_folders() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    embedded::search_folders(std::env::var_os("PATH").as_deref(), home.as_deref())
+}
+
+/// What the feed tells besides people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Note {
+    Catalog(u32, i64),
+    Keys,
+    Reset,
+}
+
+/// Passes the feed's notes on to the task that follows them.
+struct Notes {
+    engine: std::sync::Weak<Catalogue>,
+    sender: mpsc::UnboundedSender<Note>,
+}
+
+impl Notes {
+    fn new(engine: &Engine) -> (Arc<Self>, mpsc::UnboundedReceiver<Note>) {
+        let (sender, notes) = mpsc::unbounded_channel();
+        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), sender }), notes)
+    }
+
+    fn tell(&self, note: Note) {
+        // nobody listens any more once the service ends
+        let _gone = self.sender.send(note);
+    }
+}
+
+impl Listener for Notes {
+    fn on_catalog(&self, account: u32, version: i64) {
+        let known = self.engine.upgrade().and_then(|catalogue| {
+            catalogue.world().account(account).map(|account| account.snapshot.version)
+        });
+        if known.is_none_or(|known| known < version) {
+            self.tell(Note::Catalog(account, version));
+        }
+    }
+
+    fn on_keys(&self) {
+        self.tell(Note::Keys);
+    }
+
+    fn on_reset(&self) {
+        self.tell(Note::Reset);
+    }
+}
+
+/// Follows what the feed tells, one thing at a time; what fails is tried again.
+async fn follow(
+    engine: Arc<Engine>,
+    notes: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Note>>>,
+    meters: Meters,
+    stop: CancellationToken,
+) {
+    let mut notes = notes.lock().await;
+    let mut pending: Vec<Note> = Vec::new();
+    loop {
+        if pending.is_empty() {
+            match stop.run_until_cancelled(notes.recv()).await {
+                Some(Some(note)) => pending.push(note),
+                _ => return,
+            }
+        }
+        while let Ok(note) = notes.try_recv() {
+            pending.push(note);
+        }
+        pending.dedup();
+        if pending.contains(&Note::Reset) {
+            pending = vec![Note::Reset];
+        }
+        let mut failed = Vec::new();
+        for note in pending.drain(..) {
+            let followed = match note {
+                Note::Catalog(account, version) => engine.catalogue.follow(account, version).await,
+                Note::Keys => engine.catalogue.follow_access().await,
+                Note::Reset => engine.catalogue.reload().await,
+            };
+            if let Err(error) = followed {
+                tracing::warn!(%error, ?note, "following the catalogue failed; trying again");
+                failed.push(note);
+            }
+        }
+        let newest = engine.catalogue.world().accounts().map(|account| account.snapshot.version).max();
+        meters.catalog_version.set(newest.unwrap_or_default() as f64);
+        // notes repeat while a transaction is open somewhere: no need to follow each at once
+        let pause = if failed.is_empty() { Duration::from_millis(20) } else { Duration::from_millis(500) };
+        pending = failed;
+        if stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Makes coming partitions and drops old ones: at the start and every ten minutes.
+async fn maintain(opened: Opened, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    loop {
+        let pause = match opened.outcomes.maintain(clock.now()).await {
+            Ok(()) => Duration::from_secs(600),
+            Err(error) => {
+                tracing::warn!(%error, "keeping the partitions failed");
+                Duration::from_secs(10)
+            }
+        };
+        if stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Small chores, every second.
+async fn upkeep(exposition: Exposition, reservations: Arc<Reservations>, stop: CancellationToken) {
+    let mut second = time::interval(Duration::from_secs(1));
+    while stop.run_until_cancelled(second.tick()).await.is_some() {
+        exposition.upkeep();
+        reservations.sweep();
+    }
+}

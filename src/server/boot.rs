@@ -1,0 +1,205 @@
+//! What happens once: migrations, the first key, the first bundle, and the words to welcome with.
+
+use std::{
+    fmt,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+
+use super::{Core, StartError};
+use crate::{
+    config::Config,
+    engine::{
+        Engine,
+        authoring::{
+            Author,
+            bundle::{Bundle, BundleError, FileFault},
+        },
+        people::PeopleError,
+        world::Account,
+    },
+    ports::{Membership, Scope, StoreError},
+    store::Opened,
+};
+
+pub use crate::engine::authoring::bundle::Imported;
+
+/// What somebody who starts the service should read.
+#[derive(Debug, Default)]
+pub(super) struct Welcome {
+    address: Option<SocketAddr>,
+    admin_key: Option<String>,
+    /// A request body that the demo answers.
+    request: Option<PathBuf>,
+}
+
+impl fmt::Display for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(address) = self.address else { return Ok(()) };
+        writeln!(f, "Tessera is listening on http://{address} (docs at http://{address}/docs)")?;
+        let Some(key) = &self.admin_key else { return Ok(()) };
+        writeln!(f, "Admin key: {key}")?;
+        let Some(request) = &self.request else { return Ok(()) };
+        writeln!(f, "Try a decision:")?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "  curl -s http://{address}/v1/decisions -H 'Authorization: Bearer {key}' \
+             -H 'Content-Type: application/json' -d @{}",
+            request.display()
+        )
+    }
+}
+
+/// Brings the schema up to date, trying for a while.
+pub(super) async fn migrate(opened: &Opened, patience: Duration) -> Result<(), StoreError> {
+    let until = Instant::now() + patience;
+    loop {
+        match time::timeout_at(until, opened.migrate()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error @ StoreError::Refused(_))) => return Err(error),
+            Ok(Err(error)) if Instant::now() + Duration::from_millis(200) >= until => return Err(error),
+            Ok(Err(_)) => time::sleep(Duration::from_millis(200)).await,
+            Err(_) => return Err(StoreError::Timeout("the database did not answer in time".into())),
+        }
+    }
+}
+
+/// Makes the first admin key and loads the first bundle, where there is none.
+pub(super) async fn first_start(core: &Core, config: &Config, address: SocketAddr) -> Result<Welcome, StartError> {
+    let mut welcome = Welcome { address: Some(address), ..Welcome::default() };
+    if core.origin != Some(crate::engine::catalogue::Origin::Store) {
+        return Ok(welcome);
+    }
+    welcome.admin_key = admin_key(&core.engine, config, address).await?;
+    if let Some(folder) = bundle(config) {
+        let world = core.engine.catalogue.world();
+        let account = world.named("default").cloned();
+        if let Some(account) = account.filter(|account| account.snapshot.version == 0) {
+            match import(&core.engine, &account, &folder, false).await {
+                Ok(imported) => tracing::info!(folder = %folder.display(), ?imported, "loaded the first bundle"),
+                Err(error) => tracing::error!(%error, folder = %folder.display(), "the first bundle was not loaded"),
+            }
+        }
+        welcome.request = Some(folder.join("requests/young-buyer.json")).filter(|request| request.exists());
+    }
+    Ok(welcome)
+}
+
+/// The admin key to print: the configured one, or one that is made when there is none and only
+/// this machine can reach the service. It is kept in the data folder, readable by its owner alone,
+/// so that it can be printed again.
+async fn admin_key(engine: &Engine, config: &Config, address: SocketAddr) -> Result<Option<String>, StartError> {
+    let world = engine.catalogue.world();
+    let Some(account) = world.named("default").map(|account| account.number()) else { return Ok(None) };
+    let id = || "admin".parse().map_err(|error| StartError::Internal(format!("{error}")));
+    if let Some(secret) = &config.store.admin_key {
+        if world.principal(secret).is_none() {
+            engine.keys.keep(account, id()?, vec![Scope::Admin, Scope::Consent], secret.clone()).await?;
+        }
+        return Ok(Some(secret.clone()));
+    }
+    if !address.ip().is_loopback() {
+        return Ok(None);
+    }
+    let file = config.store.data.join("admin.key");
+    let known = std::fs::read_to_string(&file).ok().map(|secret| secret.trim().to_owned());
+    if let Some(secret) = known.filter(|secret| world.principal(secret).is_some()) {
+        return Ok(Some(secret));
+    }
+    let admin = |row: &crate::ports::ApiKeyRow| row.scopes.contains(&Scope::Admin);
+    if engine.keys.list(account).await?.iter().any(admin) {
+        return Ok(None);
+    }
+    let made = engine.keys.make(account, id()?, vec![Scope::Admin, Scope::Consent]).await?;
+    let mut options = std::fs::OpenOptions::new();
+    let written = std::fs::create_dir_all(&config.store.data)
+        .and_then(|()| options.create(true).write(true).truncate(true).mode(0o600).open(&file))
+        .and_then(|mut file| file.write_all(made.secret.as_bytes()));
+    if let Err(error) = written {
+        tracing::warn!(%error, "the admin key could not be kept: note it, it is printed only now");
+    }
+    Ok(Some(made.secret))
+}
+
+/// The bundle for an empty catalogue: the configured one, or the demo where no database is named.
+fn bundle(config: &Config) -> Option<PathBuf> {
+    if let Some(folder) = &config.store.bundle {
+        return Some(folder.clone());
+    }
+    if config.store.database_url.is_some() {
+        return None;
+    }
+    let beside = std::env::current_exe().ok();
+    let above = beside.iter().flat_map(|exe| exe.ancestors().skip(1).take(4)).map(Path::to_path_buf);
+    let places = std::iter::once(PathBuf::new()).chain(above).chain([PathBuf::from("/usr/share/tessera")]);
+    places.map(|place| place.join("creatives/demo")).find(|folder| folder.join("bundle.json").exists())
+}
+
+/// Why a folder was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// Its documents.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// Its people.
+    #[error("{user}: {error}")]
+    Person {
+        /// Who.
+        user: String,
+        /// Why.
+        error: PeopleError,
+    },
+    /// Its images.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ImportError {
+    /// The faults of files, where that is what is wrong.
+    #[must_use]
+    pub fn faults(&self) -> &[FileFault] {
+        match self {
+            Self::Bundle(BundleError::Faults(faults)) => faults,
+            _ => &[],
+        }
+    }
+}
+
+/// Imports a folder: images, then all documents in one commit, then people.
+///
+/// # Errors
+/// Every fault of every file, and then nothing was changed; or the store's.
+pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: bool) -> Result<Imported, ImportError> {
+    let bundle: Bundle = engine.authoring.read_bundle(folder)?;
+    let author = Author { account: account.number(), by: "import".into(), dry_run };
+    // with a dry run everything is checked before anything is kept
+    let check = Author { dry_run: true, ..author.clone() };
+    engine.authoring.import_documents(&check, &bundle).await?;
+    if !dry_run {
+        for (name, media_type, bytes) in &bundle.assets {
+            engine.assets.keep(account.number(), name, media_type, bytes.clone()).await?;
+        }
+    }
+    let mut imported = engine.authoring.import_documents(&author, &bundle).await?;
+    imported.people = bundle.people.len();
+    if dry_run {
+        return Ok(imported);
+    }
+    let world = engine.catalogue.world();
+    let account = world.account(account.number()).map_or(account, |account| account);
+    for person in bundle.people {
+        let failed = |error| ImportError::Person { user: person.user.to_string(), error };
+        engine.people.patch(account, &person.user, &person.traits.clone().into()).await.map_err(failed)?;
+        for list in &person.lists {
+            let change = vec![(person.user.clone(), Membership::In { expires_at: None })];
+            engine.people.change_members(account, list, change).await.map_err(failed)?;
+        }
+    }
+    Ok(imported)
+}
