@@ -34,6 +34,8 @@ use self::{error::Doing, leftovers::Status, place::Place, postmaster::Postmaster
 const START_LIMIT: Duration = Duration::from_secs(300);
 /// How long a process waits for another that holds the data folder to have its server ready.
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long an owner and its server must be seen alive before they are joined.
+const JOIN_PROOF: Duration = Duration::from_millis(250);
 
 /// What [`PrivateCluster::start`] needs to know.
 #[derive(Clone, Debug)]
@@ -106,11 +108,15 @@ impl PrivateCluster {
 /// The lock that says who runs the cluster, or nothing when another process has it and its server is ready.
 fn own_or_join(place: &Place) -> Result<Option<Flock<fs::File>>, EmbeddedError> {
     let began = Instant::now();
+    let mut ready_since = None;
     loop {
         let lock = try_lock(place)?;
-        if lock.is_some() || is_ready(place, None) {
+        // A killed owner holds the lock, and its server runs, until the kernel has cleared it away.
+        let ready = is_ready(place, None).then(|| *ready_since.get_or_insert_with(Instant::now));
+        if lock.is_some() || ready.is_some_and(|since| since.elapsed() > JOIN_PROOF) {
             return Ok(lock);
         }
+        ready_since = ready;
         if began.elapsed() > JOIN_LIMIT {
             let owner = fs::read_to_string(place.lock()).unwrap_or_default();
             return Err(EmbeddedError::InUse { data_dir: place.data_dir.clone(), owner });

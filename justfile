@@ -1,0 +1,29 @@
+# Shortcuts; everything here also runs without `just`.
+
+# Show the recipes
+default:
+    @just --list
+
+# Every check that a change must pass
+ci:
+    .ci/run
+
+# Build and run, with whatever arguments `tessera` takes
+[positional-arguments]
+start *args:
+    @scripts/start "$@"
+
+# All tests; arguments go to `cargo test`
+[positional-arguments]
+test *args:
+    @scripts/test "$@"
+
+# Measure; arguments go to `cargo bench`
+[positional-arguments]
+bench *args:
+    @cargo bench "$@"
+
+# Fuzz a running server by its OpenAPI document; arguments go to `st run`
+[positional-arguments]
+schemathesis *args:
+    @scripts/schemathesis "$@"
