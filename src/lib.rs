@@ -8,5 +8,11 @@
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
 //! | [`ports`] | what the engine needs from the outside |
+//! | [`schema`] | JSON documents into typed values, with every fault they have |
+//! | [`http`] | the edge: connections, admission, problem documents, extractors |
+//! | [`telemetry`] | logs and metrics |
 pub mod domain;
+pub mod http;
 pub mod ports;
+pub mod schema;
+pub mod telemetry;

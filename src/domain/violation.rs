@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// One fault in a document.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Violation {
     /// JSON pointer (RFC 6901) to the faulty value; empty for the whole document.
     pub pointer: String,

@@ -1,0 +1,413 @@
+//! What the service tells its operators: JSON logs and Prometheus metrics.
+//!
+//! Neither may carry personal data. Logs name routes and ids, never bodies, query strings or user
+//! keys; metric labels come from small fixed sets. Every metric is declared in [`METRICS`] and its
+//! handle is made once, in [`Meters`], so that counting costs one atomic operation and no look-up.
+
+use std::{panic, sync::Arc};
+
+use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tracing_subscriber::EnvFilter;
+
+/// Decisions answered, by `fallback_level`.
+pub const DECISIONS: &str = "tessera_decisions_total";
+/// Time from arrival of a decision request to its answer, in seconds.
+pub const DECISION_DURATION: &str = "tessera_decision_duration_seconds";
+/// Users read from the store, by `result`.
+pub const USER_LOADS: &str = "tessera_user_loads_total";
+/// Look-ups in the user cache, by `result`.
+pub const USER_CACHE: &str = "tessera_user_cache_total";
+/// Events taken in, by `result`.
+pub const EVENTS: &str = "tessera_events_total";
+/// Outcomes reported by beacons, by `kind`.
+pub const OUTCOMES: &str = "tessera_outcomes_total";
+/// Decision records lost before they were written, because their queue was full or the store failed.
+pub const RECORDS_DROPPED: &str = "tessera_records_dropped_total";
+/// Connections open now.
+pub const CONNECTIONS: &str = "tessera_connections";
+/// Connections accepted since the start.
+pub const CONNECTIONS_ACCEPTED: &str = "tessera_connections_accepted_total";
+/// Connections cut because the client was too slow or idle, by `phase`.
+pub const CONNECTIONS_CUT: &str = "tessera_connections_cut_total";
+/// Failures to accept a connection, such as running out of file descriptors.
+pub const ACCEPT_ERRORS: &str = "tessera_accept_errors_total";
+/// Requests answered, by `route` (its template) and `status` class.
+pub const REQUESTS: &str = "tessera_requests_total";
+/// Time from arrival of a request to its answer, by `class`, in seconds.
+pub const REQUEST_DURATION: &str = "tessera_request_duration_seconds";
+/// Requests refused by admission control, by `class`.
+pub const SHED: &str = "tessera_shed_total";
+/// Handlers that panicked.
+pub const PANICS: &str = "tessera_panics_total";
+/// How late the runtime wakes a task that asked for a time, in seconds.
+pub const SCHEDULER_LAG: &str = "tessera_scheduler_lag_seconds";
+/// Time since the change feed last proved this replica current, in seconds.
+pub const FEED_LAG: &str = "tessera_feed_lag_seconds";
+/// 1 while the staleness lease of the change feed holds, else 0.
+pub const FEED_LEASE: &str = "tessera_feed_lease";
+/// Version of the catalogue in use.
+pub const CATALOG_VERSION: &str = "tessera_catalog_version";
+
+/// The kind of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// Every metric: its name, kind and meaning.
+pub const METRICS: &[(&str, Kind, &str)] = &[
+    (DECISIONS, Kind::Counter, "Decisions answered, by fallback level"),
+    (DECISION_DURATION, Kind::Histogram, "Time from arrival of a decision request to its answer"),
+    (USER_LOADS, Kind::Counter, "Users read from the store, by result"),
+    (USER_CACHE, Kind::Counter, "Look-ups in the user cache, by result"),
+    (EVENTS, Kind::Counter, "Events taken in, by result"),
+    (OUTCOMES, Kind::Counter, "Outcomes reported by beacons, by kind"),
+    (RECORDS_DROPPED, Kind::Counter, "Decision records lost before they were written"),
+    (CONNECTIONS, Kind::Gauge, "Connections open now"),
+    (CONNECTIONS_ACCEPTED, Kind::Counter, "Connections accepted"),
+    (CONNECTIONS_CUT, Kind::Counter, "Connections cut because the client was slow or idle, by phase"),
+    (ACCEPT_ERRORS, Kind::Counter, "Failures to accept a connection"),
+    (REQUESTS, Kind::Counter, "Requests answered, by route and status class"),
+    (REQUEST_DURATION, Kind::Histogram, "Time from arrival of a request to its answer, by class"),
+    (SHED, Kind::Counter, "Requests refused by admission control, by class"),
+    (PANICS, Kind::Counter, "Handlers that panicked"),
+    (SCHEDULER_LAG, Kind::Gauge, "How late the runtime wakes tasks"),
+    (FEED_LAG, Kind::Gauge, "Time since the change feed last proved this replica current"),
+    (FEED_LEASE, Kind::Gauge, "Whether the staleness lease of the change feed holds"),
+    (CATALOG_VERSION, Kind::Gauge, "Version of the catalogue in use"),
+];
+
+/// Bucket bounds for durations, in seconds: 50 us to 5 s.
+const BUCKETS: &[f64] =
+    &[0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// Declares a group of counters that differ in one label.
+macro_rules! counters {
+    ($(#[$doc:meta])* $group:ident, $metric:expr, $label:literal, { $($(#[$field_doc:meta])* $field:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $group {
+            $($(#[$field_doc])* pub $field: Counter,)+
+        }
+
+        impl $group {
+            fn register() -> Self {
+                Self { $($field: counter!($metric, $label => stringify!($field)),)+ }
+            }
+        }
+    };
+}
+
+counters!(
+    /// Decisions by fallback level.
+    Decisions, DECISIONS, "fallback_level", {
+        /// From a current profile.
+        personalised,
+        /// From the last known profile.
+        stale,
+        /// Without a profile.
+        contextual,
+        /// The default creative.
+        default,
+        /// Nothing to show.
+        none,
+    }
+);
+counters!(
+    /// Loads of users by result.
+    UserLoads, USER_LOADS, "result", {
+        /// The user is known.
+        found,
+        /// Nobody has this key.
+        absent,
+        /// The store failed.
+        failed,
+        /// The caller's deadline passed first.
+        late,
+    }
+);
+counters!(
+    /// Look-ups in the user cache by result.
+    UserCache, USER_CACHE, "result", {
+        /// Present and current.
+        hit,
+        /// Not present.
+        miss,
+        /// Present, but past its staleness lease.
+        stale,
+    }
+);
+counters!(
+    /// Events by result.
+    Events, EVENTS, "result", {
+        /// Committed.
+        applied,
+        /// Seen before.
+        duplicate,
+        /// Faulty, or without consent.
+        refused,
+    }
+);
+counters!(
+    /// Outcomes by kind.
+    Outcomes, OUTCOMES, "kind", {
+        /// The creative was rendered.
+        impression,
+        /// It was in view.
+        viewable,
+        /// It was clicked.
+        click,
+        /// It led to a conversion.
+        conversion,
+        /// A repeated, expired or forged beacon, which counts nothing.
+        ignored,
+    }
+);
+counters!(
+    /// Connections cut, by what the server was waiting for.
+    Cut, CONNECTIONS_CUT, "phase", {
+        /// The head of a request.
+        head,
+        /// A next request.
+        idle,
+        /// The client to read its answer.
+        write,
+        /// The end of a drain.
+        drain,
+    }
+);
+
+/// Handles of all metrics, made once.
+#[derive(Clone)]
+pub struct Meters {
+    /// Decisions by fallback level.
+    pub decisions: Decisions,
+    /// Seconds from the arrival of a decision request to its answer.
+    pub decision_duration: Histogram,
+    /// Loads of users by result.
+    pub user_loads: UserLoads,
+    /// Look-ups in the user cache by result.
+    pub user_cache: UserCache,
+    /// Events by result.
+    pub events: Events,
+    /// Outcomes by kind.
+    pub outcomes: Outcomes,
+    /// Decision records lost before they were written.
+    pub records_dropped: Counter,
+    /// Connections open now.
+    pub connections: Gauge,
+    /// Connections accepted.
+    pub connections_accepted: Counter,
+    /// Connections cut, by what the server was waiting for.
+    pub connections_cut: Cut,
+    /// Failures to accept.
+    pub accept_errors: Counter,
+    /// Handlers that panicked.
+    pub panics: Counter,
+    /// Seconds by which the runtime wakes tasks late.
+    pub scheduler_lag: Gauge,
+    /// Seconds since the change feed last proved this replica current.
+    pub feed_lag: Gauge,
+    /// 1 while the staleness lease holds.
+    pub feed_lease: Gauge,
+    /// Version of the catalogue in use.
+    pub catalog_version: Gauge,
+    recorder: Arc<PrometheusRecorder>,
+}
+
+/// Requests of one route by status class.
+#[derive(Clone)]
+pub struct RouteMeters([Counter; 5]);
+
+impl RouteMeters {
+    /// The counter for a status code (100 to 599).
+    #[must_use]
+    pub fn of(&self, status: u16) -> &Counter {
+        &self.0[usize::from(status / 100).clamp(1, 5) - 1]
+    }
+}
+
+/// Requests of one priority class.
+#[derive(Clone)]
+pub struct ClassMeters {
+    /// Seconds from arrival to answer.
+    pub duration: Histogram,
+    /// Requests refused.
+    pub shed: Counter,
+}
+
+impl Meters {
+    /// Handles for the requests of `route`, given as its template (never a concrete path).
+    #[must_use]
+    pub fn route(&self, route: &str) -> RouteMeters {
+        metrics::with_local_recorder(&*self.recorder, || {
+            RouteMeters(
+                ["1xx", "2xx", "3xx", "4xx", "5xx"]
+                    .map(|status| counter!(REQUESTS, "route" => route.to_owned(), "status" => status)),
+            )
+        })
+    }
+
+    /// Handles for the requests of a priority class.
+    #[must_use]
+    pub fn class(&self, class: &'static str) -> ClassMeters {
+        metrics::with_local_recorder(&*self.recorder, || ClassMeters {
+            duration: metrics::histogram!(REQUEST_DURATION, "class" => class),
+            shed: counter!(SHED, "class" => class),
+        })
+    }
+}
+
+/// Renders the metrics of one service in Prometheus' text format.
+#[derive(Clone)]
+pub struct Exposition(PrometheusHandle);
+
+impl Exposition {
+    /// The text of `/metrics`.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Folds what histograms have gathered since the last call. Call it every few seconds, or they
+    /// grow until somebody renders them.
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Makes the metrics of one service. They are not global: two services in a process count apart.
+#[must_use]
+pub fn metrics() -> (Meters, Exposition) {
+    let suffix = Matcher::Suffix("_seconds".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(suffix, BUCKETS);
+    let recorder = Arc::new(builder.expect("the bucket list is not empty").build_recorder());
+    let exposition = Exposition(recorder.handle());
+    let meters = metrics::with_local_recorder(&*recorder, || {
+        for &(name, kind, meaning) in METRICS {
+            let unit = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::Count };
+            match kind {
+                Kind::Counter => describe_counter!(name, unit, meaning),
+                Kind::Gauge => describe_gauge!(name, unit, meaning),
+                Kind::Histogram => describe_histogram!(name, unit, meaning),
+            }
+        }
+        Meters {
+            decisions: Decisions::register(),
+            decision_duration: metrics::histogram!(DECISION_DURATION),
+            user_loads: UserLoads::register(),
+            user_cache: UserCache::register(),
+            events: Events::register(),
+            outcomes: Outcomes::register(),
+            records_dropped: counter!(RECORDS_DROPPED),
+            connections: metrics::gauge!(CONNECTIONS),
+            connections_accepted: counter!(CONNECTIONS_ACCEPTED),
+            connections_cut: Cut::register(),
+            accept_errors: counter!(ACCEPT_ERRORS),
+            panics: counter!(PANICS),
+            scheduler_lag: metrics::gauge!(SCHEDULER_LAG),
+            feed_lag: metrics::gauge!(FEED_LAG),
+            feed_lease: metrics::gauge!(FEED_LEASE),
+            catalog_version: metrics::gauge!(CATALOG_VERSION),
+            recorder: recorder.clone(),
+        }
+    });
+    (meters, exposition)
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter does not parse.
+    #[error("log filter {filter:?} is not understood: {source}")]
+    Filter {
+        /// The filter given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something else in the process has set up logging already.
+    #[error("logging is already set up in this process")]
+    AlreadySet,
+}
+
+/// Sends logs to standard error as one JSON object a line, kept by `filter` (such as
+/// `info,tessera::http=debug`), and makes panics log their place only: their message may quote data.
+///
+/// # Errors
+/// When the filter does not parse or the process logs already.
+pub fn init_logs(filter: &str) -> Result<(), LogError> {
+    let env = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(env)
+        .with_writer(std::io::stderr)
+        .try_init()
+        .map_err(|_| LogError::AlreadySet)?;
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        // A literal was written by us; a formatted message may quote what a person sent.
+        let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
+        tracing::error!(place, message, "panic");
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_renders_with_its_meaning() {
+        let (meters, exposition) = metrics();
+        meters.decisions.personalised.increment(2);
+        meters.decision_duration.record(0.000_2);
+        meters.route("/v1/decisions").of(200).increment(1);
+        meters.route("/v1/decisions").of(503).increment(1);
+        meters.class("decide").duration.record(0.001);
+        let text = exposition.render();
+        for line in [
+            r#"tessera_decisions_total{fallback_level="personalised"} 2"#,
+            r#"tessera_decision_duration_seconds_bucket{le="0.00025"} 1"#,
+            r#"tessera_requests_total{route="/v1/decisions",status="2xx"} 1"#,
+            r#"tessera_requests_total{route="/v1/decisions",status="5xx"} 1"#,
+            r#"tessera_request_duration_seconds_count{class="decide"} 1"#,
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
+        }
+        for (name, _, meaning) in METRICS {
+            assert!(text.contains(&format!("# HELP {name} {meaning}")), "{name} has no help line");
+        }
+    }
+
+    #[test]
+    fn two_services_count_apart() {
+        let ((one, _), (_, other)) = (metrics(), metrics());
+        one.panics.increment(1);
+        assert!(other.render().contains("tessera_panics_total 0"));
+    }
+
+    #[test]
+    fn a_status_outside_the_classes_is_still_counted() {
+        let (meters, _) = metrics();
+        let route = meters.route("/");
+        for status in [0, 99, 100, 599, 999, u16::MAX] {
+            route.of(status).increment(1);
+        }
+    }
+
+    #[test]
+    fn a_bad_filter_is_named() {
+        let error = init_logs("tessera=loud=very").expect_err("no such filter");
+        assert!(error.to_string().contains("tessera=loud=very"), "{error}");
+    }
+}
