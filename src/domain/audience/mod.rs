@@ -1,1 +1,41 @@
-//! x
+//! Who the user is: traits, list memberships and the segments that follow from them.
+//!
+//! A rule is parsed once ([`rule`]), compiled once per catalogue ([`compile`]) and evaluated at
+//! read ([`evaluate`]), so no membership is ever stored for deciding. Every answer is a
+//! [`verdict::Verdict`]: whether the condition holds, since when, and until when time alone
+//! cannot change that.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`node`] | a parsed rule as a tree |
+//! | [`rule`] | the documents and their one parser |
+//! | [`predicate`] | what each operator means, to the millisecond |
+//! | [`profile`], [`user`], [`caps`] | what is known of a person, and its packed form |
+//! | [`context`] | what is known of a request |
+//! | [`value`] | scalars, points, instants written as text, zones |
+//! | [`compile`] | names resolved, references ordered, cycles refused |
+//! | [`evaluate`], [`explain`] | the answer, and why |
+
+pub mod caps;
+mod codec;
+pub mod compile;
+pub mod context;
+pub mod evaluate;
+pub mod explain;
+mod grammar;
+mod grammar_events;
+mod nearest;
+pub mod node;
+#[cfg(test)]
+mod oracle;
+mod parser;
+pub mod predicate;
+pub mod profile;
+mod requirements;
+pub mod rule;
+mod schema;
+pub mod user;
+pub mod value;
+pub mod verdict;
+
+pub use requirements::Requirements;

@@ -1,0 +1,485 @@
+//! Rules made ready to evaluate: names resolved, references in dependency order, cheap conditions
+//! first. One bad rule is refused and reported; the others work.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    Requirements,
+    nearest::hint,
+    node::{ContextCondition, Node},
+    parser::Path,
+    predicate::Test,
+    rule::{SegmentRule, Zone},
+};
+use crate::domain::{
+    ids::{NameHash, SegmentKey, TraitName},
+    values::Span,
+    violation::{Violation, Violations},
+};
+
+/// A segment within its [`RuleSet`]; another set numbers its segments differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentIx(pub u32);
+
+/// How a segment gets its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// By name.
+    Static,
+    /// By a rule.
+    Dynamic,
+}
+
+/// Every segment of an account, compiled. A segment comes after those it refers to.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    segments: Vec<Segment>,
+    by_key: HashMap<SegmentKey, SegmentIx>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) key: SegmentKey,
+    pub(super) list: NameHash,
+    /// `None` for a static segment.
+    pub(super) rule: Option<(Check, Zone)>,
+    /// How many references deep its rule goes.
+    depth: usize,
+}
+
+/// A compiled condition.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    All(Group),
+    Any(Group),
+    Not(Box<Check>),
+    Trait(TraitCheck),
+    Context(ContextCondition),
+    Segment(SegmentIx),
+    Sample(Share),
+}
+
+/// Children as written, and the order in which to ask them: cheap and timeless ones first.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) children: Box<[Check]>,
+    pub(super) order: Box<[u8]>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TraitCheck {
+    pub(super) name: TraitName,
+    pub(super) hash: NameHash,
+    pub(super) tests: Box<[Test]>,
+    pub(super) max_age: Option<Span>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    pub(super) name: Box<str>,
+    pub(super) salt: NameHash,
+    pub(super) from: u16,
+    pub(super) to: u16,
+}
+
+/// A targeting rule bound to a [`RuleSet`].
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub(super) check: Check,
+    segments: Box<[SegmentIx]>,
+    traits: Box<[NameHash]>,
+    required: Requirements,
+}
+
+impl RuleSet {
+    /// The longest chain of segments that refer to one another.
+    pub const REFERENCES: usize = 32;
+
+    /// Compiles every rule that can be, and says what is wrong with each that cannot: it refers
+    /// to a segment that is unknown, refused itself or part of a circle, or uses a condition
+    /// that is not supported yet. Pointers are within the rule; faults come in the order of `rules`.
+    #[must_use]
+    pub fn build(rules: &[(SegmentKey, SegmentRule)]) -> (Self, Vec<(SegmentKey, Violation)>) {
+        let place: HashMap<&str, usize> = rules.iter().enumerate().map(|(at, (key, _))| (key.as_str(), at)).collect();
+        let references = |at: usize| {
+            let named = rules[at].1.node().map(Node::referenced_segments).unwrap_or_default();
+            named.into_iter().filter_map(|key| place.get(key.as_str()).copied())
+        };
+        let mut dependants = vec![Vec::new(); rules.len()];
+        let mut waiting = vec![0_usize; rules.len()];
+        for (at, waits) in waiting.iter_mut().enumerate() {
+            for reference in references(at) {
+                dependants[reference].push(at);
+                *waits += 1;
+            }
+        }
+        let (mut set, mut refused) = (Self::default(), Vec::new());
+        let mut ready: VecDeque<usize> = (0..rules.len()).filter(|&at| waiting[at] == 0).collect();
+        while let Some(at) = ready.pop_front() {
+            let (key, rule) = &rules[at];
+            match set.compile(key, rule, &place) {
+                Ok(segment) => {
+                    set.by_key.insert(key.clone(), SegmentIx(set.segments.len() as u32));
+                    set.segments.push(segment);
+                }
+                Err(faults) => refused.extend(faults.into_iter().map(|fault| (at, fault))),
+            }
+            for &dependant in &dependants[at] {
+                waiting[dependant] -= 1;
+                if waiting[dependant] == 0 {
+                    ready.push_back(dependant);
+                }
+            }
+        }
+        for at in (0..rules.len()).filter(|&at| waiting[at] > 0) {
+            let circle = circle(at, |at| references(at).find(|&next| waiting[next] > 0));
+            let names: Vec<_> = circle.iter().map(|&at| rules[at].0.as_str()).collect();
+            let detail = format!("refers to itself in a circle: {}", names.join(" -> "));
+            refused.push((at, Violation::new("/match", "reference_cycle", detail)));
+        }
+        refused.sort_by_key(|(at, _)| *at);
+        (set, refused.into_iter().map(|(at, fault)| (rules[at].0.clone(), fault)).collect())
+    }
+
+    /// How many segments there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether there is no segment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Every segment.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = SegmentIx> + use<> {
+        (0..self.segments.len() as u32).map(SegmentIx)
+    }
+
+    /// The segment called `key`.
+    #[must_use]
+    pub fn ix(&self, key: &SegmentKey) -> Option<SegmentIx> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The name of a segment of this set.
+    ///
+    /// # Panics
+    /// When `ix` is of another, larger set.
+    #[must_use]
+    pub fn key(&self, ix: SegmentIx) -> &SegmentKey {
+        &self.segment(ix).key
+    }
+
+    /// How a segment of this set gets its members.
+    ///
+    /// # Panics
+    /// When `ix` is of another, larger set.
+    #[must_use]
+    pub fn kind(&self, ix: SegmentIx) -> SegmentKind {
+        if self.segment(ix).rule.is_some() { SegmentKind::Dynamic } else { SegmentKind::Static }
+    }
+
+    /// Makes a targeting rule ready to evaluate with this set.
+    ///
+    /// # Errors
+    /// Every segment it names that this set does not have, and every condition that is not
+    /// supported yet, with its pointer within the targeting rule.
+    pub fn bind(&self, node: &Node) -> Result<Condition, Vec<Violation>> {
+        let check = self.lower(node, &Path::ROOT, &HashMap::new())?;
+        let mut segments: Vec<_> = node.referenced_segments().into_iter().filter_map(|key| self.ix(key)).collect();
+        let mut traits: Vec<_> = node.referenced_traits().into_iter().map(|name| NameHash::of(name.as_str())).collect();
+        segments.sort_unstable();
+        traits.sort_unstable();
+        let required = Requirements::of(&check);
+        Ok(Condition { check, segments: segments.into(), traits: traits.into(), required })
+    }
+
+    pub(super) fn segment(&self, ix: SegmentIx) -> &Segment {
+        &self.segments[ix.0 as usize]
+    }
+
+    fn compile(
+        &self,
+        key: &SegmentKey,
+        rule: &SegmentRule,
+        given: &HashMap<&str, usize>,
+    ) -> Result<Segment, Vec<Violation>> {
+        let list = NameHash::of(key.as_str());
+        let SegmentRule::Dynamic(rule) = rule else {
+            return Ok(Segment { key: key.clone(), list, rule: None, depth: 0 });
+        };
+        let check = self.lower(&rule.node, &Path::ROOT.key("match"), given)?;
+        let named = rule.node.referenced_segments().into_iter().filter_map(|key| self.ix(key));
+        let depth = 1 + named.map(|ix| self.segment(ix).depth).max().unwrap_or_default();
+        if depth > Self::REFERENCES {
+            return Err(vec![Violation::new("/match", "reference_depth", "segments may refer to segments 32 deep")]);
+        }
+        Ok(Segment { key: key.clone(), list, rule: Some((check, rule.zone.clone())), depth })
+    }
+
+    fn lower(&self, node: &Node, at: &Path<'_>, given: &HashMap<&str, usize>) -> Result<Check, Vec<Violation>> {
+        let mut lowering = Lowering { rules: self, given, faults: Violations::new() };
+        let check = lowering.node(node, at);
+        lowering.faults.into_result()?;
+        check.ok_or_else(Vec::new)
+    }
+}
+
+impl Condition {
+    /// What must be true before it can hold.
+    #[must_use]
+    pub fn required(&self) -> &Requirements {
+        &self.required
+    }
+
+    /// The segments it names, sorted.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentIx] {
+        &self.segments
+    }
+
+    /// The traits it names, sorted.
+    #[must_use]
+    pub fn traits(&self) -> &[NameHash] {
+        &self.traits
+    }
+}
+
+/// The circle that following `next` from `start` ends in, its first member repeated at the end.
+fn circle(start: usize, next: impl Fn(usize) -> Option<usize>) -> Vec<usize> {
+    let mut walked = vec![start];
+    while let Some(at) = walked.last().and_then(|&at| next(at)) {
+        if let Some(first) = walked.iter().position(|&seen| seen == at) {
+            walked.drain(..first);
+            walked.push(at);
+            break;
+        }
+        walked.push(at);
+    }
+    walked
+}
+
+struct Lowering<'a> {
+    rules: &'a RuleSet,
+    /// Segments that exist, compiled or not.
+    given: &'a HashMap<&'a str, usize>,
+    faults: Violations,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, node: &Node, at: &Path<'_>) -> Option<Check> {
+        Some(match node {
+            Node::All(nodes) => Check::All(self.group(nodes, &at.key("all"))?),
+            Node::Any(nodes) => Check::Any(self.group(nodes, &at.key("any"))?),
+            Node::Not(node) => Check::Not(self.node(node, &at.key("not"))?.into()),
+            Node::Trait(condition) => Check::Trait(TraitCheck {
+                hash: NameHash::of(condition.name.as_str()),
+                name: condition.name.clone(),
+                tests: by_cost(&condition.tests).into(),
+                max_age: condition.max_age,
+            }),
+            Node::Context(condition) => {
+                Check::Context(ContextCondition { path: condition.path.clone(), tests: by_cost(&condition.tests) })
+            }
+            Node::Segment(key) => Check::Segment(self.segment(key, &at.key("segment"))?),
+            Node::List(key) => {
+                let ix = self.segment(key, &at.key("list"))?;
+                if self.rules.kind(ix) == SegmentKind::Dynamic {
+                    let detail = format!("\"{key}\" is a dynamic segment: name it with \"segment\"");
+                    self.faults.push(at.key("list").pointer(), "not_a_list", detail);
+                    return None;
+                }
+                Check::Segment(ix)
+            }
+            Node::Sample(sample) => Check::Sample(Share {
+                name: sample.salt.clone(),
+                salt: NameHash::of(&sample.salt),
+                from: sample.from,
+                to: sample.to,
+            }),
+            Node::Event(_) => return self.unsupported("event", at),
+            Node::Sequence(_) => return self.unsupported("sequence", at),
+            Node::Cluster { .. } => return self.unsupported("cluster", at),
+            Node::Rfm(_) => return self.unsupported("rfm", at),
+            Node::Lookalike { .. } => return self.unsupported("lookalike", at),
+            Node::Score { .. } => return self.unsupported("score", at),
+        })
+    }
+
+    fn group(&mut self, nodes: &[Node], at: &Path<'_>) -> Option<Group> {
+        // Every child is lowered, so that the faults of all are seen.
+        let children: Vec<_> = nodes.iter().enumerate().map(|(i, node)| self.node(node, &at.index(i))).collect();
+        let children: Box<[Check]> = children.into_iter().collect::<Option<_>>()?;
+        let mut order: Box<[u8]> = (0..children.len() as u8).collect();
+        order.sort_by_key(|&at| children[usize::from(at)].cost());
+        Some(Group { children, order })
+    }
+
+    fn segment(&mut self, key: &SegmentKey, at: &Path<'_>) -> Option<SegmentIx> {
+        let found = self.rules.ix(key);
+        if found.is_none() {
+            let (code, detail) = if self.given.contains_key(key.as_str()) {
+                ("refused_reference", format!("segment \"{key}\" is refused itself"))
+            } else {
+                let known = self.rules.by_key.keys().map(SegmentKey::as_str).chain(self.given.keys().copied());
+                let mut known: Vec<_> = known.collect();
+                known.sort_unstable();
+                ("unknown_segment", format!("no segment is called \"{key}\"{}", hint(key.as_str(), known)))
+            };
+            self.faults.push(at.pointer(), code, detail);
+        }
+        found
+    }
+
+    fn unsupported(&mut self, kind: &str, at: &Path<'_>) -> Option<Check> {
+        let detail = format!("\"{kind}\" conditions are not yet supported");
+        self.faults.push(at.key(kind).pointer(), "unsupported_condition", detail);
+        None
+    }
+}
+
+fn by_cost(tests: &[Test]) -> Vec<Test> {
+    let mut tests = tests.to_vec();
+    tests.sort_by_key(Test::cost);
+    tests
+}
+
+impl Check {
+    fn cost(&self) -> u32 {
+        match self {
+            Self::All(group) | Self::Any(group) => group.children.iter().map(Self::cost).fold(2, u32::saturating_add),
+            Self::Not(check) => check.cost(),
+            Self::Trait(check) => {
+                let aging = if check.max_age.is_some() { 60 } else { 0 };
+                check.tests.iter().map(Test::cost).fold(10 + aging, u32::saturating_add)
+            }
+            Self::Context(context) => {
+                let moving = if context.path.moves() { 60 } else { 0 };
+                context.tests.iter().map(Test::cost).fold(5 + moving, u32::saturating_add)
+            }
+            Self::Sample(_) => 5,
+            // Often answered before by another rule, and seldom dearer than a few traits.
+            Self::Segment(_) => 50,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::audience::rule::Targeting;
+
+    fn build(rules: &[(&str, Value)]) -> (RuleSet, Vec<(String, String, &'static str)>) {
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|(key, node)| {
+                let rule = match node {
+                    Value::Null => json!({"v": 1, "kind": "static"}),
+                    node => json!({"v": 1, "kind": "dynamic", "match": node}),
+                };
+                (key.parse().expect("a key"), SegmentRule::parse(&rule).expect("a rule"))
+            })
+            .collect();
+        let (set, refused) = RuleSet::build(&rules);
+        (set, refused.into_iter().map(|(key, fault)| (key.to_string(), fault.pointer, fault.code)).collect())
+    }
+
+    fn refusal(key: &str, pointer: &str, code: &'static str) -> (String, String, &'static str) {
+        (key.to_owned(), pointer.to_owned(), code)
+    }
+
+    fn has(set: &RuleSet, key: &str) -> bool {
+        set.ix(&key.parse().expect("a key")).is_some()
+    }
+
+    #[test]
+    fn segments_come_after_those_they_refer_to() {
+        let (set, refused) =
+            build(&[("c", json!({"segment": "b"})), ("b", json!({"not": {"list": "a"}})), ("a", Value::Null)]);
+        assert_eq!(refused, []);
+        assert_eq!(set.all().map(|ix| set.key(ix).as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(
+            set.all().map(|ix| set.kind(ix)).collect::<Vec<_>>(),
+            [SegmentKind::Static, SegmentKind::Dynamic, SegmentKind::Dynamic]
+        );
+    }
+
+    #[test]
+    fn circles_are_refused_and_the_others_work() {
+        let (set, refused) = build(&[
+            ("a", json!({"all": [{"trait": "x", "eq": 1}, {"segment": "b"}]})),
+            ("b", json!({"not": {"segment": "a"}})),
+            ("self", json!({"segment": "self"})),
+            ("leads", json!({"segment": "a"})),
+            ("good", json!({"trait": "x", "eq": 1})),
+        ]);
+        let circle = |key| refusal(key, "/match", "reference_cycle");
+        assert_eq!(refused, [circle("a"), circle("b"), circle("self"), circle("leads")]);
+        assert!(has(&set, "good") && set.len() == 1);
+        let rule =
+            |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
+        let rules = [("a", json!({"segment": "b"})), ("b", json!({"segment": "a"}))];
+        let (_, refused) = RuleSet::build(&rules.map(|(key, node)| (key.parse().expect("a key"), rule(node))));
+        assert_eq!(refused[0].1.detail, "refers to itself in a circle: a -> b -> a");
+    }
+
+    #[test]
+    fn every_unknown_or_unsupported_part_is_named() {
+        let (set, refused) = build(&[
+            ("vip", Value::Null),
+            ("a", json!({"any": [{"segment": "vpi"}, {"list": "none"}, {"segment": "vip"}]})),
+            (
+                "b",
+                json!({"all": [{"event": "buy", "last_seen": {"within": "P1D"}}, {"not": {"score": {"model": "m", "gte": 1}}}]}),
+            ),
+            ("c", json!({"segment": "b"})),
+            ("d", json!({"list": "e"})),
+            ("e", json!({"trait": "x", "exists": true})),
+        ]);
+        assert_eq!(
+            refused,
+            [
+                refusal("a", "/match/any/0/segment", "unknown_segment"),
+                refusal("a", "/match/any/1/list", "unknown_segment"),
+                refusal("b", "/match/all/0/event", "unsupported_condition"),
+                refusal("b", "/match/all/1/not/score", "unsupported_condition"),
+                refusal("c", "/match/segment", "refused_reference"),
+                refusal("d", "/match/list", "not_a_list"),
+            ]
+        );
+        assert!(has(&set, "vip") && has(&set, "e") && set.len() == 2);
+        let unknown = set.bind(&Targeting::parse(&json!({"segment": "vpi"})).expect("a rule")).expect_err("a refusal");
+        assert_eq!((unknown[0].pointer.as_str(), unknown[0].code), ("/segment", "unknown_segment"));
+        assert!(unknown[0].detail.ends_with("did you mean \"vip\"?"), "{}", unknown[0].detail);
+    }
+
+    #[test]
+    fn chains_of_references_are_bounded() {
+        let chain: Vec<_> = (0..100_u32)
+            .map(|at| match at {
+                0 => ("s0".to_owned(), json!({"trait": "x", "eq": 1})),
+                at => (format!("s{at}"), json!({"segment": format!("s{}", at - 1)})),
+            })
+            .collect();
+        let (set, refused) = build(&chain.iter().map(|(key, node)| (key.as_str(), node.clone())).collect::<Vec<_>>());
+        assert_eq!(set.len(), RuleSet::REFERENCES);
+        assert_eq!(refused[0], refusal("s32", "/match", "reference_depth"));
+        assert_eq!(refused[1], refusal("s33", "/match/segment", "refused_reference"));
+    }
+
+    #[test]
+    fn a_bound_condition_knows_what_it_names() {
+        let (set, _) = build(&[("a", Value::Null), ("b", Value::Null)]);
+        let node =
+            json!({"any": [{"segment": "b"}, {"not": {"list": "a"}}, {"segment": "b"}, {"trait": "age", "gt": 1}]});
+        let condition = set.bind(&Targeting::parse(&node).expect("a rule")).expect("a condition");
+        assert_eq!(condition.segments(), [SegmentIx(0), SegmentIx(1)]);
+        assert_eq!(condition.traits(), [NameHash::of("age")]);
+    }
+}
