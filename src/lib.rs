@@ -7,11 +7,13 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`domain`] | the pure core: no I/O, no clock, no randomness |
+//! | [`engine`] | the live part: caches, queues, deadlines |
 //! | [`ports`] | what the engine needs from the outside |
 //! | [`schema`] | JSON documents into typed values, with every fault they have |
 //! | [`http`] | the edge: connections, admission, problem documents, extractors |
 //! | [`telemetry`] | logs and metrics |
 pub mod domain;
+pub mod engine;
 pub mod http;
 pub mod ports;
 pub mod schema;

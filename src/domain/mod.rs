@@ -7,6 +7,7 @@ pub mod audience;
 pub mod catalog;
 pub mod consent;
 pub mod creative;
+pub mod decision;
 pub mod ids;
 pub mod measurement;
 pub mod values;

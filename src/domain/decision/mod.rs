@@ -1,0 +1,3 @@
+//! The main job: what a person sees, and why.
+
+pub mod standing;

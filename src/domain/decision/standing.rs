@@ -1,0 +1,59 @@
+//! How much of a person a decision could use, and what it had to give up.
+
+use serde::{Deserialize, Serialize};
+
+/// How the profile behind a decision stands, the upper rungs of the fallback ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Proven current within the staleness lease; also when the store knows nobody of this key.
+    Personalised,
+    /// The last known profile, whose age the answer tells.
+    Stale,
+    /// No profile: none in time, none allowed or nobody named.
+    Contextual,
+}
+
+/// What a decision gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Degraded {
+    /// The store did not answer in time.
+    StoreTimeout,
+    /// The store could not be asked.
+    StoreUnavailable,
+    /// The last known profile is older than the request or its account accepts.
+    StaleProfile,
+    /// No purpose allows using the profile.
+    NoConsent,
+    /// The time for the answer had passed already.
+    Deadline,
+    /// The event that the request's consistency token names is not in the profile yet.
+    TokenNotReached,
+    /// The campaign or creative that the caller chose may not be shown; its default was.
+    PinnedIneligible,
+    /// No choice of components satisfies the pairing rules; the default combination was shown.
+    PairingUnsatisfiable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_contract() {
+        let all = [
+            (Degraded::StoreTimeout, "store_timeout"),
+            (Degraded::StoreUnavailable, "store_unavailable"),
+            (Degraded::StaleProfile, "stale_profile"),
+            (Degraded::NoConsent, "no_consent"),
+            (Degraded::Deadline, "deadline"),
+            (Degraded::TokenNotReached, "token_not_reached"),
+            (Degraded::PinnedIneligible, "pinned_ineligible"),
+            (Degraded::PairingUnsatisfiable, "pairing_unsatisfiable"),
+        ];
+        for (value, text) in all {
+            assert_eq!(serde_json::to_value(value).expect("a name"), text);
+        }
+    }
+}
