@@ -225,21 +225,21 @@ impl Shared {
     /// alone, so that one bad outcome takes no others with it; that one has no answer.
     async fn record(&self, outcomes: Vec<Outcome>) -> Result<Vec<Option<Recorded>>, StoreError> {
         let mut recorded = vec![None; outcomes.len()];
-        let mut parts = vec![0..outcomes.len()];
-        while let Some(part) = parts.pop() {
-            match self.store.record(outcomes[part.clone()].to_vec()).await {
+        let mut parts = vec![(0, outcomes.len())];
+        while let Some((from, to)) = parts.pop() {
+            match self.store.record(outcomes[from..to].to_vec()).await {
                 Ok(answers) => {
-                    for (place, answer) in recorded[part].iter_mut().zip(answers) {
+                    for (place, answer) in recorded[from..to].iter_mut().zip(answers) {
                         *place = Some(answer);
                     }
                 }
                 Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout(_))) => return Err(error),
-                Err(error) if part.len() == 1 => {
-                    tracing::error!(%error, decision = %outcomes[part.start].decision, "the store refuses an outcome");
+                Err(error) if to - from == 1 => {
+                    tracing::error!(%error, decision = %outcomes[from].decision, "the store refuses an outcome");
                 }
                 Err(_) => {
-                    let middle = part.start + part.len() / 2;
-                    parts.extend([middle..part.end, part.start..middle]);
+                    let middle = from.midpoint(to);
+                    parts.extend([(middle, to), (from, middle)]);
                 }
             }
         }

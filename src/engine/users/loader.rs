@@ -24,6 +24,7 @@ use crate::{
             user::{CodecError, Lists, UserState},
         },
         decision::standing::Degraded,
+        ids::Uid,
     },
     ports::{StoreError, UserRow, UserStore},
     telemetry::UserLoads,
@@ -44,6 +45,9 @@ pub(super) enum Loaded {
     Failed(Degraded),
 }
 
+/// What the store answers with.
+type Rows = Vec<((u32, Uid), UserRow)>;
+
 /// Where the answer will be.
 pub(super) type Answer = watch::Receiver<Option<Loaded>>;
 
@@ -63,6 +67,15 @@ struct State {
     /// Reads under way, without those given up.
     running: usize,
     breaker: Breaker,
+}
+
+impl State {
+    fn enqueue(&mut self, key: Key) -> Answer {
+        let (sender, answer) = watch::channel(None);
+        self.flights.insert(key, answer.clone());
+        self.queue.push_back(Waiting { key, answer: sender });
+        answer
+    }
 }
 
 /// A key to read and where to put the answer.
@@ -100,12 +113,7 @@ impl Loader {
         let answer = match state.flights.get(&key) {
             Some(answer) => Some(answer.clone()),
             None if state.queue.len() >= room => None,
-            None => {
-                let (sender, answer) = watch::channel(None);
-                state.flights.insert(key, answer.clone());
-                state.queue.push_back(Waiting { key, answer: sender });
-                Some(answer)
-            }
+            None => Some(state.enqueue(key)),
         };
         self.start_one(&mut state);
         answer.filter(|_| !down)
@@ -153,13 +161,17 @@ impl Loader {
         Some(Batch { loader: self.clone(), waiting, in_time: true })
     }
 
-    /// After a failure: if the breaker is open now, nobody queued waits in vain.
+    /// After a failure: if the breaker is open now, nobody queued waits in vain. Some of their keys
+    /// stay, to go with the next try.
     fn failed(self: &Arc<Self>, state: &mut State) {
         state.breaker.failed();
         if state.breaker.is_open() {
             for Waiting { key, answer } in std::mem::take(&mut state.queue) {
                 state.flights.remove(&key);
                 answer.send_replace(Some(Loaded::Failed(Degraded::StoreUnavailable)));
+                if state.queue.len() < Self::BATCH {
+                    state.enqueue(key);
+                }
             }
         }
         self.start_one(state);
@@ -223,11 +235,7 @@ impl Batch {
 
     /// Hands out what was read, and answers whether the reader may go on. If not, its place is
     /// given back.
-    fn finish(
-        mut self,
-        result: Result<Vec<((u32, crate::domain::ids::Uid), UserRow)>, StoreError>,
-        moments: &[Moment],
-    ) -> bool {
+    fn finish(mut self, result: Result<Rows, StoreError>, moments: &[Moment]) -> bool {
         let loader = self.loader.clone();
         let in_time = self.in_time;
         let answers: Vec<Loaded> = match &result {

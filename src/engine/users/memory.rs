@@ -191,3 +191,79 @@ impl Memory {
         (self.people.entry_count(), self.people.weighted_size())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+    use crate::domain::{
+        audience::{caps::CapRing, user::Lists},
+        ids::Uid,
+    };
+
+    /// Whatever the order in which reads, announcements and own writes meet, nothing that was
+    /// outdated by an announcement stays.
+    #[test]
+    fn no_order_of_events_leaves_something_outdated() {
+        const PEOPLE: usize = 4;
+        const CHANGES: usize = 20_000;
+        let memory = Memory::new(1 << 20, 64);
+        // Stored versions; zero is nobody.
+        let stored: Vec<AtomicU64> = (0..PEOPLE).map(|_| AtomicU64::new(0)).collect();
+        let (done, misses) = (AtomicBool::new(false), AtomicU64::new(0));
+        let key = |person: usize| Key { account: 1, uid: Uid(person as u128) };
+        let state = |version: u64| {
+            let state = UserState::decode(&[], version, Lists::default(), CapRing::default());
+            (version > 0).then(|| Arc::new(state.expect("a person without traits")))
+        };
+        let version = |state: &Option<Arc<UserState>>| state.as_ref().map_or(0, |state| state.version);
+        std::thread::scope(|scope| {
+            for reader in 0..3 {
+                let (memory, stored, done, misses) = (&memory, &stored, &done, &misses);
+                scope.spawn(move || {
+                    for turn in reader.. {
+                        if done.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        let person = turn % PEOPLE;
+                        if let Look::Nothing = memory.look(key(person)) {
+                            misses.fetch_add(1, Ordering::Relaxed);
+                            let moment = memory.moment(1);
+                            let read = stored[person].load(Ordering::SeqCst);
+                            std::thread::yield_now();
+                            memory.fill(key(person), state(read), moment);
+                        }
+                    }
+                });
+            }
+            for change in 0..CHANGES {
+                let person = change * 7 % PEOPLE;
+                let moment = memory.moment(1);
+                let new = stored[person].load(Ordering::SeqCst) + 1;
+                stored[person].store(new, Ordering::SeqCst);
+                match change % 3 {
+                    0 => memory.put(key(person), state(new).expect("a person"), moment),
+                    1 => memory.changed(key(person), new),
+                    _ => memory.forget(key(person)),
+                }
+                if let Look::Held(held, _) = memory.look(key(person)) {
+                    // A reader may be between its fill and its check for a moment.
+                    if version(&held) < new {
+                        std::thread::sleep(Duration::from_millis(2));
+                        if let Look::Held(held, _) = memory.look(key(person)) {
+                            assert_eq!(version(&held), new, "change {change}");
+                        }
+                    }
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        assert!(misses.load(Ordering::Relaxed) > 100, "readers and writer met");
+        for (person, stored) in stored.iter().enumerate() {
+            if let Look::Held(held, _) = memory.look(key(person)) {
+                assert_eq!(version(&held), stored.load(Ordering::SeqCst));
+            }
+        }
+    }
+}
