@@ -227,7 +227,6 @@ pub struct RouteMeters([Counter; 5]);
 
 impl RouteMeters {
     /// The counter for a status code (100 to 599).
-    #[must_use]
     pub fn of(&self, status: u16) -> &Counter {
         &self.0[usize::from(status / 100).clamp(1, 5) - 1]
     }

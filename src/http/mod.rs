@@ -6,7 +6,9 @@
 
 pub mod accept;
 pub mod admission;
+pub mod body;
 pub mod extract;
 pub mod health;
 pub mod layers;
 pub mod problem;
+pub mod request;

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use proptest::prelude::*;
 use serde::Deserialize;
 use utoipa::OpenApi;
 
@@ -192,4 +193,60 @@ fn a_document_without_components_is_refused() {
     assert!(matches!(Schemas::new(&json!({}), &[]), Err(SchemaError::NoSchemas)));
     let broken = json!({"components": {"schemas": {"A": {"$ref": "#/components/schemas/B"}}}});
     assert!(matches!(Schemas::new(&broken, &[]), Err(SchemaError::Component { name, .. }) if name == "A"));
+}
+
+const NAMES: &[&str] =
+    &["name", "age", "items", "shape", "traits", "rule", "count", "color", "kind", "radius", "a/b~c", ""];
+
+/// Documents that are nearly orders: known and unknown members with values of every kind.
+fn nearly_an_order() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z~/\u{e4}]{0,9}".prop_map(Value::from),
+        Just(json!("circle")),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(prop::sample::select(NAMES), inner, 0..6).prop_map(|members| json!(members)),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_fault_has_a_place_in_its_document(document in nearly_an_order()) {
+        thread_local!(static SCHEMAS: Schemas = schemas());
+        let bytes = document.to_string().into_bytes();
+        let (typed, strict) = SCHEMAS.with(|all| (all.read::<Order>(&bytes), all.read_strict::<Order>(&bytes)));
+        prop_assert!(typed.is_ok() || strict.is_err(), "the strict read takes less, not more");
+        for result in [typed, strict] {
+            if let Err(error) = result {
+                let ReadError::Invalid(faults) = error else { panic!("it is JSON: {error}") };
+                prop_assert!(!faults.is_empty());
+                for fault in faults {
+                    // A missing member has no place of its own, but its owner has.
+                    let owner = fault.pointer.rsplit_once('/').map_or("", |(owner, _)| owner);
+                    prop_assert!(document.pointer(owner).is_some(), "{fault} in {document}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(mut bytes in Just(br#"{"name":"anna","items":[{"count":1}]}"#.to_vec()),
+                                     flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        thread_local!(static SCHEMAS: Schemas = schemas());
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let (typed, strict) = SCHEMAS.with(|all| (all.read::<Order>(&bytes), all.read_strict::<Order>(&bytes)));
+        let plain = serde_json::from_slice::<Order>(&bytes);
+        prop_assert_eq!(typed.is_ok(), plain.is_ok());
+        prop_assert!(typed.is_ok() || strict.is_err());
+    }
 }

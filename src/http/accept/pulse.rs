@@ -1,0 +1,159 @@
+//! What a connection is waiting for, kept by its socket and its service and read by its clock.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    http::{HeaderValue, header::CONNECTION},
+    response::Response,
+};
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a connection is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Phase {
+    /// The first byte ever.
+    Fresh = 0,
+    /// The rest of a head.
+    Head = 1,
+    /// The handler, or the body that it reads.
+    Serving = 2,
+    /// The next request; also while an answer is written without hindrance.
+    Idle = 3,
+    /// The client to read its answer.
+    Stuck = 4,
+}
+
+const PHASES: [Phase; 5] = [Phase::Fresh, Phase::Head, Phase::Serving, Phase::Idle, Phase::Stuck];
+
+/// Phase and progress of one connection. Only its own task writes, so plain stores are enough.
+pub(super) struct Pulse {
+    /// The phase in the low 3 bits, a counter of changes above.
+    beat: AtomicU32,
+    closing: AtomicBool,
+    draining: Arc<AtomicBool>,
+}
+
+impl Pulse {
+    /// A new connection of a server that may begin to drain.
+    pub(super) fn new(draining: Arc<AtomicBool>) -> Self {
+        Self { beat: AtomicU32::new(Phase::Fresh as u32), closing: AtomicBool::new(false), draining }
+    }
+
+    /// Notes progress into a phase.
+    pub(super) fn enter(&self, phase: Phase) {
+        let changes = (self.beat.load(Relaxed) >> 3).wrapping_add(1);
+        self.beat.store(changes << 3 | phase as u32, Relaxed);
+    }
+
+    /// Changes with every progress.
+    pub(super) fn beat(&self) -> u32 {
+        self.beat.load(Relaxed)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        PHASES[(self.beat() & 7) as usize]
+    }
+
+    /// Lets the next answer be the last.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed) || self.draining.load(Relaxed)
+    }
+}
+
+/// A socket that tells the pulse about bytes.
+pub(super) struct Watched<T> {
+    pub(super) inner: T,
+    pub(super) pulse: Arc<Pulse>,
+}
+
+impl<T> Watched<T> {
+    fn wrote<R>(&self, result: Poll<R>) -> Poll<R> {
+        match self.pulse.phase() {
+            // From the first full socket on, the whole answer is on the clock: a client that reads a
+            // byte now and then makes no progress that counts.
+            Phase::Stuck => {}
+            _ if result.is_pending() => self.pulse.enter(Phase::Stuck),
+            Phase::Idle => self.pulse.enter(Phase::Idle),
+            // `100 Continue`, while the handler reads the body.
+            _ => {}
+        }
+        result
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if buf.filled().len() > before && matches!(self.pulse.phase(), Phase::Fresh | Phase::Idle) {
+            self.pulse.enter(Phase::Head);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wrote(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wrote(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+pin_project! {
+    /// The answer of a service on its way to a connection that may be closing.
+    pub(super) struct Answer<F> {
+        #[pin]
+        pub(super) inner: F,
+        pub(super) pulse: Arc<Pulse>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answer<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.inner.poll(cx));
+        this.pulse.enter(Phase::Idle);
+        if this.pulse.is_closing() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
+    }
+}
