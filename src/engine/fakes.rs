@@ -32,6 +32,8 @@ pub(super) enum Fault {
     /// Does not answer until the fault is another one, like a stopped process.
     Hang,
     Unavailable,
+    /// Panics.
+    Panic,
     /// A statement is refused because of something in it.
     Refused,
 }
@@ -65,6 +67,7 @@ impl Switch {
                     return Ok(());
                 }
                 Fault::Hang => changed.await,
+                Fault::Panic => panic!("a fault of the store"),
                 Fault::Unavailable => return Err(StoreError::Unavailable("switched off".to_owned())),
             }
         }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time};
+use tokio::{runtime::Handle, sync::watch, time};
 
 use super::{
     breaker::Breaker,
@@ -121,9 +121,13 @@ impl Loader {
 
     /// Starts a reader if there is something to read and room for one.
     fn start_one(self: &Arc<Self>, state: &mut State) {
-        if !state.queue.is_empty() && state.breaker.allows(state.running, self.most) {
+        // Without a runtime, which is when it shuts down, nobody waits any more.
+        if !state.queue.is_empty()
+            && state.breaker.allows(state.running, self.most)
+            && let Ok(runtime) = Handle::try_current()
+        {
             state.running += 1;
-            tokio::spawn(self.clone().read_on());
+            runtime.spawn(self.clone().read_on());
         }
     }
 

@@ -487,3 +487,20 @@ async fn memory_stays_within_its_bound() {
     let (people, bytes) = users.size();
     assert!(people > 50 && bytes <= 100_000, "{people} people, {bytes} bytes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_panics_harms_nobody_else() {
+    let world = world();
+    world.store.write(1, 1);
+    world.store.set(Fault::Panic);
+    for _ in 0..10 {
+        let start = Instant::now();
+        assert_stands(&world.get(1).await, Standing::Contextual, Some(Degraded::StoreUnavailable));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+    world.store.set(Fault::None);
+    time::sleep(LEASE).await;
+    world.get(1).await;
+    time::sleep(MS).await;
+    assert_stands(&world.get(1).await, Standing::Personalised, None);
+}
