@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moka::future::Cache;
+use moka::sync::Cache;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -110,11 +110,11 @@ impl Archive {
             return Ok(Arc::clone(&account.snapshot));
         }
         let key = (account.number(), version);
-        if let Some(known) = self.versions.get(&key).await {
+        if let Some(known) = self.versions.get(&key) {
             return Ok(known);
         }
         let snapshot = self.catalogue.at(account.number(), version).await?;
-        self.versions.insert(key, Arc::clone(&snapshot)).await;
+        self.versions.insert(key, Arc::clone(&snapshot));
         Ok(snapshot)
     }
 }

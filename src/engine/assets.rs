@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use moka::future::Cache;
+use moka::sync::Cache;
 
 use crate::ports::{AssetRow, CatalogStore, StoreError};
 
@@ -85,7 +85,7 @@ impl Assets {
     pub async fn keep(&self, account: u32, name: &str, media_type: &'static str, bytes: Bytes) -> Result<String, StoreError> {
         let row = AssetRow { account, name: name.to_owned(), media_type: media_type.to_owned(), bytes: bytes.to_vec() };
         self.store.put_asset(row).await?;
-        self.served.insert(name.to_owned(), Asset { media_type, bytes }).await;
+        self.served.insert(name.to_owned(), Asset { media_type, bytes });
         Ok(format!("/v1/assets/{name}"))
     }
 
@@ -94,7 +94,7 @@ impl Assets {
     /// # Errors
     /// The store's.
     pub async fn get(&self, name: &str) -> Result<Option<Asset>, StoreError> {
-        if let Some(asset) = self.served.get(name).await {
+        if let Some(asset) = self.served.get(name) {
             return Ok(Some(asset));
         }
         let Some(row) = self.store.asset(name.to_owned()).await? else { return Ok(None) };
@@ -102,7 +102,7 @@ impl Assets {
             return Ok(None);
         };
         let asset = Asset { media_type, bytes: row.bytes.into() };
-        self.served.insert(name.to_owned(), asset.clone()).await;
+        self.served.insert(name.to_owned(), asset.clone());
         Ok(Some(asset))
     }
 }

@@ -1,16 +1,16 @@
-//! How well a decision knows its person, and what it had to give up.
+//! How much of a person a decision could use, and what it had to give up.
 
 use serde::{Deserialize, Serialize};
 
-/// How current the profile behind a decision is.
+/// How the profile behind a decision stands, the upper rungs of the fallback ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
-    /// Proven current, also when it proves that nobody is known under the key.
+    /// Proven current within the staleness lease; also when the store knows nobody of this key.
     Personalised,
-    /// The last known one, older than the staleness lease.
+    /// The last known profile, whose age the answer tells.
     Stale,
-    /// None: no key, no consent, or no profile in time.
+    /// No profile: none in time, none allowed or nobody named.
     Contextual,
 }
 
@@ -40,24 +40,46 @@ impl From<Standing> for FallbackLevel {
     }
 }
 
-/// Something a decision gave up.
+/// What a decision gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Degraded {
-    /// The profile did not arrive within the deadline.
+    /// The store did not answer in time.
     StoreTimeout,
     /// The store could not be asked.
     StoreUnavailable,
-    /// The last known profile is older than the request allows.
+    /// The last known profile is older than the request or its account accepts.
     StaleProfile,
-    /// The privacy signals forbid using anything about the person.
+    /// No purpose allows using the profile.
     NoConsent,
-    /// The deadline had passed before the work was done.
+    /// The time for the answer had passed already.
     Deadline,
-    /// The event that the consistency token names is not reflected yet.
+    /// The event that the request's consistency token names is not in the profile yet.
     TokenNotReached,
-    /// The campaign or creative the caller pinned may not serve now.
+    /// The campaign or creative that the caller chose may not be shown; its default was.
     PinnedIneligible,
-    /// No allowed combination of the eligible components exists; the slots' defaults are shown.
+    /// No choice of components satisfies the pairing rules; the default combination was shown.
     PairingUnsatisfiable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_contract() {
+        let all = [
+            (Degraded::StoreTimeout, "store_timeout"),
+            (Degraded::StoreUnavailable, "store_unavailable"),
+            (Degraded::StaleProfile, "stale_profile"),
+            (Degraded::NoConsent, "no_consent"),
+            (Degraded::Deadline, "deadline"),
+            (Degraded::TokenNotReached, "token_not_reached"),
+            (Degraded::PinnedIneligible, "pinned_ineligible"),
+            (Degraded::PairingUnsatisfiable, "pairing_unsatisfiable"),
+        ];
+        for (value, text) in all {
+            assert_eq!(serde_json::to_value(value).expect("a name"), text);
+        }
+    }
 }

@@ -1,0 +1,289 @@
+//! Stores in memory whose faults are switched on and off.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time};
+
+use crate::{
+    domain::{
+        ids::{DecisionId, NameHash, SegmentKey, Uid, UserKey},
+        measurement::outcome::{Outcome, OutcomeKind, Recorded},
+        values::{Millis, Span},
+    },
+    ports::{
+        Answer, Change, ChangeFeed, Cursor, DecisionRecord, FeedBatch, FoundRecord, MemberChange, OutcomeStore,
+        ProfileRow, ProfileWrite, ProfileWritten, ServerIdentity, StoreError, UserRow, UserStore,
+    },
+};
+
+/// What a fake does to calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    /// Answers later.
+    Slow(Duration),
+    /// Does not answer until the fault is another one, like a stopped process.
+    Hang,
+    Unavailable,
+    /// Panics.
+    Panic,
+    /// A statement is refused because of something in it.
+    Refused,
+}
+
+/// The switch of a fake.
+pub(super) struct Switch {
+    fault: Mutex<Fault>,
+    changed: Notify,
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self { fault: Mutex::new(Fault::None), changed: Notify::new() }
+    }
+}
+
+impl Switch {
+    fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+        self.changed.notify_waiters();
+    }
+
+    async fn pass(&self) -> Result<(), StoreError> {
+        loop {
+            let changed = self.changed.notified();
+            let fault = *self.fault.lock().unwrap();
+            match fault {
+                Fault::None | Fault::Refused => return Ok(()),
+                Fault::Slow(delay) => {
+                    time::sleep(delay).await;
+                    return Ok(());
+                }
+                Fault::Hang => changed.await,
+                Fault::Panic => panic!("a fault of the store"),
+                Fault::Unavailable => return Err(StoreError::Unavailable("switched off".to_owned())),
+            }
+        }
+    }
+}
+
+/// People in memory. A call answers with what was stored when it began.
+#[derive(Default)]
+pub(super) struct FakeUsers {
+    switch: Switch,
+    people: Mutex<HashMap<(u32, Uid), UserRow>>,
+    calls: AtomicUsize,
+    keys: AtomicUsize,
+}
+
+impl FakeUsers {
+    pub(super) fn set(&self, fault: Fault) {
+        self.switch.set(fault);
+    }
+
+    /// Stores a version of a person.
+    pub(super) fn write(&self, uid: u128, version: i64) {
+        self.write_row(uid, UserRow { version, packed: vec![], caps: vec![], lists: vec![] });
+    }
+
+    pub(super) fn write_row(&self, uid: u128, row: UserRow) {
+        self.people.lock().unwrap().insert((1, Uid(uid)), row);
+    }
+
+    pub(super) fn erase_row(&self, uid: u128) {
+        self.people.lock().unwrap().remove(&(1, Uid(uid)));
+    }
+
+    /// Loads begun, and keys in them.
+    pub(super) fn calls(&self) -> (usize, usize) {
+        (self.calls.load(Ordering::SeqCst), self.keys.load(Ordering::SeqCst))
+    }
+}
+
+impl UserStore for FakeUsers {
+    fn load(&self, people: Vec<(u32, Uid)>) -> Answer<'_, Vec<((u32, Uid), UserRow)>> {
+        Box::pin(async move {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            self.keys.fetch_add(people.len(), Ordering::SeqCst);
+            let rows = {
+                let stored = self.people.lock().unwrap();
+                people.into_iter().filter_map(|who| Some((who, stored.get(&who)?.clone()))).collect()
+            };
+            self.switch.pass().await?;
+            Ok(rows)
+        })
+    }
+
+    fn profile(&self, _: u32, _: Uid) -> Answer<'_, Option<ProfileRow>> {
+        unreachable!("the cache reads packed people only")
+    }
+
+    fn write_profiles(&self, _: u32, _: Vec<ProfileWrite>) -> Answer<'_, Vec<ProfileWritten>> {
+        unreachable!("the cache writes nothing")
+    }
+
+    fn change_members(&self, _: u32, _: SegmentKey, _: Vec<MemberChange>) -> Answer<'_, u64> {
+        unreachable!("the cache writes nothing")
+    }
+
+    fn members(
+        &self,
+        _: u32,
+        _: SegmentKey,
+        _: Option<Uid>,
+        _: u32,
+    ) -> Answer<'_, Vec<(Uid, UserKey, Option<Millis>)>> {
+        unreachable!("the cache lists nothing")
+    }
+
+    fn erase(&self, _: u32, _: Uid) -> Answer<'_, bool> {
+        unreachable!("the cache erases nothing")
+    }
+}
+
+/// A feed in memory. Every look brings what was told since the last.
+#[derive(Default)]
+pub(super) struct FakeFeed {
+    switch: Switch,
+    told: Mutex<(Vec<Change>, bool)>,
+    polls: AtomicUsize,
+}
+
+impl FakeFeed {
+    pub(super) fn set(&self, fault: Fault) {
+        self.switch.set(fault);
+    }
+
+    pub(super) fn tell(&self, change: Change) {
+        self.told.lock().unwrap().0.push(change);
+    }
+
+    pub(super) fn fail_over(&self) {
+        self.told.lock().unwrap().1 = true;
+    }
+
+    pub(super) fn polls(&self) -> usize {
+        self.polls.load(Ordering::SeqCst)
+    }
+}
+
+impl ChangeFeed for FakeFeed {
+    fn poll(&self, cursor: Option<Cursor>) -> Answer<'_, FeedBatch> {
+        Box::pin(async move {
+            self.polls.fetch_add(1, Ordering::SeqCst);
+            self.switch.pass().await?;
+            let (mut changes, failed_over) = std::mem::take(&mut *self.told.lock().unwrap());
+            if cursor.is_none() {
+                changes.clear();
+            }
+            let cursor = Cursor { server: ServerIdentity { system: 1, timeline: 1 }, low: "1".to_owned() };
+            Ok(FeedBatch { cursor, failed_over, changes })
+        })
+    }
+}
+
+/// Outcomes in memory.
+#[derive(Default)]
+pub(super) struct FakeOutcomes {
+    switch: Switch,
+    counted: Mutex<HashSet<(DecisionId, OutcomeKind, u128)>>,
+    calls: AtomicUsize,
+    kept: AtomicUsize,
+    keeps: AtomicUsize,
+}
+
+impl FakeOutcomes {
+    pub(super) fn set(&self, fault: Fault) {
+        self.switch.set(fault);
+    }
+
+    pub(super) fn counted(&self) -> usize {
+        self.counted.lock().unwrap().len()
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn kept(&self) -> usize {
+        self.kept.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn keeps(&self) -> usize {
+        self.keeps.load(Ordering::SeqCst)
+    }
+}
+
+impl OutcomeStore for FakeOutcomes {
+    fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>> {
+        Box::pin(async move {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            self.switch.pass().await?;
+            let refuses = *self.switch.fault.lock().unwrap() == Fault::Refused;
+            if refuses && outcomes.iter().any(|outcome| outcome.discriminator == POISON) {
+                return Err(StoreError::Refused("no such thing".to_owned()));
+            }
+            let mut counted = self.counted.lock().unwrap();
+            let mut count =
+                |outcome: &Outcome| match counted.insert((outcome.decision, outcome.kind, outcome.discriminator)) {
+                    true => Recorded::New,
+                    false => Recorded::Duplicate,
+                };
+            Ok(outcomes.iter().map(&mut count).collect())
+        })
+    }
+
+    fn keep(&self, records: Vec<DecisionRecord>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.keeps.fetch_add(1, Ordering::SeqCst);
+            self.switch.pass().await?;
+            self.kept.fetch_add(records.len(), Ordering::SeqCst);
+            Ok(())
+        })
+    }
+
+    fn find(&self, _: u32, _: DecisionId) -> Answer<'_, FoundRecord> {
+        unreachable!("nobody looks here")
+    }
+
+    fn outcomes_of(&self, _: u32, _: DecisionId) -> Answer<'_, Vec<Outcome>> {
+        unreachable!("nobody looks here")
+    }
+
+    fn maintain(&self, _: Millis) -> Answer<'_, ()> {
+        unreachable!("there are no partitions")
+    }
+}
+
+/// Outcomes with this discriminator are refused while the fault is [`Fault::Refused`].
+pub(super) const POISON: u128 = 0xbad;
+
+/// The impression of a decision about person 1.
+pub(super) fn outcome(decision: u128) -> Outcome {
+    Outcome {
+        account: 1,
+        decision: DecisionId(uuid::Uuid::from_u128(decision)),
+        kind: OutcomeKind::Impression,
+        discriminator: 0,
+        at: Millis(1_700_000_000_000),
+        campaign: Some("spring".parse().expect("an id")),
+        creative: "shoes".parse().expect("an id"),
+        revision: 1,
+        combination: 2,
+        person: Some(Uid(1)),
+        cap_window: Some(Span::from_millis(86_400_000)),
+        value_micros: None,
+    }
+}
+
+/// The campaign of [`outcome`].
+pub(super) fn campaign() -> NameHash {
+    NameHash::of("spring")
+}

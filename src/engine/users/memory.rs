@@ -1,0 +1,269 @@
+//! What is held in memory of people: those who are known, those who are not, and what was
+//! announced lately. Never waits.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::{ops::compute::Op, sync::Cache};
+use tokio::time::Instant;
+
+use super::{
+    absent::Absent,
+    announced::Announced,
+    key::{BuildKeyHasher, Currency, Key, Moment, Times},
+};
+use crate::domain::audience::user::UserState;
+
+/// A cached person.
+#[derive(Clone)]
+struct Entry {
+    state: Arc<UserState>,
+    moment: Moment,
+}
+
+/// What was found.
+pub(super) enum Look {
+    /// Something is held: a person, or that nobody of this key exists.
+    Held(Option<Arc<UserState>>, Currency),
+    /// Nothing is held.
+    Nothing,
+}
+
+/// What became of something read from the store.
+pub(super) enum Fill {
+    /// It, or something newer, is held now.
+    Kept(Option<Arc<UserState>>),
+    /// It was true when the read began, and is known to be outdated or cannot be checked; it is
+    /// not held.
+    Outdated(Option<Arc<UserState>>),
+}
+
+pub(super) struct Memory {
+    people: Cache<Key, Entry, BuildKeyHasher>,
+    absent: Absent,
+    announced: Announced,
+    times: Times,
+}
+
+impl Memory {
+    /// What a cached person costs beside their state's heap: the cache's own bookkeeping and the
+    /// allocator's, measured as process memory.
+    const OVERHEAD: usize = 448;
+
+    /// Holds about `bytes` of people and `absent` unknown keys of 32 bytes.
+    pub(super) fn new(bytes: u64, absent: usize) -> Self {
+        let people = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|_, entry: &Entry| {
+                u32::try_from(Self::OVERHEAD + size_of::<UserState>() + entry.state.heap_bytes()).unwrap_or(u32::MAX)
+            })
+            .build_with_hasher(BuildKeyHasher::default());
+        Self { people, absent: Absent::new(absent), announced: Announced::default(), times: Times::new() }
+    }
+
+    /// What is held of `key`.
+    pub(super) fn look(&self, key: Key) -> Look {
+        let proven = self.times.proven();
+        let (state, moment) = match self.people.get(&key) {
+            Some(entry) => (Some(entry.state), entry.moment),
+            None => match self.absent.get(key) {
+                Some(moment) => (None, moment),
+                None => return Look::Nothing,
+            },
+        };
+        match self.times.judge(key.account, moment, proven) {
+            Some(currency) => Look::Held(state, currency),
+            None => Look::Nothing,
+        }
+    }
+
+    pub(super) fn moment(&self, account: u32) -> Moment {
+        self.times.moment(account)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.times.now()
+    }
+
+    pub(super) fn age(&self, at: u64) -> Duration {
+        self.times.age(at)
+    }
+
+    /// Takes what the store said of `key` in a read that began at `moment`, unless something
+    /// newer is held or was announced.
+    pub(super) fn fill(&self, key: Key, state: Option<Arc<UserState>>, moment: Moment) -> Fill {
+        let version = state.as_ref().map_or(0, |state| state.version);
+        let checkable = self.now().saturating_sub(moment.at) < Announced::KEPT && self.times.stands(moment);
+        if !checkable || !self.announced.admits(key, version, moment.at) {
+            return Fill::Outdated(state);
+        }
+        let held = match &state {
+            Some(state) => {
+                self.absent.remove(key);
+                Some(self.keep_newer(key, Entry { state: state.clone(), moment }))
+            }
+            None => {
+                self.drop_if(key, |entry| entry.moment.at < moment.at);
+                if self.people.contains_key(&key) {
+                    return Fill::Outdated(None);
+                }
+                self.absent.insert(key, moment);
+                None
+            }
+        };
+        // Announcements are noted before the caches are searched for what they outdate, and here
+        // it is the other way around: whatever the order of the two, one of them sees the other.
+        if !self.announced.admits(key, version, moment.at) || !self.times.stands(moment) {
+            self.absent.remove(key);
+            self.drop_if(key, |entry| entry.state.version <= version && entry.moment.at <= moment.at);
+            return Fill::Outdated(state);
+        }
+        Fill::Kept(held)
+    }
+
+    /// Caches `entry` unless a newer version is cached; answers what is cached then.
+    fn keep_newer(&self, key: Key, entry: Entry) -> Arc<UserState> {
+        let result = self.people.entry(key).and_compute_with(|held| match held {
+            Some(held) if Self::order(held.value()) > Self::order(&entry) => Op::Nop,
+            _ => Op::Put(entry.clone()),
+        });
+        result.into_entry().map_or(entry.state, |held| held.into_value().state)
+    }
+
+    /// Newer versions first; of the same version, what was read last (lists change without it).
+    fn order(entry: &Entry) -> (u32, u64, u64) {
+        (entry.moment.generation, entry.state.version, entry.moment.at)
+    }
+
+    fn drop_if(&self, key: Key, outdated: impl FnOnce(&Entry) -> bool) {
+        if self.people.contains_key(&key) {
+            self.people.entry(key).and_compute_with(|held| match held {
+                Some(held) if outdated(held.value()) => Op::Remove,
+                _ => Op::Nop,
+            });
+        }
+    }
+
+    /// A person was written here, based on what was read at `moment`.
+    pub(super) fn put(&self, key: Key, state: Arc<UserState>, moment: Moment) {
+        self.announced.version(key, state.version, self.now());
+        self.absent.remove(key);
+        self.fill(key, Some(state), moment);
+    }
+
+    /// A person changed to `version`.
+    pub(super) fn changed(&self, key: Key, version: u64) {
+        self.announced.version(key, version, self.now());
+        self.absent.remove(key);
+        self.drop_if(key, |entry| entry.state.version < version);
+    }
+
+    /// Whatever is held of a person is outdated.
+    pub(super) fn forget(&self, key: Key) {
+        self.announced.everything(key, self.now());
+        self.absent.remove(key);
+        self.people.invalidate(&key);
+    }
+
+    /// Lists of many people of an account changed.
+    pub(super) fn lists_changed(&self, account: u32) {
+        self.times.lists_changed(account);
+    }
+
+    /// Nothing held may be used any more.
+    pub(super) fn forget_all(&self) {
+        self.times.drop_all();
+        self.people.invalidate_all();
+    }
+
+    /// The feed has told everything that was committed before `start`.
+    pub(super) fn prove(&self, start: Instant) {
+        self.times.prove(start);
+    }
+
+    /// Age of the feed's last proof.
+    pub(super) fn proof_age(&self) -> Duration {
+        self.times.age(self.times.proven())
+    }
+
+    /// People held and their estimated bytes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        self.people.run_pending_tasks();
+        (self.people.entry_count(), self.people.weighted_size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+    use crate::domain::{
+        audience::{caps::CapRing, user::Lists},
+        ids::Uid,
+    };
+
+    /// Whatever the order in which reads, announcements and own writes meet, nothing that was
+    /// outdated by an announcement stays.
+    #[test]
+    fn no_order_of_events_leaves_something_outdated() {
+        const PEOPLE: usize = 4;
+        const CHANGES: usize = 20_000;
+        let memory = Memory::new(1 << 20, 64);
+        // Stored versions; zero is nobody.
+        let stored: Vec<AtomicU64> = (0..PEOPLE).map(|_| AtomicU64::new(0)).collect();
+        let (done, misses) = (AtomicBool::new(false), AtomicU64::new(0));
+        let key = |person: usize| Key { account: 1, uid: Uid(person as u128) };
+        let state = |version: u64| {
+            let state = UserState::decode(&[], version, Lists::default(), CapRing::default());
+            (version > 0).then(|| Arc::new(state.expect("a person without traits")))
+        };
+        let version = |state: &Option<Arc<UserState>>| state.as_ref().map_or(0, |state| state.version);
+        std::thread::scope(|scope| {
+            for reader in 0..3 {
+                let (memory, stored, done, misses) = (&memory, &stored, &done, &misses);
+                scope.spawn(move || {
+                    for turn in reader.. {
+                        if done.load(Ordering::SeqCst) {
+                            return;
+                        }
+                        let person = turn % PEOPLE;
+                        if let Look::Nothing = memory.look(key(person)) {
+                            misses.fetch_add(1, Ordering::Relaxed);
+                            let moment = memory.moment(1);
+                            let read = stored[person].load(Ordering::SeqCst);
+                            std::thread::yield_now();
+                            memory.fill(key(person), state(read), moment);
+                        }
+                    }
+                });
+            }
+            for change in 0..CHANGES {
+                let person = change * 7 % PEOPLE;
+                let moment = memory.moment(1);
+                let new = stored[person].load(Ordering::SeqCst) + 1;
+                stored[person].store(new, Ordering::SeqCst);
+                match change % 3 {
+                    0 => memory.put(key(person), state(new).expect("a person"), moment),
+                    1 => memory.changed(key(person), new),
+                    _ => memory.forget(key(person)),
+                }
+                if let Look::Held(held, _) = memory.look(key(person)) {
+                    // A reader may be between its fill and its check for a moment.
+                    if version(&held) < new {
+                        std::thread::sleep(Duration::from_millis(2));
+                        if let Look::Held(held, _) = memory.look(key(person)) {
+                            assert_eq!(version(&held), new, "change {change}");
+                        }
+                    }
+                }
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        assert!(misses.load(Ordering::Relaxed) > 100, "readers and writer met");
+        for (person, stored) in stored.iter().enumerate() {
+            if let Look::Held(held, _) = memory.look(key(person)) {
+                assert_eq!(version(&held), stored.load(Ordering::SeqCst));
+            }
+        }
+    }
+}
