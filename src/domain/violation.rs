@@ -28,6 +28,19 @@ impl Violation {
     }
 }
 
+/// A [`Violation`] as callers read it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Violation)]
+pub struct ViolationDoc {
+    /// JSON pointer (RFC 6901) to the faulty value; empty for the whole document.
+    pub pointer: String,
+    /// Stable, machine-readable name of the rule that was broken, in `snake_case`.
+    pub code: String,
+    /// What to change.
+    pub detail: String,
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.pointer.is_empty() { "/" } else { &self.pointer };

@@ -70,7 +70,7 @@ pub struct Decided {
 }
 
 /// How long each step of a decision took, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Timing {
     /// From the arrival of the request.
     pub total: u64,

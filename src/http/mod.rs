@@ -8,6 +8,7 @@ pub mod accept;
 pub mod app;
 pub mod admission;
 pub mod auth;
+pub mod beacons;
 pub mod body;
 pub mod catalog;
 pub mod decisions;

@@ -162,6 +162,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
         person: row.try_get::<Option<Uuid>, _>("person")?.map(Uid::from),
         cap_window: row.try_get::<Option<i64>, _>("cap_window")?.map(Span::from_millis),
+        across_decisions: false,
         value_micros: row.try_get("value_micros")?,
     })
 }

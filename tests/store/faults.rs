@@ -13,9 +13,12 @@ use nix::{
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, query, query_scalar};
 use tessera::{
-    domain::catalog::key::Kind,
-    ports::StoreError,
-    store::{Options, open},
+    domain::{
+        catalog::key::Kind,
+        ids::{Uid, UserKey},
+    },
+    ports::{AccountRow, Change, ProfileWritten, StoreError},
+    store::{Opened, Options, open},
 };
 
 use crate::{
@@ -29,7 +32,7 @@ async fn fresh(place: &Place, name: &str) -> Place {
     let mut connection = place.connect().await;
     query(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.expect("a database");
     let options: sqlx::postgres::PgConnectOptions = place.url.parse().expect("a URL");
-    Place { url: url_of(&options.database(name)), postmaster: None }
+    Place { url: url_of(&options.database(name)), data: None }
 }
 
 async fn discard(place: &Place, name: &str) {
@@ -137,7 +140,7 @@ pub(crate) async fn a_dropped_answer_does_no_harm(place: Arc<Place>) {
 }
 
 pub(crate) async fn a_stopped_server_costs_no_more_than_the_limit(place: Arc<Place>) {
-    let Some(postmaster) = place.postmaster else { return };
+    let Some(postmaster) = place.postmaster() else { return };
     let (store, account) = place.account().await;
     let (key, uid) = somebody(&account);
     store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 1)]).await.expect("an answer");
@@ -148,7 +151,7 @@ pub(crate) async fn a_stopped_server_costs_no_more_than_the_limit(place: Arc<Pla
     let signal = |signal| processes.iter().for_each(|&pid| kill(Pid::from_raw(pid), signal).expect("a signal"));
 
     signal(Signal::SIGSTOP);
-    let ask = async |replica: &tessera::store::Opened| {
+    let ask = async |replica: &Opened| {
         let began = Instant::now();
         let loads = (0..8).map(|_| {
             let (store, number) = (replica.clone(), account.number);
@@ -177,6 +180,67 @@ pub(crate) async fn a_stopped_server_costs_no_more_than_the_limit(place: Arc<Pla
         assert!(began.elapsed() < Duration::from_secs(5), "fresh again within 5 s");
     }
     assert!(!store.feed.poll(Some(cursor)).await.expect("a look").failed_over);
+}
+
+/// A server that crashes loses transactions that wrote nothing, and hands out their ids again: below
+/// the position of readers who knew of them.
+pub(crate) async fn a_crashed_server_forgets_nothing_and_hides_nothing(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    let (mut version, mut below) = (0, 0);
+    for _ in 0..20 {
+        let Some(postmaster) = place.postmaster() else { return };
+        assert_eq!(rewrite(&store, &account, &key, uid, version).await, Ok(()));
+        version += 1;
+        let mut connection = place.connect().await;
+        for _ in 0..300 {
+            query("select pg_current_xact_id()").execute(&mut connection).await.expect("a transaction");
+        }
+        let cursor = position(&store).await;
+        for pid in family(postmaster) {
+            // One may end before its turn comes.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let began = Instant::now();
+        while rewrite(&store, &account, &key, uid, version).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(30), "back within 30 s");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        version += 1;
+        assert_eq!(load(&store, &account, uid).await.expect("what was acknowledged").version, version);
+        let batch = loop {
+            match store.feed.poll(Some(cursor.clone())).await {
+                Ok(batch) => break batch,
+                Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}"),
+            }
+        };
+        let change = Change::Person { account: account.number, uid, version };
+        assert!(batch.failed_over || batch.changes.contains(&change), "{change:?} in {:?}", batch.changes);
+        let told_below: bool = query_scalar("select max(xid) < $1::text::xid8 from change_log where uid = $2")
+            .bind(&cursor.low)
+            .bind(uid.as_uuid())
+            .fetch_one(&mut place.connect().await)
+            .await
+            .expect("a comparison");
+        below += u32::from(told_below);
+        if below > 1 {
+            return;
+        }
+    }
+    panic!("no id was handed out again: the check shows nothing");
+}
+
+/// One change to a person, acknowledged or not.
+async fn rewrite(store: &Opened, account: &AccountRow, key: &UserKey, uid: Uid, based_on: i64) -> Result<(), String> {
+    let written = store.users.write_profiles(account.number, vec![traits(key, uid, based_on, 1)]).await;
+    match written.map_err(|error| error.to_string())?.as_slice() {
+        [ProfileWritten::Done { .. }] => Ok(()),
+        // The answer to an earlier attempt was lost on the way.
+        [ProfileWritten::Moved] if load(store, account, uid).await.is_some_and(|row| row.version == based_on + 1) => {
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    }
 }
 
 /// A process and all it started.

@@ -6,6 +6,7 @@
 mod catalog;
 mod faults;
 mod feed;
+mod figures;
 mod outcomes;
 mod people;
 mod suite;
@@ -19,10 +20,11 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use suite::{Place, runtime};
+use tempfile::TempDir;
 use tessera::store::embedded::{self, PrivateCluster, search_folders};
 
-#[test]
-fn on_the_private_cluster() {
+/// A cluster of our own in a folder that goes with it.
+fn cluster() -> (Place, PrivateCluster, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a mode");
     let (path, home) = (std::env::var_os("PATH"), std::env::var_os("HOME").map(PathBuf::from));
@@ -33,9 +35,24 @@ fn on_the_private_cluster() {
         search: search_folders(path.as_deref(), home.as_deref()),
     })
     .expect("the cluster starts");
-    let pid = fs::read_to_string(folder.path().join("pg/postmaster.pid")).expect("a running server");
-    let postmaster = pid.lines().next().and_then(|line| line.parse().ok()).expect("a number");
-    suite::run(Arc::new(Place { url: cluster.url(), postmaster: Some(postmaster) }));
+    let place = Place { url: cluster.url(), data: Some(folder.path().into()) };
+    (place, cluster, folder)
+}
+
+#[test]
+fn on_the_private_cluster() {
+    let (place, _cluster, _folder) = cluster();
+    suite::run(Arc::new(place));
+}
+
+#[test]
+#[ignore = "prints figures and checks nothing"]
+fn figures() {
+    let (place, _cluster, _folder) = cluster();
+    runtime().block_on(async {
+        place.open().migrate().await.expect("the schema");
+        figures::print(place).await;
+    });
 }
 
 #[test]
@@ -53,7 +70,7 @@ fn on_the_database_of_the_environment() {
     };
     execute(format!("create database {name}"));
     let options: PgConnectOptions = url.parse().expect("a database URL");
-    let place = Place { url: suite::url_of(&options.database(&name)), postmaster: None };
+    let place = Place { url: suite::url_of(&options.database(&name)), data: None };
     let ended = std::panic::catch_unwind(|| suite::run(Arc::new(place)));
     execute(format!("drop database {name} with (force)"));
     if let Err(panic) = ended {

@@ -1,8 +1,10 @@
 //! The list of checks and what they share.
 
 use std::{
+    fs,
     future::Future,
     panic::AssertUnwindSafe,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc,
@@ -61,14 +63,15 @@ const CHECKS: &[(&str, Check)] = checks![
     faults::an_absent_server_is_unavailable,
     faults::a_dropped_answer_does_no_harm,
     faults::a_stopped_server_costs_no_more_than_the_limit,
+    faults::a_crashed_server_forgets_nothing_and_hides_nothing,
 ];
 
 /// A backend under test.
 pub(crate) struct Place {
     /// Where its database is.
     pub(crate) url: String,
-    /// Its main process, where it is ours to stop.
-    pub(crate) postmaster: Option<i32>,
+    /// Its data folder, where the server is ours to stop.
+    pub(crate) data: Option<PathBuf>,
 }
 
 impl Place {
@@ -83,6 +86,12 @@ impl Place {
         let name = format!("a-{}", Uuid::now_v7().simple());
         let account = store.catalog.create_account(name.parse().expect("an id")).await.expect("an account");
         (store, account)
+    }
+
+    /// The server's main process, where it is ours to stop.
+    pub(crate) fn postmaster(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.data.as_ref()?.join("pg/postmaster.pid")).expect("a running server");
+        Some(text.lines().next().and_then(|line| line.parse().ok()).expect("a number"))
     }
 
     /// A connection past the ports.

@@ -99,7 +99,7 @@ impl RuleSet {
 
     /// Compiles every rule that can be, and says what is wrong with each that cannot: it refers
     /// to a segment that is unknown, refused itself or part of a circle, or uses a condition
-    /// that is not supported yet. Pointers are within the rule.
+    /// that is not supported yet. Pointers are within the rule; faults come in the order of `rules`.
     #[must_use]
     pub fn build(rules: &[(SegmentKey, SegmentRule)]) -> (Self, Vec<(SegmentKey, Violation)>) {
         let place: HashMap<&str, usize> = rules.iter().enumerate().map(|(at, (key, _))| (key.as_str(), at)).collect();
@@ -109,10 +109,10 @@ impl RuleSet {
         };
         let mut dependants = vec![Vec::new(); rules.len()];
         let mut waiting = vec![0_usize; rules.len()];
-        for at in 0..rules.len() {
+        for (at, waits) in waiting.iter_mut().enumerate() {
             for reference in references(at) {
                 dependants[reference].push(at);
-                waiting[at] += 1;
+                *waits += 1;
             }
         }
         // A refused segment keeps its place, empty: nothing can refer to it.
@@ -127,7 +127,7 @@ impl RuleSet {
                     set.by_key.insert(key.clone(), SegmentIx(at as u32));
                     set.segments[at] = segment;
                 }
-                Err(faults) => refused.extend(faults.into_iter().map(|fault| (key.clone(), fault))),
+                Err(faults) => refused.extend(faults.into_iter().map(|fault| (at, fault))),
             }
             for &dependant in &dependants[at] {
                 waiting[dependant] -= 1;
@@ -140,9 +140,10 @@ impl RuleSet {
             let circle = circle(at, |at| references(at).find(|&next| waiting[next] > 0));
             let names: Vec<_> = circle.iter().map(|&at| rules[at].0.as_str()).collect();
             let detail = format!("refers to itself in a circle: {}", names.join(" -> "));
-            refused.push((rules[at].0.clone(), Violation::new("/match", "reference_cycle", detail)));
+            refused.push((at, Violation::new("/match", "reference_cycle", detail)));
         }
-        (set, refused)
+        refused.sort_by_key(|(at, _)| *at);
+        (set, refused.into_iter().map(|(at, fault)| (rules[at].0.clone(), fault)).collect())
     }
 
     /// How many segments there are.
@@ -253,16 +254,17 @@ impl Condition {
     }
 }
 
-/// The circle that following `next` from `start` ends in, its first member repeated at the end.
+/// The circle that following `next` from `start` ends in, its first member repeated at the end;
+/// of a longer one than references may go, the beginning.
 fn circle(start: usize, next: impl Fn(usize) -> Option<usize>) -> Vec<usize> {
     let mut walked = vec![start];
-    while let Some(at) = walked.last().and_then(|&at| next(at)) {
-        if let Some(first) = walked.iter().position(|&seen| seen == at) {
+    while let Some(at) = walked.last().and_then(|&at| next(at)).filter(|_| walked.len() <= RuleSet::REFERENCES) {
+        let first = walked.iter().position(|&seen| seen == at);
+        walked.push(at);
+        if let Some(first) = first {
             walked.drain(..first);
-            walked.push(at);
             break;
         }
-        walked.push(at);
     }
     walked
 }
@@ -330,8 +332,6 @@ impl Lowering<'_> {
                 ("refused_reference", format!("segment \"{key}\" is refused itself"))
             } else {
                 let known = self.rules.by_key.keys().map(SegmentKey::as_str).chain(self.given.keys().copied());
-                let mut known: Vec<_> = known.collect();
-                known.sort_unstable();
                 ("unknown_segment", format!("no segment is called \"{key}\"{}", hint(key.as_str(), known)))
             };
             self.faults.push(at.pointer(), code, detail);
@@ -369,5 +369,129 @@ impl Check {
             // Often answered before by another rule, and seldom dearer than a few traits.
             Self::Segment(_) => 50,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::audience::rule::Targeting;
+
+    fn build(rules: &[(&str, Value)]) -> (RuleSet, Vec<(String, String, &'static str)>) {
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|(key, node)| {
+                let rule = match node {
+                    Value::Null => json!({"v": 1, "kind": "static"}),
+                    node => json!({"v": 1, "kind": "dynamic", "match": node}),
+                };
+                (key.parse().expect("a key"), SegmentRule::parse(&rule).expect("a rule"))
+            })
+            .collect();
+        let (set, refused) = RuleSet::build(&rules);
+        (set, refused.into_iter().map(|(key, fault)| (key.to_string(), fault.pointer, fault.code)).collect())
+    }
+
+    fn refusal(key: &str, pointer: &str, code: &'static str) -> (String, String, &'static str) {
+        (key.to_owned(), pointer.to_owned(), code)
+    }
+
+    fn has(set: &RuleSet, key: &str) -> bool {
+        set.ix(&key.parse().expect("a key")).is_some()
+    }
+
+    #[test]
+    fn segments_come_after_those_they_refer_to() {
+        let (set, refused) =
+            build(&[("c", json!({"segment": "b"})), ("b", json!({"not": {"list": "a"}})), ("a", Value::Null)]);
+        assert_eq!(refused, []);
+        assert_eq!(set.all().map(|ix| set.key(ix).as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(
+            set.all().map(|ix| set.kind(ix)).collect::<Vec<_>>(),
+            [SegmentKind::Static, SegmentKind::Dynamic, SegmentKind::Dynamic]
+        );
+    }
+
+    #[test]
+    fn circles_are_refused_and_the_others_work() {
+        let (set, refused) = build(&[
+            ("a", json!({"all": [{"trait": "x", "eq": 1}, {"segment": "b"}]})),
+            ("b", json!({"not": {"segment": "a"}})),
+            ("self", json!({"segment": "self"})),
+            ("leads", json!({"segment": "a"})),
+            ("good", json!({"trait": "x", "eq": 1})),
+        ]);
+        let circle = |key| refusal(key, "/match", "reference_cycle");
+        assert_eq!(refused, [circle("a"), circle("b"), circle("self"), circle("leads")]);
+        assert!(has(&set, "good") && set.len() == 1);
+        let rule =
+            |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
+        let rules = [("a", json!({"segment": "b"})), ("b", json!({"segment": "a"}))];
+        let (_, refused) = RuleSet::build(&rules.map(|(key, node)| (key.parse().expect("a key"), rule(node))));
+        assert_eq!(refused[0].1.detail, "refers to itself in a circle: a -> b -> a");
+    }
+
+    #[test]
+    fn a_huge_circle_is_refused_quickly() {
+        let rules: Vec<_> =
+            (0..5_000).map(|at| (format!("s{at}"), json!({"segment": format!("s{}", (at + 1) % 5_000)}))).collect();
+        let (set, refused) = build(&rules.iter().map(|(key, node)| (key.as_str(), node.clone())).collect::<Vec<_>>());
+        assert_eq!((set.len(), refused.len()), (0, 5_000));
+    }
+
+    #[test]
+    fn every_unknown_or_unsupported_part_is_named() {
+        let (set, refused) = build(&[
+            ("vip", Value::Null),
+            ("a", json!({"any": [{"segment": "vpi"}, {"list": "none"}, {"segment": "vip"}]})),
+            (
+                "b",
+                json!({"all": [{"event": "buy", "last_seen": {"within": "P1D"}}, {"not": {"score": {"model": "m", "gte": 1}}}]}),
+            ),
+            ("c", json!({"segment": "b"})),
+            ("d", json!({"list": "e"})),
+            ("e", json!({"trait": "x", "exists": true})),
+        ]);
+        assert_eq!(
+            refused,
+            [
+                refusal("a", "/match/any/0/segment", "unknown_segment"),
+                refusal("a", "/match/any/1/list", "unknown_segment"),
+                refusal("b", "/match/all/0/event", "unsupported_condition"),
+                refusal("b", "/match/all/1/not/score", "unsupported_condition"),
+                refusal("c", "/match/segment", "refused_reference"),
+                refusal("d", "/match/list", "not_a_list"),
+            ]
+        );
+        assert!(has(&set, "vip") && has(&set, "e") && set.len() == 2);
+        let unknown = set.bind(&Targeting::parse(&json!({"segment": "vpi"})).expect("a rule")).expect_err("a refusal");
+        assert_eq!((unknown[0].pointer.as_str(), unknown[0].code), ("/segment", "unknown_segment"));
+        assert!(unknown[0].detail.ends_with("did you mean \"vip\"?"), "{}", unknown[0].detail);
+    }
+
+    #[test]
+    fn chains_of_references_are_bounded() {
+        let chain: Vec<_> = (0..100_u32)
+            .map(|at| match at {
+                0 => ("s0".to_owned(), json!({"trait": "x", "eq": 1})),
+                at => (format!("s{at}"), json!({"segment": format!("s{}", at - 1)})),
+            })
+            .collect();
+        let (set, refused) = build(&chain.iter().map(|(key, node)| (key.as_str(), node.clone())).collect::<Vec<_>>());
+        assert_eq!(set.len(), RuleSet::REFERENCES);
+        assert_eq!(refused[0], refusal("s32", "/match", "reference_depth"));
+        assert_eq!(refused[1], refusal("s33", "/match/segment", "refused_reference"));
+    }
+
+    #[test]
+    fn a_bound_condition_knows_what_it_names() {
+        let (set, _) = build(&[("a", Value::Null), ("b", Value::Null)]);
+        let node =
+            json!({"any": [{"segment": "b"}, {"not": {"list": "a"}}, {"segment": "b"}, {"trait": "age", "gt": 1}]});
+        let condition = set.bind(&Targeting::parse(&node).expect("a rule")).expect("a condition");
+        assert_eq!(condition.segments(), [SegmentIx(0), SegmentIx(1)]);
+        assert_eq!(condition.traits(), [NameHash::of("age")]);
     }
 }

@@ -173,3 +173,95 @@ fn failing_test<'t>(
         (Some(_), None) => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::domain::{
+        audience::{
+            caps::CapRing,
+            compile::RuleSet,
+            context::Context,
+            evaluate::{Evaluator, UserView},
+            profile::Traits,
+            rule::{SegmentRule, Targeting},
+            user::{Lists, UserState},
+        },
+        ids::{NameHash, Uid},
+        values::Millis,
+    };
+
+    const NOW: Millis = Millis(1_700_000_000_000);
+
+    fn with(node: &Value, check: impl FnOnce(Evaluator<'_>, &crate::domain::audience::compile::Condition)) {
+        let rule =
+            |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
+        let rules = [
+            ("young", rule(json!({"trait": "age", "lt": 25}))),
+            ("crm", SegmentRule::Static),
+            ("gold", SegmentRule::Static),
+            ("target", rule(json!({"all": [{"segment": "young"}, {"list": "crm"}]}))),
+        ];
+        let (rules, refused) = RuleSet::build(&rules.map(|(key, rule)| (key.parse().expect("a key"), rule)));
+        assert_eq!(refused, []);
+        let traits = Traits::parse(&json!({"age": 31, "city": "Köln"}), NOW.plus(-86_400_000)).expect("traits");
+        let lists = Lists::new([(NameHash::of("gold"), Some(NOW))]);
+        let state = UserState::new(1, traits, lists, CapRing::default());
+        let context = Context { country: "FR".parse().ok(), ..Context::default() };
+        let user = UserView { state: Some(&state), uid: Some(Uid(1)), ..UserView::default() };
+        let condition = rules.bind(&Targeting::parse(node).expect("a rule")).expect("a condition");
+        check(Evaluator::new(&rules, user, &context, NOW), &condition);
+    }
+
+    #[track_caller]
+    fn why(node: Value, words: &str) {
+        with(&node, |mut evaluator, condition| {
+            assert_eq!(evaluator.failing(condition).as_deref(), Some(words));
+            assert_eq!(evaluator.explain(condition).why.as_deref(), Some(words));
+        });
+    }
+
+    #[test]
+    fn the_first_failing_condition_is_said_in_words() {
+        why(json!({"trait": "age", "gte": 18, "lt": 25}), "trait age: 31 is not < 25");
+        why(json!({"trait": "name", "eq": "x"}), "trait name is not known");
+        why(json!({"trait": "city", "exists": false}), "trait city is known");
+        why(json!({"trait": "city", "gt": 3}), "trait city: \"Köln\" is of a type that cannot be > 3");
+        why(
+            json!({"trait": "age", "max_age": "PT1H"}),
+            "trait age was set at 2023-11-13T22:13:20.000Z, not within the last PT1H",
+        );
+        why(
+            json!({"context": "geo.country", "in": ["DE", "AT"]}),
+            "context geo.country: \"FR\" is not one of \"AT\", \"DE\"",
+        );
+        why(json!({"context": "hour", "gt": 1}), "context hour is not known");
+        why(json!({"segment": "target"}), "segment target: segment young: trait age: 31 is not < 25");
+        why(json!({"list": "crm"}), "segment crm: not listed");
+        why(json!({"list": "gold"}), "segment gold: listed until 2023-11-14T22:13:20.000Z");
+        why(json!({"not": {"trait": "age", "gt": 30}}), "excluded: trait age > 30 holds");
+        why(json!({"all": [{"trait": "age", "gt": 30}, {"list": "crm"}, {"list": "gold"}]}), "segment crm: not listed");
+        why(
+            json!({"any": [{"list": "crm"}, {"trait": "age", "lt": 3}]}),
+            "none of 2 alternatives holds; the first: segment crm: not listed",
+        );
+    }
+
+    #[test]
+    fn the_tree_follows_the_rule_as_written() {
+        let node = json!({"all": [{"any": [{"trait": "age", "anniversary_within": "P1D"}, {"trait": "age", "gt": 30}]}, {"list": "crm"}]});
+        with(&node, |mut evaluator, condition| {
+            let tree = serde_json::to_value(evaluator.explain(condition)).expect("JSON");
+            assert_eq!(tree["holds"], false);
+            assert_eq!(tree["parts"][0]["holds"], true);
+            assert_eq!(tree["parts"][0]["why"], Value::Null);
+            assert_eq!(tree["parts"][0]["parts"][1]["condition"], "trait age > 30");
+            assert_eq!(tree["parts"][0]["parts"][1]["since"], "2023-11-13T22:13:20.000Z");
+            assert_eq!(
+                tree["parts"][1],
+                json!({"condition": "segment crm", "holds": false, "why": "segment crm: not listed"})
+            );
+        });
+    }
+}

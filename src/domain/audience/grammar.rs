@@ -170,7 +170,7 @@ impl Parser {
     fn trait_condition(&mut self, map: &Map<String, Value>, at: &Path<'_>) -> Read<TraitCondition> {
         let name = self.required(map, at, "trait", Self::parsed);
         let max_age = self.optional(map, at, "max_age", Self::lasting);
-        let tests = self.tests(map, at, "trait", Subject::Trait);
+        let tests = self.tests(map, at, Some("trait"), Subject::Trait);
         Some(TraitCondition { name: name?, tests: tests?, max_age })
     }
 
@@ -188,21 +188,21 @@ impl Parser {
                 this.fault(at, "unknown_context", detail)
             })
         })?;
-        let tests = self.tests(map, at, "context", Subject::Context(&path))?;
+        let tests = self.tests(map, at, Some("context"), Subject::Context(&path))?;
         Some(ContextCondition { path, tests })
     }
 
-    /// The operators of an object whose field `own` names the value they test; `own` may be empty.
+    /// The operators of an object, whose field `own` is none of them but names the value they test.
     pub(super) fn tests(
         &mut self,
         map: &Map<String, Value>,
         at: &Path<'_>,
-        own: &str,
+        own: Option<&str>,
         subject: Subject<'_>,
     ) -> Read<Vec<Test>> {
         let operators = || OPERATORS.into_iter().filter(|&(name, needs)| subject.allows(name, needs));
         let (mut tests, mut sound, mut any) = (Vec::new(), true, false);
-        for (name, operand) in map.iter().filter(|(name, _)| *name != own) {
+        for (name, operand) in map.iter().filter(|(name, _)| own != Some(name.as_str())) {
             let below = at.key(name);
             if !operators().any(|(known, _)| known == name) {
                 let near = hint(name, operators().map(|(known, _)| known));

@@ -69,7 +69,7 @@ impl Parser {
                 }
                 Some(Where {
                     property: property.as_str().into(),
-                    tests: self.tests(tests, &at, "", Subject::Property)?,
+                    tests: self.tests(tests, &at, None, Subject::Property)?,
                 })
             })
             .collect();

@@ -1,13 +1,13 @@
 //! "Did you mean": the known name closest to one that is not known.
 
 /// The candidate within two edits of `name` (insert, delete, replace or swap neighbours) that
-/// needs the fewest, the first of equals. Short names must be closer: one edit per three letters.
+/// needs the fewest, of equals the first by name. Short names must be closer: one edit per three letters.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.len() / 3).clamp(1, 2);
     let near = candidates.into_iter().filter(|known| known.len().abs_diff(name.len()) <= limit);
     near.map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
         .filter(|&(edits, _)| edits <= limit)
-        .min_by_key(|&(edits, _)| edits)
+        .min()
         .map(|(_, known)| known)
 }
 

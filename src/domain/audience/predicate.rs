@@ -332,7 +332,11 @@ mod tests {
     fn sets_of_texts() {
         let (one, both) = (json!(["run"]), json!(["bike", "run", "swim"]));
         check(json!({"has_any": ["run", "ski"]}), &[one.clone(), both.clone(), json!("run")], &[json!([]), json!(1)]);
-        check(json!({"has_all": ["run", "bike"]}), &[both.clone()], &[one.clone(), json!("run"), json!([])]);
+        check(
+            json!({"has_all": ["run", "bike"]}),
+            &[both.clone(), json!(["bike", "run"])],
+            &[one.clone(), json!("run"), json!([])],
+        );
         check(json!({"has_none": ["ski"]}), &[one.clone(), json!([]), json!("run")], &[json!(["ski"]), json!(1)]);
         check(json!({"starts_with": "ru"}), &[one.clone(), json!("running")], &[json!("Run"), json!([])]);
         check(json!({"contains": "wi"}), &[both, json!("wi")], &[one, json!(5)]);
@@ -362,8 +366,12 @@ mod tests {
         assert_eq!(ends(next, T), (false, Some(0), None));
         let both = json!({"older_than": "PT2S", "within_last": "PT10S"});
         assert_eq!(ends(both, T + 2_000), (true, Some(2_000), Some(10_000)));
-        check(json!({"before": "2023-11-14T22:13:20.001Z"}), &[value.clone()], &[json!("later"), json!(1)]);
-        check(json!({"before": "2023-11-14T22:13:20Z"}), &[], &[value.clone()]);
+        check(
+            json!({"before": "2023-11-14T22:13:20.001Z"}),
+            &[value.clone(), json!("2023-11-14")],
+            &[json!("later"), json!(1)],
+        );
+        check(json!({"before": "2023-11-14T22:13:20Z"}), &[], &[value.clone(), json!("2023-11-15")]);
         check(json!({"after": "2023-11-14T22:13:19.999Z"}), &[value.clone(), json!("2023-11-15")], &[]);
         check(json!({"after": "2023-11-14T22:13:20Z"}), &[json!("2023-11-14T21:13:20.001-01:00")], &[value]);
     }

@@ -259,15 +259,37 @@ impl Traits {
             }
         }
         let traits = Self(traits.into());
-        let mut packed = Vec::new();
-        traits.pack(&mut packed);
         if traits.0.len() > Self::COUNT {
             Err(Violation::new("", "too_many", "a person can have at most 128 traits"))
-        } else if packed.len() > Self::BYTES {
+        } else if traits.encode().len() > Self::BYTES {
             Err(Violation::new("", "too_large", "the traits of a person can take at most 32 KiB together"))
         } else {
             Ok(traits)
         }
+    }
+
+    /// Those of the given names: the ones a decision rests on, for its record.
+    #[must_use]
+    pub fn only(&self, names: &[NameHash]) -> Self {
+        Self(self.0.iter().filter(|held| names.contains(&held.name)).cloned().collect())
+    }
+
+    /// The packed form, which keeps when each was set.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.pack(&mut out);
+        out
+    }
+
+    /// What was packed.
+    ///
+    /// # Errors
+    /// When the bytes break a rule of the format.
+    pub fn decode(packed: &[u8]) -> Result<Self, CodecError> {
+        let mut from = Unpack(packed);
+        let traits = Self::unpack(&mut from)?;
+        if from.is_empty() { Ok(traits) } else { Err(CodecError::Malformed("bytes follow the traits")) }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -393,6 +415,22 @@ mod tests {
             ]
         );
         assert!(Traits::parse(&json!([]), NOW).is_err());
+    }
+
+    #[test]
+    fn those_in_play_are_recorded_with_their_times() {
+        let traits = Traits::parse(&json!({"a": 1, "b": "x", "c": true}), NOW).expect("traits");
+        let some = traits.only(&[NameHash::of("c"), NameHash::of("a"), NameHash::of("other")]);
+        assert_eq!(
+            [value(&some, "a"), value(&some, "b"), value(&some, "c")],
+            [Some(json!(1.0)), None, Some(json!(true))]
+        );
+        let packed = some.encode();
+        assert_eq!(Traits::decode(&packed).as_ref(), Ok(&some));
+        assert_eq!(
+            Traits::decode(&[&packed[..], &[0]].concat()),
+            Err(CodecError::Malformed("bytes follow the traits"))
+        );
     }
 
     #[test]

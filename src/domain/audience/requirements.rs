@@ -92,3 +92,60 @@ fn either<T: Ord>(one: Option<Vec<T>>, other: Option<Vec<T>>) -> Option<Vec<T>> 
     all.dedup();
     Some(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::audience::{
+        compile::RuleSet,
+        rule::{SegmentRule, Targeting},
+    };
+
+    fn required(node: Value) -> Requirements {
+        let segments = ["a", "b", "c"].map(|key| (key.parse().expect("a key"), SegmentRule::Static));
+        let (rules, _) = RuleSet::build(&segments);
+        rules.bind(&Targeting::parse(&node).expect("a rule")).expect("a condition").required().clone()
+    }
+
+    fn countries(names: &[&str]) -> Option<Vec<Country>> {
+        Some(names.iter().map(|name| name.parse().expect("a country")).collect())
+    }
+
+    #[test]
+    fn conjuncts_narrow_and_alternatives_widen() {
+        let [a, b, c] = [SegmentIx(0), SegmentIx(1), SegmentIx(2)];
+        let all = required(json!({"all": [{"context": "geo.country", "in": ["de", "AT", "FR"]},
+            {"all": [{"context": "geo.country", "in": ["FR", "DE"]}, {"segment": "c"}]},
+            {"any": [{"segment": "b"}, {"list": "a"}]}, {"context": "device.type", "eq": "Mobile"},
+            {"context": "language", "in": ["de-ch", "fr"]}]}));
+        assert_eq!(all.countries, countries(&["DE", "FR"]));
+        assert_eq!(all.segments, [vec![c], vec![a, b]]);
+        assert_eq!(all.devices, Some(vec![Folded::new("mobile")]));
+        assert_eq!(
+            all.languages.map(|tags| tags.iter().map(Locale::to_string).collect::<Vec<_>>()),
+            Some(vec!["de-CH".to_owned(), "fr".to_owned()])
+        );
+        let any = required(json!({"any": [
+            {"all": [{"segment": "a"}, {"context": "geo.country", "eq": "DE"}]},
+            {"all": [{"segment": "b"}, {"context": "geo.country", "eq": "AT"}, {"trait": "x", "eq": 1}]}]}));
+        assert_eq!((any.countries, any.segments), (countries(&["AT", "DE"]), vec![vec![a, b]]));
+    }
+
+    #[test]
+    fn nothing_is_needed_where_another_way_is_open() {
+        for node in [
+            json!({"trait": "x", "eq": 1}),
+            json!({"not": {"segment": "a"}}),
+            json!({"any": [{"segment": "a"}, {"trait": "x", "eq": 1}]}),
+            json!({"context": "geo.country", "ne": "DE"}),
+            json!({"context": "hour", "eq": 3}),
+        ] {
+            assert_eq!(required(node.clone()), Requirements::default(), "{node}");
+        }
+        let never =
+            required(json!({"all": [{"context": "geo.country", "eq": "DE"}, {"context": "geo.country", "eq": "FR"}]}));
+        assert_eq!(never.countries, Some(Vec::new()));
+    }
+}

@@ -7,7 +7,7 @@ use crate::domain::values::Millis;
 ///
 /// Both ends are sound rather than exact: `since` is never earlier than the real start of the
 /// stretch and `valid_until` never later than its real end. For a single condition they are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     /// Whether the condition holds now.
     pub holds: bool,
@@ -52,6 +52,7 @@ impl Verdict {
 
     /// Both hold. While both hold, the earlier end counts; while both fail, either one alone
     /// keeps the whole false, so the later end counts.
+    #[inline]
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self.holds, other.holds) {
@@ -63,17 +64,20 @@ impl Verdict {
     }
 
     /// Either holds: the mirror image of [`Self::and`].
+    #[inline]
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         !(!self).and(!other)
     }
 
     /// The same answer, true only since `at`: before that the value it rests on was another.
+    #[inline]
     #[must_use]
     pub fn not_before(self, at: Millis) -> Self {
         Self { since: self.since.max(Some(at)), ..self }
     }
 
+    #[inline]
     fn narrower(self, other: Self, holds: bool) -> Self {
         let valid_until = match (self.valid_until, other.valid_until) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -82,6 +86,7 @@ impl Verdict {
         Self { holds, since: self.since.max(other.since), valid_until }
     }
 
+    #[inline]
     fn wider(self, other: Self, holds: bool) -> Self {
         let valid_until = match (self.valid_until, other.valid_until) {
             (Some(a), Some(b)) => Some(a.max(b)),

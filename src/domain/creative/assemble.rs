@@ -1,29 +1,14 @@
 //! Puts the chosen values into a template: one pass over what was escaped beforehand.
 
+use serde::Serialize;
+
 use super::{
     escape,
     field::Builtin,
     html::{Condition, Node},
+    prepared::{Item, Prepared},
     template::{Program, Template},
 };
-
-/// A value escaped for every place in which its slot stands in one template. Made by
-/// [`Template::prepare`]; belongs to that template and slot.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Prepared {
-    /// Whether there is a value.
-    pub(super) present: bool,
-    pub(super) places: Box<[Box<str>]>,
-    pub(super) items: Box<[Item]>,
-}
-
-/// A product escaped for every place in its loop.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Item {
-    pub(super) price: bool,
-    pub(super) sale_price: bool,
-    pub(super) places: Box<[Box<str>]>,
-}
 
 /// What every decision fills in itself.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +48,56 @@ pub fn assemble_html(template: &Template, chosen: &[&Prepared], dynamic: &Dynami
     let Program::Html(html) = &template.program else { return };
     out.reserve(html.literals * 2);
     Assembly { template, chosen, dynamic, out }.nodes(&html.nodes, None);
+}
+
+/// Appends the Native 1.2 answer that a `native` template makes of the values chosen for its slots,
+/// in the order of [`Template::slots`]; a slot without one shows its default. `wrapper` puts it under
+/// `native`, as some exchanges ask. Nothing for an `html` template.
+///
+/// The JSON holds no `<`, `>` or `&`, so that it is inert where a page prints it into a script.
+pub fn assemble_native(
+    template: &Template,
+    chosen: &[&Prepared],
+    dynamic: &Dynamic<'_>,
+    wrapper: bool,
+    out: &mut String,
+) {
+    let Program::Native(native) = &template.program else { return };
+    out.push_str(if wrapper { "{\"native\":{\"ver\":\"1.2\",\"assets\":[" } else { "{\"ver\":\"1.2\",\"assets\":[" });
+    let mut first = true;
+    for asset in &native.assets {
+        let prepared = chosen.get(asset.slot).copied().or_else(|| template.default_of(asset.slot));
+        if let Some(json) = prepared.and_then(|prepared| prepared.places.get(asset.place)) {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            out.push_str(json);
+        }
+    }
+    out.push_str("],\"link\":");
+    escape::json(&Link { url: escape::link(dynamic.click_url) }, out);
+    out.push_str(",\"eventtrackers\":");
+    let trackers = [(1, dynamic.impression_url), (2, dynamic.view_url)].map(|(event, url)| EventTracker {
+        event,
+        method: 1,
+        url: escape::link(url),
+    });
+    escape::json(&trackers, out);
+    out.push_str(if wrapper { "}}" } else { "}" });
+}
+
+#[derive(Serialize)]
+struct Link<'a> {
+    url: &'a str,
+}
+
+#[derive(Serialize)]
+struct EventTracker<'a> {
+    /// 1 impression, 2 viewable (MRC, half of it for a second).
+    event: u8,
+    /// 1 a pixel.
+    method: u8,
+    url: &'a str,
 }
 
 struct Assembly<'a, 'o> {

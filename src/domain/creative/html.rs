@@ -1,13 +1,15 @@
 //! Markup compiled into literals and places of slots.
 
 use super::{
-    assemble::{Item, Prepared},
-    context::{self, Context},
+    context::Context,
+    documents::SlotType,
     escape::Escaper,
     field::{self, Builtin, Field, ItemField, Nature},
+    prepared::{Item, Prepared},
+    reading,
+    slot::Declared,
     syntax::{self, Faults, Kind, Placeholder},
-    template::Declared,
-    value::SlotValue,
+    value::{Product, SlotValue},
 };
 use crate::domain::violation::Violation;
 
@@ -57,11 +59,6 @@ pub(super) enum Condition {
 struct Places {
     values: Vec<(Field, Escaper)>,
     items: Vec<(ItemField, Escaper)>,
-}
-
-/// Whether decisions fill in this name themselves.
-pub(super) fn is_reserved(name: &str) -> bool {
-    name == "else" || Builtin::named(name).is_some()
 }
 
 impl Html {
@@ -125,7 +122,7 @@ impl Html {
     }
 }
 
-fn product_has(product: &super::value::Product, condition: Condition) -> bool {
+fn product_has(product: &Product, condition: Condition) -> bool {
     match condition {
         Condition::Price => product.price.is_some(),
         Condition::SalePrice => product.sale_price.is_some(),
@@ -163,7 +160,7 @@ impl<'a> Compiler<'a> {
         if !faults.is_empty() {
             return Err(faults.into_violations().into_vec());
         }
-        let reading = context::read(markup, &placeholders, &mut faults);
+        let reading = reading::read(markup, &placeholders, &mut faults);
         let mut compiler = Compiler {
             markup,
             slots,
@@ -308,7 +305,7 @@ impl<'a> Compiler<'a> {
     fn list(&mut self, name: &str, at: usize) -> Option<u16> {
         let slot = self.slot(name, at)?;
         let Declared { kind, optional, .. } = self.slots[usize::from(slot)];
-        if kind != super::documents::SlotType::Product {
+        if kind != SlotType::Product {
             self.faults.push(at, "slot_type", format!("#each repeats a product slot, which {name} is not"));
             return None;
         }

@@ -18,16 +18,20 @@ mod marks;
 mod native;
 mod pairing;
 mod policy;
+mod prepared;
+mod reading;
+mod slot;
 mod syntax;
 mod template;
 mod url;
 mod value;
 
-pub use assemble::{Dynamic, Prepared, assemble_html};
+pub use assemble::{Dynamic, assemble_html, assemble_native};
 pub use documents::*;
-pub use native::assemble_native;
 pub use pairing::Pairing;
-pub use template::{Slot, Template};
+pub use prepared::Prepared;
+pub use slot::Slot;
+pub use template::Template;
 pub use url::{ClickMacro, UrlError, WebUrl};
 pub use value::{Image, Product, SlotSpec, SlotValue, content};
 

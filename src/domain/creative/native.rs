@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::{
-    assemble::{Dynamic, Prepared},
     documents::{NativeDoc, NativeKind, SlotType},
     escape,
     field::{self, Field},
-    template::{Declared, Program, Template},
+    prepared::Prepared,
+    slot::Declared,
     value::SlotValue,
 };
 use crate::domain::violation::{Violation, Violations};
@@ -15,17 +15,17 @@ use crate::domain::violation::{Violation, Violations};
 /// The assets of a native template, with the index of the slot that fills each.
 #[derive(Debug)]
 pub(super) struct Native {
-    assets: Vec<Asset>,
+    pub(super) assets: Vec<Asset>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Asset {
+pub(super) struct Asset {
     id: u32,
     required: bool,
     kind: NativeKind,
-    slot: usize,
+    pub(super) slot: usize,
     /// The index among the assets of the same slot.
-    place: usize,
+    pub(super) place: usize,
 }
 
 #[derive(Serialize)]
@@ -63,20 +63,6 @@ enum ValueJson<'a> {
 
 fn is_zero(number: &u8) -> bool {
     *number == 0
-}
-
-#[derive(Serialize)]
-struct Link<'a> {
-    url: &'a str,
-}
-
-#[derive(Serialize)]
-struct EventTracker<'a> {
-    /// 1 impression, 2 viewable (MRC, half of it for a second).
-    event: u8,
-    /// 1 a pixel.
-    method: u8,
-    url: &'a str,
 }
 
 impl NativeKind {
@@ -165,40 +151,4 @@ impl Asset {
         escape::json(&AssetJson { id: self.id, required: u8::from(self.required), value }, &mut json);
         Some(json.into())
     }
-}
-
-/// Appends the Native 1.2 answer that a `native` template makes of the values chosen for its slots,
-/// in the order of [`Template::slots`]; a slot without one shows its default. `wrapper` puts it under
-/// `native`, as some exchanges ask. Nothing for an `html` template.
-///
-/// The JSON holds no `<`, `>` or `&`, so that it is inert where a page prints it into a script.
-pub fn assemble_native(
-    template: &Template,
-    chosen: &[&Prepared],
-    dynamic: &Dynamic<'_>,
-    wrapper: bool,
-    out: &mut String,
-) {
-    let Program::Native(native) = &template.program else { return };
-    out.push_str(if wrapper { "{\"native\":{\"ver\":\"1.2\",\"assets\":[" } else { "{\"ver\":\"1.2\",\"assets\":[" });
-    let mut first = true;
-    for asset in &native.assets {
-        let prepared = chosen.get(asset.slot).copied().or_else(|| template.default_of(asset.slot));
-        if let Some(json) = prepared.and_then(|prepared| prepared.places.get(asset.place)) {
-            if !std::mem::take(&mut first) {
-                out.push(',');
-            }
-            out.push_str(json);
-        }
-    }
-    out.push_str("],\"link\":");
-    escape::json(&Link { url: escape::link(dynamic.click_url) }, out);
-    out.push_str(",\"eventtrackers\":");
-    let trackers = [(1, dynamic.impression_url), (2, dynamic.view_url)].map(|(event, url)| EventTracker {
-        event,
-        method: 1,
-        url: escape::link(url),
-    });
-    escape::json(&trackers, out);
-    out.push_str(if wrapper { "}}" } else { "}" });
 }

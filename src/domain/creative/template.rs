@@ -1,31 +1,17 @@
 //! Templates, compiled once when they are published.
 
 use super::{
-    assemble::Prepared,
-    documents::{SlotType, TemplateDoc},
-    html::{self, Html},
+    documents::TemplateDoc,
+    html::Html,
     native::Native,
-    value::{SlotSpec, SlotValue},
+    prepared::Prepared,
+    slot::{self, Slot},
+    value::SlotValue,
 };
 use crate::domain::{
-    ids::SlotName,
     values::{Format, Size},
-    violation::{Violation, Violations, token},
+    violation::{Violation, Violations},
 };
-
-/// The most slots of a template.
-const MOST_SLOTS: usize = 64;
-
-/// A slot of a template.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Slot {
-    /// Its name.
-    pub name: SlotName,
-    /// What it accepts.
-    pub spec: SlotSpec,
-    /// Its value when no component is chosen.
-    pub default: SlotValue,
-}
 
 /// A template, ready to be assembled.
 #[derive(Debug)]
@@ -55,7 +41,7 @@ impl Template {
         if doc.name.trim().is_empty() || doc.name.chars().count() > 200 {
             faults.push("/name", "out_of_range", "must be 1 to 200 characters long");
         }
-        let slots = slots(doc, &mut faults);
+        let slots = slot::declared(doc, &mut faults);
         let program = match (doc.format, &doc.markup, &doc.native) {
             (Format::Html, Some(markup), None) => faults.keep("", Html::compile(markup, &slots)).map(Program::Html),
             (Format::Native, None, Some(native)) => {
@@ -118,7 +104,7 @@ impl Template {
     }
 
     /// Escapes a value once for every place in which the slot stands. `value` must have been
-    /// parsed with the slot's own [`SlotSpec`].
+    /// parsed with the slot's own [`super::SlotSpec`].
     #[must_use]
     pub fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
         self.program.prepare(slot, value)
@@ -138,33 +124,4 @@ impl Program {
             Self::Native(native) => native.prepare(slot, value),
         }
     }
-}
-
-/// A declared slot while its template is compiled: what the markup needs to know of it, and the
-/// slot itself where it has no faults.
-pub(super) struct Declared {
-    pub(super) name: SlotName,
-    pub(super) kind: SlotType,
-    pub(super) optional: bool,
-    value: Option<Slot>,
-}
-
-fn slots(doc: &TemplateDoc, faults: &mut Violations) -> Vec<Declared> {
-    if doc.slots.len() > MOST_SLOTS {
-        faults.push("/slots", "out_of_range", format!("a template has at most {MOST_SLOTS} slots"));
-    }
-    let slots = doc.slots.iter().map(|(name, slot)| {
-        let at = format!("/slots/{}", token(name.as_str()));
-        if name.as_str().contains(['.', ':']) {
-            faults.push(&at, "slot_name", "a slot's name has only letters, digits, _ and -");
-        } else if html::is_reserved(name.as_str()) {
-            faults.push(&at, "slot_name_reserved", "this name is filled in by every decision: choose another");
-        }
-        let value = faults.keep(&at, SlotSpec::parse(slot)).and_then(|spec| {
-            let default = faults.keep(&format!("{at}/default"), SlotValue::parse(&spec, &slot.default))?;
-            Some(Slot { name: name.clone(), spec, default })
-        });
-        Declared { name: name.clone(), kind: slot.kind, optional: slot.optional, value }
-    });
-    slots.collect()
 }

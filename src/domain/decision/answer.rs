@@ -1,6 +1,6 @@
 //! An item as callers read it: the document in the answer of a decision, and in its record.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
 use crate::domain::{
@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 /// Whether an item is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
     /// There is something to show.

@@ -46,9 +46,11 @@ pub struct Outcome {
     pub decision: DecisionId,
     /// What happened.
     pub kind: OutcomeKind,
-    /// Tells repeats of a conversion apart: the sender's order number or the goal's name, hashed.
-    /// Zero for the other kinds, which count once per decision.
+    /// Tells conversions apart, see [`discriminator`]; zero for the other kinds, which count once
+    /// per decision.
     pub discriminator: u128,
+    /// Whether the discriminator counts once in the whole account, whatever the decision.
+    pub across_decisions: bool,
     /// When the server learned of it.
     pub at: Millis,
     /// The campaign that was shown; none for a house creative.
@@ -76,4 +78,22 @@ pub enum Recorded {
     New,
     /// It was counted before.
     Duplicate,
+}
+
+/// What makes two reports of an outcome the same one: nothing more than the decision and the kind,
+/// but for conversions the campaign, the goal and the sender's order number, or without one the
+/// goal.
+#[must_use]
+pub fn discriminator(kind: OutcomeKind, goal: &str, order: Option<&str>, campaign: Option<&CampaignId>) -> u128 {
+    if kind != OutcomeKind::Conversion {
+        return 0;
+    }
+    let mut hash = blake3::Hasher::new();
+    for part in [goal, order.unwrap_or_default(), campaign.map_or("", CampaignId::as_str)] {
+        // lengths first, so that parts cannot run into each other
+        hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    let mut head = [0; 16];
+    head.copy_from_slice(&hash.finalize().as_bytes()[..16]);
+    u128::from_le_bytes(head)
 }

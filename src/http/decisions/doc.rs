@@ -104,6 +104,7 @@ pub(super) struct ItemDoc {
     /// The markup: a document for an iframe, or native JSON as a text.
     pub(super) markup: Option<String>,
     /// Per slot the component shown; `null` for the slot's default.
+    #[schema(value_type = Option<Object>)]
     pub(super) components: Option<BTreeMap<String, Option<ComponentId>>>,
     /// Per slot the value shown.
     pub(super) content: Option<BTreeMap<String, Value>>,

@@ -24,7 +24,7 @@ use super::{
     app::App,
     auth::Caller,
     extract::ApiJson,
-    problem::{Problem, ProblemKind, problems},
+    problem::{Problem, ProblemKind},
     request::RequestInfo,
 };
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
         users::Freshness,
     },
     ports::Scope,
+    problems,
 };
 
 /// The routes of this module.

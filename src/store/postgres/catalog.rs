@@ -92,7 +92,9 @@ impl CatalogStore for Catalog {
     fn accounts(&self) -> Answer<'_, Vec<AccountRow>> {
         self.lane.run(|connection| {
             Box::pin(async move {
-                let rows = query("select * from account order by number").fetch_all(connection).await?;
+                let rows = query("select number, id, secret, catalog_version from account order by number")
+                    .fetch_all(connection)
+                    .await?;
                 rows.iter().map(rows::account_row).collect()
             })
         })
@@ -110,7 +112,10 @@ impl CatalogStore for Catalog {
                 if made.rows_affected() > 0 {
                     announce_keys(&mut tx).await?;
                 }
-                let row = query("select * from account where id = $1").bind(id.as_str()).fetch_one(&mut *tx).await?;
+                let row = query("select number, id, secret, catalog_version from account where id = $1")
+                    .bind(id.as_str())
+                    .fetch_one(&mut *tx)
+                    .await?;
                 tx.commit().await?;
                 rows::account_row(&row)
             })
@@ -129,7 +134,7 @@ impl CatalogStore for Catalog {
                 .bind(secret()?)
                 .execute(&mut *connection)
                 .await?;
-                let rows = query("select * from signing_key order by number").fetch_all(connection).await?;
+                let rows = query("select number, secret, active from signing_key order by number").fetch_all(connection).await?;
                 rows.iter().map(rows::signing_key).collect()
             })
         })
@@ -138,7 +143,9 @@ impl CatalogStore for Catalog {
     fn api_keys(&self) -> Answer<'_, Vec<ApiKeyRow>> {
         self.lane.run(|connection| {
             Box::pin(async move {
-                let rows = query("select * from api_key order by account, id").fetch_all(connection).await?;
+                let rows = query("select id, account, hash, scopes, created_at from api_key order by account, id")
+                    .fetch_all(connection)
+                    .await?;
                 rows.iter().map(rows::api_key).collect()
             })
         })

@@ -59,7 +59,7 @@ impl ChangeFeed for Changes {
                 None => (dial(&connect).await?, true),
             };
             // Not put back unless all went well, so that a connection given up half way is closed.
-            let since = if again { Some(reader.looked_at - CLOCK_SLACK) } else { None };
+            let since = again.then_some(reader.looked_at - CLOCK_SLACK);
             let low = cursor.as_ref().map(|cursor| cursor.low.as_str());
             let rows = timeout(LIMIT, look(&mut link, low, since))
                 .await

@@ -145,9 +145,11 @@ async fn missing(
     refs: &Refs,
 ) -> Result<Option<(DocumentKey, DocumentKey)>, Error> {
     let row = query(
+        // A sub-select by value and not by existence: it stays a look-up by key, also before the
+        // database has statistics of what was just written.
         "select w.* from unnest($2::text[], $3::text[], $4::text[], $5::text[]) w (kind, id, to_kind, to_id)
-         where not exists (select from document d where d.account = $1 and d.kind = w.to_kind and d.id = w.to_id
-                           and d.version_to is null)
+         where (select d.version_from from document d where d.account = $1 and d.kind = w.to_kind and d.id = w.to_id
+                and d.version_to is null) is null
          limit 1",
     )
     .bind(account)

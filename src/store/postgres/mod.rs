@@ -43,18 +43,20 @@ impl Lanes {
             .application_name("tessera")
             .disable_statement_logging()
             .options([("idle_in_transaction_session_timeout", "10s"), ("jit", "off")]);
-        // The load of people is to be a look-up by primary key whatever the statistics say.
-        let by_key = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+        // People are looked up and changed by primary key, whatever the statistics say of the moment
+        // (the statements leave the planner no other way round), and planned once: there are few
+        // statements, and planning over partitions costs more than running.
+        let by_key = connect.clone().options([
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+        ]);
         let (serving, ingest, admin) =
             (options.serving_connections, options.ingest_connections, options.admin_connections);
         Ok(Self {
-            serving: Lane::new(
-                connect.clone().options(by_key),
-                serving,
-                Duration::from_millis(250),
-                options.serving_limit,
-            ),
-            ingest: Lane::new(connect.clone(), ingest, Duration::from_secs(1), INGEST_LIMIT),
+            serving: Lane::new(by_key.clone(), serving, Duration::from_millis(250), options.serving_limit),
+            ingest: Lane::new(by_key, ingest, Duration::from_secs(1), INGEST_LIMIT),
             admin: Lane::new(connect.clone(), admin, Duration::from_secs(2), ADMIN_LIMIT),
             connect,
         })

@@ -52,12 +52,15 @@ impl OutcomeStore for Outcomes {
     fn find(&self, account: u32, decision: DecisionId) -> Answer<'_, FoundRecord> {
         self.admin.run(move |connection| {
             Box::pin(async move {
-                let row = query("select * from decision_record where account = $1 and decision = $2 and day = $3")
-                    .bind(account.cast_signed())
-                    .bind(decision.0)
-                    .bind(day(decision))
-                    .fetch_optional(connection)
-                    .await?;
+                let row = query(
+                    "select account, decision, at, person, catalog_version, body, erased from decision_record
+                     where account = $1 and decision = $2 and day = $3",
+                )
+                .bind(account.cast_signed())
+                .bind(decision.0)
+                .bind(day(decision))
+                .fetch_optional(connection)
+                .await?;
                 match row {
                     None => Ok(FoundRecord::Absent),
                     Some(row) if row.try_get("erased")? => Ok(FoundRecord::Erased),
@@ -71,7 +74,9 @@ impl OutcomeStore for Outcomes {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select * from outcome where account = $1 and decision = $2 and day = $3
+                    "select account, decision, kind, discriminator, at, campaign, creative, revision, combination, person,
+                            cap_window, value_micros
+                     from outcome where account = $1 and decision = $2 and day = $3
                      order by at, kind, discriminator",
                 )
                 .bind(account.cast_signed())
@@ -190,9 +195,9 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
         .execute(&mut *tx)
         .await?;
     let held = query(
-        "select account, uid, caps from profile
-         where (account, uid) in (select * from unnest($1::int[], $2::uuid[])) and erased_at is null
-         order by account, uid for update",
+        "select p.* from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
+             select account, uid, caps from profile
+             where account = k.account and uid = k.uid and erased_at is null for update) p",
     )
     .bind(accounts)
     .bind(uids)
@@ -212,10 +217,10 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
     }
     query(
         "with counted as (
-             update profile p set caps = w.caps, version = p.version + 1, updated_at = now_ms()
-             from unnest($1::int[], $2::uuid[], $3::bytea[]) w (account, uid, caps)
-             where p.account = w.account and p.uid = w.uid
-             returning p.account, p.uid, p.version)
+             insert into profile (account, uid, caps) select * from unnest($1::int[], $2::uuid[], $3::bytea[])
+             on conflict (account, uid) do update
+             set caps = excluded.caps, version = profile.version + 1, updated_at = now_ms()
+             returning account, uid, version)
          insert into change_log (kind, account, uid, version) select 'person', account, uid, version from counted",
     )
     .bind(accounts)

@@ -27,10 +27,13 @@ impl Users {
     }
 }
 
-pub(super) const LOAD: &str = "
+/// The limit changes no answer, but makes it a look-up for each person whatever the plan was made from.
+const LOAD: &str = "
     select p.account, p.uid, p.version, p.packed, p.caps, m.lists, m.expiries
     from unnest($1::int[], $2::uuid[]) k (account, uid)
-    join profile p on p.account = k.account and p.uid = k.uid and p.erased_at is null
+    cross join lateral (
+        select * from profile where account = k.account and uid = k.uid and erased_at is null limit 1
+    ) p
     left join lateral (
         select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
         from list_member l where l.account = p.account and l.uid = p.uid
@@ -136,73 +139,68 @@ async fn profile(connection: &mut PgConnection, account: i32, uid: Uuid) -> Resu
 async fn write_profiles(
     connection: &mut PgConnection,
     account: i32,
-    mut writes: Vec<ProfileWrite>,
+    writes: Vec<ProfileWrite>,
 ) -> Result<Vec<ProfileWritten>, Error> {
-    // A person written twice in one call is changed by the first write, which the second did not know.
     let order: Vec<Uid> = writes.iter().map(|write| write.uid).collect();
-    writes.sort_by_key(|write| write.uid);
-    writes.dedup_by_key(|write| write.uid);
-
-    let mut tx = connection.begin().await?;
-    let (uids, keys): (Vec<_>, Vec<_>) = writes
-        .iter()
-        .filter(|write| write.based_on == 0)
-        .map(|write| (write.uid.as_uuid(), write.key.as_str()))
-        .unzip();
-    query(ENSURE).bind(account).bind(uids).bind(keys).execute(&mut *tx).await?;
-    let uids: Vec<_> = writes.iter().map(|write| write.uid.as_uuid()).collect();
-    let mut became: HashMap<Uid, ProfileWritten> = HashMap::with_capacity(writes.len());
-    let held = query(
-        "select uid, version, erased_at from profile where account = $1 and uid = any($2) order by uid for update",
-    )
-    .bind(account)
-    .bind(uids)
-    .fetch_all(&mut *tx)
-    .await?;
-    let mut versions = HashMap::with_capacity(held.len());
-    for row in &held {
-        let uid = rows::uid(row, "uid")?;
-        if row.try_get::<Option<i64>, _>("erased_at")?.is_some() {
-            became.insert(uid, ProfileWritten::Erased);
-        } else {
-            versions.insert(uid, row.try_get::<i64, _>("version")?);
-        }
-    }
-    writes.retain(|write| versions.get(&write.uid) == Some(&write.based_on));
-    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // In the order of their uid. A person written twice in one call is changed by the first write,
+    // of which the second did not know.
+    let mut first = BTreeMap::new();
     for write in writes {
-        became.insert(write.uid, ProfileWritten::Done { version: write.based_on + 1 });
-        columns.0.push(write.uid.as_uuid());
-        columns.1.push(write.key.as_str().to_owned());
-        columns.2.push(write.packed);
-        columns.3.push(write.traits.to_string());
+        first.entry(write.uid).or_insert(write);
     }
-    query(
+    let uids: Vec<_> = first.keys().map(|uid| uid.as_uuid()).collect();
+    let (mut keys, mut bases, mut packed, mut traits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for write in first.into_values() {
+        keys.push(write.key.as_str().to_owned());
+        bases.push(write.based_on);
+        packed.push(write.packed);
+        traits.push(write.traits.to_string());
+    }
+    // Rows never go away, so that one which is there to be changed is still there when it is.
+    let rows = query(
         "with written as (
-             update profile p set key = w.key, packed = w.packed, traits = w.traits::json,
-                    version = p.version + 1, updated_at = now_ms()
-             from unnest($2::uuid[], $3::text[], $4::bytea[], $5::text[]) w (uid, key, packed, traits)
-             where p.account = $1 and p.uid = w.uid
-             returning p.uid, p.version)
-         insert into change_log (kind, account, uid, version) select 'person', $1, uid, version from written",
+             insert into profile (account, uid, key, version, packed, traits)
+             select $1, w.uid, w.key, w.base + 1, w.packed, w.traits::json
+             from unnest($2::uuid[], $3::text[], $4::bigint[], $5::bytea[], $6::text[]) w (uid, key, base, packed, traits)
+             where w.base = 0
+                or (select p.version from profile p where p.account = $1 and p.uid = w.uid) is not null
+             on conflict (account, uid) do update
+             set key = excluded.key, version = excluded.version, packed = excluded.packed, traits = excluded.traits,
+                 updated_at = excluded.updated_at
+             where profile.version = excluded.version - 1 and profile.erased_at is null
+             returning uid, version),
+         told as (
+             insert into change_log (kind, account, uid, version) select 'person', $1, uid, version from written)
+         select uid, version from written",
     )
     .bind(account)
-    .bind(columns.0)
-    .bind(columns.1)
-    .bind(columns.2)
-    .bind(columns.3)
-    .execute(&mut *tx)
+    .bind(&uids)
+    .bind(keys)
+    .bind(bases)
+    .bind(packed)
+    .bind(traits)
+    .fetch_all(&mut *connection)
     .await?;
-    tx.commit().await?;
+    let mut became = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        became.insert(rows::uid(row, "uid")?, ProfileWritten::Done { version: row.try_get("version")? });
+    }
+    if became.len() < uids.len() {
+        let erased: Vec<Uuid> = query_scalar(
+            "select k.uid from unnest($2::uuid[]) k (uid)
+             where (select p.erased_at from profile p where p.account = $1 and p.uid = k.uid) is not null",
+        )
+        .bind(account)
+        .bind(uids)
+        .fetch_all(connection)
+        .await?;
+        became.extend(erased.into_iter().map(|uid| (Uid::from(uid), ProfileWritten::Erased)));
+    }
     Ok(order
         .into_iter()
         .map(|uid| match became.get(&uid) {
-            Some(&ProfileWritten::Done { version }) => {
-                became.insert(uid, ProfileWritten::Moved);
-                ProfileWritten::Done { version }
-            }
-            Some(&other) => other,
-            None => ProfileWritten::Moved,
+            Some(ProfileWritten::Erased) => ProfileWritten::Erased,
+            _ => became.remove(&uid).unwrap_or(ProfileWritten::Moved),
         })
         .collect())
 }
@@ -236,7 +234,8 @@ async fn change_members(
         .await?;
     query(ENSURE).bind(account).bind(&entering).bind(keys).execute(&mut *tx).await?;
     let held: Vec<Uuid> = query_scalar(
-        "select uid from profile where account = $1 and uid = any($2) and erased_at is null order by uid for update",
+        "select p.uid from unnest($2::uuid[]) k (uid) cross join lateral (
+             select uid from profile where account = $1 and uid = k.uid and erased_at is null for update) p",
     )
     .bind(account)
     .bind(all)
@@ -253,8 +252,8 @@ async fn change_members(
              where list_member.expires_at is distinct from excluded.expires_at
              returning uid),
          changed as (
-             update profile set version = version + 1, updated_at = now_ms()
-             where account = $1 and uid in (select uid from gone union all select uid from came)
+             insert into profile (account, uid) select $1, uid from (table gone union all table came) touched
+             on conflict (account, uid) do update set version = profile.version + 1, updated_at = now_ms()
              returning uid, version)
          insert into change_log (kind, account, uid, version) select 'person', $1, uid, version from changed",
     )

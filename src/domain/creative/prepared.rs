@@ -1,0 +1,19 @@
+//! Values escaped beforehand, so that assembling is only copying.
+
+/// A value escaped for every place in which its slot stands in one template. Made by
+/// [`super::Template::prepare`]; belongs to that template and slot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prepared {
+    /// Whether there is a value.
+    pub(super) present: bool,
+    pub(super) places: Box<[Box<str>]>,
+    pub(super) items: Box<[Item]>,
+}
+
+/// A product escaped for every place in its loop.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Item {
+    pub(super) price: bool,
+    pub(super) sale_price: bool,
+    pub(super) places: Box<[Box<str>]>,
+}
