@@ -1,6 +1,6 @@
 //! Reading and changing what is known of people, on behalf of the account that knows them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -62,17 +62,34 @@ pub struct ProfileView {
     /// Counts the changes to the person.
     pub version: i64,
     /// Each trait with its value and when it was set.
-    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    #[schema(value_type = BTreeMap<String, TraitView>)]
     pub traits: Value,
-    /// Static segments, with the instant at which the membership expires.
-    #[schema(value_type = Object)]
-    pub lists: Value,
+    /// Static segments the person was put into.
+    #[schema(value_type = BTreeMap<String, ListView>)]
+    pub lists: BTreeMap<SegmentKey, ListView>,
     /// Every segment the person is in now.
     pub segments: Vec<MembershipView>,
     /// First seen.
     pub created_at: Millis,
     /// Last changed.
     pub updated_at: Millis,
+}
+
+/// A trait of a person, as it is kept.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct TraitView {
+    /// Its value.
+    pub value: Value,
+    /// When it was set.
+    pub set_at: Millis,
+}
+
+/// A static segment that a person was put into.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct ListView {
+    /// First instant at which the membership no longer holds; none: it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Millis>,
 }
 
 /// A segment the person is in, and why.
@@ -135,7 +152,7 @@ impl People {
             user: row.key,
             version: row.version,
             traits: row.traits,
-            lists: json!(row.lists),
+            lists: row.lists.into_iter().map(|(key, expires_at)| (key, ListView { expires_at })).collect(),
             segments,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -186,12 +203,7 @@ impl People {
         segment: &SegmentKey,
         changes: Vec<(UserKey, Membership)>,
     ) -> Result<u64, PeopleError> {
-        let rules = &account.snapshot.rules;
-        match rules.ix(segment).map(|ix| rules.kind(ix)) {
-            Some(SegmentKind::Static) => {}
-            Some(SegmentKind::Dynamic) => return Err(PeopleError::NotStatic(segment.clone())),
-            None => return Err(PeopleError::NoSegment(segment.clone())),
-        }
+        must_be_static(account, segment)?;
         let mut changed = 0;
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
@@ -205,6 +217,21 @@ impl People {
             }
         }
         Ok(changed)
+    }
+
+    /// Members of a static segment after one, at most `limit`, in an order that does not change.
+    ///
+    /// # Errors
+    /// See [`PeopleError`].
+    pub async fn members(
+        &self,
+        account: &Account,
+        segment: &SegmentKey,
+        after: Option<Uid>,
+        limit: u32,
+    ) -> Result<Vec<(Uid, UserKey, Option<Millis>)>, PeopleError> {
+        must_be_static(account, segment)?;
+        Ok(self.store.members(account.number(), segment.clone(), after, limit).await?)
     }
 
     /// Erases a person; whether there was anything.
@@ -276,6 +303,15 @@ pub fn parse_consistency_token(token: &str) -> Option<u64> {
 fn unpack(row: UserRow) -> Result<UserState, CodecError> {
     let caps = CapRing::decode(&row.caps)?;
     UserState::decode(&row.packed, row.version.unsigned_abs(), Lists::new(row.lists), caps)
+}
+
+fn must_be_static(account: &Account, segment: &SegmentKey) -> Result<(), PeopleError> {
+    let rules = &account.snapshot.rules;
+    match rules.ix(segment).map(|ix| rules.kind(ix)) {
+        Some(SegmentKind::Static) => Ok(()),
+        Some(SegmentKind::Dynamic) => Err(PeopleError::NotStatic(segment.clone())),
+        None => Err(PeopleError::NoSegment(segment.clone())),
+    }
 }
 
 fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> Vec<MembershipView> {

@@ -31,12 +31,20 @@ impl Caller {
     /// # Errors
     /// 403, naming the scope.
     pub fn must(&self, scope: Scope) -> Result<(), Problem> {
-        if self.principal.may(scope) {
+        self.must_one(&[scope])
+    }
+
+    /// Refuses callers whose key has none of some scopes.
+    ///
+    /// # Errors
+    /// 403, naming the scopes.
+    pub fn must_one(&self, scopes: &[Scope]) -> Result<(), Problem> {
+        if scopes.iter().any(|scope| self.principal.may(*scope)) {
             return Ok(());
         }
-        let scope = serde_json::to_value(scope).unwrap_or_default();
-        let scope = scope.as_str().unwrap_or_default();
-        Err(Problem::new(ProblemKind::Forbidden, format!("The API key lacks the scope {scope}.")))
+        let names = scopes.iter().filter_map(|scope| serde_json::to_value(scope).ok()?.as_str().map(str::to_owned));
+        let names = names.collect::<Vec<_>>().join(" or ");
+        Err(Problem::new(ProblemKind::Forbidden, format!("The API key lacks the scope {names}.")))
     }
 }
 

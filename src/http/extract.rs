@@ -8,6 +8,7 @@ use axum::{
     },
     http::request::Parts,
 };
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
@@ -25,6 +26,14 @@ pub struct ApiJson<T, const LIMIT: usize = BODY_LIMIT>(pub T);
 /// A JSON body that a person wrote: the schema's patterns, ranges and lengths hold as well.
 #[derive(Debug)]
 pub struct StrictJson<T, const LIMIT: usize = BODY_LIMIT>(pub T);
+
+/// The bytes of a JSON body, for those who read it themselves.
+#[derive(Debug)]
+pub struct JsonBytes<const LIMIT: usize = BODY_LIMIT>(pub Bytes);
+
+/// The bytes of a body of any type.
+#[derive(Debug)]
+pub struct RawBytes<const LIMIT: usize = BODY_LIMIT>(pub Bytes);
 
 /// Parameters of the path.
 #[derive(Debug)]
@@ -59,6 +68,22 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = body::read_json(request, LIMIT).await?;
         Ok(Self(Arc::<Schemas>::from_ref(state).read_strict(&bytes)?))
+    }
+}
+
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBytes<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        body::read_json(request, LIMIT).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for RawBytes<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        body::read(request, LIMIT).await.map(Self)
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Expect {
     Absent,
     /// The document at this version.
     Version(i64),
+    /// The document, at whatever version.
+    Present,
     /// Whatever is there.
     Any,
 }
@@ -155,6 +157,36 @@ impl Authoring {
         limit: u32,
     ) -> Result<Documents, AuthoringError> {
         Ok(self.store.list(account, kind, prefix, after, limit).await?)
+    }
+
+    /// Revisions of a creative that come after one, by their numbers, at most `limit`; and which
+    /// of all its revisions serves.
+    ///
+    /// # Errors
+    /// The creative does not exist; the store's.
+    pub async fn revisions(
+        &self,
+        account: u32,
+        id: &CreativeId,
+        after: u32,
+        limit: u32,
+    ) -> Result<(Vec<DocumentRow>, Option<u32>), AuthoringError> {
+        let creative = DocumentKey::new(Kind::Creative, id.as_str());
+        let publication = DocumentKey::new(Kind::Publication, id.as_str());
+        // numbers count up from 1 and none is ever deleted alone
+        let numbers = after.saturating_add(1)..=after.saturating_add(limit);
+        let revisions = numbers.map(|number| DocumentKey::new(Kind::Revision, format!("{id}/{number}")));
+        let keys = revisions.chain([creative.clone(), publication]).collect();
+        let mut rows = self.store.get(account, keys).await?.rows;
+        if !rows.iter().any(|row| row.key == creative) {
+            return Err(AuthoringError::NotFound(creative));
+        }
+        let publication = rows.iter().find(|row| row.key.kind == Kind::Publication);
+        let publication = publication.and_then(|row| serde_json::from_value::<PublicationDoc>(row.body.clone()).ok());
+        let serving = publication.filter(|doc| doc.status == PublicationStatus::Published).map(|doc| doc.revision);
+        rows.retain(|row| row.key.kind == Kind::Revision);
+        rows.sort_by_key(|row| number(&row.key.id));
+        Ok((rows, serving))
     }
 
     /// Creates or replaces a document.
@@ -287,7 +319,7 @@ impl Authoring {
         }
         let current = work.documents.get(key).and_then(|found| found.as_ref().map(|(version, _)| *version));
         match (expect, current) {
-            (Expect::Any, _) | (Expect::Absent, None) => {}
+            (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => {}
             (Expect::Version(seen), Some(now)) if seen == now => {}
             (_, current) => return Err(AuthoringError::Stale { current }),
         }

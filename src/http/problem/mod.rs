@@ -6,6 +6,7 @@
 
 mod kind;
 mod pages;
+mod table;
 
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 

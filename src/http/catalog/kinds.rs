@@ -1,0 +1,183 @@
+//! The same five operations for every kind of document that authors write.
+
+use axum::{extract::State, http::HeaderMap};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Answer, CreateProblems, DeleteProblems, Desk, LARGEST, Place, ReadProblems, Resource, WriteProblems};
+use crate::{
+    domain::{
+        catalog::{
+            document::{AdvertiserDoc, CampaignDoc, PlacementDoc, SegmentDoc},
+            key::Kind,
+        },
+        creative::{ComponentDoc, CreativeDoc, TemplateDoc},
+        ids::{AdvertiserId, CampaignId, ComponentId, CreativeId, PlacementId, SegmentKey, TemplateId},
+    },
+    http::{
+        app::App,
+        auth::Caller,
+        etag::{IfMatch, Precondition, Unless},
+        extract::{ApiPath, ApiQuery, JsonBytes},
+        page::{DryRun, Page, PageQuery},
+    },
+};
+
+/// Declares a module of routes for each kind: the kind with its document and its id (and those of
+/// what it belongs to), its path, its tag, and what one of it is called.
+macro_rules! kinds {
+    ($($module:ident: $kind:ident, $doc:ident, $id:ident $(of $parent:ident: $parent_id:ident)?, $path:literal, $tag:literal, $name:literal, $one:literal;)+) => {
+        /// The routes of every kind.
+        pub(super) fn routes() -> OpenApiRouter<App> {
+            OpenApiRouter::new()$(.merge($module::routes()))+
+        }
+
+        $(mod $module {
+            use super::*;
+
+            #[derive(Deserialize, IntoParams)]
+            #[into_params(parameter_in = Path)]
+            struct All {
+                $(/// What it belongs to.
+                $parent: $parent_id,)?
+            }
+
+            #[derive(Deserialize, IntoParams)]
+            #[into_params(parameter_in = Path)]
+            struct One {
+                $(/// What it belongs to.
+                $parent: $parent_id,)?
+                /// Its id.
+                id: $id,
+            }
+
+            impl All {
+                fn place(self) -> Place {
+                    Place::new(Kind::$kind, None$(.or(Some(self.$parent)))?)
+                }
+            }
+
+            impl One {
+                fn split(self) -> (Place, $id) {
+                    (Place::new(Kind::$kind, None$(.or(Some(self.$parent)))?), self.id)
+                }
+            }
+
+            pub(super) fn routes() -> OpenApiRouter<App> {
+                OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, write, delete))
+            }
+
+            #[utoipa::path(
+                get, path = $path, tag = $tag, operation_id = concat!("list_", $name, "s"),
+                summary = concat!("List all, page by page: ", $name, "s"),
+                description = "In the order of their ids. Needs a key with the scope `author` or `report`.",
+                params(All, PageQuery), security(("key" = [])),
+                responses((status = 200, description = "A page.", body = Page<Resource<$doc>>), ReadProblems)
+            )]
+            async fn list(
+                State(app): State<App>, caller: Caller, ApiPath(all): ApiPath<All>, ApiQuery(page): ApiQuery<PageQuery>,
+            ) -> Answer {
+                Desk::reading(&app, &caller, all.place())?.list(page).await
+            }
+
+            #[utoipa::path(
+                post, path = $path, tag = $tag, operation_id = concat!("create_", $name),
+                summary = concat!("Create ", $one, " under a generated id"),
+                description = "The id is made of the document's name. To choose it, or to be able to repeat the \
+                               request safely, use PUT. Needs a key with the scope `author`.",
+                params(All, DryRun), security(("key" = [])), request_body = $doc,
+                responses(
+                    (status = 200, description = "A dry run: it would be created.", body = Resource<$doc>),
+                    (status = 201, description = "It is created.", body = Resource<$doc>, headers(
+                        ("Location" = String, description = "Where it is."),
+                        ("ETag" = String, description = "Its version in double quotes."),
+                    )),
+                    CreateProblems
+                )
+            )]
+            async fn create(
+                State(app): State<App>, caller: Caller, ApiPath(all): ApiPath<All>, ApiQuery(dry): ApiQuery<DryRun>,
+                JsonBytes(document): JsonBytes<LARGEST>,
+            ) -> Answer {
+                Desk::writing(&app, &caller, all.place())?.create(dry, &document).await
+            }
+
+            #[utoipa::path(
+                get, path = concat!($path, "/{id}"), tag = $tag, operation_id = concat!("get_", $name),
+                summary = concat!("Read ", $one),
+                description = "Needs a key with the scope `author` or `report`.",
+                params(One, Unless), security(("key" = [])),
+                responses(
+                    (status = 200, description = "The document.", body = Resource<$doc>, headers(
+                        ("ETag" = String, description = "Its version in double quotes."),
+                    )),
+                    (status = 304, description = "It is still at the version that `If-None-Match` names."),
+                    ReadProblems
+                )
+            )]
+            async fn read(
+                State(app): State<App>, caller: Caller, ApiPath(one): ApiPath<One>, headers: HeaderMap,
+            ) -> Answer {
+                let (place, id) = one.split();
+                Desk::reading(&app, &caller, place)?.read(id.as_str(), &headers).await
+            }
+
+            #[utoipa::path(
+                put, path = concat!($path, "/{id}"), tag = $tag, operation_id = concat!("put_", $name),
+                summary = concat!("Create or replace ", $one),
+                description = "Send `If-None-Match: *` to create, or `If-Match` with the ETag that was read to \
+                               replace. Every fault of the document is reported at once. Needs a key with the scope \
+                               `author`.",
+                params(One, DryRun, Precondition), security(("key" = [])), request_body = $doc,
+                responses(
+                    (status = 200, description = "It is replaced; or a dry run: it would be written (no ETag).",
+                        body = Resource<$doc>, headers(("ETag" = String, description = "Its version in double quotes."))),
+                    (status = 201, description = "It is created.", body = Resource<$doc>, headers(
+                        ("Location" = String, description = "Where it is."),
+                        ("ETag" = String, description = "Its version in double quotes."),
+                    )),
+                    WriteProblems
+                )
+            )]
+            async fn write(
+                State(app): State<App>, caller: Caller, ApiPath(one): ApiPath<One>, ApiQuery(dry): ApiQuery<DryRun>,
+                expect: Precondition, JsonBytes(document): JsonBytes<LARGEST>,
+            ) -> Answer {
+                let (place, id) = one.split();
+                Desk::writing(&app, &caller, place)?.write(id.as_str(), expect, dry, &document).await
+            }
+
+            #[utoipa::path(
+                delete, path = concat!($path, "/{id}"), tag = $tag, operation_id = concat!("delete_", $name),
+                summary = concat!("Delete ", $one),
+                description = "Refused while other documents name it; the answer lists them. Needs a key with the \
+                               scope `author`.",
+                params(One, DryRun, IfMatch), security(("key" = [])),
+                responses(
+                    (status = 200, description = "A dry run: this document would be deleted.", body = Resource<$doc>),
+                    (status = 204, description = "It is deleted."),
+                    DeleteProblems
+                )
+            )]
+            async fn delete(
+                State(app): State<App>, caller: Caller, ApiPath(one): ApiPath<One>, ApiQuery(dry): ApiQuery<DryRun>,
+                expect: Precondition,
+            ) -> Answer {
+                let (place, id) = one.split();
+                Desk::writing(&app, &caller, place)?.delete(id.as_str(), expect, dry).await
+            }
+        })+
+    };
+}
+
+kinds! {
+    advertisers: Advertiser, AdvertiserDoc, AdvertiserId, "/v1/advertisers", "advertisers", "advertiser", "an advertiser";
+    placements: Placement, PlacementDoc, PlacementId, "/v1/placements", "placements", "placement", "a placement";
+    templates: Template, TemplateDoc, TemplateId, "/v1/templates", "templates", "template", "a template";
+    segments: Segment, SegmentDoc, SegmentKey, "/v1/segments", "segments", "segment", "a segment";
+    creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft";
+    components: Component, ComponentDoc, ComponentId of creative: CreativeId,
+        "/v1/creatives/{creative}/components", "components", "component", "a component of a creative's draft";
+    campaigns: Campaign, CampaignDoc, CampaignId, "/v1/campaigns", "campaigns", "campaign", "a campaign";
+}

@@ -1,0 +1,209 @@
+//! The catalogue over HTTP: one implementation for documents of every kind.
+
+mod kinds;
+mod naming;
+mod publishing;
+
+use axum::{
+    Json,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::{
+    app::App,
+    auth::Caller,
+    etag::{self, Precondition},
+    page::{DryRun, Page, PageQuery},
+    problem::Problem,
+};
+use crate::{
+    domain::{
+        catalog::key::{DocumentKey, Kind},
+        ids::CreativeId,
+    },
+    engine::authoring::{Author, Authoring, AuthoringError, Expect},
+    ports::{DocumentRow, Scope},
+    problems,
+};
+
+/// Every route of the catalogue.
+pub fn routes() -> OpenApiRouter<App> {
+    kinds::routes().merge(publishing::routes())
+}
+
+/// Largest document, in bytes: the longest markup and what is around it.
+const LARGEST: usize = 1 << 20;
+
+problems!(pub(super) ReadProblems = [
+    BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable
+]);
+problems!(pub(super) CreateProblems = [
+    BadRequest, MalformedJson, Unauthorized, Forbidden, NotFound, RequestTimeout, PayloadTooLarge, UnsupportedMediaType,
+    Invalid, Overloaded, StoreUnavailable
+]);
+problems!(pub(super) WriteProblems = [
+    BadRequest, MalformedJson, Unauthorized, Forbidden, RequestTimeout, PreconditionFailed, PayloadTooLarge,
+    UnsupportedMediaType, Invalid, PreconditionRequired, Overloaded, StoreUnavailable
+]);
+problems!(pub(super) DeleteProblems = [
+    BadRequest, Unauthorized, Forbidden, NotFound, Conflict, PreconditionFailed, Invalid, PreconditionRequired,
+    Overloaded, StoreUnavailable
+]);
+
+/// A document of the catalogue.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(super) struct Resource<T> {
+    /// Its id.
+    id: String,
+    /// The catalogue version that wrote it: its ETag. In a dry run, the one that it would get.
+    version: i64,
+    /// When it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    changed_at: Option<crate::domain::values::Millis>,
+    /// The document, with every default filled in.
+    document: T,
+}
+
+/// Where documents of a kind live: in an account, or in one of its creatives.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    kind: Kind,
+    creative: Option<CreativeId>,
+}
+
+impl Place {
+    fn new(kind: Kind, creative: Option<CreativeId>) -> Self {
+        Self { kind, creative }
+    }
+
+    /// What the ids of all documents of the place start with in the catalogue.
+    fn prefix(&self) -> String {
+        self.creative.as_ref().map(|creative| format!("{creative}/")).unwrap_or_default()
+    }
+
+    fn key(&self, id: &str) -> DocumentKey {
+        DocumentKey::new(self.kind, format!("{}{id}", self.prefix()))
+    }
+
+    fn url(&self, id: &str) -> String {
+        match &self.creative {
+            Some(creative) => format!("/v1/creatives/{creative}/{}s/{id}", self.kind),
+            None => format!("/v1/{}s/{id}", self.kind),
+        }
+    }
+}
+
+/// A caller at work on documents of one place.
+struct Desk<'a> {
+    authoring: &'a Authoring,
+    caller: &'a Caller,
+    place: Place,
+}
+
+type Answer = Result<Response, Problem>;
+
+impl<'a> Desk<'a> {
+    /// For those who may look.
+    fn reading(app: &'a App, caller: &'a Caller, place: Place) -> Result<Self, Problem> {
+        caller.must_one(&[Scope::Author, Scope::Report])?;
+        Ok(Self { authoring: &app.engine.authoring, caller, place })
+    }
+
+    /// For those who may change.
+    fn writing(app: &'a App, caller: &'a Caller, place: Place) -> Result<Self, Problem> {
+        caller.must(Scope::Author)?;
+        Ok(Self { authoring: &app.engine.authoring, caller, place })
+    }
+
+    fn account(&self) -> u32 {
+        self.caller.account.number()
+    }
+
+    fn author(&self, dry_run: DryRun) -> Author {
+        author(self.caller, dry_run)
+    }
+
+    async fn list(&self, query: PageQuery) -> Answer {
+        let prefix = self.place.prefix();
+        if let Some(creative) = &self.place.creative {
+            self.authoring.get(self.account(), DocumentKey::new(Kind::Creative, creative.as_str())).await?;
+        }
+        let after = query.after.map(|after| format!("{prefix}{}", String::from(after)));
+        let limit = query.limit.and_one();
+        let found = self.authoring.list(self.account(), self.place.kind, prefix.clone(), after, limit).await?;
+        let id = |row: &DocumentRow| row.key.id[prefix.len()..].to_owned();
+        Ok(Json(Page::of(found.rows, query.limit, id, |row| self.resource(row))).into_response())
+    }
+
+    async fn read(&self, id: &str, headers: &HeaderMap) -> Answer {
+        let row = self.authoring.get(self.account(), self.place.key(id)).await?;
+        let tag = etag::tag(row.version);
+        if etag::is_known(headers, &tag) {
+            return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+        }
+        Ok(([(header::ETAG, tag)], Json(self.resource(row))).into_response())
+    }
+
+    async fn create(&self, dry_run: DryRun, document: &[u8]) -> Answer {
+        let id = naming::generate(self.place.kind, document);
+        self.write(&id, Precondition(Expect::Absent), dry_run, document).await
+    }
+
+    async fn write(&self, id: &str, expect: Precondition, dry_run: DryRun, document: &[u8]) -> Answer {
+        let written = self.authoring.put(&self.author(dry_run), self.place.key(id), expect.0, document).await?;
+        let created = written.created;
+        let resource = Resource { id: id.to_owned(), version: written.version, changed_at: None, document: written.body };
+        let tag = [(header::ETAG, etag::tag(written.version))];
+        Ok(match (dry_run.dry_run, created) {
+            (true, _) => Json(resource).into_response(),
+            (false, false) => (tag, Json(resource)).into_response(),
+            (false, true) => {
+                let url = HeaderValue::from_str(&self.place.url(id)).map_err(Problem::internal)?;
+                (StatusCode::CREATED, tag, [(header::LOCATION, url)], Json(resource)).into_response()
+            }
+        })
+    }
+
+    async fn delete(&self, id: &str, expect: Precondition, dry_run: DryRun) -> Answer {
+        let (expect, key) = (expect.existing()?, self.place.key(id));
+        match self.authoring.delete(&self.author(dry_run), key.clone(), expect).await {
+            Err(AuthoringError::Stale { current: None }) => Err(AuthoringError::NotFound(key).into()),
+            Err(error) => Err(error.into()),
+            Ok(()) if dry_run.dry_run => {
+                Ok(Json(self.resource(self.authoring.get(self.account(), key).await?)).into_response())
+            }
+            Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        }
+    }
+
+    fn resource(&self, row: DocumentRow) -> Resource<Value> {
+        let id = row.key.id[self.place.prefix().len()..].to_owned();
+        Resource { id, version: row.version, changed_at: Some(row.changed_at), document: row.body }
+    }
+}
+
+/// The caller as the author of a change.
+fn author(caller: &Caller, dry_run: DryRun) -> Author {
+    Author { account: caller.account.number(), by: caller.principal.key.to_string(), dry_run: dry_run.dry_run }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_name_documents_and_addresses() {
+        let campaigns = Place::new(Kind::Campaign, None);
+        assert_eq!(campaigns.key("spring").to_string(), "campaign/spring");
+        assert_eq!(campaigns.url("spring"), "/v1/campaigns/spring");
+        let components = Place::new(Kind::Component, "hero".parse().ok());
+        assert_eq!(components.key("h-1").to_string(), "component/hero/h-1");
+        assert_eq!(components.url("h-1"), "/v1/creatives/hero/components/h-1");
+    }
+}

@@ -1,0 +1,108 @@
+//! The one table from the engine's errors to problems.
+
+use super::{Problem, ProblemKind};
+use crate::{
+    domain::violation::Violation,
+    engine::{archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError},
+    ports::StoreError,
+};
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Timeout(_) => {
+                Self::new(ProblemKind::StoreUnavailable, "").caused_by(error)
+            }
+            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<AuthoringError> for Problem {
+    fn from(error: AuthoringError) -> Self {
+        match error {
+            AuthoringError::NotFound(key) => Self::new(ProblemKind::NotFound, format!("There is no {key}.")),
+            AuthoringError::Stale { current: Some(version) } => {
+                Self::new(ProblemKind::PreconditionFailed, format!("It is at version \"{version}\" now."))
+            }
+            AuthoringError::Stale { current: None } => Self::new(ProblemKind::PreconditionFailed, "It does not exist."),
+            AuthoringError::InUse { key, by } => {
+                let named = |by| Violation::new("", "in_use", format!("{by} names it"));
+                Self::new(ProblemKind::Conflict, format!("{key} is in use."))
+                    .with_errors(by.into_iter().map(named).collect())
+            }
+            AuthoringError::Unreadable(error) => error.into(),
+            AuthoringError::Invalid(faults) => Self::invalid(faults),
+            AuthoringError::Contended => Self::new(ProblemKind::Overloaded, "Others keep changing the same catalogue."),
+            AuthoringError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PeopleError> for Problem {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::NotFound => Self::new(ProblemKind::NotFound, "Nobody is known under this key."),
+            PeopleError::Erased => Self::new(ProblemKind::Gone, "The person was erased and stays so."),
+            PeopleError::NoSegment(key) => Self::new(ProblemKind::NotFound, format!("There is no segment {key}.")),
+            PeopleError::NotStatic(_) => Self::new(ProblemKind::Conflict, format!("The {error}.")),
+            PeopleError::Invalid(faults) => Self::invalid(faults),
+            PeopleError::Contended => Self::new(ProblemKind::Overloaded, "Others keep changing the same person."),
+            PeopleError::Corrupt(error) => Self::internal(error),
+            PeopleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ArchiveError> for Problem {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::NotFound => {
+                Self::new(ProblemKind::NotFound, "The decision is unknown, was not sampled or is past its retention.")
+            }
+            ArchiveError::Erased => Self::new(ProblemKind::Gone, "The person it was about was erased."),
+            ArchiveError::KeyGone => {
+                Self::new(ProblemKind::Gone, "The key that signed it is gone, so it cannot be made again.")
+            }
+            ArchiveError::Unreadable(_) | ArchiveError::Replay(_) => Self::internal(error),
+            ArchiveError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AssetError> for Problem {
+    fn from(error: AssetError) -> Self {
+        match error {
+            AssetError::Format => Self::invalid(vec![Violation::new("", "format", error.to_string())]),
+            AssetError::Size => Self::new(ProblemKind::PayloadTooLarge, format!("The image {error}.")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::key::{DocumentKey, Kind};
+
+    #[test]
+    fn who_is_in_the_way_is_named() {
+        let error = AuthoringError::InUse {
+            key: DocumentKey::new(Kind::Creative, "hero"),
+            by: vec![DocumentKey::new(Kind::Campaign, "spring")],
+        };
+        let problem = Problem::from(error);
+        assert_eq!(problem.kind, ProblemKind::Conflict);
+        assert_eq!(problem.detail, "creative/hero is in use.");
+        assert_eq!(problem.errors[0].detail, "campaign/spring names it");
+    }
+
+    #[test]
+    fn what_the_store_says_stays_inside() {
+        let away = Problem::from(PeopleError::Store(StoreError::Timeout("db-7.internal".into())));
+        assert_eq!(away.kind, ProblemKind::StoreUnavailable);
+        assert!(!String::from_utf8(away.render(None)).expect("text").contains("db-7"));
+        let broken = Problem::from(AuthoringError::Store(StoreError::Refused("select secret".into())));
+        assert_eq!(broken.kind, ProblemKind::Internal);
+        assert!(broken.source.is_some(), "operators learn the cause");
+    }
+}
