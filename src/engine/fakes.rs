@@ -279,6 +279,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         combination: 2,
         person: Some(Uid(1)),
         cap_window: Some(Span::from_millis(86_400_000)),
+        across_decisions: false,
         value_micros: None,
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         combination: u64::MAX - 1,
         person,
         cap_window: Some(Span::from_millis(7 * DAY)),
+        across_decisions: false,
         value_micros: None,
     }
 }
