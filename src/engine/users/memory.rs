@@ -218,6 +218,7 @@ mod tests {
             (version > 0).then(|| Arc::new(state.expect("a person without traits")))
         };
         let version = |state: &Option<Arc<UserState>>| state.as_ref().map_or(0, |state| state.version);
+        let mut found_at = None;
         std::thread::scope(|scope| {
             for reader in 0..3 {
                 let (memory, stored, done, misses) = (&memory, &stored, &done, &misses);
@@ -247,18 +248,19 @@ mod tests {
                     1 => memory.changed(key(person), new),
                     _ => memory.forget(key(person)),
                 }
-                if let Look::Held(held, _) = memory.look(key(person)) {
+                let outdated = || matches!(memory.look(key(person)), Look::Held(held, _) if version(&held) < new);
+                if outdated() {
                     // A reader may be between its fill and its check for a moment.
-                    if version(&held) < new {
-                        std::thread::sleep(Duration::from_millis(2));
-                        if let Look::Held(held, _) = memory.look(key(person)) {
-                            assert_eq!(version(&held), new, "change {change}");
-                        }
+                    std::thread::sleep(Duration::from_millis(2));
+                    if outdated() {
+                        found_at = Some(change);
+                        break;
                     }
                 }
             }
             done.store(true, Ordering::SeqCst);
         });
+        assert_eq!(found_at, None, "the change after which something outdated was held");
         assert!(misses.load(Ordering::Relaxed) > 100, "readers and writer met");
         for (person, stored) in stored.iter().enumerate() {
             if let Look::Held(held, _) = memory.look(key(person)) {
