@@ -19,3 +19,12 @@ pub mod layers;
 pub mod page;
 pub mod problem;
 pub mod request;
+pub mod openapi;
+
+/// provisional
+pub fn router(app: app::App, edge: &layers::Edge, readiness: health::Readiness, exposition: crate::telemetry::Exposition) -> axum::Router {
+    let (d, _) = decisions::routes().split_for_parts();
+    let (b, _) = beacons::routes().split_for_parts();
+    let (c, _) = catalog::routes().split_for_parts();
+    edge.close(edge.group(admission::Class::Decide, d).merge(edge.group(admission::Class::Beacons, b)).merge(edge.group(admission::Class::Authoring, c)).merge(edge.group(admission::Class::Free, health::routes(readiness, exposition)))).with_state(app)
+}
