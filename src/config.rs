@@ -233,7 +233,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_out_of_range_is_refused() {
-        for (name, value) in [("TESSERA_HTTP__PORTS", "1"), ("TESSERA_BIND", "nowhere"), ("TESSERA_USERS__LEASE_MS", "1")] {
+        for (name, value) in
+            [("TESSERA_HTTP__PORTS", "1"), ("TESSERA_BIND", "nowhere"), ("TESSERA_USERS__LEASE_MS", "1")]
+        {
             figment::Jail::expect_with(|jail| {
                 jail.set_env(name, value);
                 assert!(Config::load().is_err(), "{name}={value}");

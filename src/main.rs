@@ -165,7 +165,12 @@ async fn open(config: &Config) -> anyhow::Result<Short> {
     Ok(Short(Core::open(config, std::env::current_exe()?, url).await?))
 }
 
-async fn import_folder(core: &Core, account: &str, folder: &std::path::Path, dry_run: bool) -> anyhow::Result<ExitCode> {
+async fn import_folder(
+    core: &Core,
+    account: &str,
+    folder: &std::path::Path,
+    dry_run: bool,
+) -> anyhow::Result<ExitCode> {
     let world = core.engine.catalogue.world();
     let account = world.named(account).with_context(|| format!("there is no account {account}"))?;
     match import(&core.engine, account, folder, dry_run).await {

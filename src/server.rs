@@ -132,7 +132,8 @@ impl Core {
             Ok(()) => Some(catalogue.start().await?),
             Err(error) => Some(catalogue.start_from_disk().await.ok_or(NoCatalogue(error))?),
         };
-        let schemas = Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
+        let schemas =
+            Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
         let engine = Engine {
             decider: Decider::new(
                 Arc::clone(&catalogue),
@@ -194,7 +195,8 @@ impl Core {
         if let Some(notes) = self.notes.take() {
             let (engine, meters) = (Arc::clone(&self.engine), self.meters.clone());
             let notes = Arc::new(tokio::sync::Mutex::new(notes));
-            self.tasks.spawn("catalogue", move |stop| follow(Arc::clone(&engine), Arc::clone(&notes), meters.clone(), stop));
+            self.tasks
+                .spawn("catalogue", move |stop| follow(Arc::clone(&engine), Arc::clone(&notes), meters.clone(), stop));
         }
         let (opened, clock) = (self.opened.clone(), Arc::clone(&self.engine.clock));
         self.tasks.spawn("partitions", move |stop| maintain(opened.clone(), Arc::clone(&clock), stop));
@@ -258,9 +260,10 @@ impl Server {
             ..Limits::default()
         };
         let (meters, stopped) = (core.meters.clone(), stop.clone());
-        let serving = tokio::spawn(async move {
-            accept::serve(listener, router, limits, &meters, stopped.cancelled_owned()).await
-        });
+        let serving =
+            tokio::spawn(
+                async move { accept::serve(listener, router, limits, &meters, stopped.cancelled_owned()).await },
+            );
         tracing::info!(%address, origin = ?core.origin, "serving");
         Ok(Self { core, address, stop, serving, readiness, welcome })
     }
@@ -348,9 +351,10 @@ impl Notes {
 
 impl Listener for Notes {
     fn on_catalog(&self, account: u32, version: i64) {
-        let known = self.engine.upgrade().and_then(|catalogue| {
-            catalogue.world().account(account).map(|account| account.snapshot.version)
-        });
+        let known = self
+            .engine
+            .upgrade()
+            .and_then(|catalogue| catalogue.world().account(account).map(|account| account.snapshot.version));
         if known.is_none_or(|known| known < version) {
             self.tell(Note::Catalog(account, version));
         }

@@ -99,8 +99,10 @@ impl Archive {
         let keys = world.tokens.signing_with(inputs.signing_key).ok_or(ArchiveError::KeyGone)?;
         let issuer = Issuer { account: account.number(), keys: &keys, public_url: &inputs.public_url };
         let placement = &inputs.request.placements[at];
-        let assembled =
-            item.shown.as_ref().map(|showing| assemble(item, showing, &inputs.request, placement, inputs.purposes, issuer));
+        let assembled = item
+            .shown
+            .as_ref()
+            .map(|showing| assemble(item, showing, &inputs.request, placement, inputs.purposes, issuer));
         let answer = ItemAnswer::new(item, assembled.as_ref(), &snapshot.rules);
         Ok(serde_json::value::to_raw_value(&answer)?)
     }

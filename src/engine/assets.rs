@@ -82,7 +82,13 @@ impl Assets {
     ///
     /// # Errors
     /// The store's; the image was named by [`Assets::name`] before.
-    pub async fn keep(&self, account: u32, name: &str, media_type: &'static str, bytes: Bytes) -> Result<String, StoreError> {
+    pub async fn keep(
+        &self,
+        account: u32,
+        name: &str,
+        media_type: &'static str,
+        bytes: Bytes,
+    ) -> Result<String, StoreError> {
         let row = AssetRow { account, name: name.to_owned(), media_type: media_type.to_owned(), bytes: bytes.to_vec() };
         self.store.put_asset(row).await?;
         self.served.insert(name.to_owned(), Asset { media_type, bytes });

@@ -10,10 +10,7 @@ use crate::{
         catalog::snapshot::{Changed, Snapshot},
         values::Millis,
     },
-    engine::{
-        disk::Disk,
-        world::World,
-    },
+    engine::{disk::Disk, world::World},
     ports::{CatalogStore, Clock, DocumentChanges, Documents, StoreError},
 };
 

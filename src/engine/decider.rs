@@ -155,8 +155,15 @@ impl Decider {
             let decision = decide(&account.snapshot, &request, &person, purposes, now, seed)?;
             let signing_key = world.signing_key;
             let public_url = self.catalogue.public_url();
-            let origin =
-                Origin { snapshot: &account.snapshot, request: &request, person: &person, purposes, seed, public_url, signing_key };
+            let origin = Origin {
+                snapshot: &account.snapshot,
+                request: &request,
+                person: &person,
+                purposes,
+                seed,
+                public_url,
+                signing_key,
+            };
             let inputs = self.is_recorded(&request, &decision).then(|| Inputs::take(&origin, &decision));
             Ok((decision, inputs))
         };

@@ -108,7 +108,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{domain::{catalog::key::Kind, values::Millis}, ports::DocumentRow};
+    use crate::{
+        domain::{catalog::key::Kind, values::Millis},
+        ports::DocumentRow,
+    };
 
     #[tokio::test]
     async fn a_torn_last_line_is_left_out() {

@@ -58,7 +58,13 @@ impl Keys {
     ///
     /// # Errors
     /// The store's.
-    pub async fn keep(&self, account: u32, id: KeyId, scopes: Vec<Scope>, secret: String) -> Result<NewKey, StoreError> {
+    pub async fn keep(
+        &self,
+        account: u32,
+        id: KeyId,
+        scopes: Vec<Scope>,
+        secret: String,
+    ) -> Result<NewKey, StoreError> {
         let row = ApiKeyRow { id, account, hash: key_hash(&secret), scopes, created_at: self.clock.now() };
         self.store.put_api_key(row.clone()).await?;
         self.catalogue.follow_access().await?;

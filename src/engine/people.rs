@@ -21,7 +21,9 @@ use crate::{
         violation::Violation,
     },
     engine::{catalogue::Catalogue, users::Users, world::Account},
-    ports::{Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserRow, UserStore},
+    ports::{
+        Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserRow, UserStore,
+    },
 };
 
 /// Why people could not be read or changed.
@@ -163,7 +165,12 @@ impl People {
     ///
     /// # Errors
     /// The store's.
-    pub async fn segments(&self, account: &Account, key: &UserKey, at: Option<Millis>) -> Result<Vec<MembershipView>, PeopleError> {
+    pub async fn segments(
+        &self,
+        account: &Account,
+        key: &UserKey,
+        at: Option<Millis>,
+    ) -> Result<Vec<MembershipView>, PeopleError> {
         let uid = account.uid(key);
         let state = self.state(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
         Ok(memberships(account, uid, &state, at.unwrap_or_else(|| self.clock.now())))

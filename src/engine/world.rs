@@ -83,9 +83,8 @@ impl World {
             Arc::new(Principal { key: row.id.clone(), account: row.account, scopes: row.scopes.clone() })
         };
         let empty = Arc::new(Snapshot::empty());
-        let account = |row: &AccountRow| {
-            (row.number, Arc::new(Account { row: row.clone(), snapshot: Arc::clone(&empty) }))
-        };
+        let account =
+            |row: &AccountRow| (row.number, Arc::new(Account { row: row.clone(), snapshot: Arc::clone(&empty) }));
         Self {
             accounts: accounts.iter().map(account).collect(),
             keys: keys.iter().map(|row| (row.hash, principal(row))).collect(),

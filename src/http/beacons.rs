@@ -304,7 +304,10 @@ async fn conversion(State(app): State<App>, ApiJson(request): ApiJson<Conversion
             return Err(Problem::invalid(vec![fault]));
         }
         (Some(verified), OutcomeAnswer::Unknown) if !verified.claim.preview => {
-            return Err(Problem::new(ProblemKind::StoreUnavailable, "The conversion could not be kept. Send it again."));
+            return Err(Problem::new(
+                ProblemKind::StoreUnavailable,
+                "The conversion could not be kept. Send it again.",
+            ));
         }
         (_, OutcomeAnswer::Accepted) => StatusCode::ACCEPTED,
         _ => StatusCode::OK,

@@ -61,7 +61,9 @@ impl Precondition {
             (Some("*"), None) => Expect::Present,
             (Some(tag), None) => Expect::Version(version(tag)?),
             (None, None) => {
-                return Err(missing("Send If-None-Match: * to create, or If-Match with the ETag that was read to change."));
+                return Err(missing(
+                    "Send If-None-Match: * to create, or If-Match with the ETag that was read to change.",
+                ));
             }
         };
         Ok(Self(expect))

@@ -5,8 +5,8 @@
 //! queries into values; [`problem`] is the only place that knows how an error looks on the wire.
 
 pub mod accept;
-pub mod app;
 pub mod admission;
+pub mod app;
 pub mod auth;
 pub mod beacons;
 pub mod body;
@@ -16,15 +16,26 @@ pub mod etag;
 pub mod extract;
 pub mod health;
 pub mod layers;
+pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod request;
-pub mod openapi;
 
 /// provisional
-pub fn router(app: app::App, edge: &layers::Edge, readiness: health::Readiness, exposition: crate::telemetry::Exposition) -> axum::Router {
+pub fn router(
+    app: app::App,
+    edge: &layers::Edge,
+    readiness: health::Readiness,
+    exposition: crate::telemetry::Exposition,
+) -> axum::Router {
     let (d, _) = decisions::routes().split_for_parts();
     let (b, _) = beacons::routes().split_for_parts();
     let (c, _) = catalog::routes().split_for_parts();
-    edge.close(edge.group(admission::Class::Decide, d).merge(edge.group(admission::Class::Beacons, b)).merge(edge.group(admission::Class::Authoring, c)).merge(edge.group(admission::Class::Free, health::routes(readiness, exposition)))).with_state(app)
+    edge.close(
+        edge.group(admission::Class::Decide, d)
+            .merge(edge.group(admission::Class::Beacons, b))
+            .merge(edge.group(admission::Class::Authoring, c))
+            .merge(edge.group(admission::Class::Free, health::routes(readiness, exposition))),
+    )
+    .with_state(app)
 }

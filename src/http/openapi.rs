@@ -3,7 +3,10 @@ use super::app::App;
 use utoipa_axum::router::OpenApiRouter;
 /// doc
 pub fn api() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(super::decisions::routes()).merge(super::beacons::routes()).merge(super::catalog::routes())
+    OpenApiRouter::new()
+        .merge(super::decisions::routes())
+        .merge(super::beacons::routes())
+        .merge(super::catalog::routes())
 }
 /// doc
 pub fn document() -> utoipa::openapi::OpenApi {

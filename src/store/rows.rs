@@ -17,7 +17,8 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Scope, SigningKeyRow, UserRow,
+        AccountRow, ApiKeyRow, AssetRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Scope, SigningKeyRow,
+        UserRow,
     },
 };
 

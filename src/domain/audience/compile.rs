@@ -116,7 +116,8 @@ impl RuleSet {
             }
         }
         // A refused segment keeps its place, empty: nothing can refer to it.
-        let empty = |key: &SegmentKey| Segment { key: key.clone(), list: NameHash::of(key.as_str()), rule: None, depth: 0 };
+        let empty =
+            |key: &SegmentKey| Segment { key: key.clone(), list: NameHash::of(key.as_str()), rule: None, depth: 0 };
         let segments = rules.iter().map(|(key, _)| empty(key)).collect();
         let (mut set, mut refused) = (Self { segments, by_key: HashMap::new() }, Vec::new());
         let mut ready: VecDeque<usize> = (0..rules.len()).filter(|&at| waiting[at] == 0).collect();

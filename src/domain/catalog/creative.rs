@@ -134,7 +134,9 @@ impl Creative {
         let templates = parse_templates(doc, &mut faults);
         let mut slots: Vec<Slot> = Vec::new();
         for template in doc.creative.templates.iter().filter_map(|id| doc.templates.get(id)) {
-            for name in template.slots.keys().filter(|name| !slots.iter().any(|slot| slot.name == **name)).collect::<Vec<_>>() {
+            for name in
+                template.slots.keys().filter(|name| !slots.iter().any(|slot| slot.name == **name)).collect::<Vec<_>>()
+            {
                 slots.push(Slot { name: name.clone(), candidates: Vec::new() });
             }
         }
@@ -159,7 +161,8 @@ impl Creative {
         let places: Vec<_> =
             templates.iter().map(|(id, _, template)| reader.places(id, template, &slots, &components)).collect();
         let variants = templates.into_iter().zip(places);
-        let variants = variants.map(|((id, shape, template), places)| Variant { id, shape, template, places }).collect();
+        let variants =
+            variants.map(|((id, shape, template), places)| Variant { id, shape, template, places }).collect();
         let slot_of = |id: &ComponentId| {
             let at = components.iter().position(|component| component.id == *id)?;
             Some((components[at].slot as u16, at as u32))

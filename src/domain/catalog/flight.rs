@@ -70,9 +70,11 @@ impl Flight {
         if zone.is_none() {
             faults.push("/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
         }
-        let dayparts = doc.dayparts.iter().enumerate().filter_map(|(at, part)| {
-            faults.keep(&format!("/dayparts/{at}"), Daypart::parse(part))
-        });
+        let dayparts = doc
+            .dayparts
+            .iter()
+            .enumerate()
+            .filter_map(|(at, part)| faults.keep(&format!("/dayparts/{at}"), Daypart::parse(part)));
         let dayparts = dayparts.collect();
         faults.into_result()?;
         Ok(Self { start: doc.start, end: doc.end, zone: zone.unwrap_or(TimeZone::UTC), dayparts })

@@ -101,15 +101,7 @@ pub fn assemble(
         Format::Native => assemble_native(&variant.template, &chosen, &dynamic, false, &mut markup),
     }
     let crid = crid(showing, variant);
-    Assembled {
-        markup,
-        impression_url,
-        view_url,
-        click_url,
-        conversion_token: tokens.conversion,
-        combination,
-        crid,
-    }
+    Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
 }
 
 /// What stands in each slot of the template shown: the slot, the component (none for the

@@ -285,7 +285,9 @@ impl<'a> Run<'a> {
         placement: &'a PlacementRequest,
         registered: Option<&'a Placement>,
     ) -> Item {
-        let or = |own: &'a [Size], theirs: Option<&'a Vec<Size>>| if own.is_empty() { theirs.map_or(&[][..], Vec::as_slice) } else { own };
+        let or = |own: &'a [Size], theirs: Option<&'a Vec<Size>>| {
+            if own.is_empty() { theirs.map_or(&[][..], Vec::as_slice) } else { own }
+        };
         let formats: &'a [Format] = match registered {
             Some(registered) if placement.formats.is_empty() => &registered.formats,
             _ => &placement.formats,
@@ -449,9 +451,8 @@ impl<'a> Run<'a> {
 
     /// How components of a campaign are chosen for this person.
     fn manner(&self, campaign: Option<&Campaign>) -> Manner<'a> {
-        let held_out = campaign.filter(|campaign| {
-            self.known && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout
-        });
+        let held_out = campaign
+            .filter(|campaign| self.known && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout);
         Manner {
             sticky: self.sticky,
             rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),
@@ -508,7 +509,9 @@ impl<'a> Run<'a> {
         for line in &self.snapshot.lines {
             let campaign = &line.campaign;
             let mut excluded = screen(line, ask, &mut self.evaluator, &self.seen);
-            if let (Some(Exclusion::Targeting { why }), Some(condition), true) = (&mut excluded, &campaign.condition, full) {
+            if let (Some(Exclusion::Targeting { why }), Some(condition), true) =
+                (&mut excluded, &campaign.condition, full)
+            {
                 *why = self.evaluator.failing(condition);
             }
             let excluded = excluded.or_else(|| match winner {
@@ -520,7 +523,11 @@ impl<'a> Run<'a> {
                 Some(winner) => Some(Exclusion::Rotation { chosen: winner.id.clone() }),
                 None => None,
             });
-            candidates.push(explanation::Candidate { campaign: campaign.id.clone(), tier: campaign.priority, excluded });
+            candidates.push(explanation::Candidate {
+                campaign: campaign.id.clone(),
+                tier: campaign.priority,
+                excluded,
+            });
         }
         let slots = match shown {
             Some(showing) if full => {

@@ -82,7 +82,8 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
     if !campaign.placements.is_empty() && !ask.registered.is_some_and(|id| campaign.placements.contains(id)) {
         return Some(Exclusion::Placement);
     }
-    let mut fitting = line.creatives.iter().filter(|creative| creative.variant(ask.formats, ask.sizes).is_some()).peekable();
+    let mut fitting =
+        line.creatives.iter().filter(|creative| creative.variant(ask.formats, ask.sizes).is_some()).peekable();
     if fitting.peek().is_none() {
         return Some(Exclusion::NoMatchingSize);
     }

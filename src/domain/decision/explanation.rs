@@ -89,13 +89,16 @@ pub fn slots(
             let mut excluded = exclusion(component, manner, &mut |component| {
                 component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)
             });
-            if let (Some(ComponentExclusion::Targeting { why }), Some(condition)) = (&mut excluded, &component.condition) {
+            if let (Some(ComponentExclusion::Targeting { why }), Some(condition)) =
+                (&mut excluded, &component.condition)
+            {
                 *why = evaluator.failing(condition);
             }
             if level == FallbackLevel::Default {
                 excluded = Some(ComponentExclusion::NotChosen);
             }
-            let excluded = if chosen == Some(&component.id) { None } else { excluded.or(Some(ComponentExclusion::NotChosen)) };
+            let excluded =
+                if chosen == Some(&component.id) { None } else { excluded.or(Some(ComponentExclusion::NotChosen)) };
             ComponentExplanation { component: component.id.clone(), weight: component.weight, excluded }
         });
         SlotExplanation { slot: slot.name.clone(), component: chosen.cloned(), components: components.collect() }

@@ -7,12 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    audience::{
-        caps::CapRing,
-        profile::Traits,
-        user::UserState,
-        verdict::Verdict,
-    },
+    audience::{caps::CapRing, profile::Traits, user::UserState, verdict::Verdict},
     catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
@@ -156,7 +151,8 @@ impl Inputs {
             }
         }
         let items = decision.placements.iter().enumerate();
-        let found = items.flat_map(|(at, items)| items.iter().enumerate().map(move |(item, shown)| (at, item, shown.id)));
+        let found =
+            items.flat_map(|(at, items)| items.iter().enumerate().map(move |(item, shown)| (at, item, shown.id)));
         let (at, item, _) = found.into_iter().find(|(.., id)| *id == wanted).ok_or(ReplayError::Decision)?;
         Ok((decision, at, item))
     }

@@ -107,7 +107,8 @@ impl Authoring {
     /// # Errors
     /// Every fault of every file.
     pub fn read_bundle(&self, folder: &Path) -> Result<Bundle, BundleError> {
-        let mut reader = Reader { authoring: self, folder, bundle: Bundle::default(), names: BTreeMap::new(), faults: Vec::new() };
+        let mut reader =
+            Reader { authoring: self, folder, bundle: Bundle::default(), names: BTreeMap::new(), faults: Vec::new() };
         reader.assets()?;
         for (name, kind) in FOLDERS {
             for file in files(&folder.join(name), "json")? {
@@ -183,7 +184,8 @@ impl Authoring {
             key: key.clone(),
             body: Some(body.clone()),
         };
-        let mut writes: Vec<_> = changed.iter().filter_map(|key| Some(write(key, bundle.documents.get(key)?))).collect();
+        let mut writes: Vec<_> =
+            changed.iter().filter_map(|key| Some(write(key, bundle.documents.get(key)?))).collect();
         for key in bundle.documents.keys().filter(|key| key.kind == Kind::Creative) {
             match self.publication(work, &key.id) {
                 Ok(Some(publication)) => {
@@ -297,13 +299,15 @@ impl Reader<'_> {
                     pointer.push('/');
                     pointer.push_str(&token(name));
                     match field {
-                        Value::String(src) if name == "src" && src.starts_with("assets/") => match self.names.get(src) {
-                            Some(served) => src.clone_from(served),
-                            None => {
-                                let detail = format!("the bundle has no image {src}");
-                                self.fault(file, Violation::new(pointer.clone(), "unknown_asset", detail));
+                        Value::String(src) if name == "src" && src.starts_with("assets/") => {
+                            match self.names.get(src) {
+                                Some(served) => src.clone_from(served),
+                                None => {
+                                    let detail = format!("the bundle has no image {src}");
+                                    self.fault(file, Violation::new(pointer.clone(), "unknown_asset", detail));
+                                }
                             }
-                        },
+                        }
                         inner => self.serve_assets(file, inner, pointer),
                     }
                     pointer.truncate(length);
@@ -366,7 +370,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
     }
     let fault = |error| BundleError::File { file: folder.to_owned(), error };
     let entries = std::fs::read_dir(folder).map_err(fault)?;
-    let mut entries = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+    let mut entries =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fault)?;
     entries.sort();
     Ok(entries)
 }

@@ -193,11 +193,19 @@ impl Authoring {
     ///
     /// # Errors
     /// See [`AuthoringError`].
-    pub async fn put(&self, author: &Author, key: DocumentKey, expect: Expect, bytes: &[u8]) -> Result<Written, AuthoringError> {
+    pub async fn put(
+        &self,
+        author: &Author,
+        key: DocumentKey,
+        expect: Expect,
+        bytes: &[u8],
+    ) -> Result<Written, AuthoringError> {
         let body = document::canonical(key.kind, &self.schemas, bytes)?;
         let refs = document::references(&key, &body);
         for _ in 0..Self::TRIES {
-            let Some((mut work, current)) = self.begin(author.account, &key, expect, refs.clone()).await? else { continue };
+            let Some((mut work, current)) = self.begin(author.account, &key, expect, refs.clone()).await? else {
+                continue;
+            };
             work.put(key.clone(), body.clone());
             if !self.load_rules(author.account, &mut work, &key).await? {
                 continue;
@@ -245,7 +253,12 @@ impl Authoring {
     ///
     /// # Errors
     /// See [`AuthoringError`]; invalid when the draft cannot be served as it is.
-    pub async fn publish(&self, author: &Author, id: &CreativeId, revision: Option<u32>) -> Result<Published, AuthoringError> {
+    pub async fn publish(
+        &self,
+        author: &Author,
+        id: &CreativeId,
+        revision: Option<u32>,
+    ) -> Result<Published, AuthoringError> {
         for _ in 0..Self::TRIES {
             let Some(mut work) = self.draft(author.account, id).await? else { continue };
             let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
@@ -364,7 +377,11 @@ impl Authoring {
         match work.compile_rules() {
             Err(faults) if key.kind == Kind::Segment => {
                 let own = |(of, fault): (DocumentKey, Violation)| {
-                    if of == *key { fault } else { Violation::new("/rule", fault.code, format!("breaks {of}: {}", fault.detail)) }
+                    if of == *key {
+                        fault
+                    } else {
+                        Violation::new("/rule", fault.code, format!("breaks {of}: {}", fault.detail))
+                    }
                 };
                 Err(AuthoringError::Invalid(faults.into_iter().map(own).collect()))
             }
@@ -390,7 +407,12 @@ impl Authoring {
         Ok(whole.then_some(work))
     }
 
-    fn compile(&self, work: &Workspace, id: &CreativeId, number: u32) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
+    fn compile(
+        &self,
+        work: &Workspace,
+        id: &CreativeId,
+        number: u32,
+    ) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
         let made = work.revision(id.as_str(), number, self.clock.now(), self.catalogue.public_url());
         made.map(|(doc, compiled)| (doc, compiled, true)).map_err(AuthoringError::Invalid)
     }
@@ -415,7 +437,12 @@ impl Authoring {
     }
 
     /// Commits and follows; `None` when somebody else was faster.
-    async fn commit(&self, author: &Author, based_on: i64, writes: Vec<DocumentWrite>) -> Result<Option<i64>, AuthoringError> {
+    async fn commit(
+        &self,
+        author: &Author,
+        based_on: i64,
+        writes: Vec<DocumentWrite>,
+    ) -> Result<Option<i64>, AuthoringError> {
         match self.store.commit(author.account, based_on, author.by.clone(), writes, author.dry_run).await? {
             Commit::Done { version } => {
                 if !author.dry_run
@@ -456,11 +483,8 @@ fn number(revision: &str) -> Option<u32> {
 /// What keeps parts of a creative from ever being shown.
 fn warnings(creative: &Creative) -> Vec<Violation> {
     let mut warnings = Vec::new();
-    let candidates: Vec<Vec<u32>> = creative
-        .slots
-        .iter()
-        .map(|slot| slot.candidates.iter().copied().chain([Pairing::DEFAULT]).collect())
-        .collect();
+    let candidates: Vec<Vec<u32>> =
+        creative.slots.iter().map(|slot| slot.candidates.iter().copied().chain([Pairing::DEFAULT]).collect()).collect();
     for (at, component) in creative.components.iter().enumerate() {
         let mut only = candidates.clone();
         only[component.slot] = vec![at as u32];

@@ -52,7 +52,8 @@ impl Workspace {
     /// Documents of a kind whose id starts with `prefix`.
     pub fn of<'a>(&'a self, kind: Kind, prefix: &'a str) -> impl Iterator<Item = (&'a DocumentKey, &'a Value)> {
         let from = DocumentKey::new(kind, prefix);
-        let some = self.documents.range(from..).take_while(move |(key, _)| key.kind == kind && key.id.starts_with(prefix));
+        let some =
+            self.documents.range(from..).take_while(move |(key, _)| key.kind == kind && key.id.starts_with(prefix));
         some.filter_map(|(key, document)| Some((key, &document.as_ref()?.1)))
     }
 
@@ -73,7 +74,9 @@ impl Workspace {
         }
         let (compiled, refused) = RuleSet::build(&rules);
         let refused = refused.into_iter();
-        faults.extend(refused.map(|(name, fault)| (DocumentKey::new(Kind::Segment, name.as_str()), fault.under("/rule"))));
+        faults.extend(
+            refused.map(|(name, fault)| (DocumentKey::new(Kind::Segment, name.as_str()), fault.under("/rule"))),
+        );
         self.rules = Arc::new(compiled);
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -108,7 +111,8 @@ impl Workspace {
     ) -> Result<(RevisionDoc, Creative), Vec<Violation>> {
         let gone = || vec![Violation::new("", "unknown_creative", format!("there is no creative {creative}"))];
         let draft: CreativeDoc = self.typed(Kind::Creative, creative).ok_or_else(gone)?;
-        let templates = draft.templates.iter().filter_map(|id| Some((id.clone(), self.typed(Kind::Template, id.as_str())?)));
+        let templates =
+            draft.templates.iter().filter_map(|id| Some((id.clone(), self.typed(Kind::Template, id.as_str())?)));
         let prefix = format!("{creative}/");
         let components = self.of(Kind::Component, &prefix).filter_map(|(key, body)| {
             let id: ComponentId = key.id[prefix.len()..].parse().ok()?;

@@ -158,7 +158,8 @@ impl<'a> Desk<'a> {
     async fn write(&self, id: &str, expect: Precondition, dry_run: DryRun, document: &[u8]) -> Answer {
         let written = self.authoring.put(&self.author(dry_run), self.place.key(id), expect.0, document).await?;
         let created = written.created;
-        let resource = Resource { id: id.to_owned(), version: written.version, changed_at: None, document: written.body };
+        let resource =
+            Resource { id: id.to_owned(), version: written.version, changed_at: None, document: written.body };
         let tag = [(header::ETAG, etag::tag(written.version))];
         Ok(match (dry_run.dry_run, created) {
             (true, _) => Json(resource).into_response(),

@@ -36,10 +36,21 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(revision))
 }
 
-problems!(PublishProblems = [
-    BadRequest, MalformedJson, Unauthorized, Forbidden, NotFound, RequestTimeout, PayloadTooLarge, UnsupportedMediaType,
-    Invalid, Overloaded, StoreUnavailable
-]);
+problems!(
+    PublishProblems = [
+        BadRequest,
+        MalformedJson,
+        Unauthorized,
+        Forbidden,
+        NotFound,
+        RequestTimeout,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        Overloaded,
+        StoreUnavailable
+    ]
+);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]

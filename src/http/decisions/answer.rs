@@ -126,11 +126,17 @@ pub(super) fn unknown_segments(request: &AdRequest, known: impl Fn(&SegmentKey) 
     let preview = request.preview.as_ref();
     let forced = preview.map_or(&[][..], |preview| &preview.force_segments);
     let denied = preview.map_or(&[][..], |preview| &preview.deny_segments);
-    let places =
-        [("/user/segments", &request.segments[..]), ("/preview/force_segments", forced), ("/preview/deny_segments", denied)];
-    let named = places.into_iter().flat_map(|(place, keys)| keys.iter().enumerate().map(move |(at, key)| (place, at, key)));
+    let places = [
+        ("/user/segments", &request.segments[..]),
+        ("/preview/force_segments", forced),
+        ("/preview/deny_segments", denied),
+    ];
+    let named =
+        places.into_iter().flat_map(|(place, keys)| keys.iter().enumerate().map(move |(at, key)| (place, at, key)));
     let unknown = named.filter(|(.., key)| !known(key));
     unknown
-        .map(|(place, at, key)| Violation::new(format!("{place}/{at}"), "unknown_segment", format!("there is no segment {key}")))
+        .map(|(place, at, key)| {
+            Violation::new(format!("{place}/{at}"), "unknown_segment", format!("there is no segment {key}"))
+        })
         .collect()
 }

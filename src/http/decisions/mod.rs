@@ -81,7 +81,8 @@ async fn decide(
     if parsed.asserts {
         caller.must(Scope::Consent)?;
     }
-    let (explain, ids) = (parsed.request.explain, parsed.request.placements.iter().map(|p| p.id.clone()).collect::<Vec<_>>());
+    let (explain, ids) =
+        (parsed.request.explain, parsed.request.placements.iter().map(|p| p.id.clone()).collect::<Vec<_>>());
     let rules = &caller.account.snapshot.rules;
     let unknown = unknown_segments(&parsed.request, |key| rules.ix(key).is_some());
     let named = parsed.key.clone().filter(|_| parsed.purposes.profile_read);
@@ -124,6 +125,8 @@ fn present(decided: &Decided, asked: &Asked<'_>) -> Result<Response, Problem> {
 fn refused(error: DecideError) -> Problem {
     match error {
         DecideError::Invalid(faults) => Problem::invalid(faults),
-        DecideError::UnknownAccount => Problem::new(ProblemKind::Unauthorized, "The account of this key is not served here."),
+        DecideError::UnknownAccount => {
+            Problem::new(ProblemKind::Unauthorized, "The account of this key is not served here.")
+        }
     }
 }

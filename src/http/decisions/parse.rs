@@ -3,7 +3,9 @@
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::wire::{ConsentWire, ContextWire, DecisionRequest, GeoWire, PlacementWire, PreviewWire, PurposeName, SegmentsListed};
+use super::wire::{
+    ConsentWire, ContextWire, DecisionRequest, GeoWire, PlacementWire, PreviewWire, PurposeName, SegmentsListed,
+};
 use crate::domain::{
     audience::{
         context::Context,
@@ -143,7 +145,8 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
         faults.push(format!("/keywords/{at}"), "length", format!("must be at most 128 bytes, not {}", keyword.len()));
     }
     let click_macro = wire.click_macro.map(|text| text.parse());
-    let click_macro = click_macro.transpose().map_err(|error| vec![Violation::new("", "invalid_macro", format!("{error}"))]);
+    let click_macro =
+        click_macro.transpose().map_err(|error| vec![Violation::new("", "invalid_macro", format!("{error}"))]);
     let click_macro = faults.keep("/click_macro", click_macro).flatten();
     let candidate = match wire.candidates {
         None => None,
@@ -250,7 +253,8 @@ fn host(url: &str) -> Option<&str> {
 
 fn parse_preview(wire: PreviewWire) -> Result<Preview, Vec<Violation>> {
     let mut faults = Violations::new();
-    for (pointer, len) in [("/force_segments", wire.force_segments.len()), ("/deny_segments", wire.deny_segments.len())] {
+    for (pointer, len) in [("/force_segments", wire.force_segments.len()), ("/deny_segments", wire.deny_segments.len())]
+    {
         if len > 200 {
             faults.push(pointer, "length", "must be at most 200 segments");
         }
@@ -289,10 +293,21 @@ mod tests {
         assert_eq!(
             pointers,
             [
-                "/placements/2/id", "/placements/0/id", "/placements/0/count", "/placements/0/click_macro", "/placements/0/candidates",
-                "/placements/1/keywords/0", "/placements/2/candidates", "/user/traits/Bad Name",
-                "/context/time_zone", "/context/ip", "/context/geo", "/context/data/x", "/deadline_ms",
-                "/consistency_token", "/preview/seed"
+                "/placements/2/id",
+                "/placements/0/id",
+                "/placements/0/count",
+                "/placements/0/click_macro",
+                "/placements/0/candidates",
+                "/placements/1/keywords/0",
+                "/placements/2/candidates",
+                "/user/traits/Bad Name",
+                "/context/time_zone",
+                "/context/ip",
+                "/context/geo",
+                "/context/data/x",
+                "/deadline_ms",
+                "/consistency_token",
+                "/preview/seed"
             ]
         );
         assert_eq!(faults(json!({"placements": []})), ["/placements"]);

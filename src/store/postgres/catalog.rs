@@ -9,8 +9,8 @@ use crate::{
         ids::{AccountId, KeyId},
     },
     ports::{
-        AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents, SigningKeyRow,
-        StoreError,
+        AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents,
+        SigningKeyRow, StoreError,
     },
     store::rows,
 };
