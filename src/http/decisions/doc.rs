@@ -78,52 +78,52 @@ pub(super) struct SegmentHeldDoc {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DecisionItem)]
-pub(super) struct ItemDoc {
+pub(in crate::http) struct ItemDoc {
     /// Names the item in records, tokens and outcomes.
-    pub(super) decision_id: DecisionId,
+    pub(in crate::http) decision_id: DecisionId,
     /// Whether there is something to show.
-    pub(super) status: ItemStatus,
+    pub(in crate::http) status: ItemStatus,
     /// Why there is nothing.
-    pub(super) no_fill_reason: Option<String>,
+    pub(in crate::http) no_fill_reason: Option<String>,
     /// The campaign; none for a house creative.
-    pub(super) campaign: Option<CampaignId>,
+    pub(in crate::http) campaign: Option<CampaignId>,
     /// The creative.
-    pub(super) creative: Option<CreativeId>,
+    pub(in crate::http) creative: Option<CreativeId>,
     /// Its revision.
-    pub(super) revision: Option<u32>,
+    pub(in crate::http) revision: Option<u32>,
     /// Names the combination of components: the same for the same revision and choice.
-    pub(super) combination_id: Option<String>,
+    pub(in crate::http) combination_id: Option<String>,
     /// Names the content: the same for the same values in the same template.
-    pub(super) crid: Option<String>,
+    pub(in crate::http) crid: Option<String>,
     /// What kind of markup.
-    pub(super) format: Option<Format>,
+    pub(in crate::http) format: Option<Format>,
     /// Width in CSS pixels.
-    pub(super) width: Option<u16>,
+    pub(in crate::http) width: Option<u16>,
     /// Height in CSS pixels.
-    pub(super) height: Option<u16>,
+    pub(in crate::http) height: Option<u16>,
     /// The markup: a document for an iframe, or native JSON as a text.
-    pub(super) markup: Option<String>,
+    pub(in crate::http) markup: Option<String>,
     /// Per slot the component shown; `null` for the slot's default.
     #[schema(value_type = Option<Object>)]
-    pub(super) components: Option<BTreeMap<String, Option<ComponentId>>>,
+    pub(in crate::http) components: Option<BTreeMap<String, Option<ComponentId>>>,
     /// Per slot the value shown.
-    pub(super) content: Option<BTreeMap<String, Value>>,
+    pub(in crate::http) content: Option<BTreeMap<String, Value>>,
     /// Fetch it when the creative is rendered; the html markup does so itself.
-    pub(super) impression_url: Option<String>,
+    pub(in crate::http) impression_url: Option<String>,
     /// Fetch it when the creative is in view.
-    pub(super) view_url: Option<String>,
+    pub(in crate::http) view_url: Option<String>,
     /// Where a click goes; it counts and redirects to the landing page.
-    pub(super) click_url: Option<String>,
+    pub(in crate::http) click_url: Option<String>,
     /// Send it with conversions.
-    pub(super) conversion_token: Option<String>,
+    pub(in crate::http) conversion_token: Option<String>,
     /// Why this combination.
-    pub(super) reason: Option<Reason>,
+    pub(in crate::http) reason: Option<Reason>,
     /// Segments that the targeting of what is shown names and the person is in.
-    pub(super) segments_matched: Option<Vec<SegmentKey>>,
+    pub(in crate::http) segments_matched: Option<Vec<SegmentKey>>,
     /// How far down the fallback ladder.
-    pub(super) fallback_level: FallbackLevel,
+    pub(in crate::http) fallback_level: FallbackLevel,
     /// What was given up.
-    pub(super) degraded: Vec<Degraded>,
+    pub(in crate::http) degraded: Vec<Degraded>,
 }
 
 /// Why each item is what it is.
