@@ -317,7 +317,6 @@ async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateClus
     Ok((Some(cluster), url))
 }
 
-#[expect(clippy::disallowed_methods, reason = "where programs stand is no setting of ours")]
 fn search_folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     embedded::search_folders(std::env::var_os("PATH").as_deref(), home.as_deref())

@@ -34,8 +34,10 @@ pub struct Assets {
     served: Cache<String, Asset>,
 }
 
-/// Formats by their first bytes: media type, ending, and the test.
-const FORMATS: [(&str, &str, fn(&[u8]) -> bool); 4] = [
+/// A format: media type, ending, and the test of its first bytes.
+type Format = (&'static str, &'static str, fn(&[u8]) -> bool);
+
+const FORMATS: [Format; 4] = [
     ("image/png", "png", |bytes| bytes.starts_with(b"\x89PNG\r\n\x1a\n")),
     ("image/jpeg", "jpg", |bytes| bytes.starts_with(b"\xff\xd8\xff")),
     ("image/webp", "webp", |bytes| bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")),

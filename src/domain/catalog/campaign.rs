@@ -84,7 +84,7 @@ impl Campaign {
             let bound = Targeting::parse(&targeting.0).and_then(|node| rules.bind(&node));
             faults.keep("/targeting", bound)
         });
-        let caps = doc.frequency_caps.iter().enumerate().filter_map(|(at, cap)| {
+        let caps = doc.frequency_caps.iter().enumerate().map(|(at, cap)| {
             let per = cap.per.millis();
             if !(1_000..=90 * 86_400_000).contains(&per) || per % 1_000 != 0 {
                 faults.push(format!("/frequency_caps/{at}/per"), "range", "must be whole seconds from PT1S to P90D");
@@ -92,7 +92,7 @@ impl Campaign {
             if !(1..=64).contains(&cap.impressions) {
                 faults.push(format!("/frequency_caps/{at}/impressions"), "range", "must be 1 to 64");
             }
-            Some(Cap { impressions: cap.impressions.into(), per: cap.per })
+            Cap { impressions: cap.impressions.into(), per: cap.per }
         });
         let caps = caps.collect();
         check_ranges(doc, &mut faults);

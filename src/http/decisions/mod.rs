@@ -1,9 +1,9 @@
 //! `POST /v1/decisions`: parses, asks the engine, presents.
 
 mod answer;
-mod doc;
-mod parse;
-mod wire;
+pub mod doc;
+pub mod parse;
+pub mod wire;
 
 use std::time::Duration;
 

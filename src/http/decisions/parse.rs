@@ -21,23 +21,26 @@ use crate::domain::{
 
 /// A body, parsed.
 #[derive(Debug)]
-pub(super) struct Parsed {
+pub struct Parsed {
     /// What is asked for.
-    pub(super) request: AdRequest,
+    pub request: AdRequest,
     /// Whoever is looking.
-    pub(super) key: Option<UserKey>,
+    pub key: Option<UserKey>,
     /// What the request may be used for.
-    pub(super) purposes: Purposes,
+    pub purposes: Purposes,
     /// Whether it asserts consent, which needs a scope.
-    pub(super) asserts: bool,
+    pub asserts: bool,
     /// The person's time zone.
-    pub(super) zone: TimeZone,
+    pub zone: TimeZone,
     /// The version of the person to reflect.
-    pub(super) consistency: Option<u64>,
+    pub consistency: Option<u64>,
 }
 
 /// Reads a body. `now` is when its traits count as set.
-pub(super) fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation>> {
+///
+/// # Errors
+/// Every fault, with its pointer.
+pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation>> {
     let mut faults = Violations::new();
     if !(1..=50).contains(&wire.placements.len()) {
         faults.push("/placements", "length", "must be 1 to 50 placements");

@@ -191,6 +191,7 @@ pub fn responses(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<openapi::Respo
 macro_rules! problems {
     ($(#[$doc:meta])* $vis:vis $name:ident = [$($kind:ident),+ $(,)?]) => {
         $(#[$doc])*
+        #[doc = "The problems that an operation may answer with."]
         $vis struct $name;
 
         impl utoipa::IntoResponses for $name {

@@ -1,0 +1,172 @@
+//! A small HTTP/1.1 client over keep-alive connections, so that little of the machine goes to it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+    time,
+};
+
+/// A request, written once.
+#[derive(Clone)]
+pub(crate) struct Request {
+    head: String,
+    /// Its body.
+    pub(crate) body: String,
+    bytes: Arc<[u8]>,
+}
+
+impl Request {
+    /// A decision request.
+    pub(crate) fn new(address: &str, key: &str, body: String) -> Self {
+        let head = format!(
+            "POST /v1/decisions HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        Self::written(head, body, address)
+    }
+
+    /// The same request to another server.
+    pub(crate) fn to(&self, address: &str) -> Self {
+        Self::written(self.head.clone(), self.body.clone(), address)
+    }
+
+    fn written(head: String, body: String, address: &str) -> Self {
+        let bytes = format!("{}{body}", head.replace("HOST", address)).into_bytes().into();
+        Self { head, body, bytes }
+    }
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
+    /// Its body.
+    pub(crate) body: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        stream.set_nodelay(true).expect("a socket option");
+        Self { stream, buffer: Vec::with_capacity(16_384) }
+    }
+
+    async fn send(&mut self, request: &Request) -> Answer {
+        self.stream.write_all(&request.bytes).await.expect("sending");
+        self.buffer.clear();
+        let (head, length) = loop {
+            self.read().await;
+            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&self.buffer[..at]).to_ascii_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                break (at + 4, length.unwrap_or(0_usize));
+            }
+        };
+        while self.buffer.len() < head + length {
+            self.read().await;
+        }
+        let status = std::str::from_utf8(&self.buffer[9..12]).ok().and_then(|code| code.parse().ok());
+        Answer { status: status.expect("a status"), body: self.buffer[head..].to_vec() }
+    }
+
+    async fn read(&mut self) {
+        let read = self.stream.read_buf(&mut self.buffer).await.expect("receiving");
+        assert!(read > 0, "the server closed the connection");
+    }
+}
+
+/// Sends one request.
+pub(crate) async fn once(address: &str, request: &Request) -> Answer {
+    Connection::open(address).await.send(request).await
+}
+
+/// How long answers took.
+pub(crate) struct Load {
+    micros: Vec<u32>,
+    wrong: usize,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |share: f64| self.micros[((self.micros.len() - 1) as f64 * share) as usize];
+        write!(f, "p50 {} us, p99 {} us, p99.9 {} us", at(0.5), at(0.99), at(0.999))?;
+        if self.wrong > 0 { write!(f, ", {} not answered with 200", self.wrong) } else { Ok(()) }
+    }
+}
+
+impl Load {
+    fn of(parts: Vec<(Vec<u32>, usize)>) -> Self {
+        let wrong = parts.iter().map(|(_, wrong)| wrong).sum();
+        let mut micros: Vec<u32> = parts.into_iter().flat_map(|(micros, _)| micros).collect();
+        micros.sort_unstable();
+        Self { micros, wrong }
+    }
+}
+
+/// So many requests over so many connections, each sending the next when it has its answer.
+pub(crate) async fn closed(address: &str, requests: &[Request], connections: usize, count: usize) -> Load {
+    let next = Arc::new(AtomicUsize::new(0));
+    let requests: Arc<[Request]> = requests.into();
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (next, requests, mut connection) = (next.clone(), requests.clone(), Connection::open(address).await);
+        tasks.spawn(async move {
+            let (mut micros, mut wrong) = (Vec::new(), 0);
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= count {
+                    return (micros, wrong);
+                }
+                let start = Instant::now();
+                let answer = connection.send(&requests[at % requests.len()]).await;
+                micros.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+                wrong += usize::from(answer.status != 200);
+            }
+        });
+    }
+    Load::of(tasks.join_all().await)
+}
+
+/// So many requests per second, whether or not earlier ones are answered; the time counts from
+/// when a request was due, so that waiting for a connection counts too.
+pub(crate) async fn open(address: &str, requests: &[Request], connections: usize, rate: u32, during: Duration) -> Load {
+    let start = Instant::now() + Duration::from_millis(50);
+    let count = (during.as_secs_f64() * f64::from(rate)) as usize;
+    let next = Arc::new(AtomicUsize::new(0));
+    let requests: Arc<[Request]> = requests.into();
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (next, requests, mut connection) = (next.clone(), requests.clone(), Connection::open(address).await);
+        tasks.spawn(async move {
+            let (mut micros, mut wrong) = (Vec::new(), 0);
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= count {
+                    return (micros, wrong);
+                }
+                let due = start + Duration::from_secs_f64(at as f64 / f64::from(rate));
+                time::sleep_until(due.into()).await;
+                let answer = connection.send(&requests[at % requests.len()]).await;
+                micros.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
+                wrong += usize::from(answer.status != 200);
+            }
+        });
+    }
+    Load::of(tasks.join_all().await)
+}

@@ -1,0 +1,152 @@
+//! What is decided on: 100 campaigns, 50 segments, html of about 1.5 KB with 8 slots, known people.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{Side, client::Request};
+
+const KEY: &str = "bench-admin-key-0123456789";
+const PEOPLE: usize = 200;
+
+/// An address that is free now.
+pub(crate) fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address").to_string()
+}
+
+/// The requests: one placement, one of the known people each.
+pub(crate) fn requests(address: &str) -> Vec<Request> {
+    let body = |at: usize| {
+        json!({
+            "placements": [{"id": "top", "placement": "top", "sizes": ["300x250"], "formats": ["html"]}],
+            "user": {"key": format!("user-{at:04}")},
+            "context": {
+                "url": "https://news.example/sport/today", "language": "en-US",
+                "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+                "geo": {"country": "US", "region": "NY"}, "device": {"type": "mobile", "os": "ios"}
+            },
+            "deadline_ms": 20
+        })
+    };
+    (0..PEOPLE).map(|at| Request::new(address, KEY, body(at).to_string())).collect()
+}
+
+/// The service as a process, with everything loaded.
+pub(crate) fn start(folder: &Path) -> Side {
+    let bundle = folder.join("bundle");
+    write_bundle(&bundle);
+    let address = free_address();
+    let log = fs::File::create(folder.join("log")).expect("a log");
+    let child = Command::new(env!("CARGO_BIN_EXE_tessera"))
+        .env("TESSERA_BIND", &address)
+        .env("TESSERA_DATA", folder.join("data"))
+        .env("TESSERA_ADMIN_KEY", KEY)
+        .env("TESSERA_STORE__BUNDLE", &bundle)
+        .env("TESSERA_LOG", "warn")
+        .env_remove("DATABASE_URL")
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the service");
+    let side = Side::ready(child, address);
+    // listening comes before the bundle is loaded; an answer comes after
+    let until = Instant::now() + Duration::from_secs(120);
+    while !ready(&side.address) {
+        assert!(Instant::now() < until, "{}", fs::read_to_string(folder.join("log")).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    side
+}
+
+fn ready(address: &str) -> bool {
+    use std::io::{Read as _, Write as _};
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
+    let _timeout = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    let mut answer = String::new();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
+}
+
+fn write_bundle(folder: &Path) {
+    let write = |path: String, document: Value| {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, document.to_string()).expect("a file");
+    };
+    write("bundle.json".into(), json!({"name": "bench"}));
+    write("advertisers/brand.json".into(), json!({"name": "Brand", "domain": "brand.example"}));
+    for at in 0..50 {
+        let rule = match at % 3 {
+            0 => json!({"all": [{"trait": "age", "gte": 18 + at, "lt": 40 + at}, {"trait": "country", "in": ["US", "CA"]}]}),
+            1 => json!({"trait": "interests", "has_any": [format!("interest-{at}"), "running"]}),
+            _ => json!({"any": [{"trait": "orders", "gte": at}, {"not": {"trait": "vip", "eq": true}}]}),
+        };
+        write(format!("segments/seg-{at}.json"), json!({"name": at.to_string(), "rule": {"v": 1, "kind": "dynamic", "match": rule}}));
+    }
+    let slots = ["headline", "body", "cta", "badge", "legal", "color", "image", "price"];
+    write("templates/banner.json".into(), json!({
+        "name": "Banner", "format": "html", "size": "300x250", "markup": markup(),
+        "slots": {
+            "headline": {"type": "text", "default": "Made for the trail"}, "body": {"type": "text", "default": "Light and fast."},
+            "cta": {"type": "text", "default": "Shop now"}, "badge": {"type": "text", "default": "New"},
+            "legal": {"type": "legal", "default": "While stocks last."}, "color": {"type": "color", "default": "#0a7d5a"},
+            "image": {"type": "image", "default": {"src": "https://cdn.brand.example/hero.webp", "alt": "A shoe"}},
+            "price": {"type": "price", "default": {"amount": "89.90", "currency": "USD"}}
+        }
+    }));
+    write("creatives/hero/creative.json".into(), json!({"name": "Hero", "advertiser": "brand", "templates": ["banner"]}));
+    for slot in &slots[..5] {
+        for at in 0..4 {
+            write(format!("creatives/hero/components/{slot}-{at}.json"), json!({
+                "slot": slot, "value": format!("{slot} number {at} for you"), "targeting": {"segment": format!("seg-{}", at * 7)}
+            }));
+        }
+    }
+    write("placements/top.json".into(), json!({"name": "Top", "sizes": ["300x250"], "formats": ["html"], "house_creative": "hero"}));
+    for at in 0..100 {
+        let targeting = match at % 4 {
+            0 => json!({"segment": format!("seg-{}", at / 2)}),
+            1 => json!({"all": [{"context": "geo.country", "in": ["US", "CA"]}, {"segment": format!("seg-{}", at / 2)}]}),
+            2 => json!({"context": "device.type", "eq": "mobile"}),
+            _ => json!({"all": [{"context": "geo.country", "in": ["DE", "FR"]}, {"trait": "age", "gte": 30}]}),
+        };
+        write(format!("campaigns/camp-{at:03}.json"), json!({
+            "name": at.to_string(), "advertiser": "brand", "status": "active", "creatives": ["hero"],
+            "landing_url": format!("https://www.brand.example/{at}"), "targeting": targeting, "priority": 4 + at % 3,
+            "frequency_caps": if at % 10 == 0 { json!([{"impressions": 60, "per": "P1D"}]) } else { json!([]) }
+        }));
+    }
+    let people: Vec<String> = (0..PEOPLE)
+        .map(|at| {
+            json!({"user": format!("user-{at:04}"), "traits": {
+                "age": 18 + at % 50, "country": "US", "orders": at % 20, "vip": at % 7 == 0, "city": "New York",
+                "interests": ["running", format!("interest-{}", at % 50)], "income_band": "c1", "spend": 120.5,
+                "birthday": "1995-05-17", "home": {"lat": 40.7, "lon": -74.0}, "email_opt_in": true, "plan": "plus"
+            }})
+            .to_string()
+        })
+        .collect();
+    fs::write(folder.join("profiles.ndjson"), people.join("\n")).expect("people");
+}
+
+fn markup() -> String {
+    let style = ".ad{position:relative;width:300px;height:250px;overflow:hidden;font:16px/1.3 system-ui,sans-serif}\
+        .ad img{position:absolute;inset:0;width:100%;height:100%;object-fit:cover}.copy{position:absolute;left:16px;bottom:16px}\
+        .cta{display:inline-block;padding:8px 14px;border-radius:6px;color:#fff;text-decoration:none;font-weight:600}\
+        .badge{position:absolute;top:12px;right:12px;background:#fff;border-radius:99px;padding:2px 10px;font-size:12px}\
+        .legal{font-size:9px;opacity:.8}@media (prefers-reduced-motion:no-preference){.cta{transition:transform .2s}}";
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Ad</title><style>{style}</style></head>\
+         <body><a class=\"ad\" href=\"{{{{click_url}}}}\"><img src=\"{{{{image.src}}}}\" alt=\"{{{{image.alt}}}}\">\
+         <span class=\"badge\">{{{{badge}}}}</span><span class=\"copy\"><b>{{{{headline}}}}</b> {{{{body}}}} {{{{price}}}} \
+         <span class=\"cta\" style=\"background:{{{{color}}}}\">{{{{cta}}}}</span><small class=\"legal\">{{{{legal}}}}</small>\
+         </span></a></body></html>"
+    )
+}
