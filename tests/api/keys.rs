@@ -11,7 +11,10 @@ pub(crate) async fn a_key_opens_what_its_scopes_say_until_it_is_revoked(service:
     let id = service.name("key");
     let path = format!("/v1/keys/{id}");
     let put = async |scopes| send(service.request(Method::PUT, &path).json(&json!({ "scopes": scopes }))).await;
-    let secret = async |scopes| put(scopes).await.json()["secret"].as_str().expect("a secret").to_owned();
+    let secret = async |scopes| {
+        let made = put(scopes).await;
+        made.json()["secret"].as_str().unwrap_or_else(|| panic!("{}", made.text())).to_owned()
+    };
     let first = secret(json!(["report"])).await;
     let holder = service.with_key(&first);
     assert_eq!(holder.get("/v1/campaigns").await.status, 200);

@@ -38,7 +38,7 @@ pub(crate) async fn segments_follow_from_traits(service: Arc<Service>) {
     let rule = json!({"name": "Young", "rule": {"v": 1, "kind": "dynamic", "match": {"trait": "age", "lt": 26}}});
     service.create(&format!("/v1/segments/{segment}"), &rule).await;
     let path = format!("/v1/profiles/{user}");
-    service.patch(&path, &json!({"traits": {"age": 24}})).await;
+    assert_eq!(service.patch(&path, &json!({"traits": {"age": 24}})).await.status, 200);
     let held = |answer: &Value| {
         let all = answer["segments"].as_array().expect("segments").iter();
         all.filter(|one| one["key"] == segment.as_str()).map(|one| one["kind"].clone()).collect::<Vec<_>>()
@@ -55,7 +55,7 @@ pub(crate) async fn segments_follow_from_traits(service: Arc<Service>) {
 
 pub(crate) async fn the_erased_stay_away(service: Arc<Service>) {
     let path = format!("/v1/profiles/{}", service.name("u"));
-    service.patch(&path, &json!({"traits": {"age": 24}})).await;
+    assert_eq!(service.patch(&path, &json!({"traits": {"age": 24}})).await.status, 200);
     let receipt = send(service.request(Method::DELETE, &path)).await.json();
     assert_eq!((&receipt["erased"], &receipt["user_known"]), (&json!(true), &json!(true)));
     assert!(receipt["at"].is_string());
