@@ -11,18 +11,16 @@ import pathlib
 import sys
 
 STYLE = """
-body { margin: 0; padding: 32px; background: #eceef0; color: #20262b; font: 14px/1.4 system-ui, Roboto, "Helvetica Neue", Arial, sans-serif; }
+body { margin: 0; padding: 32px; background: #eceef0; color: #20262b; font: 14px/1.4 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { margin: 0 0 4px; font-size: 26px; letter-spacing: -.01em; }
 header p { margin: 0 0 24px; color: #55606a; font-size: 15px; }
-section { display: grid; grid-template-columns: 728px 300px 160px; grid-template-rows: auto auto 90px auto 1fr; gap: 0 24px; margin-bottom: 28px;
-          padding: 22px 26px 26px; border-radius: 14px; background: #fff; box-shadow: 0 1px 3px rgb(0 0 0 / 12%); }
-h2 { grid-column: 1 / 3; margin: 0; font-size: 19px; }
-.why { grid-column: 1 / 3; margin: 2px 0 16px; color: #55606a; }
+section { display: flex; gap: 32px; margin-bottom: 28px; padding: 22px 26px 20px; border-radius: 14px; background: #fff; box-shadow: 0 1px 3px rgb(0 0 0 / 12%); }
+h2 { margin: 0; font-size: 20px; }
+.why { margin: 2px 0 14px; color: #55606a; }
 .why code { padding: 1px 6px; border-radius: 5px; background: #e8efe9; color: #1d5a45; font-size: 12px; }
-.leaderboard { grid-area: 3 / 1; }
-.rest { grid-area: 4 / 1 / 6 / 2; display: flex; gap: 24px; padding-top: 24px; align-items: flex-start; }
-.rectangle { grid-area: 3 / 2 / 6 / 3; }
-.skyscraper { grid-area: 1 / 3 / 6 / 4; }
+.sizes { width: 728px; }
+.row { display: flex; justify-content: space-between; margin-top: 16px; }
+.row > div > figure + figure { margin-top: 16px; }
 iframe { display: block; border: 0; }
 figure { margin: 0; }
 figcaption { margin-top: 6px; color: #7a858e; font-size: 11px; }
@@ -67,18 +65,17 @@ def section(person, answer):
     first = placements["rectangle"]
     matched = [*dict.fromkeys(key for item in placements.values() for key in item.get("segments_matched", []))]
     matched = " ".join(f"<code>{html.escape(key)}</code>" for key in matched) or "no segment: the defaults"
-    return f"""<section><h2>{person.replace("-", " ").capitalize()}</h2>
+    return f"""<section><div class="sizes"><h2>{person.replace("-", " ").capitalize()}</h2>
 <p class="why">{html.escape(first["campaign"])}, revision {first["revision"]} &middot; {first["fallback_level"]} &middot; {matched}</p>
-<div class="leaderboard">{frame(placements["leaderboard"])}</div>
-<div class="rest"><div>{frame(placements["banner"])}</div>{card(placements["card"])}</div>
-<div class="rectangle">{frame(first)}</div>
-<div class="skyscraper">{frame(placements["skyscraper"])}</div></section>"""
+{frame(placements["leaderboard"])}
+<div class="row"><div>{frame(first)}{frame(placements["banner"])}</div>{card(placements["card"])}</div></div>
+{frame(placements["skyscraper"])}</section>"""
 
 
 def page(folder, name, title, body, height):
     text = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>{body}</body></html>'
     (folder / f"{name}.html").write_text(text, encoding="utf-8")
-    (folder / f"{name}.size").write_text(f"1352,{height}")
+    (folder / f"{name}.size").write_text(f"1036,{height}")
 
 
 def main():
@@ -90,9 +87,9 @@ def main():
         raise SystemExit("two people were shown the same creative")
     sections = {person: section(person, answer) for person, answer in answers.items()}
     head = "<header><h1>One creative, four people</h1><p>Larkfell Outfitters, a shop that does not exist. Each row answers one request to /v1/decisions.</p></header>"
-    page(folder, "demo", "One creative, four people", head + "".join(sections.values()), 124 + len(people) * 700)
+    page(folder, "demo", "One creative, four people", head + "".join(sections.values()), 116 + len(people) * 692)
     for person, body in sections.items():
-        page(folder, person, person, body, 740)
+        page(folder, person, person, body, 728)
 
 
 main()
