@@ -14,6 +14,7 @@ use tokio::time::{self, Instant};
 use super::{Core, StartError};
 use crate::{
     config::Config,
+    domain::access::Scope,
     engine::{
         Engine,
         authoring::{
@@ -23,7 +24,7 @@ use crate::{
         people::PeopleError,
         world::Account,
     },
-    ports::{Membership, Scope, StoreError},
+    ports::{Membership, StoreError},
     store::Opened,
 };
 
