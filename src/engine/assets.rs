@@ -94,7 +94,13 @@ impl Assets {
         let row = AssetRow { account, name: name.to_owned(), media_type: media_type.to_owned(), bytes: bytes.to_vec() };
         self.store.put_asset(row).await?;
         self.served.insert(name.to_owned(), Asset { media_type, bytes });
-        Ok(format!("/v1/assets/{name}"))
+        Ok(Self::url(name))
+    }
+
+    /// The path that an image is served under.
+    #[must_use]
+    pub fn url(name: &str) -> String {
+        format!("/v1/assets/{name}")
     }
 
     /// An image by its name; `None` when there is none.

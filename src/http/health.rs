@@ -68,7 +68,7 @@ pub struct Report {
     /// `ready`, `not_ready` or `draining`.
     pub status: &'static str,
     /// Each check and whether it passes.
-    #[schema(value_type = std::collections::HashMap<String, bool>)]
+    #[schema(value_type = BTreeMap<String, bool>)]
     pub checks: BTreeMap<&'static str, bool>,
 }
 
@@ -81,18 +81,38 @@ pub fn routes<S: Clone + Send + Sync + 'static>(readiness: Readiness, exposition
         .merge(Router::new().route("/metrics", get(metrics)).with_state(exposition))
 }
 
-/// The process runs and its runtime answers.
-async fn healthz() -> &'static str {
+/// Ask whether the process is alive
+///
+/// It runs and its runtime answers.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations", operation_id = "get_health", security(()),
+    responses((status = 200, description = "It is.", body = String, example = "ok\n"))
+)]
+pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> Response {
+/// Ask whether this replica should get traffic
+///
+/// Every check passes and it is not draining.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations", operation_id = "get_readiness", security(()),
+    responses((status = 200, description = "It should.", body = Report), (status = 503, description = "It should not.", body = Report))
+)]
+pub(super) async fn readyz(State(readiness): State<Readiness>) -> Response {
     let report = readiness.report();
     let status = if report.status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
 }
 
-async fn metrics(State(exposition): State<Exposition>) -> Response {
+/// Read the metrics
+///
+/// In Prometheus' text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations", operation_id = "get_metrics", security(()),
+    responses((status = 200, description = "Every counter, gauge and histogram.", body = String))
+)]
+pub(super) async fn metrics(State(exposition): State<Exposition>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exposition.render()).into_response()
 }
 

@@ -7,35 +7,47 @@
 pub mod accept;
 pub mod admission;
 pub mod app;
+pub mod assets;
 pub mod auth;
 pub mod beacons;
 pub mod body;
 pub mod catalog;
 pub mod decisions;
+pub mod docs;
 pub mod etag;
 pub mod extract;
 pub mod health;
+pub mod keys;
 pub mod layers;
+pub mod members;
 pub mod openapi;
 pub mod page;
 pub mod problem;
+pub mod profiles;
+pub mod records;
 pub mod request;
 
-/// provisional
-pub fn router(
-    app: app::App,
-    edge: &layers::Edge,
-    readiness: health::Readiness,
-    exposition: crate::telemetry::Exposition,
-) -> axum::Router {
-    let (d, _) = decisions::routes().split_for_parts();
-    let (b, _) = beacons::routes().split_for_parts();
-    let (c, _) = catalog::routes().split_for_parts();
-    edge.close(
-        edge.group(admission::Class::Decide, d)
-            .merge(edge.group(admission::Class::Beacons, b))
-            .merge(edge.group(admission::Class::Authoring, c))
-            .merge(edge.group(admission::Class::Free, health::routes(readiness, exposition))),
-    )
-    .with_state(app)
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+
+use self::{admission::Class, app::App, health::Readiness, layers::Edge};
+use crate::telemetry::Exposition;
+
+/// Every route that needs the application, by priority class: the one list that the router and the
+/// OpenAPI document are made of.
+fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
+    vec![
+        (Class::Decide, decisions::routes()),
+        (Class::Beacons, beacons::routes().merge(assets::public())),
+        (Class::Events, profiles::routes().merge(members::routes())),
+        (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
+        (Class::Reports, records::routes()),
+    ]
+}
+
+/// The service: every route with what every request gets around it.
+pub fn router(app: App, edge: &Edge, readiness: Readiness, exposition: Exposition) -> Router {
+    let free = health::routes(readiness, exposition).merge(problem::routes()).merge(docs::routes());
+    let groups = groups().into_iter().map(|(class, routes)| edge.group(class, routes.split_for_parts().0));
+    edge.close(groups.fold(edge.group(Class::Free, free), Router::merge)).with_state(app)
 }

@@ -1,19 +1,80 @@
-//! provisional
-use super::app::App;
-use utoipa_axum::router::OpenApiRouter;
-/// doc
-pub fn api() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .merge(super::decisions::routes())
-        .merge(super::beacons::routes())
-        .merge(super::catalog::routes())
+//! The OpenAPI document: made of the routes themselves, and all that is checked by it.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::{docs, health, problem::ProblemDocument};
+use crate::{
+    domain::violation::Violation,
+    schema::{SchemaError, Schemas},
+};
+
+/// What no route says, and the routes without a state of the application.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tessera",
+        description = "Decides which creative each person sees, assembles it and counts what comes of it.\n\n\
+            Send an API key as `Authorization: Bearer <key>`. Every error is a problem document (RFC 9457) whose \
+            `type` is documented under `/problems`; a document with faults is answered with all of them at once. \
+            Times are RFC 3339 in UTC with milliseconds, money is a decimal text with an ISO 4217 currency. Unknown \
+            fields and query parameters are refused. Catalogue documents carry an `ETag`: create with \
+            `If-None-Match: *`, change with `If-Match`. `?dry_run=true` checks a change and makes none.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(health::healthz, health::readyz, health::metrics, docs::document),
+    components(schemas(ProblemDocument<'_>, Violation)),
+    tags(
+        (name = "decisions", description = "What to show, why, and the same again."),
+        (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),
+        (name = "profiles", description = "What is known of people."),
+        (name = "segments", description = "Who belongs together, by rule or by list."),
+        (name = "advertisers", description = "Brands."),
+        (name = "campaigns", description = "What is shown when, where, to whom and how often."),
+        (name = "placements", description = "Slots on pages and in apps."),
+        (name = "creatives", description = "Templates with what fills them: drafts and revisions."),
+        (name = "components", description = "Values for the slots of a creative."),
+        (name = "templates", description = "Markup with typed slots."),
+        (name = "assets", description = "Images."),
+        (name = "keys", description = "API keys."),
+        (name = "operations", description = "For probes and collectors."),
+    ),
+    modifiers(&Key)
+)]
+struct Base;
+
+/// Declares the API key.
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "An API key with the scope that the operation names; `admin` stands for all but `consent`.",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(key.build()));
+    }
 }
-/// doc
-pub fn document() -> utoipa::openapi::OpenApi {
-    api().split_for_parts().1
+
+/// The whole document; needs no running server.
+#[must_use]
+pub fn document() -> openapi::OpenApi {
+    super::groups()
+        .into_iter()
+        .fold(Base::openapi(), |document, (_, routes)| document.merge_from(routes.into_openapi()))
 }
-/// doc
-pub fn schemas() -> Result<crate::schema::Schemas, crate::schema::SchemaError> {
-    let doc = serde_json::to_value(document()).unwrap_or_default();
-    crate::schema::Schemas::new(&doc, &["RuleDoc", "TargetingDoc", "Condition", "TargetingCondition"])
+
+/// Validators of the document's schemas. Rules have a parser of their own, which reports their
+/// faults better.
+///
+/// # Errors
+/// A fault of this program: a schema is none.
+pub fn schemas() -> Result<Schemas, SchemaError> {
+    let document = serde_json::to_value(document()).unwrap_or_default();
+    Schemas::new(&document, &["RuleDoc", "TargetingDoc"])
 }

@@ -23,114 +23,114 @@ use crate::domain::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DecisionAnswer)]
-pub struct DecisionAnswerDoc {
+pub(super) struct DecisionAnswerDoc {
     /// Names the whole request; each item has a `decision_id` of its own.
-    pub request_decision_id: DecisionId,
+    pub(super) request_decision_id: DecisionId,
     /// The catalogue version it was decided with.
-    pub catalog_version: i64,
+    pub(super) catalog_version: i64,
     /// When.
-    pub decided_at: Millis,
+    pub(super) decided_at: Millis,
     /// The person, as far as they are known and may be used.
-    pub user: UserDoc,
+    pub(super) user: UserDoc,
     /// By the ids of the request's placements, the items for each.
-    pub placements: BTreeMap<String, Vec<ItemDoc>>,
+    pub(super) placements: BTreeMap<String, Vec<ItemDoc>>,
     /// What in the request was of no use, such as segments that do not exist.
-    pub errors: Vec<crate::domain::violation::ViolationDoc>,
+    pub(super) errors: Vec<crate::domain::violation::ViolationDoc>,
     /// Why, where the request asked.
-    pub explanation: Option<ExplanationDoc>,
+    pub(super) explanation: Option<ExplanationDoc>,
     /// How long each step took, in microseconds.
-    pub timing_us: crate::engine::decider::Timing,
+    pub(super) timing_us: crate::engine::decider::Timing,
 }
 
 /// The person.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DecisionUser)]
-pub struct UserDoc {
+pub(super) struct UserDoc {
     /// The key of the request.
-    pub key: Option<UserKey>,
+    pub(super) key: Option<UserKey>,
     /// Whether anybody is known under it.
-    pub known: bool,
+    pub(super) known: bool,
     /// When the profile was last proven current.
-    pub as_of: Option<Millis>,
+    pub(super) as_of: Option<Millis>,
     /// How long before the decision that was, in ms.
-    pub staleness_ms: Option<i64>,
+    pub(super) staleness_ms: Option<i64>,
     /// Segments the person is in.
-    pub segments: Option<Vec<SegmentHeldDoc>>,
+    pub(super) segments: Option<Vec<SegmentHeldDoc>>,
 }
 
 /// A segment the person is in.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SegmentHeld)]
-pub struct SegmentHeldDoc {
+pub(super) struct SegmentHeldDoc {
     /// The segment.
-    pub key: SegmentKey,
+    pub(super) key: SegmentKey,
     /// How it gets its members.
-    pub kind: SegmentKind,
+    pub(super) kind: SegmentKind,
     /// Since when, if that is known.
-    pub since: Option<Millis>,
+    pub(super) since: Option<Millis>,
     /// When time alone may end it.
-    pub valid_until: Option<Millis>,
+    pub(super) valid_until: Option<Millis>,
 }
 
 /// One item of a placement.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DecisionItem)]
-pub struct ItemDoc {
+pub(in crate::http) struct ItemDoc {
     /// Names the item in records, tokens and outcomes.
-    pub decision_id: DecisionId,
+    pub(in crate::http) decision_id: DecisionId,
     /// Whether there is something to show.
-    pub status: ItemStatus,
+    pub(in crate::http) status: ItemStatus,
     /// Why there is nothing.
-    pub no_fill_reason: Option<String>,
+    pub(in crate::http) no_fill_reason: Option<String>,
     /// The campaign; none for a house creative.
-    pub campaign: Option<CampaignId>,
+    pub(in crate::http) campaign: Option<CampaignId>,
     /// The creative.
-    pub creative: Option<CreativeId>,
+    pub(in crate::http) creative: Option<CreativeId>,
     /// Its revision.
-    pub revision: Option<u32>,
+    pub(in crate::http) revision: Option<u32>,
     /// Names the combination of components: the same for the same revision and choice.
-    pub combination_id: Option<String>,
+    pub(in crate::http) combination_id: Option<String>,
     /// Names the content: the same for the same values in the same template.
-    pub crid: Option<String>,
+    pub(in crate::http) crid: Option<String>,
     /// What kind of markup.
-    pub format: Option<Format>,
+    pub(in crate::http) format: Option<Format>,
     /// Width in CSS pixels.
-    pub width: Option<u16>,
+    pub(in crate::http) width: Option<u16>,
     /// Height in CSS pixels.
-    pub height: Option<u16>,
+    pub(in crate::http) height: Option<u16>,
     /// The markup: a document for an iframe, or native JSON as a text.
-    pub markup: Option<String>,
+    pub(in crate::http) markup: Option<String>,
     /// Per slot the component shown; `null` for the slot's default.
     #[schema(value_type = Option<Object>)]
-    pub components: Option<BTreeMap<String, Option<ComponentId>>>,
+    pub(in crate::http) components: Option<BTreeMap<String, Option<ComponentId>>>,
     /// Per slot the value shown.
-    pub content: Option<BTreeMap<String, Value>>,
+    pub(in crate::http) content: Option<BTreeMap<String, Value>>,
     /// Fetch it when the creative is rendered; the html markup does so itself.
-    pub impression_url: Option<String>,
+    pub(in crate::http) impression_url: Option<String>,
     /// Fetch it when the creative is in view.
-    pub view_url: Option<String>,
+    pub(in crate::http) view_url: Option<String>,
     /// Where a click goes; it counts and redirects to the landing page.
-    pub click_url: Option<String>,
+    pub(in crate::http) click_url: Option<String>,
     /// Send it with conversions.
-    pub conversion_token: Option<String>,
+    pub(in crate::http) conversion_token: Option<String>,
     /// Why this combination.
-    pub reason: Option<Reason>,
+    pub(in crate::http) reason: Option<Reason>,
     /// Segments that the targeting of what is shown names and the person is in.
-    pub segments_matched: Option<Vec<SegmentKey>>,
+    pub(in crate::http) segments_matched: Option<Vec<SegmentKey>>,
     /// How far down the fallback ladder.
-    pub fallback_level: FallbackLevel,
+    pub(in crate::http) fallback_level: FallbackLevel,
     /// What was given up.
-    pub degraded: Vec<Degraded>,
+    pub(in crate::http) degraded: Vec<Degraded>,
 }
 
 /// Why each item is what it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DecisionExplanation)]
-pub struct ExplanationDoc {
+pub(super) struct ExplanationDoc {
     /// Per item, in the order of the placements.
-    pub items: Vec<ItemExplanation>,
+    pub(super) items: Vec<ItemExplanation>,
 }

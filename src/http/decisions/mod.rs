@@ -15,6 +15,7 @@ use axum::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::doc::ItemDoc;
 use self::{
     answer::{Asked, DecisionAnswer, unknown_segments},
     doc::DecisionAnswerDoc,

@@ -1,0 +1,168 @@
+//! Images over HTTP: uploaded by authors, fetched by browsers.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    app::App,
+    auth::Caller,
+    etag::{self, Unless},
+    extract::{ApiPath, ApiQuery, RawBytes},
+    page::DryRun,
+    problem::{Problem, ProblemKind},
+};
+use crate::{engine::assets::Assets, ports::Scope, problems};
+
+/// What browsers ask for.
+pub fn public() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(serve))
+}
+
+/// What authors ask for.
+pub fn authoring() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(upload))
+}
+
+problems!(ServeProblems = [BadRequest, NotFound, Overloaded, StoreUnavailable]);
+problems!(
+    UploadProblems = [
+        BadRequest,
+        Unauthorized,
+        Forbidden,
+        RequestTimeout,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        Overloaded,
+        StoreUnavailable
+    ]
+);
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Named {
+    /// The image's name: a hash of its content and an ending.
+    #[param(pattern = "^[0-9a-f]{32}\\.(png|jpg|webp|gif)$", example = "0f343b0931126a20f133d67c2b018a3b.png")]
+    name: String,
+}
+
+/// An image that is kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "name": "0f343b0931126a20f133d67c2b018a3b.png", "url": "/v1/assets/0f343b0931126a20f133d67c2b018a3b.png",
+    "media_type": "image/png"
+}))]
+struct AssetAnswer {
+    /// Its name: the same for the same content.
+    name: String,
+    /// Where it is served; the `src` of image slots.
+    url: String,
+    /// Its media type.
+    media_type: String,
+}
+
+/// The bytes of an image, in the OpenAPI document.
+struct Image;
+
+impl PartialSchema for Image {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream").build().into()
+    }
+}
+
+impl ToSchema for Image {}
+
+/// Fetch an image
+///
+/// Public. An image never changes under its name, so it may be cached for ever.
+#[utoipa::path(
+    get, path = "/v1/assets/{name}", tag = "assets", operation_id = "get_asset", params(Named, Unless), security(()),
+    responses(
+        (status = 200, description = "The image.", headers(("ETag" = String, description = "Its name in double quotes.")),
+            content((Image = "image/png"), (Image = "image/jpeg"), (Image = "image/webp"), (Image = "image/gif"))),
+        (status = 304, description = "The caller has it."),
+        ServeProblems
+    )
+)]
+async fn serve(
+    State(app): State<App>,
+    ApiPath(Named { name }): ApiPath<Named>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    const ALWAYS: [(HeaderName, &str); 3] = [
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+    ];
+    let missing = || Problem::new(ProblemKind::NotFound, "There is no such image.");
+    let tag = tag(&name).ok_or_else(missing)?;
+    if etag::is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, ALWAYS, [(header::ETAG, tag)]).into_response());
+    }
+    let asset = app.engine.assets.get(&name).await?.ok_or_else(missing)?;
+    Ok((ALWAYS, [(header::ETAG, tag)], [(header::CONTENT_TYPE, asset.media_type)], asset.bytes).into_response())
+}
+
+/// The tag of an image: its name, if it can be one.
+fn tag(name: &str) -> Option<HeaderValue> {
+    let (hash, ending) = name.split_once('.')?;
+    let hex = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let named = hash.len() == 32 && hex && matches!(ending, "png" | "jpg" | "webp" | "gif");
+    named.then(|| HeaderValue::from_str(&format!("\"{name}\"")).ok()).flatten()
+}
+
+/// Upload an image
+///
+/// PNG, JPEG, WebP or GIF of at most 2 MiB, as the raw body; what it is is read from its first
+/// bytes. Uploading the same image again answers the same name. Needs a key with the scope `author`.
+#[utoipa::path(
+    post, path = "/v1/assets", tag = "assets", operation_id = "upload_asset", params(DryRun), security(("key" = [])),
+    request_body(content((Image = "image/png"), (Image = "image/jpeg"), (Image = "image/webp"), (Image = "image/gif"))),
+    responses(
+        (status = 200, description = "A dry run: the image would be kept.", body = AssetAnswer),
+        (status = 201, description = "The image is kept.", body = AssetAnswer,
+            headers(("Location" = String, description = "Where it is served."))),
+        UploadProblems
+    )
+)]
+async fn upload(
+    State(app): State<App>,
+    caller: Caller,
+    ApiQuery(dry): ApiQuery<DryRun>,
+    RawBytes(bytes): RawBytes<{ Assets::LARGEST }>,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Author)?;
+    let (name, media_type) = Assets::name(&bytes)?;
+    if dry.dry_run {
+        let url = Assets::url(&name);
+        return Ok(Json(AssetAnswer { name, url, media_type: media_type.to_owned() }).into_response());
+    }
+    let url = app.engine.assets.keep(caller.account.number(), &name, media_type, bytes).await?;
+    let location = HeaderValue::from_str(&url).map_err(Problem::internal)?;
+    let answer = AssetAnswer { name, url, media_type: media_type.to_owned() };
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_images_are_looked_up() {
+        let hash = "0f343b0931126a20f133d67c2b018a3b";
+        assert_eq!(tag(&format!("{hash}.png")).expect("a tag"), format!("\"{hash}.png\""));
+        for odd in [hash, &format!("{hash}.svg"), &format!("{}.png", hash.to_uppercase()), "a.png", "\0.png", ""] {
+            assert!(tag(odd).is_none(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! People over HTTP: traits, memberships, erasure.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    app::App,
+    auth::Caller,
+    extract::{ApiJson, ApiPath, ApiQuery},
+    problem::Problem,
+};
+use crate::{
+    domain::{ids::UserKey, values::Millis},
+    engine::people::{Changed, MembershipView, PeopleError, ProfileView},
+    ports::Scope,
+    problems,
+};
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(read, patch, erase)).routes(routes!(segments))
+}
+
+problems!(ReadProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+problems!(
+    PatchProblems = [
+        BadRequest,
+        MalformedJson,
+        Unauthorized,
+        Forbidden,
+        RequestTimeout,
+        Gone,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        Overloaded,
+        StoreUnavailable
+    ]
+);
+problems!(EraseProblems = [BadRequest, Unauthorized, Forbidden, Invalid, Overloaded, StoreUnavailable]);
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Person {
+    /// The account's own name of the person, percent-encoded: 1 to 256 bytes of UTF-8 without
+    /// control characters.
+    #[param(example = "u-1")]
+    user: UserKey,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Instant {
+    /// The time to look at, with the traits of today; left out: now.
+    #[param(inline, value_type = Millis, required = false)]
+    at: Option<Millis>,
+}
+
+/// What to change about a person.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"traits": {"age": 24, "city": "Berlin", "likes": ["running", "tea"], "old_trait": null}}))]
+struct ProfilePatch {
+    /// A merge patch (RFC 7396): a value sets a trait, `null` removes it, all others stay. Values
+    /// are booleans, numbers, texts, arrays of texts and points `{"lat", "lon"}`; at most 128 traits.
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    traits: Map<String, Value>,
+}
+
+/// The memberships of a person.
+#[derive(Debug, Serialize, ToSchema)]
+struct Memberships {
+    /// The time they are of.
+    at: Millis,
+    /// Every segment the person is in at that time.
+    segments: Vec<MembershipView>,
+}
+
+/// The receipt of an erasure.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"erased": true, "user_known": true, "at": "2026-11-22T08:30:00.000Z"}))]
+struct Erasure {
+    /// Always true: whatever there was is gone, and nothing new is kept under this key.
+    erased: bool,
+    /// Whether there was anything.
+    user_known: bool,
+    /// When.
+    at: Millis,
+}
+
+/// Read a person
+///
+/// Their traits, the lists they are on and every segment they are in now, with why. Needs a key
+/// with the scope `report`.
+#[utoipa::path(
+    get, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "get_profile", params(Person),
+    security(("key" = [])),
+    responses((status = 200, description = "The person.", body = ProfileView), ReadProblems)
+)]
+async fn read(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Person { user }): ApiPath<Person>,
+) -> Result<Json<ProfileView>, Problem> {
+    caller.must(Scope::Report)?;
+    Ok(Json(app.engine.people.get(&caller.account, &user).await?))
+}
+
+/// Change a person's traits
+///
+/// A person not yet known is created. The answer's token makes a decision reflect the change.
+/// Somebody who was erased stays so: 410. Needs a key with the scope `events`.
+#[utoipa::path(
+    patch, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "patch_profile", params(Person),
+    request_body(content((ProfilePatch = "application/merge-patch+json"), (ProfilePatch = "application/json"))),
+    security(("key" = [])),
+    responses((status = 200, description = "The change is durable.", body = Changed), PatchProblems)
+)]
+async fn patch(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Person { user }): ApiPath<Person>,
+    ApiJson(patch): ApiJson<ProfilePatch>,
+) -> Result<Json<Changed>, Problem> {
+    caller.must(Scope::Events)?;
+    let changed = app.engine.people.patch(&caller.account, &user, &Value::Object(patch.traits)).await;
+    Ok(Json(changed.map_err(|error| match error {
+        PeopleError::Invalid(faults) => {
+            PeopleError::Invalid(faults.into_iter().map(|fault| fault.under("/traits")).collect())
+        }
+        other => other,
+    })?))
+}
+
+/// Erase a person
+///
+/// Their profile, memberships and decision records, for good: nothing is kept under this key
+/// again. Asking twice is fine. Needs a key with the scope `events`.
+#[utoipa::path(
+    delete, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "erase_profile", params(Person),
+    security(("key" = [])),
+    responses((status = 200, description = "A receipt.", body = Erasure), EraseProblems)
+)]
+async fn erase(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Person { user }): ApiPath<Person>,
+) -> Result<Json<Erasure>, Problem> {
+    caller.must(Scope::Events)?;
+    let user_known = app.engine.people.erase(&caller.account, &user).await?;
+    Ok(Json(Erasure { erased: true, user_known, at: app.engine.clock.now() }))
+}
+
+/// List the segments of a person
+///
+/// Every membership at a time, with since when, until when time alone cannot end it, and why.
+/// Needs a key with the scope `report`.
+#[utoipa::path(
+    get, path = "/v1/profiles/{user}/segments", tag = "profiles", operation_id = "list_profile_segments",
+    params(Person, Instant), security(("key" = [])),
+    responses((status = 200, description = "The memberships.", body = Memberships), ReadProblems)
+)]
+async fn segments(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Person { user }): ApiPath<Person>,
+    ApiQuery(Instant { at }): ApiQuery<Instant>,
+) -> Result<Json<Memberships>, Problem> {
+    caller.must(Scope::Report)?;
+    let at = at.unwrap_or_else(|| app.engine.clock.now());
+    let segments = app.engine.people.segments(&caller.account, &user, Some(at)).await?;
+    Ok(Json(Memberships { at, segments }))
+}
