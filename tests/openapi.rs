@@ -69,7 +69,9 @@ fn every_operation_says_what_it_is() {
         if let Some(other) = ids.insert(text("operationId"), name.clone()) {
             lacking.push(format!("{name}: the operationId of {other}"));
         }
-        let known = operation["tags"].as_array().is_some_and(|own| own.iter().all(|tag| tags.contains(tag.as_str().unwrap_or_default())));
+        let known = operation["tags"]
+            .as_array()
+            .is_some_and(|own| own.iter().all(|tag| tags.contains(tag.as_str().unwrap_or_default())));
         if !known {
             lacking.push(format!("{name}: a tag that is not described"));
         }
@@ -87,7 +89,10 @@ fn what_needs_a_key_says_so() {
     let document = document();
     let mut wrong = Vec::new();
     for (name, operation) in operations(&document) {
-        let keyed = operation.get("security").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one.get("key").is_some()));
+        let keyed = operation
+            .get("security")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.iter().any(|one| one.get("key").is_some()));
         let responses = operation["responses"].as_object().expect("responses");
         let scoped = operation["description"].as_str().is_some_and(|words| words.contains("scope `"));
         let refused = responses.contains_key("401") && responses.contains_key("403");

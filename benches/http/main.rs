@@ -86,11 +86,7 @@ async fn measure(side: &Side, requests: &[Request]) -> Measured {
     let (before, start) = (side.cpu(), Instant::now());
     let load = client::closed(&side.address, requests, 64, COUNT).await;
     let (spent, took) = (side.cpu() - before, start.elapsed());
-    Measured {
-        cpu_us: spent.as_secs_f64() * 1e6 / COUNT as f64,
-        rate: COUNT as f64 / took.as_secs_f64(),
-        load,
-    }
+    Measured { cpu_us: spent.as_secs_f64() * 1e6 / COUNT as f64, rate: COUNT as f64 / took.as_secs_f64(), load }
 }
 
 fn median(values: &mut [f64]) -> f64 {

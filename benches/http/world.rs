@@ -84,44 +84,66 @@ fn write_bundle(folder: &Path) {
     write("advertisers/brand.json".into(), json!({"name": "Brand", "domain": "brand.example"}));
     for at in 0..50 {
         let rule = match at % 3 {
-            0 => json!({"all": [{"trait": "age", "gte": 18 + at, "lt": 40 + at}, {"trait": "country", "in": ["US", "CA"]}]}),
+            0 => {
+                json!({"all": [{"trait": "age", "gte": 18 + at, "lt": 40 + at}, {"trait": "country", "in": ["US", "CA"]}]})
+            }
             1 => json!({"trait": "interests", "has_any": [format!("interest-{at}"), "running"]}),
             _ => json!({"any": [{"trait": "orders", "gte": at}, {"not": {"trait": "vip", "eq": true}}]}),
         };
-        write(format!("segments/seg-{at}.json"), json!({"name": at.to_string(), "rule": {"v": 1, "kind": "dynamic", "match": rule}}));
+        write(
+            format!("segments/seg-{at}.json"),
+            json!({"name": at.to_string(), "rule": {"v": 1, "kind": "dynamic", "match": rule}}),
+        );
     }
     let slots = ["headline", "body", "cta", "badge", "legal", "color", "image", "price"];
-    write("templates/banner.json".into(), json!({
-        "name": "Banner", "format": "html", "size": "300x250", "markup": markup(),
-        "slots": {
-            "headline": {"type": "text", "default": "Made for the trail"}, "body": {"type": "text", "default": "Light and fast."},
-            "cta": {"type": "text", "default": "Shop now"}, "badge": {"type": "text", "default": "New"},
-            "legal": {"type": "legal", "default": "While stocks last."}, "color": {"type": "color", "default": "#0a7d5a"},
-            "image": {"type": "image", "default": {"src": "https://cdn.brand.example/hero.webp", "alt": "A shoe"}},
-            "price": {"type": "price", "default": {"amount": "89.90", "currency": "USD"}}
-        }
-    }));
-    write("creatives/hero/creative.json".into(), json!({"name": "Hero", "advertiser": "brand", "templates": ["banner"]}));
+    write(
+        "templates/banner.json".into(),
+        json!({
+            "name": "Banner", "format": "html", "size": "300x250", "markup": markup(),
+            "slots": {
+                "headline": {"type": "text", "default": "Made for the trail"}, "body": {"type": "text", "default": "Light and fast."},
+                "cta": {"type": "text", "default": "Shop now"}, "badge": {"type": "text", "default": "New"},
+                "legal": {"type": "legal", "default": "While stocks last."}, "color": {"type": "color", "default": "#0a7d5a"},
+                "image": {"type": "image", "default": {"src": "https://cdn.brand.example/hero.webp", "alt": "A shoe"}},
+                "price": {"type": "price", "default": {"amount": "89.90", "currency": "USD"}}
+            }
+        }),
+    );
+    write(
+        "creatives/hero/creative.json".into(),
+        json!({"name": "Hero", "advertiser": "brand", "templates": ["banner"]}),
+    );
     for slot in &slots[..5] {
         for at in 0..4 {
-            write(format!("creatives/hero/components/{slot}-{at}.json"), json!({
-                "slot": slot, "value": format!("{slot} number {at} for you"), "targeting": {"segment": format!("seg-{}", at * 7)}
-            }));
+            write(
+                format!("creatives/hero/components/{slot}-{at}.json"),
+                json!({
+                    "slot": slot, "value": format!("{slot} number {at} for you"), "targeting": {"segment": format!("seg-{}", at * 7)}
+                }),
+            );
         }
     }
-    write("placements/top.json".into(), json!({"name": "Top", "sizes": ["300x250"], "formats": ["html"], "house_creative": "hero"}));
+    write(
+        "placements/top.json".into(),
+        json!({"name": "Top", "sizes": ["300x250"], "formats": ["html"], "house_creative": "hero"}),
+    );
     for at in 0..100 {
         let targeting = match at % 4 {
             0 => json!({"segment": format!("seg-{}", at / 2)}),
-            1 => json!({"all": [{"context": "geo.country", "in": ["US", "CA"]}, {"segment": format!("seg-{}", at / 2)}]}),
+            1 => {
+                json!({"all": [{"context": "geo.country", "in": ["US", "CA"]}, {"segment": format!("seg-{}", at / 2)}]})
+            }
             2 => json!({"context": "device.type", "eq": "mobile"}),
             _ => json!({"all": [{"context": "geo.country", "in": ["DE", "FR"]}, {"trait": "age", "gte": 30}]}),
         };
-        write(format!("campaigns/camp-{at:03}.json"), json!({
-            "name": at.to_string(), "advertiser": "brand", "status": "active", "creatives": ["hero"],
-            "landing_url": format!("https://www.brand.example/{at}"), "targeting": targeting, "priority": 4 + at % 3,
-            "frequency_caps": if at % 10 == 0 { json!([{"impressions": 60, "per": "P1D"}]) } else { json!([]) }
-        }));
+        write(
+            format!("campaigns/camp-{at:03}.json"),
+            json!({
+                "name": at.to_string(), "advertiser": "brand", "status": "active", "creatives": ["hero"],
+                "landing_url": format!("https://www.brand.example/{at}"), "targeting": targeting, "priority": 4 + at % 3,
+                "frequency_caps": if at % 10 == 0 { json!([{"impressions": 60, "per": "P1D"}]) } else { json!([]) }
+            }),
+        );
     }
     let people: Vec<String> = (0..PEOPLE)
         .map(|at| {
