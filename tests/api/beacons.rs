@@ -11,7 +11,7 @@ use tessera::domain::{
 use uuid::Uuid;
 
 use crate::{
-    harness::{Cluster, Service, ask, read},
+    harness::{Cluster, Patient as _, Service, ask, read},
     turn,
 };
 
@@ -34,8 +34,8 @@ impl Counted {
     }
 
     async fn converts(&self, body: Value, status: u16) -> Value {
-        let sent = self.service.http.post(format!("{}/v1/conversions", self.service.base)).json(&body).send();
-        read(sent.await.expect("an answer"), status).await
+        let sent = self.service.http.post(format!("{}/v1/conversions", self.service.base)).json(&body).sent();
+        read(sent.await, status).await
     }
 }
 
@@ -43,7 +43,7 @@ fn url<'a>(item: &'a Value, of: &str) -> &'a str {
     item[of].as_str().unwrap_or_else(|| panic!("{of} in {item:#}"))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_counts_once_however_often_it_is_told() {
     let _turn = turn(1).await;
     let here = Counted::start(crate::cluster().await).await;
@@ -54,7 +54,7 @@ async fn each_kind_counts_once_however_often_it_is_told() {
         let tells = (0..80).map(|_| {
             let (http, door) = (here.service.http.clone(), door.to_owned());
             tokio::spawn(async move {
-                let answer = http.get(door).send().await.expect("an answer");
+                let answer = http.get(door).sent().await;
                 answer.headers()["tessera-outcome"].to_str().expect("ASCII").to_owned()
             })
         });
@@ -69,13 +69,13 @@ async fn each_kind_counts_once_however_often_it_is_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_are_a_pixel_or_a_redirect() {
     let _turn = turn(1).await;
     let here = Counted::start(crate::cluster().await).await;
     let item = here.service.item("anna", "home").await;
     for of in ["impression_url", "view_url"] {
-        let answer = here.service.http.get(url(&item, of)).send().await.expect("an answer");
+        let answer = here.service.http.get(url(&item, of)).sent().await;
         assert_eq!(answer.status(), 200);
         for (name, value) in [
             ("content-type", "image/gif"),
@@ -88,7 +88,7 @@ async fn answers_are_a_pixel_or_a_redirect() {
         assert!(answer.bytes().await.expect("a body").starts_with(b"GIF89a"));
     }
     for outcome in ["recorded", "duplicate"] {
-        let answer = here.service.http.get(url(&item, "click_url")).send().await.expect("an answer");
+        let answer = here.service.http.get(url(&item, "click_url")).sent().await;
         assert_eq!(answer.status(), 302);
         assert_eq!(answer.headers()["location"], "https://northwind.example/spring");
         assert_eq!(answer.headers()["tessera-outcome"], outcome);
@@ -114,7 +114,7 @@ fn aged(service: &Service, days: i64) -> Tokens {
     world.tokens.sign(&claim, "https://northwind.example/spring")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_forged_or_expired_counts_nothing() {
     let _turn = turn(1).await;
     let here = Counted::start(crate::cluster().await).await;
@@ -138,7 +138,7 @@ async fn what_is_forged_or_expired_counts_nothing() {
             assert_eq!(told, (200, "invalid".into()), "{door} {token}");
         }
         if *token != forged[forged.len() - 1] {
-            let answer = service.http.get(format!("{}/v1/c/{token}", service.base)).send().await.expect("an answer");
+            let answer = service.http.get(format!("{}/v1/c/{token}", service.base)).sent().await;
             assert!(answer.headers().get("location").is_none());
             read(answer, 404).await;
         }
@@ -160,23 +160,23 @@ async fn what_is_forged_or_expired_counts_nothing() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_click_leads_nowhere_else() {
     let _turn = turn(1).await;
     let here = Counted::start(crate::cluster().await).await;
     let item = here.service.item("anna", "home").await;
     let click = url(&item, "click_url");
     for more in ["?url=https://evil.example", "?redirect=//evil.example", "?landing_url=https://evil.example&r=x"] {
-        let answer = here.service.http.get(format!("{click}{more}")).send().await.expect("an answer");
+        let answer = here.service.http.get(format!("{click}{more}")).sent().await;
         assert_eq!(answer.headers()["location"], "https://northwind.example/spring", "{more}");
     }
     for more in ["/https://evil.example", "%0d%0aLocation:%20https://evil.example", "//evil.example"] {
-        let answer = here.service.http.get(format!("{click}{more}")).send().await.expect("an answer");
+        let answer = here.service.http.get(format!("{click}{more}")).sent().await;
         assert!(answer.headers().get("location").is_none() && answer.status() == 404, "{more}");
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conversions_count_once_by_order_or_by_decision() {
     let _turn = turn(1).await;
     let here = Counted::start(crate::cluster().await).await;
@@ -211,7 +211,7 @@ async fn conversions_count_once_by_order_or_by_decision() {
     assert_eq!(here.count().await, 6);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn previews_are_not_counted() {
     let _turn = turn(1).await;
     let here = Counted::start(crate::cluster().await).await;
@@ -233,7 +233,7 @@ async fn previews_are_not_counted() {
     assert_eq!(here.service.item("anna", "capped").await["campaign"], "once");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_committed_impression_holds_the_cap() {
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
@@ -251,6 +251,6 @@ async fn a_committed_impression_holds_the_cap() {
     for (user, campaign) in [("anna", Value::Null), ("ben", Value::Null), ("dora", json!("once"))] {
         assert_eq!(service.item(user, "capped").await["campaign"], campaign, "{user}");
     }
-    let answer = service.request(Method::GET, "/v1/profiles/anna").send().await.expect("an answer");
+    let answer = service.request(Method::GET, "/v1/profiles/anna").sent().await;
     read(answer, 404).await;
 }

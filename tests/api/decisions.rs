@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{KEY, Service, ask, read, until},
+    harness::{KEY, Patient as _, Service, ask, read, until},
     service,
     wire::Answer,
 };
@@ -19,7 +19,7 @@ fn with(mut body: Value, more: Value) -> Value {
     body
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_has_the_shape_of_the_contract() {
     let (service, _turn) = service().await;
     service.patch("anna", &json!({"age": 34, "city": "Berlin"})).await;
@@ -62,7 +62,7 @@ async fn an_answer_has_the_shape_of_the_contract() {
     assert_eq!(answer.explanation.expect("asked for").items.len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rung_of_the_ladder_that_needs_no_fault() {
     let (service, _turn) = service().await;
     service.patch("anna", &json!({"age": 34})).await;
@@ -121,7 +121,7 @@ async fn every_rung_of_the_ladder_that_needs_no_fault() {
     assert!(markup.to_string().contains("Hello"), "{markup}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explanations_are_as_long_as_asked() {
     let (service, _turn) = service().await;
     let asked = |explain: &str| with(ask("nobody", "home"), json!({ "explain": explain }));
@@ -143,7 +143,7 @@ async fn explanations_are_as_long_as_asked() {
     assert!(vip.expect("vip")["excluded"]["why"].as_str().is_some_and(|why| why.contains("vip")));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn segments_are_those_in_play_or_all() {
     let (service, _turn) = service().await;
     service.patch("anna", &json!({"age": 34, "city": "Berlin"})).await;
@@ -176,7 +176,7 @@ fn same(mut answer: Value) -> Value {
     answer
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_is_deterministic_and_pretends() {
     let (service, _turn) = service().await;
     let pretend = |preview: Value| with(ask("anna", "home"), json!({ "preview": preview }));
@@ -207,7 +207,7 @@ fn bytes(answer: &Value) -> String {
     answer.to_string()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_consent_nothing_depends_on_the_person() {
     let (service, _turn) = service().await;
     service.patch("anna", &json!({"age": 34, "city": "Berlin"})).await;
@@ -249,7 +249,7 @@ async fn without_consent_nothing_depends_on_the_person() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asserted_consent_needs_its_scope() {
     let (service, _turn) = service().await;
     service.patch("anna", &json!({"age": 34})).await;
@@ -257,8 +257,8 @@ async fn asserted_consent_needs_its_scope() {
     for (id, scopes) in
         [("plain", json!(["decide"])), ("trusted", json!(["decide", "consent"])), ("boss", json!(["admin"]))]
     {
-        let made = service.request(Method::PUT, &format!("/v1/keys/{id}")).json(&json!({ "scopes": scopes })).send();
-        let made = read(made.await.expect("an answer"), 200).await;
+        let made = service.request(Method::PUT, &format!("/v1/keys/{id}")).json(&json!({ "scopes": scopes })).sent();
+        let made = read(made.await, 200).await;
         secrets.push(made["secret"].as_str().expect("a secret").to_owned());
     }
     let asserted = json!({"consent": {"gdpr": true, "asserted": ["basic", "profile_read"]}});
@@ -266,8 +266,8 @@ async fn asserted_consent_needs_its_scope() {
     for (secret, status) in
         secrets.iter().map(String::as_str).zip([403, 200, 403]).chain([(KEY, 200), ("unknown", 401)])
     {
-        let sent = service.http.post(format!("{}/v1/decisions", service.base)).bearer_auth(secret).json(&body).send();
-        let answer = read(sent.await.expect("an answer"), status).await;
+        let sent = service.http.post(format!("{}/v1/decisions", service.base)).bearer_auth(secret).json(&body).sent();
+        let answer = read(sent.await, status).await;
         if status == 200 {
             let answer = Answer::of(&answer);
             assert!(answer.user.known);
@@ -276,7 +276,7 @@ async fn asserted_consent_needs_its_scope() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_are_reflected_by_their_token() {
     let (service, _turn) = service().await;
     for age in [12, 40, 12, 40] {
@@ -292,13 +292,13 @@ async fn changes_are_reflected_by_their_token() {
     assert_eq!(answer.item().degraded, ["token_not_reached"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cap_is_exact_on_one_replica() {
     let (service, _turn) = service().await;
     for user in ["anna", "never-seen-1"] {
         let decisions = (0..50).map(|_| {
             let (request, body) = (service.request(Method::POST, "/v1/decisions"), ask(user, "capped"));
-            tokio::spawn(async move { read(request.json(&body).send().await.expect("an answer"), 200).await })
+            tokio::spawn(async move { read(request.json(&body).sent().await, 200).await })
         });
         let mut shown = 0;
         for decision in decisions.collect::<Vec<_>>() {
@@ -319,7 +319,7 @@ async fn a_cap_is_exact_on_one_replica() {
     assert_eq!(decided(&service, &anonymous).await.item().campaign, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_explain_and_replay_what_was_decided() {
     let (service, _turn) = service().await;
     service.patch("anna", &json!({"age": 34})).await;
@@ -328,40 +328,37 @@ async fn records_explain_and_replay_what_was_decided() {
                "user": {"key": "anna", "segments": ["vip"]}, "context": {"geo": {"country": "US"}}}),
         json!({"explain": "summary"}),
     );
-    let text = service.request(Method::POST, "/v1/decisions").json(&asked).send().await.expect("an answer");
+    let text = service.request(Method::POST, "/v1/decisions").json(&asked).sent().await;
     let text = text.text().await.expect("a body");
     let answer = Answer::of(&serde_json::from_str(&text).expect("JSON"));
     let ids: Vec<_> = answer.placements.values().flatten().map(|item| item.decision_id).collect();
     assert_eq!(ids.len(), 3);
     // what happens later does not change what was decided
     service.patch("anna", &json!({"age": 3})).await;
-    let get = |path: String| service.request(Method::GET, &path).send();
+    let get = |path: String| service.request(Method::GET, &path).sent();
     for id in &ids {
-        until("the record is written", || async {
-            get(format!("/v1/decisions/{id}")).await.expect("an answer").status() == 200
-        })
-        .await;
-        let record = read(get(format!("/v1/decisions/{id}")).await.expect("an answer"), 200).await;
+        until("the record is written", || async { get(format!("/v1/decisions/{id}")).await.status() == 200 }).await;
+        let record = read(get(format!("/v1/decisions/{id}")).await, 200).await;
         assert_eq!(record["decision_id"], id.to_string());
         assert_eq!(record["catalog_version"], answer.catalog_version);
         assert!(!record.to_string().contains("anna"), "{record:#}");
-        let why = read(get(format!("/v1/decisions/{id}/explanation")).await.expect("an answer"), 200).await;
+        let why = read(get(format!("/v1/decisions/{id}/explanation")).await, 200).await;
         assert_eq!(why["candidates"].as_array().map(Vec::len), Some(4), "{why:#}");
-        let replay = service.request(Method::POST, &format!("/v1/decisions/{id}/replay")).send().await;
-        let replay = replay.expect("an answer").text().await.expect("a body");
+        let replay = service.request(Method::POST, &format!("/v1/decisions/{id}/replay")).sent().await;
+        let replay = replay.text().await.expect("a body");
         assert!(text.contains(&replay), "not byte for byte:\n{replay}\nin\n{text}");
     }
     // not sampled, unknown, erased
     let plain = decided(&service, &ask("anna", "home")).await.item().decision_id;
     for id in [plain.to_string(), uuid::Uuid::now_v7().to_string()] {
-        read(get(format!("/v1/decisions/{id}")).await.expect("an answer"), 404).await;
+        read(get(format!("/v1/decisions/{id}")).await, 404).await;
     }
-    read(get("/v1/decisions/rubbish".into()).await.expect("an answer"), 422).await;
-    let erased = service.request(Method::DELETE, "/v1/profiles/anna").send().await.expect("an answer");
+    read(get("/v1/decisions/rubbish".into()).await, 422).await;
+    let erased = service.request(Method::DELETE, "/v1/profiles/anna").sent().await;
     assert!(erased.status().is_success());
     for path in ["", "/explanation"] {
-        read(get(format!("/v1/decisions/{}{path}", ids[0])).await.expect("an answer"), 410).await;
+        read(get(format!("/v1/decisions/{}{path}", ids[0])).await, 410).await;
     }
-    let replay = service.request(Method::POST, &format!("/v1/decisions/{}/replay", ids[0])).send().await;
-    read(replay.expect("an answer"), 410).await;
+    let replay = service.request(Method::POST, &format!("/v1/decisions/{}/replay", ids[0])).sent().await;
+    read(replay, 410).await;
 }

@@ -121,13 +121,13 @@ impl Service {
 
     pub(crate) async fn put(&self, path: &str, document: &Value) -> Value {
         let request = self.request(Method::PUT, path).header("if-none-match", "*").json(document);
-        read(request.send().await.expect("an answer"), 201).await
+        read(request.sent().await, 201).await
     }
 
     /// The answer to a request for decisions, which must be one.
     pub(crate) async fn decide(&self, body: &Value) -> Value {
-        let sent = self.request(Method::POST, "/v1/decisions").json(body).send().await;
-        read(sent.expect("an answer"), 200).await
+        let sent = self.request(Method::POST, "/v1/decisions").json(body).sent().await;
+        read(sent, 200).await
     }
 
     /// The first item for a person on a placement.
@@ -138,12 +138,12 @@ impl Service {
     /// Sets traits of a person; the answer's token reflects it.
     pub(crate) async fn patch(&self, user: &str, traits: &Value) -> Value {
         let request = self.request(Method::PATCH, &format!("/v1/profiles/{user}")).json(&json!({ "traits": traits }));
-        read(request.send().await.expect("an answer"), 200).await
+        read(request.sent().await, 200).await
     }
 
     /// Fetches a beacon; answers the status and what became of it.
     pub(crate) async fn beacon(&self, url: &str) -> (u16, String) {
-        let answer = self.http.get(url).send().await.expect("an answer");
+        let answer = self.http.get(url).sent().await;
         let outcome = answer.headers().get("tessera-outcome").map(|value| value.to_str().expect("ASCII").to_owned());
         (answer.status().as_u16(), outcome.unwrap_or_default())
     }
@@ -155,7 +155,7 @@ impl Service {
         }
         for creative in ["spring", "fallback", "house"] {
             let request = self.request(Method::POST, &format!("/v1/creatives/{creative}/publish")).json(&json!({}));
-            read(request.send().await.expect("an answer"), 200).await;
+            read(request.sent().await, 200).await;
         }
         for (path, document) in campaigns() {
             self.put(path, &document).await;
@@ -166,6 +166,27 @@ impl Service {
 /// A client that follows no redirects.
 pub(crate) fn client() -> Client {
     Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().expect("a client")
+}
+
+/// Sends a request as its caller should: again, after a while, when the service says that it is
+/// busy, as a machine that runs many tests at a time makes it.
+pub(crate) trait Patient {
+    async fn sent(self) -> Response;
+}
+
+impl Patient for RequestBuilder {
+    async fn sent(self) -> Response {
+        let began = Instant::now();
+        loop {
+            let again = self.try_clone().expect("a body in memory");
+            let answer = again.send().await.expect("an answer");
+            let busy = answer.status() == 503 && answer.headers().contains_key("retry-after");
+            if !busy || began.elapsed() > PATIENCE {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 /// The body of an answer, whose status must be this.

@@ -16,11 +16,11 @@ use tokio::{
 };
 
 use crate::{
-    harness::{PATIENCE, Service, ask, folder, read, until},
+    harness::{PATIENCE, Patient as _, Service, ask, folder, read, until},
     turn,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_the_catalogue_is_live_on_the_other_within_a_second() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;
@@ -31,9 +31,9 @@ async fn a_change_of_the_catalogue_is_live_on_the_other_within_a_second() {
         let component = json!({"slot": "cta", "value": headline});
         let path = "/v1/creatives/spring/components/call";
         let written = a.request(Method::PUT, path).header(if round == 0 { "if-none-match" } else { "if-match" }, "*");
-        read(written.json(&component).send().await.expect("an answer"), if round == 0 { 201 } else { 200 }).await;
-        let published = a.request(Method::POST, "/v1/creatives/spring/publish").json(&json!({})).send().await;
-        read(published.expect("an answer"), 200).await;
+        read(written.json(&component).sent().await, if round == 0 { 201 } else { 200 }).await;
+        let published = a.request(Method::POST, "/v1/creatives/spring/publish").json(&json!({})).sent().await;
+        read(published, 200).await;
         let shows = async |replica: &Service| replica.item("anna", "home").await["content"]["cta"] == headline;
         assert!(shows(&a).await, "what is answered is live here");
         let took = until("the other replica follows", || shows(&b)).await;
@@ -43,7 +43,7 @@ async fn a_change_of_the_catalogue_is_live_on_the_other_within_a_second() {
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_a_person_is_seen_by_the_other() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;
@@ -65,7 +65,7 @@ async fn a_change_of_a_person_is_seen_by_the_other() {
     println!("a change of a person was seen by the other replica after at most {slowest:?} (5 changes)");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     // erased here, unknown there
-    let erased = a.request(Method::DELETE, "/v1/profiles/anna").send().await.expect("an answer");
+    let erased = a.request(Method::DELETE, "/v1/profiles/anna").sent().await;
     assert!(erased.status().is_success());
     let took =
         until("the other replica forgets", || async { b.decide(&ask("anna", "home")).await["user"]["known"] == false })
@@ -73,7 +73,7 @@ async fn a_change_of_a_person_is_seen_by_the_other() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cap_is_overshot_by_at_most_one_for_each_further_replica() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;
@@ -86,13 +86,13 @@ async fn a_cap_is_overshot_by_at_most_one_for_each_further_replica() {
             let (request, body) = (replica.request(Method::POST, "/v1/decisions"), ask(&user, "capped"));
             let http = replica.http.clone();
             tokio::spawn(async move {
-                let answer = read(request.json(&body).send().await.expect("an answer"), 200).await;
+                let answer = read(request.json(&body).sent().await, 200).await;
                 let item = &answer["placements"]["top"][0];
                 if item["campaign"] != "once" {
                     return 0;
                 }
                 let url = item["impression_url"].as_str().expect("a URL");
-                let told = http.get(url).send().await.expect("an answer");
+                let told = http.get(url).sent().await;
                 assert_eq!(told.headers()["tessera-outcome"], "recorded");
                 1
             })
@@ -152,7 +152,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_cut_off_never_takes_an_old_profile_for_a_current_one() {
     const LEASE: Duration = Duration::from_millis(1_000);
     let _turn = turn(2).await;

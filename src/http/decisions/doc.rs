@@ -32,6 +32,9 @@ pub(super) struct DecisionAnswerDoc {
     pub(super) decided_at: Millis,
     /// The person, as far as they are known and may be used.
     pub(super) user: UserDoc,
+    /// What the request was used for, as consent and the law of the place allow: `basic`, `profile_read`,
+    /// `profile_write`, `measure`.
+    pub(super) purposes_used: Vec<super::wire::PurposeName>,
     /// By the ids of the request's placements, the items for each.
     pub(super) placements: BTreeMap<String, Vec<ItemDoc>>,
     /// What in the request was of no use, such as segments that do not exist.
