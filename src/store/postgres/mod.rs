@@ -12,7 +12,6 @@ use sqlx::{
     ConnectOptions, Connection, Error, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
-    query,
 };
 use tokio::time::timeout;
 
@@ -160,9 +159,6 @@ impl Schema {
         detached(async move {
             let mut connection = dial(&connect).await?;
             MIGRATIONS.run_direct(None, &mut connection, false).await?;
-            // Before the first writer: one whose row is on its way to the default partition while its own is
-            // made is refused.
-            query("select make_partitions(now_ms())").execute(&mut connection).await?;
             connection.close().await?;
             catalog.ensure_default().await
         })
@@ -204,8 +200,6 @@ impl From<Error> for StoreError {
                 code if ["08", "28", "3D", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(message)
                 }
-                // The partition that the row belongs to was made while it was on its way to another.
-                "23514" if message.ends_with("violates partition constraint") => Self::Unavailable(message),
                 code if code.starts_with("XX") => Self::Corrupt(message),
                 _ => Self::Refused(message),
             };
