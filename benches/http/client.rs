@@ -96,10 +96,12 @@ pub(crate) async fn once(address: &str, request: &Request) -> Answer {
     Connection::open(address).await.send(request).await
 }
 
-/// How long answers took.
+/// How long answers took, and what they said.
 pub(crate) struct Load {
     micros: Vec<u32>,
     wrong: usize,
+    /// How many answers each of the texts looked for stood in.
+    pub(crate) found: Vec<usize>,
 }
 
 impl fmt::Display for Load {
@@ -110,12 +112,35 @@ impl fmt::Display for Load {
     }
 }
 
+/// What one connection saw.
+#[derive(Default)]
+struct Part {
+    micros: Vec<u32>,
+    wrong: usize,
+    found: Vec<usize>,
+}
+
+impl Part {
+    fn note(&mut self, took: Duration, answer: &Answer, looked_for: &[&str]) {
+        self.micros.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+        self.wrong += usize::from(answer.status != 200);
+        self.found.resize(looked_for.len(), 0);
+        for (found, text) in self.found.iter_mut().zip(looked_for) {
+            *found += usize::from(answer.body.windows(text.len()).any(|window| window == text.as_bytes()));
+        }
+    }
+}
+
 impl Load {
-    fn of(parts: Vec<(Vec<u32>, usize)>) -> Self {
-        let wrong = parts.iter().map(|(_, wrong)| wrong).sum();
-        let mut micros: Vec<u32> = parts.into_iter().flat_map(|(micros, _)| micros).collect();
-        micros.sort_unstable();
-        Self { micros, wrong }
+    fn of(parts: Vec<Part>, looked_for: usize) -> Self {
+        let mut whole = Self { micros: Vec::new(), wrong: 0, found: vec![0; looked_for] };
+        for part in parts {
+            whole.micros.extend(part.micros);
+            whole.wrong += part.wrong;
+            whole.found.iter_mut().zip(part.found).for_each(|(sum, found)| *sum += found);
+        }
+        whole.micros.sort_unstable();
+        whole
     }
 }
 
@@ -127,25 +152,32 @@ pub(crate) async fn closed(address: &str, requests: &[Request], connections: usi
     for _ in 0..connections {
         let (next, requests, mut connection) = (next.clone(), requests.clone(), Connection::open(address).await);
         tasks.spawn(async move {
-            let (mut micros, mut wrong) = (Vec::new(), 0);
+            let mut part = Part::default();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 if at >= count {
-                    return (micros, wrong);
+                    return part;
                 }
                 let start = Instant::now();
                 let answer = connection.send(&requests[at % requests.len()]).await;
-                micros.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
-                wrong += usize::from(answer.status != 200);
+                part.note(start.elapsed(), &answer, &[]);
             }
         });
     }
-    Load::of(tasks.join_all().await)
+    Load::of(tasks.join_all().await, 0)
 }
 
 /// So many requests per second, whether or not earlier ones are answered; the time counts from
 /// when a request was due, so that waiting for a connection counts too.
-pub(crate) async fn open(address: &str, requests: &[Request], connections: usize, rate: u32, during: Duration) -> Load {
+/// Counts the answers that hold each of the texts looked for.
+pub(crate) async fn open(
+    address: &str,
+    requests: &[Request],
+    connections: usize,
+    rate: u32,
+    during: Duration,
+    looked_for: &'static [&'static str],
+) -> Load {
     let start = Instant::now() + Duration::from_millis(50);
     let count = (during.as_secs_f64() * f64::from(rate)) as usize;
     let next = Arc::new(AtomicUsize::new(0));
@@ -154,19 +186,18 @@ pub(crate) async fn open(address: &str, requests: &[Request], connections: usize
     for _ in 0..connections {
         let (next, requests, mut connection) = (next.clone(), requests.clone(), Connection::open(address).await);
         tasks.spawn(async move {
-            let (mut micros, mut wrong) = (Vec::new(), 0);
+            let mut part = Part::default();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 if at >= count {
-                    return (micros, wrong);
+                    return part;
                 }
                 let due = start + Duration::from_secs_f64(at as f64 / f64::from(rate));
                 time::sleep_until(due.into()).await;
                 let answer = connection.send(&requests[at % requests.len()]).await;
-                micros.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
-                wrong += usize::from(answer.status != 200);
+                part.note(due.elapsed(), &answer, looked_for);
             }
         });
     }
-    Load::of(tasks.join_all().await)
+    Load::of(tasks.join_all().await, looked_for.len())
 }

@@ -50,7 +50,7 @@ async fn run(open_loop: bool) {
     if open_loop {
         for rate in [2_000, 10_000] {
             for (name, side, requests) in [("floor", &floor, &floor_requests), ("tessera", &server, &requests)] {
-                let load = client::open(&side.address, requests, 64, rate, Duration::from_secs(5)).await;
+                let load = client::open(&side.address, requests, 64, rate, Duration::from_secs(5), &[]).await;
                 println!("open loop {rate}/s {name}: {load}");
             }
         }

@@ -12,7 +12,8 @@ use crate::{
         decision::{
             answer::ItemAnswer,
             assemble::{Assembled, Issuer, assemble},
-            decide::{Decision, Person, decide},
+            decide::decide,
+            decided::{Decision, Person},
             record::{Inputs, Origin},
             request::{AdRequest, Explain},
             standing::{Degraded, FallbackLevel},

@@ -64,6 +64,7 @@ impl Readiness {
 
 /// The state of a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Readiness)]
 pub struct Report {
     /// `ready`, `not_ready` or `draining`.
     pub status: &'static str,

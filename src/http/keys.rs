@@ -53,6 +53,7 @@ struct Named {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"scopes": ["decide", "events"]}))]
+#[schema(as = ApiKeyRequest)]
 struct KeyRequest {
     /// `admin` may do everything but assert consent, which only a key with `consent` may.
     #[schema(min_items = 1, max_items = 6)]
@@ -62,6 +63,7 @@ struct KeyRequest {
 /// An API key.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"id": "web-shop", "scopes": ["decide", "events"], "created_at": "2026-11-22T08:30:00.000Z"}))]
+#[schema(as = ApiKey)]
 struct Key {
     /// Its public id.
     id: KeyId,
@@ -76,6 +78,7 @@ struct Key {
 #[schema(example = json!({
     "id": "web-shop", "scopes": ["decide"], "created_at": "2026-11-22T08:30:00.000Z", "secret": "tsk_..."
 }))]
+#[schema(as = ApiKeyWithSecret)]
 struct FreshKey {
     /// Its public id.
     id: KeyId,
@@ -89,6 +92,7 @@ struct FreshKey {
 
 /// The keys of an account.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeys)]
 struct Keys {
     /// The keys, oldest first.
     items: Vec<Key>,

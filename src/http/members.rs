@@ -34,6 +34,8 @@ const MOST: usize = 10_000;
 /// The largest request, in bytes.
 const LARGEST: usize = 4 << 20;
 
+type Members = Page<Member>;
+
 problems!(
     ListProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Invalid, Overloaded, StoreUnavailable]
 );
@@ -163,7 +165,7 @@ impl MembersChange {
 #[utoipa::path(
     get, path = "/v1/segments/{key}/members", tag = "segments", operation_id = "list_members",
     params(Segment, MembersQuery), security(("key" = [])),
-    responses((status = 200, description = "A page.", body = Page<Member>), ListProblems)
+    responses((status = 200, description = "A page.", body = Members), ListProblems)
 )]
 async fn list(
     State(app): State<App>,

@@ -1,13 +1,18 @@
 //! Lists, one page at a time.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{
-    IntoParams, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, Ref, RefOr, Schema,
+        schema::{ArrayBuilder, Type},
+    },
 };
 
 /// A part of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page<T> {
     /// The items, in a stable order.
     pub items: Vec<T>,
@@ -24,6 +29,28 @@ impl<T> Page<T> {
         rows.truncate(limit.0 as usize);
         let next = rows.last().filter(|_| more).map(cursor);
         Self { items: rows.into_iter().map(item).collect(), next }
+    }
+}
+
+// Described by hand, because a derived description would repeat that of the items.
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let items = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+        let items = items.description(Some("The items, in a stable order."));
+        let next = ObjectBuilder::new().schema_type(Type::String);
+        let next = next.description(Some("Send it as `after` to read on; left out at the end."));
+        ObjectBuilder::new().property("items", items).property("next", next).required("items").build().into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Page", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
     }
 }
 
@@ -56,7 +83,7 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-impl utoipa::PartialSchema for Limit {
+impl PartialSchema for Limit {
     fn schema() -> RefOr<Schema> {
         let schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(Self::MOST));
         schema.default(Some(Self::default().0.into())).build().into()
@@ -86,7 +113,7 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-impl utoipa::PartialSchema for Cursor {
+impl PartialSchema for Cursor {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z0-9._:-]{1,64}$")).build().into()
     }

@@ -31,6 +31,7 @@ struct Decided {
 
 /// The record of a decision.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DecisionRecord)]
 struct Record {
     /// The item.
     decision_id: DecisionId,

@@ -102,9 +102,17 @@ impl RuleSet {
     /// that is not supported yet. Pointers are within the rule; faults come in the order of `rules`.
     #[must_use]
     pub fn build(rules: &[(SegmentKey, SegmentRule)]) -> (Self, Vec<(SegmentKey, Violation)>) {
-        let place: HashMap<&str, usize> = rules.iter().enumerate().map(|(at, (key, _))| (key.as_str(), at)).collect();
+        Self::with_gaps(&rules.iter().map(|(key, rule)| (key, Some(rule))).collect::<Vec<_>>())
+    }
+
+    /// [`RuleSet::build`] where some segments have no rule: such a one keeps its position, and
+    /// naming it is naming a segment that does not exist.
+    #[must_use]
+    pub fn with_gaps(rules: &[(&SegmentKey, Option<&SegmentRule>)]) -> (Self, Vec<(SegmentKey, Violation)>) {
+        let given = rules.iter().enumerate().filter(|(_, (_, rule))| rule.is_some());
+        let place: HashMap<&str, usize> = given.map(|(at, (key, _))| (key.as_str(), at)).collect();
         let references = |at: usize| {
-            let named = rules[at].1.node().map(Node::referenced_segments).unwrap_or_default();
+            let named = rules[at].1.and_then(SegmentRule::node).map(Node::referenced_segments).unwrap_or_default();
             named.into_iter().filter_map(|key| place.get(key.as_str()).copied())
         };
         let mut dependants = vec![Vec::new(); rules.len()];
@@ -122,13 +130,14 @@ impl RuleSet {
         let (mut set, mut refused) = (Self { segments, by_key: HashMap::new() }, Vec::new());
         let mut ready: VecDeque<usize> = (0..rules.len()).filter(|&at| waiting[at] == 0).collect();
         while let Some(at) = ready.pop_front() {
-            let (key, rule) = &rules[at];
-            match set.compile(key, rule, &place) {
-                Ok(segment) => {
+            let (key, rule) = rules[at];
+            match rule.map(|rule| set.compile(key, rule, &place)) {
+                None => {}
+                Some(Ok(segment)) => {
                     set.by_key.insert(key.clone(), SegmentIx(at as u32));
                     set.segments[at] = segment;
                 }
-                Err(faults) => refused.extend(faults.into_iter().map(|fault| (at, fault))),
+                Some(Err(faults)) => refused.extend(faults.into_iter().map(|fault| (at, fault))),
             }
             for &dependant in &dependants[at] {
                 waiting[dependant] -= 1;

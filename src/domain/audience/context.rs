@@ -10,6 +10,7 @@ use crate::domain::values::{Country, Locale, Millis};
 
 /// The circumstances of one request, for targeting rules.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Context {
     /// `geo.country`.
     pub country: Option<Country>,

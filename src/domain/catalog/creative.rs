@@ -16,7 +16,7 @@ use crate::domain::{
     },
     creative::{ComponentDoc, ComponentStatus, Pairing, Prepared, SlotSpec, SlotType, SlotValue, Template},
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
-    values::{Locale, Millis, Size},
+    values::{Format, Locale, Millis, Size},
     violation::{Violation, Violations, token},
 };
 
@@ -192,11 +192,13 @@ impl Creative {
     /// The variant for a placement: of its formats in the order given, the first of its sizes that
     /// a template has exactly, else one that adapts.
     #[must_use]
-    pub fn variant(&self, formats: &[crate::domain::values::Format], sizes: &[Size]) -> Option<(usize, Option<Size>)> {
+    pub fn variant(&self, formats: &[Format], sizes: &[Size]) -> Option<(usize, Option<Size>)> {
         formats.iter().find_map(|format| {
             let find = |size: Option<Size>| self.variants.iter().position(|v| v.shape == (*format, size));
             let exact = sizes.iter().find_map(|size| Some((find(Some(*size))?, Some(*size))));
-            exact.or_else(|| find(None).map(|at| (at, sizes.first().copied())))
+            // native markup has no size, whatever other formats are asked for beside it
+            let adapted = sizes.first().copied().filter(|_| *format == Format::Html);
+            exact.or_else(|| find(None).map(|at| (at, adapted)))
         })
     }
 

@@ -296,6 +296,9 @@ pub enum PublicationStatus {
 /// A segment: its name and its rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Young buyers", "rule": {"v": 1, "kind": "dynamic", "match": {"all": [
+    {"trait": "age", "gte": 18, "lt": 26}, {"trait": "last_purchase", "within_last": "P30D"}
+]}}}))]
 pub struct SegmentDoc {
     /// For people.
     #[schema(min_length = 1, max_length = 200)]

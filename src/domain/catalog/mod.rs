@@ -4,6 +4,7 @@ pub mod bits;
 pub mod campaign;
 pub mod creative;
 pub mod document;
+pub mod evolve;
 pub mod flight;
 pub mod index;
 pub mod key;

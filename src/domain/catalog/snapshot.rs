@@ -8,7 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::{
@@ -19,12 +18,9 @@ use crate::domain::{
     catalog::{
         campaign::Campaign,
         creative::{Creative, Creatives},
-        document::{
-            AdvertiserDoc, CampaignDoc, CampaignStatus, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc,
-            SegmentDoc,
-        },
+        document::{AdvertiserDoc, CampaignStatus, PlacementDoc},
         index::{Index, Needs, Offer, Scratch},
-        key::{DocumentKey, Kind},
+        key::DocumentKey,
     },
     ids::{AdvertiserId, CampaignId, CreativeId, NameHash, PlacementId, SegmentKey},
     values::{Format, Millis, Size},
@@ -46,15 +42,17 @@ pub struct Snapshot {
     pub lines: Vec<Line>,
     /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
-    by_id: HashMap<CampaignId, usize>,
-    capped: bool,
-    index: Index,
-    built_at: Millis,
-    advertisers: BTreeMap<AdvertiserId, Arc<AdvertiserDoc>>,
-    segments: Vec<(SegmentKey, SegmentRule)>,
+    pub(super) by_id: HashMap<CampaignId, usize>,
+    pub(super) capped: bool,
+    pub(super) index: Index,
+    pub(super) built_at: Millis,
+    pub(super) advertisers: BTreeMap<AdvertiserId, Arc<AdvertiserDoc>>,
+    /// Every segment there ever was, in the order of their positions; without a rule, it was
+    /// deleted or cannot be read.
+    pub(super) segments: Vec<(SegmentKey, Option<SegmentRule>)>,
     /// Bodies of the documents that name others, to compile them again when those change.
-    sources: BTreeMap<DocumentKey, Arc<Value>>,
-    campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    pub(super) sources: BTreeMap<DocumentKey, Arc<Value>>,
+    pub(super) campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
 }
 
 /// A registered placement.
@@ -104,44 +102,6 @@ impl Snapshot {
         }
     }
 
-    /// The snapshot at `version`, which differs from this one by `changes`. One document that
-    /// cannot be used is noted in `faults` and left out; it never keeps the others from serving.
-    #[must_use]
-    pub fn evolve(&self, version: i64, changes: Vec<Changed>, public_url: &str, now: Millis) -> Self {
-        let mut next = Self {
-            version,
-            rules: Arc::clone(&self.rules),
-            creatives: self.creatives.clone(),
-            placements: self.placements.clone(),
-            lines: Vec::new(),
-            faults: self.faults.clone(),
-            by_id: HashMap::new(),
-            capped: false,
-            index: Index::build(&[]),
-            built_at: now,
-            advertisers: self.advertisers.clone(),
-            segments: self.segments.clone(),
-            sources: self.sources.clone(),
-            campaigns: self.campaigns.clone(),
-        };
-        let mut stale = next.take_in(changes);
-        if stale.segments {
-            next.rebuild_rules();
-            // what could not be bound before may be bound now
-            let unbound = next.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign));
-            stale.documents.extend(unbound.cloned());
-        }
-        next.note_dependants(&mut stale);
-        for key in stale.documents.iter().filter(|key| key.kind == Kind::Publication) {
-            next.compile_creative(key, public_url);
-        }
-        for key in stale.documents.iter().filter(|key| key.kind == Kind::Campaign) {
-            next.compile_campaign(key);
-        }
-        next.link();
-        next
-    }
-
     /// Campaigns that may serve an offer, in serving order; a superset of the eligible ones.
     /// Campaigns that had ended when the snapshot was built are left out.
     pub fn candidates<'s>(
@@ -178,186 +138,11 @@ impl Snapshot {
         let components = creatives.filter_map(|component| component.condition.as_ref());
         campaigns.chain(components).flat_map(|condition| condition.traits().iter().copied())
     }
-
-    fn take_in(&mut self, changes: Vec<Changed>) -> Stale {
-        let mut stale = Stale::default();
-        for (key, body) in changes {
-            self.faults.remove(&key);
-            match key.kind {
-                Kind::Segment => {
-                    stale.segments = true;
-                    self.take_segment(&key, body);
-                }
-                Kind::Advertiser => {
-                    if let Ok(id) = key.id.parse::<AdvertiserId>() {
-                        match body.and_then(|body| self.read(&key, body)) {
-                            Some(doc) => self.advertisers.insert(id.clone(), Arc::new(doc)),
-                            None => self.advertisers.remove(&id),
-                        };
-                        stale.advertisers.push(id);
-                    }
-                }
-                Kind::Placement => {
-                    if let Ok(id) = key.id.parse::<PlacementId>() {
-                        match body.and_then(|body| self.read::<PlacementDoc>(&key, body)) {
-                            Some(doc) => self.placements.insert(id, Placement::from(doc)),
-                            None => self.placements.remove(&id),
-                        };
-                    }
-                }
-                Kind::Revision => {
-                    match body {
-                        Some(body) => self.sources.insert(key, Arc::new(body)),
-                        None => self.sources.remove(&key),
-                    };
-                }
-                Kind::Publication | Kind::Campaign => {
-                    match body {
-                        Some(body) => self.sources.insert(key.clone(), Arc::new(body)),
-                        None => self.sources.remove(&key),
-                    };
-                    stale.documents.push(key);
-                }
-                // drafts serve nothing
-                Kind::Template | Kind::Creative | Kind::Component => {}
-            }
-        }
-        stale
-    }
-
-    fn take_segment(&mut self, key: &DocumentKey, body: Option<Value>) {
-        let Ok(name) = key.id.parse::<SegmentKey>() else { return };
-        let rule = body.and_then(|body| self.read::<SegmentDoc>(key, body)).and_then(|doc| {
-            let parsed = SegmentRule::parse(&doc.rule.0);
-            parsed.map_err(|faults| self.fault(key, faults)).ok()
-        });
-        // A deleted or faulty segment keeps its place with nobody in it: positions never move, so
-        // that conditions bound to them stay bound.
-        let rule = rule.unwrap_or(SegmentRule::Static);
-        match self.segments.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = rule,
-            None => self.segments.push((name, rule)),
-        }
-    }
-
-    fn rebuild_rules(&mut self) {
-        let (rules, faults) = RuleSet::build(&self.segments);
-        for (name, fault) in faults {
-            self.fault(&DocumentKey::new(Kind::Segment, name.as_str()), vec![fault]);
-        }
-        self.rules = Arc::new(rules);
-    }
-
-    /// Adds the documents that name a changed advertiser.
-    fn note_dependants(&self, stale: &mut Stale) {
-        if stale.advertisers.is_empty() {
-            return;
-        }
-        for (key, body) in &self.sources {
-            let advertiser = match key.kind {
-                Kind::Campaign => body.get("advertiser"),
-                Kind::Publication => {
-                    self.revision_of(key).and_then(|body| body.get("creative")).and_then(|c| c.get("advertiser"))
-                }
-                _ => None,
-            };
-            let named = advertiser.and_then(Value::as_str);
-            if named.is_some_and(|named| stale.advertisers.iter().any(|id| id.as_str() == named)) {
-                stale.documents.push(key.clone());
-            }
-        }
-    }
-
-    fn revision_of(&self, publication: &DocumentKey) -> Option<&Arc<Value>> {
-        let number = self.sources.get(publication)?.get("revision")?.as_u64()?;
-        self.sources.get(&DocumentKey::new(Kind::Revision, format!("{}/{number}", publication.id)))
-    }
-
-    fn compile_creative(&mut self, key: &DocumentKey, public_url: &str) {
-        let Ok(id) = key.id.parse::<CreativeId>() else { return };
-        self.creatives.remove(&id);
-        self.faults.remove(key);
-        let Some(publication) = self.sources.get(key).cloned() else { return };
-        let Some(publication) = self.read::<PublicationDoc>(key, (*publication).clone()) else { return };
-        if publication.status == PublicationStatus::Archived {
-            return;
-        }
-        let Some(body) = self.revision_of(key).cloned() else {
-            let fault = Violation::new("/revision", "unknown_revision", "there is no such revision");
-            self.fault(key, vec![fault]);
-            return;
-        };
-        let Some(doc) = self.read::<RevisionDoc>(key, (*body).clone()) else { return };
-        let advertiser = self.advertisers.get(&doc.creative.advertiser).map(Arc::as_ref);
-        match Creative::compile(id.clone(), &doc, advertiser, &self.rules, public_url) {
-            Ok(creative) => {
-                self.creatives.insert(id, Arc::new(creative));
-            }
-            Err(faults) => self.fault(key, faults),
-        }
-    }
-
-    fn compile_campaign(&mut self, key: &DocumentKey) {
-        let Ok(id) = key.id.parse::<CampaignId>() else { return };
-        self.campaigns.remove(&id);
-        self.faults.remove(key);
-        let Some(body) = self.sources.get(key).cloned() else { return };
-        let Some(doc) = self.read::<CampaignDoc>(key, (*body).clone()) else { return };
-        let advertiser = self.advertisers.get(&doc.advertiser).map(Arc::as_ref);
-        match Campaign::compile(id.clone(), &doc, advertiser, &self.rules) {
-            Ok(campaign) => {
-                self.campaigns.insert(id, Arc::new(campaign));
-            }
-            Err(faults) => self.fault(key, faults),
-        }
-    }
-
-    /// Puts campaigns in serving order beside their creatives, and indexes them.
-    fn link(&mut self) {
-        let published = |id: &CreativeId| self.creatives.get(id).cloned();
-        let mut lines: Vec<Line> = self
-            .campaigns
-            .values()
-            .map(|campaign| Line {
-                creatives: campaign.creatives.iter().filter_map(published).collect(),
-                default: campaign.default_creative.as_ref().and_then(published),
-                campaign: Arc::clone(campaign),
-            })
-            .collect();
-        lines.sort_by(|a, b| (a.campaign.priority, &a.campaign.id).cmp(&(b.campaign.priority, &b.campaign.id)));
-        let needs: Vec<Option<Needs>> = lines.iter().map(|line| line.needs(self.built_at)).collect();
-        self.index = Index::build(&needs);
-        self.by_id = lines.iter().enumerate().map(|(at, line)| (line.campaign.id.clone(), at)).collect();
-        self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());
-        self.lines = lines;
-    }
-
-    fn read<T: DeserializeOwned>(&mut self, key: &DocumentKey, body: Value) -> Option<T> {
-        match serde_json::from_value(body) {
-            Ok(doc) => Some(doc),
-            Err(error) => {
-                self.fault(key, vec![Violation::new("", "unreadable", error.to_string())]);
-                None
-            }
-        }
-    }
-
-    fn fault(&mut self, key: &DocumentKey, faults: Vec<Violation>) {
-        self.faults.insert(key.clone(), faults);
-    }
-}
-
-/// What has to be compiled again.
-#[derive(Default)]
-struct Stale {
-    segments: bool,
-    advertisers: Vec<AdvertiserId>,
-    documents: Vec<DocumentKey>,
 }
 
 impl Line {
     /// What it needs before anything else matters; `None` when it cannot serve from `now` on.
-    fn needs(&self, now: Millis) -> Option<Needs> {
+    pub(super) fn needs(&self, now: Millis) -> Option<Needs> {
         let campaign = &self.campaign;
         if campaign.status != CampaignStatus::Active || campaign.flight.end().is_some_and(|end| end <= now) {
             return None;

@@ -28,6 +28,14 @@ use crate::domain::{
 /// a `style` attribute or a `<script type="application/json">`. Anywhere else a slot is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "Hero banner 300x250", "format": "html", "size": "300x250",
+    "slots": {
+        "headline": {"type": "text", "default": "New this week", "max_length": 40},
+        "hero": {"type": "image", "default": {"src": "https://cdn.example.com/hero.png", "alt": "A running shoe"}}
+    },
+    "markup": "<body><a href=\"{{click_url}}\"><img src=\"{{hero.src}}\" alt=\"{{hero.alt}}\">{{headline}}</a></body>"
+}))]
 pub struct TemplateDoc {
     /// What people call it, 1 to 200 characters.
     #[schema(example = "Hero banner 300x250", min_length = 1, max_length = 200)]
@@ -258,6 +266,10 @@ pub struct RequireRule {
 /// What is shown: templates of several sizes and formats, filled from the same components.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "Spring shoes", "advertiser": "northwind", "templates": ["hero-300x250"],
+    "pairing": [{"require": {"if": "offer-summer", "then": ["legal-summer"]}}]
+}))]
 pub struct CreativeDoc {
     /// What people call it.
     #[schema(example = "Spring shoes", min_length = 1, max_length = 200)]

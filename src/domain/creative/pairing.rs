@@ -93,6 +93,43 @@ impl Pairing {
         self.rules.iter().all(|rule| rule.allows(chosen))
     }
 
+    /// Whether any rule names a component of this slot.
+    #[must_use]
+    pub fn names(&self, slot: usize) -> bool {
+        self.rules.iter().any(|rule| rule.names(slot))
+    }
+
+    /// Drops components that no legal choice among the candidates holds because what a rule asks
+    /// for beside them is not among the candidates.
+    pub fn narrow(&self, candidates: &mut [Vec<u32>]) {
+        let has = |candidates: &[Vec<u32>], (slot, component): Pick| {
+            candidates.get(usize::from(slot)).is_some_and(|known| known.contains(&component))
+        };
+        loop {
+            let mut dropped: Vec<Pick> = Vec::new();
+            for rule in &self.rules {
+                match rule {
+                    Rule::Require(when, then) => {
+                        let met = |(slot, of): &(u16, Vec<u32>)| of.iter().any(|of| has(candidates, (*slot, *of)));
+                        if has(candidates, *when) && !then.iter().all(met) {
+                            dropped.push(*when);
+                        }
+                    }
+                    Rule::Group(picks) if !picks.iter().all(|pick| has(candidates, *pick)) => {
+                        dropped.extend(picks.iter().filter(|pick| has(candidates, **pick)));
+                    }
+                    Rule::Group(_) | Rule::Forbid(_) => {}
+                }
+            }
+            if dropped.is_empty() {
+                return;
+            }
+            for (slot, component) in dropped {
+                candidates[usize::from(slot)].retain(|known| *known != component);
+            }
+        }
+    }
+
     /// Whether some choice of one candidate per slot is legal. A slot without candidates makes it
     /// impossible: name [`Self::DEFAULT`] where a slot may fall back to it. `None` when the search
     /// gave up because the rules are too intricate.
@@ -102,8 +139,7 @@ impl Pairing {
             return Some(false);
         }
         // slots that no rule names are free
-        let open: Vec<usize> =
-            (0..candidates.len()).filter(|&slot| self.rules.iter().any(|rule| rule.names(slot))).collect();
+        let open: Vec<usize> = (0..candidates.len()).filter(|&slot| self.names(slot)).collect();
         let mut chosen = vec![None; candidates.len()];
         let mut steps = STEPS;
         let found = self.search(&open, candidates, &mut chosen, &mut steps);
@@ -288,6 +324,22 @@ mod tests {
             let fits = |choice: &Vec<u32>| partial.iter().zip(choice).all(|(open, c)| open.is_none_or(|open| open == *c));
             let completable = every_choice().iter().any(|choice| fits(choice) && legal(&rules, choice));
             prop_assert!(pairing.allows(&partial) || !completable);
+        }
+
+        #[test]
+        fn narrowing_loses_no_legal_choice(
+            rules in proptest::collection::vec(rule(), 0..8),
+            candidates in proptest::collection::vec(proptest::sample::subsequence(vec![0_u32, 1, 2], 0..=3), 4),
+        ) {
+            let pairing = Pairing::compile(&rules, find).expect("rules");
+            let mut narrowed = candidates.clone();
+            pairing.narrow(&mut narrowed);
+            let within = |choice: &Vec<u32>, of: &[Vec<u32>]| {
+                choice.iter().zip(of).all(|(c, of)| *c == Pairing::DEFAULT || of.contains(c))
+            };
+            for choice in every_choice().iter().filter(|choice| legal(&rules, choice) && within(choice, &candidates)) {
+                prop_assert!(within(choice, &narrowed), "{choice:?}");
+            }
         }
 
         #[test]

@@ -7,7 +7,8 @@ use crate::domain::{
     audience::compile::RuleSet,
     decision::{
         assemble::{Assembled, contents},
-        decide::{Item, Reason, Showing},
+        decided::{Item, Showing},
+        explanation::Reason,
         standing::{Degraded, FallbackLevel},
     },
     ids::{CampaignId, CreativeId, DecisionId, SegmentKey},

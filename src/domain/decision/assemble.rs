@@ -9,7 +9,8 @@ use crate::domain::{
     consent::Purposes,
     creative::{Dynamic, Prepared, assemble_html, assemble_native},
     decision::{
-        decide::{Item, Reason, Showing},
+        decided::{Item, Showing},
+        explanation::Reason,
         request::{AdRequest, PlacementRequest},
     },
     ids::{ComponentId, NameHash, SlotName},

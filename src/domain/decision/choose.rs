@@ -81,7 +81,9 @@ fn fit(component: &Component, language: Option<&Locale>) -> Option<usize> {
 /// default last.
 pub fn choose(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&Component) -> bool) -> Chosen {
     let scope = Scope::COMPONENT.within(creative.lasting.0);
-    let mut ranked: Vec<Vec<u16>> = Vec::with_capacity(creative.slots.len());
+    let paired = !creative.pairing.is_empty();
+    let mut choice = Vec::with_capacity(creative.slots.len());
+    let mut ranked: Vec<Vec<u32>> = Vec::new();
     let mut draws: Vec<(usize, f64, u16)> = Vec::new();
     for slot in &creative.slots {
         draws.clear();
@@ -99,24 +101,40 @@ pub fn choose(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&C
         }
         let closest = draws.iter().map(|(fit, ..)| *fit).max();
         draws.retain(|(fit, ..)| Some(*fit) == closest);
-        draws.sort_by(|a, b| a.1.total_cmp(&b.1));
-        ranked.push(draws.iter().map(|(.., at)| *at).collect());
+        choice.push(draws.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(.., at)| *at));
+        if paired {
+            draws.sort_by(|a, b| a.1.total_cmp(&b.1));
+            ranked.push(draws.iter().map(|(.., at)| slot.candidates[usize::from(*at)]).collect());
+        }
     }
-    let first: Vec<Option<u16>> = ranked.iter().map(|ranked| ranked.first().copied()).collect();
-    if creative.pairing.is_empty() {
-        return Chosen { choice: first, unsatisfiable: false };
+    let any = choice.iter().any(Option::is_some);
+    if paired {
+        choice = pair(creative, ranked);
     }
-    let mut search = Search { creative, ranked: &ranked, chosen: vec![None; ranked.len()], looks: 0 };
-    let found = search.descend(0);
-    let choice = if found { search.choice() } else { vec![None; ranked.len()] };
-    let unsatisfiable = first.iter().any(Option::is_some) && choice.iter().all(Option::is_none);
+    let unsatisfiable = any && choice.iter().all(Option::is_none);
     Chosen { choice, unsatisfiable }
 }
 
-/// Depth first through the slots, best draws first.
+/// The best combination that the pairing rules allow, by position among each slot's candidates.
+fn pair(creative: &Creative, mut ranked: Vec<Vec<u32>>) -> Vec<Option<u16>> {
+    creative.pairing.narrow(&mut ranked);
+    let free = |slot: usize| ranked[slot].first().copied().unwrap_or(Pairing::DEFAULT);
+    let (ruled, rest): (Vec<usize>, _) = (0..ranked.len()).partition(|slot| creative.pairing.names(*slot));
+    let mut chosen = vec![None; ranked.len()];
+    rest.into_iter().for_each(|slot| chosen[slot] = Some(free(slot)));
+    let mut search = Search { creative, ranked: &ranked, chosen, looks: 0 };
+    if !search.descend(&ruled) {
+        return vec![None; ranked.len()];
+    }
+    let slots = search.chosen.iter().zip(&creative.slots);
+    slots.map(|(chosen, slot)| slot.candidates.iter().position(|at| Some(*at) == *chosen).map(|at| at as u16)).collect()
+}
+
+/// Depth first through the slots that rules name, best draws first.
 struct Search<'a> {
     creative: &'a Creative,
-    ranked: &'a [Vec<u16>],
+    /// Per slot its eligible components, best first.
+    ranked: &'a [Vec<u32>],
     /// Per slot what [`Pairing`] reads: a component, its default, or still open.
     chosen: Vec<Option<u32>>,
     looks: u32,
@@ -127,31 +145,19 @@ impl Search<'_> {
     /// enough to stay within the budget of a decision.
     const MOST: u32 = 4_096;
 
-    fn descend(&mut self, slot: usize) -> bool {
-        let Some(ranked) = self.ranked.get(slot) else { return true };
-        let candidates = &self.creative.slots[slot].candidates;
-        let components = ranked.iter().map(|at| candidates[usize::from(*at)]);
-        for component in components.chain([Pairing::DEFAULT]) {
+    fn descend(&mut self, slots: &[usize]) -> bool {
+        let Some((&slot, rest)) = slots.split_first() else { return true };
+        for component in self.ranked[slot].iter().copied().chain([Pairing::DEFAULT]) {
             self.looks += 1;
             if self.looks > Self::MOST {
                 return false;
             }
             self.chosen[slot] = Some(component);
-            if self.creative.pairing.allows(&self.chosen) && self.descend(slot + 1) {
+            if self.creative.pairing.allows(&self.chosen) && self.descend(rest) {
                 return true;
             }
         }
         self.chosen[slot] = None;
         false
-    }
-
-    /// What was found, by position among each slot's candidates.
-    fn choice(&self) -> Vec<Option<u16>> {
-        let slots = self.chosen.iter().zip(self.ranked).zip(&self.creative.slots);
-        slots
-            .map(|((chosen, ranked), slot)| {
-                ranked.iter().copied().find(|at| Some(slot.candidates[usize::from(*at)]) == *chosen)
-            })
-            .collect()
     }
 }

@@ -1,7 +1,5 @@
 //! `decide`: from a request, a person, a catalogue and a seed to what is shown.
 
-use std::sync::Arc;
-
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -10,121 +8,26 @@ use crate::domain::{
         compile::SegmentIx,
         context::Context,
         evaluate::{Evaluator, UserView},
-        user::UserState,
         value::Folded,
         verdict::Verdict,
     },
     catalog::{
-        campaign::Campaign,
-        creative::Creative,
-        document::{Control, Rotation},
-        index::{Offer, Scratch},
-        snapshot::{Line, Placement, Snapshot},
+        index::Scratch,
+        snapshot::{Placement, Snapshot},
     },
     consent::Purposes,
     decision::{
-        choose::{Manner, choose},
-        eligibility::{Ask, Seen, Shown, screen},
-        exclusion::Exclusion,
-        explanation::{self, ItemExplanation},
-        request::{AdRequest, Candidate, Explain, PlacementRequest, Seed, SegmentsMode},
-        rotation::{Scope, Sticky},
-        standing::{Degraded, FallbackLevel, Standing},
+        decided::{Decision, Person},
+        eligibility::Seen,
+        request::{AdRequest, PlacementRequest, Seed, SegmentsMode},
+        rotation::Sticky,
+        run::Run,
+        standing::Standing,
     },
-    ids::{DecisionId, NameHash, SegmentKey},
-    values::{Format, Millis, Size},
+    ids::{DecisionId, SegmentKey},
+    values::Millis,
     violation::{Violation, Violations},
 };
-
-/// What is known of the person when the decision is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Person<'a> {
-    /// Their state; none when nobody is known.
-    pub state: Option<&'a UserState>,
-    /// How current that is.
-    pub standing: Standing,
-    /// What getting it gave up.
-    pub degraded: &'a [Degraded],
-    /// Capped campaigns being served to them right now.
-    pub reserved: &'a [(NameHash, Millis)],
-    /// Memberships decided before, when a record is replayed: they go before every rule.
-    pub recorded: &'a [(SegmentKey, Verdict)],
-}
-
-impl Person<'_> {
-    /// Nobody: no key, no consent.
-    #[must_use]
-    pub fn nobody(degraded: &[Degraded]) -> Person<'_> {
-        Person { state: None, standing: Standing::Contextual, degraded, reserved: &[], recorded: &[] }
-    }
-}
-
-/// What was decided.
-#[derive(Debug)]
-pub struct Decision {
-    /// The request's own id.
-    pub id: DecisionId,
-    /// When.
-    pub at: Millis,
-    /// The catalogue version.
-    pub catalog_version: i64,
-    /// Per placement of the request, in its order, the items.
-    pub placements: Vec<Vec<Item>>,
-    /// Segments the person is in: those in play, or all of them where the request asked so.
-    pub segments: Vec<(SegmentIx, Verdict)>,
-    /// Every membership that was looked at, held or not.
-    pub evaluated: Vec<(SegmentIx, Verdict)>,
-    /// Per item why, where the request asked.
-    pub explanation: Vec<ItemExplanation>,
-}
-
-/// One item of a placement.
-#[derive(Debug)]
-pub struct Item {
-    /// Its id.
-    pub id: DecisionId,
-    /// What is shown; none: no fill.
-    pub shown: Option<Showing>,
-    /// How far down the fallback ladder it is.
-    pub fallback: FallbackLevel,
-    /// What was given up.
-    pub degraded: Vec<Degraded>,
-}
-
-/// A creative with a component for every slot.
-#[derive(Debug)]
-pub struct Showing {
-    /// Of which campaign; none for a house creative.
-    pub campaign: Option<Arc<Campaign>>,
-    /// The creative.
-    pub creative: Arc<Creative>,
-    /// Position among the creative's variants.
-    pub variant: usize,
-    /// The size it is shown in; none for formats without one.
-    pub size: Option<Size>,
-    /// Per slot of the creative what stands in it.
-    pub choice: Vec<Option<u16>>,
-    /// Why this combination.
-    pub reason: Reason,
-    /// Segments that the campaign's or a shown component's targeting names and the person is in.
-    pub matched: Vec<SegmentIx>,
-}
-
-/// Why a combination was shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// Learned from outcomes.
-    Optimized,
-    /// Drawn by weight.
-    Weighted,
-    /// The person is in the campaign's holdout.
-    Holdout,
-    /// Nothing else may be shown.
-    Default,
-    /// A preview; not counted.
-    Preview,
-}
 
 /// Decides a request.
 ///
@@ -139,7 +42,7 @@ pub fn decide(
     seed: Seed,
 ) -> Result<Decision, Vec<Violation>> {
     let registered = registered(snapshot, request)?;
-    let forced = forced(snapshot, request, person);
+    let forced = forced(snapshot, request, person, purposes);
     let view = UserView {
         uid: request.person.filter(|_| purposes.basic),
         state: person.state.filter(|_| purposes.profile_read),
@@ -160,7 +63,8 @@ pub fn decide(
         sticky: request.person.filter(|_| purposes.basic).map_or(nobody, |uid| Sticky(uid.0)),
         evaluator: Evaluator::new(&snapshot.rules, view, &request.context, now),
         seen: Seen {
-            countable: request.person.is_some() && purposes.basic,
+            // where the counters could not be read, nothing may be taken to be below its cap
+            countable: request.person.is_some() && purposes.basic && person.standing != Standing::Contextual,
             state: person.state.filter(|_| purposes.basic),
             reserved: person.reserved,
             shown: Vec::new(),
@@ -184,7 +88,8 @@ pub fn decide(
         });
     }
     let evaluated = run.evaluator.evaluated().to_vec();
-    let segments = evaluated.iter().filter(|(_, verdict)| verdict.holds).copied().collect();
+    let mut segments: Vec<_> = evaluated.iter().filter(|(_, verdict)| verdict.holds).copied().collect();
+    segments.sort_by_key(|(ix, _)| snapshot.rules.key(*ix));
     Ok(Decision {
         id,
         at: now,
@@ -214,8 +119,13 @@ fn registered<'a>(snapshot: &'a Snapshot, request: &AdRequest) -> Result<Vec<Opt
 }
 
 /// Memberships that no rule decides: recorded, brought by the request, or pretended by a preview.
-/// The last one stated for a segment holds; the evaluator takes the first it finds.
-fn forced(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>) -> Vec<(SegmentIx, Verdict)> {
+/// The first one stated for a segment holds.
+fn forced(
+    snapshot: &Snapshot,
+    request: &AdRequest,
+    person: &Person<'_>,
+    purposes: Purposes,
+) -> Vec<(SegmentIx, Verdict)> {
     let ix = |key: &SegmentKey| snapshot.rules.ix(key);
     let mut forced = Vec::new();
     if let Some(preview) = &request.preview {
@@ -225,16 +135,20 @@ fn forced(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>) -> Vec<
         forced.extend(stated(&preview.deny_segments, false));
         forced.extend(stated(&preview.force_segments, true));
     }
-    forced.extend(request.segments.iter().filter_map(|key| Some((ix(key)?, Verdict::ALWAYS))));
+    let brought = if purposes.profile_read { &*request.segments } else { &[] };
+    forced.extend(brought.iter().filter_map(|key| Some((ix(key)?, Verdict::ALWAYS))));
     forced.extend(person.recorded.iter().filter_map(|(key, verdict)| Some((ix(key)?, *verdict))));
     forced
 }
 
-/// Per placement its own context, where it brings keywords.
+/// Per placement its own context, where it brings keywords beside those of the page.
 fn contexts(request: &AdRequest) -> Vec<Option<Context>> {
     let own = |placement: &PlacementRequest| {
         (!placement.keywords.is_empty()).then(|| Context {
-            keywords: placement.keywords.iter().map(|word| Folded::new(word)).collect(),
+            keywords: {
+                let own = placement.keywords.iter().map(|word| Folded::new(word));
+                own.chain(request.context.keywords.iter().cloned()).collect()
+            },
             ..request.context.clone()
         })
     };
@@ -253,299 +167,4 @@ fn uuid_v7(now: Millis, random: &mut ChaCha8Rng) -> uuid::Uuid {
     let mut bytes = [0; 10];
     random.fill_bytes(&mut bytes);
     uuid::Builder::from_unix_timestamp_millis(now.0.max(0).unsigned_abs(), &bytes).into_uuid()
-}
-
-/// One run of [`decide`].
-struct Run<'a> {
-    snapshot: &'a Snapshot,
-    request: &'a AdRequest,
-    now: Millis,
-    person: &'a Person<'a>,
-    /// Whether choices may be kept stable for the person.
-    known: bool,
-    sticky: Sticky,
-    evaluator: Evaluator<'a>,
-    seen: Seen<'a>,
-    scratch: Scratch,
-    explanation: Vec<ItemExplanation>,
-}
-
-/// The campaign (or bare creative) that won an item.
-enum Winner<'a> {
-    Line(&'a Line),
-    Bare(&'a Arc<Creative>),
-}
-
-impl<'a> Run<'a> {
-    fn item(
-        &mut self,
-        id: DecisionId,
-        at: usize,
-        position: u8,
-        placement: &'a PlacementRequest,
-        registered: Option<&'a Placement>,
-    ) -> Item {
-        let or = |own: &'a [Size], theirs: Option<&'a Vec<Size>>| {
-            if own.is_empty() { theirs.map_or(&[][..], Vec::as_slice) } else { own }
-        };
-        let formats: &'a [Format] = match registered {
-            Some(registered) if placement.formats.is_empty() => &registered.formats,
-            _ => &placement.formats,
-        };
-        let ask = Ask {
-            placement: at,
-            request: placement,
-            registered: placement.placement.as_ref(),
-            formats: if formats.is_empty() { &[Format::Html] } else { formats },
-            sizes: or(&placement.sizes, registered.map(|registered| &registered.sizes)),
-            pinned: placement.candidate.is_some(),
-            now: self.now,
-        };
-        let mut degraded = self.person.degraded.to_vec();
-        let winner = match &placement.candidate {
-            None => self.open(&ask).map(Winner::Line),
-            Some(candidate) => self.pinned(candidate, &ask),
-        };
-        let showing = winner.and_then(|winner| match winner {
-            Winner::Line(line) => self.show_line(line, &ask, &mut degraded),
-            Winner::Bare(creative) => self.show(None, creative, &ask, &mut degraded),
-        });
-        let (shown, fallback) = match showing {
-            Some(showing) => (Some(showing), FallbackLevel::from(self.person.standing)),
-            None => {
-                if ask.pinned {
-                    degraded.push(Degraded::PinnedIneligible);
-                }
-                let showing = self.fall_back(&ask, registered);
-                let level = if showing.is_some() { FallbackLevel::Default } else { FallbackLevel::None };
-                (showing, level)
-            }
-        };
-        if self.request.explain > Explain::None {
-            self.explain(id, position, &ask, shown.as_ref(), fallback);
-        }
-        if let Some(campaign) = shown.as_ref().and_then(|showing| showing.campaign.as_ref()) {
-            self.seen.shown.push(Shown {
-                id: campaign.id.clone(),
-                hash: campaign.hash,
-                group: campaign.exclusive_group.clone(),
-                placement: at,
-            });
-        }
-        Item { id, shown, fallback, degraded }
-    }
-
-    /// The winner among all campaigns: of the first tier with an eligible one, by weight.
-    fn open(&mut self, ask: &Ask<'_>) -> Option<&'a Line> {
-        let offer = Offer {
-            placement: ask.registered,
-            formats: ask.formats,
-            sizes: ask.sizes,
-            country: self.request.context.country,
-            device: self.request.context.device.as_ref().map(Folded::as_str),
-        };
-        let (snapshot, sticky) = (self.snapshot, self.sticky);
-        let mut best: Option<(f64, &'a Line)> = None;
-        let mut consider = |line: &'a Line, evaluator: &mut Evaluator<'a>, seen: &Seen<'a>| {
-            let campaign = &line.campaign;
-            if best.is_some_and(|(_, best)| best.campaign.priority < campaign.priority) {
-                return false;
-            }
-            if screen(line, ask, evaluator, seen).is_none() {
-                let draw = sticky.draw(Scope::CAMPAIGN, campaign.hash.0, campaign.weight);
-                if best.is_none_or(|(least, _)| draw < least) {
-                    best = Some((draw, line));
-                }
-            }
-            true
-        };
-        if snapshot.index_holds_at(self.now) {
-            let evaluator = &mut self.evaluator;
-            let found = snapshot.candidates(&offer, &mut self.scratch, |ix| evaluator.segment(ix).holds);
-            for at in found {
-                if !consider(&snapshot.lines[at], &mut self.evaluator, &self.seen) {
-                    break;
-                }
-            }
-        } else {
-            // a preview of the past: campaigns that have ended since are not in the index
-            for line in &snapshot.lines {
-                if !consider(line, &mut self.evaluator, &self.seen) {
-                    break;
-                }
-            }
-        }
-        best.map(|(_, line)| line)
-    }
-
-    /// The caller's own choice, if it may serve.
-    fn pinned(&mut self, candidate: &Candidate, ask: &Ask<'_>) -> Option<Winner<'a>> {
-        let snapshot = self.snapshot;
-        match candidate {
-            Candidate::Campaign(id) => {
-                let line = &snapshot.lines[snapshot.line(id)?];
-                screen(line, ask, &mut self.evaluator, &self.seen).is_none().then_some(Winner::Line(line))
-            }
-            Candidate::Creative(id) => {
-                let creative = snapshot.creatives.get(id)?;
-                let mut listing = snapshot.lines.iter().filter(|line| line.campaign.creatives.contains(id)).peekable();
-                if listing.peek().is_none() {
-                    return Some(Winner::Bare(creative));
-                }
-                let (evaluator, seen) = (&mut self.evaluator, &self.seen);
-                listing.find(|line| screen(line, ask, evaluator, seen).is_none()).map(Winner::Line)
-            }
-        }
-    }
-
-    /// Chooses among a campaign's creatives, then among their components.
-    fn show_line(&mut self, line: &'a Line, ask: &Ask<'_>, degraded: &mut Vec<Degraded>) -> Option<Showing> {
-        let pinned = match &ask.request.candidate {
-            Some(Candidate::Creative(id)) => Some(id),
-            _ => None,
-        };
-        let fits = |creative: &&Arc<Creative>| {
-            pinned.is_none_or(|id| creative.id == *id)
-                && !ask.request.blocked_creatives.contains(&creative.id)
-                && creative.variant(ask.formats, ask.sizes).is_some()
-        };
-        let scope = Scope::CREATIVE.within(line.campaign.hash.0);
-        let draw = |creative: &Arc<Creative>| self.sticky.draw(scope, creative.lasting.0, 1);
-        let creative = line.creatives.iter().filter(fits).min_by(|a, b| draw(a).total_cmp(&draw(b)))?;
-        self.show(Some(&line.campaign), creative, ask, degraded)
-    }
-
-    fn show(
-        &mut self,
-        campaign: Option<&Arc<Campaign>>,
-        creative: &Arc<Creative>,
-        ask: &Ask<'_>,
-        degraded: &mut Vec<Degraded>,
-    ) -> Option<Showing> {
-        let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
-        let manner = self.manner(campaign.map(Arc::as_ref));
-        let evaluator = &mut self.evaluator;
-        let chosen = choose(creative, &manner, |component| {
-            component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)
-        });
-        if chosen.unsatisfiable {
-            degraded.push(Degraded::PairingUnsatisfiable);
-        }
-        let reason = match manner.control {
-            _ if self.request.preview.is_some() => Reason::Preview,
-            Some(_) => Reason::Holdout,
-            None if chosen.choice.iter().all(Option::is_none) => Reason::Default,
-            None => Reason::Weighted,
-        };
-        let matched = self.matched(campaign.map(Arc::as_ref), creative, &chosen.choice);
-        Some(Showing {
-            campaign: campaign.cloned(),
-            creative: Arc::clone(creative),
-            variant,
-            size,
-            choice: chosen.choice,
-            reason,
-            matched,
-        })
-    }
-
-    /// How components of a campaign are chosen for this person.
-    fn manner(&self, campaign: Option<&Campaign>) -> Manner<'a> {
-        let held_out = campaign
-            .filter(|campaign| self.known && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout);
-        Manner {
-            sticky: self.sticky,
-            rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),
-            control: held_out.map(|campaign| campaign.control),
-            language: self.request.context.language.as_ref(),
-            now: self.now,
-        }
-    }
-
-    /// Segments named by what is shown that the person is in.
-    fn matched(&mut self, campaign: Option<&Campaign>, creative: &Creative, choice: &[Option<u16>]) -> Vec<SegmentIx> {
-        let components = (0..creative.slots.len()).filter_map(|slot| creative.chosen(slot, choice)?.condition.as_ref());
-        let conditions = campaign.and_then(|campaign| campaign.condition.as_ref()).into_iter().chain(components);
-        let mut matched: Vec<SegmentIx> = Vec::new();
-        for ix in conditions.flat_map(|condition| condition.segments()) {
-            if !matched.contains(ix) && self.evaluator.segment(*ix).holds {
-                matched.push(*ix);
-            }
-        }
-        matched
-    }
-
-    /// The default creative of a pinned campaign, else the house creative, with all defaults.
-    fn fall_back(&self, ask: &Ask<'_>, registered: Option<&Placement>) -> Option<Showing> {
-        let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {
-            Candidate::Campaign(id) => self.snapshot.line(id).map(|at| &self.snapshot.lines[at]),
-            Candidate::Creative(id) => {
-                self.snapshot.lines.iter().find(|line| line.campaign.creatives.contains(id) && line.default.is_some())
-            }
-        });
-        let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));
-        let house = registered.and_then(|registered| self.snapshot.creatives.get(registered.house.as_ref()?));
-        let (campaign, creative, (variant, size)) = [default, house.map(|creative| (None, creative))]
-            .into_iter()
-            .flatten()
-            .find_map(|(campaign, creative)| Some((campaign, creative, creative.variant(ask.formats, ask.sizes)?)))?;
-        let manner = Manner { control: Some(Control::Default), ..self.manner(None) };
-        Some(Showing {
-            campaign: campaign.cloned(),
-            creative: Arc::clone(creative),
-            variant,
-            size,
-            choice: choose(creative, &manner, |_| false).choice,
-            reason: Reason::Default,
-            matched: Vec::new(),
-        })
-    }
-
-    /// Asks every campaign again, in serving order, for the first condition that failed.
-    fn explain(&mut self, id: DecisionId, position: u8, ask: &Ask<'_>, shown: Option<&Showing>, level: FallbackLevel) {
-        let winner = shown.filter(|_| level != FallbackLevel::Default).and_then(|showing| showing.campaign.as_ref());
-        let full = self.request.explain == Explain::Full;
-        let mut candidates = Vec::with_capacity(self.snapshot.lines.len());
-        for line in &self.snapshot.lines {
-            let campaign = &line.campaign;
-            let mut excluded = screen(line, ask, &mut self.evaluator, &self.seen);
-            if let (Some(Exclusion::Targeting { why }), Some(condition), true) =
-                (&mut excluded, &campaign.condition, full)
-            {
-                *why = self.evaluator.failing(condition);
-            }
-            let excluded = excluded.or_else(|| match winner {
-                Some(winner) if winner.id == campaign.id => None,
-                _ if ask.pinned => Some(Exclusion::NotPinned),
-                Some(winner) if winner.priority < campaign.priority => {
-                    Some(Exclusion::LowerPriority { serving: winner.priority })
-                }
-                Some(winner) => Some(Exclusion::Rotation { chosen: winner.id.clone() }),
-                None => None,
-            });
-            candidates.push(explanation::Candidate {
-                campaign: campaign.id.clone(),
-                tier: campaign.priority,
-                excluded,
-            });
-        }
-        let slots = match shown {
-            Some(showing) if full => {
-                let manner = self.manner(showing.campaign.as_deref());
-                explanation::slots(showing, &manner, level, &mut self.evaluator)
-            }
-            _ => Vec::new(),
-        };
-        self.explanation.push(ItemExplanation {
-            decision_id: id,
-            placement: ask.request.id.clone(),
-            position,
-            campaign: shown.and_then(|showing| showing.campaign.as_ref()).map(|campaign| campaign.id.clone()),
-            creative: shown.map(|showing| showing.creative.id.clone()),
-            reason: shown.map(|showing| showing.reason),
-            fallback_level: level,
-            candidates,
-            slots,
-        });
-    }
 }

@@ -52,7 +52,8 @@ pub enum Exclusion {
         /// How often they have seen it, servings under way included.
         counted: u32,
     },
-    /// It has frequency caps and the person's impressions may not be counted.
+    /// It has frequency caps and the person's impressions may not be counted, or how many they
+    /// have seen could not be read.
     NotCountable,
     /// Another campaign of its group is shown in the same request.
     ExclusiveGroup {
@@ -115,10 +116,11 @@ pub enum ComponentExclusion {
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// It is in a language that does not serve the reader, or another serves them better.
+    /// It is in a language that does not serve the reader.
     Locale,
     /// The person is in the campaign's control, which shows no targeted components.
     Control,
-    /// A pairing rule forbids it beside what other slots show, or it lost the draw.
+    /// A pairing rule forbids it beside what other slots show, a component in a closer language
+    /// serves the reader, or it lost the draw.
     NotChosen,
 }

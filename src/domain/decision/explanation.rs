@@ -4,14 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     audience::evaluate::Evaluator,
+    catalog::creative::{Choice, Creative, Slot},
     decision::{
         choose::{Manner, exclusion},
-        decide::{Reason, Showing},
         exclusion::{ComponentExclusion, Exclusion},
         standing::FallbackLevel,
     },
     ids::{CampaignId, ComponentId, CreativeId, DecisionId, SlotName},
 };
+
+/// Why a combination was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Learned from outcomes.
+    Optimized,
+    /// Drawn by weight.
+    Weighted,
+    /// The person is in the campaign's holdout.
+    Holdout,
+    /// Nothing else may be shown.
+    Default,
+    /// A preview; not counted.
+    Preview,
+}
 
 /// Why one item is what it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -77,14 +93,14 @@ pub struct ComponentExplanation {
 
 /// Explains every slot of what is shown.
 pub fn slots(
-    showing: &Showing,
+    creative: &Creative,
+    choice: &Choice,
     manner: &Manner<'_>,
     level: FallbackLevel,
     evaluator: &mut Evaluator<'_>,
 ) -> Vec<SlotExplanation> {
-    let creative = &showing.creative;
-    let explain = |(at, slot): (usize, &crate::domain::catalog::creative::Slot)| {
-        let chosen = creative.chosen(at, &showing.choice).map(|component| &component.id);
+    let explain = |(at, slot): (usize, &Slot)| {
+        let chosen = creative.chosen(at, choice).map(|component| &component.id);
         let components = slot.candidates.iter().map(|at| &creative.components[*at as usize]).map(|component| {
             let mut excluded = exclusion(component, manner, &mut |component| {
                 component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)

@@ -11,7 +11,8 @@ use crate::domain::{
     catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
-        decide::{Decision, Item, Person, Showing, decide},
+        decide::decide,
+        decided::{Decision, Item, Person, Showing},
         request::{AdRequest, Seed},
         standing::{Degraded, Standing},
     },
@@ -101,7 +102,7 @@ impl Inputs {
         Self {
             request: origin.request.clone(),
             purposes: origin.purposes,
-            known: person.state.is_some(),
+            known: state.is_some() || caps.is_some(),
             standing: person.standing,
             degraded: person.degraded.to_vec(),
             traits: state.map(|state| state.traits.among(&named)).unwrap_or_default(),
@@ -166,7 +167,11 @@ fn made(showing: &Showing) -> Made {
 
 /// Puts the recorded components into an item's slots.
 fn pin(item: &mut Item, made: Option<&Made>) -> Result<(), ReplayError> {
-    let (Some(showing), Some(made)) = (&mut item.shown, made) else { return Ok(()) };
+    let (showing, made) = match (&mut item.shown, made) {
+        (Some(showing), Some(made)) => (showing, made),
+        (None, None) => return Ok(()),
+        _ => return Err(ReplayError::Catalogue),
+    };
     let creative = &showing.creative;
     for (name, component) in made {
         let slot = creative.slots.iter().position(|slot| slot.name == *name).ok_or(ReplayError::Catalogue)?;

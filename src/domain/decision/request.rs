@@ -14,6 +14,7 @@ use crate::domain::{
 
 /// What a page, an app or a bidder asks for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AdRequest {
     /// The slots to fill.
     pub placements: Vec<PlacementRequest>,
@@ -37,6 +38,7 @@ pub struct AdRequest {
 
 /// One slot to fill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PlacementRequest {
     /// The caller's name for it, unique in the request.
     pub id: String,
@@ -58,6 +60,23 @@ pub struct PlacementRequest {
     pub blocked_creatives: Vec<CreativeId>,
     /// The least a campaign must pay per thousand impressions.
     pub floor: Option<Money>,
+}
+
+impl Default for PlacementRequest {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            placement: None,
+            sizes: Vec::new(),
+            formats: Vec::new(),
+            count: 1,
+            keywords: Vec::new(),
+            click_macro: None,
+            candidate: None,
+            blocked_creatives: Vec::new(),
+            floor: None,
+        }
+    }
 }
 
 /// What the caller has already chosen.
@@ -96,6 +115,7 @@ pub enum Explain {
 
 /// What a preview pretends. Previews are neither counted nor learned from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Preview {
     /// Segments the person is taken to be in.
     pub force_segments: Vec<SegmentKey>,

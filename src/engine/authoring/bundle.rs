@@ -133,6 +133,7 @@ impl Authoring {
     /// # Errors
     /// Every fault of every document; the store's.
     pub async fn import_documents(&self, author: &Author, bundle: &Bundle) -> Result<Imported, BundleError> {
+        let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some(mut work) = self.everything(author.account).await? else { continue };
             let (writes, imported) = self.plan(&mut work, bundle)?;

@@ -2,15 +2,21 @@
 //!
 //! A change is checked with documents of one catalogue version and committed only on top of that
 //! version; when somebody else was faster it is checked again. So what is in the store always
-//! fits together, with no lock held while checking.
+//! fits together. Authors of one account wait for each other within a replica, so that it takes
+//! another replica to be faster.
 
 pub mod bundle;
 pub mod document;
 mod workspace;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 
 pub use self::workspace::Workspace;
 use crate::{
@@ -109,9 +115,21 @@ pub struct Author {
     pub dry_run: bool,
 }
 
+/// Lets the authors of an account in one after the other, in the order in which they came.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    async fn wait(&self, account: u32) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(account).or_default());
+        turn.lock_owned().await
+    }
+}
+
 /// Changes the catalogue.
 #[derive(Clone)]
 pub struct Authoring {
+    turns: Arc<Turns>,
     store: Arc<dyn CatalogStore>,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
@@ -132,7 +150,7 @@ impl Authoring {
         clock: Arc<dyn Clock>,
         schemas: Arc<Schemas>,
     ) -> Self {
-        Self { store, catalogue, clock, schemas }
+        Self { turns: Arc::default(), store, catalogue, clock, schemas }
     }
 
     /// A document.
@@ -202,6 +220,7 @@ impl Authoring {
     ) -> Result<Written, AuthoringError> {
         let body = document::canonical(key.kind, &self.schemas, bytes)?;
         let refs = document::references(&key, &body);
+        let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some((mut work, current)) = self.begin(author.account, &key, expect, refs.clone()).await? else {
                 continue;
@@ -224,6 +243,7 @@ impl Authoring {
     /// # Errors
     /// See [`AuthoringError`].
     pub async fn delete(&self, author: &Author, key: DocumentKey, expect: Expect) -> Result<(), AuthoringError> {
+        let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some((work, current)) = self.begin(author.account, &key, expect, vec![]).await? else { continue };
             if current.is_none() {
@@ -259,6 +279,7 @@ impl Authoring {
         id: &CreativeId,
         revision: Option<u32>,
     ) -> Result<Published, AuthoringError> {
+        let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some(mut work) = self.draft(author.account, id).await? else { continue };
             let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
@@ -297,6 +318,7 @@ impl Authoring {
     /// See [`AuthoringError`].
     pub async fn archive(&self, author: &Author, id: &CreativeId) -> Result<i64, AuthoringError> {
         let key = DocumentKey::new(Kind::Publication, id.as_str());
+        let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some((work, _)) = self.begin(author.account, &key, Expect::Any, vec![]).await? else { continue };
             let Some(mut doc) = work.typed::<PublicationDoc>(Kind::Publication, id.as_str()) else {

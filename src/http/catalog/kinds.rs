@@ -36,6 +36,9 @@ macro_rules! kinds {
         $(mod $module {
             use super::*;
 
+            type Stored = Resource<$doc>;
+            type Listed = Page<Stored>;
+
             #[derive(Deserialize, IntoParams)]
             #[into_params(parameter_in = Path)]
             struct All {
@@ -70,10 +73,10 @@ macro_rules! kinds {
 
             #[utoipa::path(
                 get, path = $path, tag = $tag, operation_id = concat!("list_", $name, "s"),
-                summary = concat!("List all, page by page: ", $name, "s"),
-                description = "In the order of their ids. Needs a key with the scope `author` or `report`.",
+                summary = concat!("List ", $name, "s"),
+                description = "Page by page, in the order of their ids. Needs a key with the scope `author` or `report`.",
                 params(All, PageQuery), security(("key" = [])),
-                responses((status = 200, description = "A page.", body = Page<Resource<$doc>>), ReadProblems)
+                responses((status = 200, description = "A page.", body = Listed), ReadProblems)
             )]
             async fn list(
                 State(app): State<App>, caller: Caller, ApiPath(all): ApiPath<All>, ApiQuery(page): ApiQuery<PageQuery>,
@@ -88,8 +91,8 @@ macro_rules! kinds {
                                request safely, use PUT. Needs a key with the scope `author`.",
                 params(All, DryRun), security(("key" = [])), request_body = $doc,
                 responses(
-                    (status = 200, description = "A dry run: it would be created.", body = Resource<$doc>),
-                    (status = 201, description = "It is created.", body = Resource<$doc>, headers(
+                    (status = 200, description = "A dry run: it would be created.", body = Stored),
+                    (status = 201, description = "It is created.", body = Stored, headers(
                         ("Location" = String, description = "Where it is."),
                         ("ETag" = String, description = "Its version in double quotes."),
                     )),
@@ -109,7 +112,7 @@ macro_rules! kinds {
                 description = "Needs a key with the scope `author` or `report`.",
                 params(One, Unless), security(("key" = [])),
                 responses(
-                    (status = 200, description = "The document.", body = Resource<$doc>, headers(
+                    (status = 200, description = "The document.", body = Stored, headers(
                         ("ETag" = String, description = "Its version in double quotes."),
                     )),
                     (status = 304, description = "It is still at the version that `If-None-Match` names."),
@@ -132,8 +135,8 @@ macro_rules! kinds {
                 params(One, DryRun, Precondition), security(("key" = [])), request_body = $doc,
                 responses(
                     (status = 200, description = "It is replaced; or a dry run: it would be written (no ETag).",
-                        body = Resource<$doc>, headers(("ETag" = String, description = "Its version in double quotes."))),
-                    (status = 201, description = "It is created.", body = Resource<$doc>, headers(
+                        body = Stored, headers(("ETag" = String, description = "Its version in double quotes."))),
+                    (status = 201, description = "It is created.", body = Stored, headers(
                         ("Location" = String, description = "Where it is."),
                         ("ETag" = String, description = "Its version in double quotes."),
                     )),
@@ -155,7 +158,7 @@ macro_rules! kinds {
                                scope `author`.",
                 params(One, DryRun, IfMatch), security(("key" = [])),
                 responses(
-                    (status = 200, description = "A dry run: this document would be deleted.", body = Resource<$doc>),
+                    (status = 200, description = "A dry run: this document would be deleted.", body = Stored),
                     (status = 204, description = "It is deleted."),
                     DeleteProblems
                 )

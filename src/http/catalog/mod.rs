@@ -4,6 +4,8 @@ mod kinds;
 mod naming;
 mod publishing;
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -11,7 +13,10 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, Ref, RefOr, Schema, schema::Type},
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
@@ -25,6 +30,7 @@ use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
         ids::CreativeId,
+        values::Millis,
     },
     engine::authoring::{Author, Authoring, AuthoringError, Expect},
     ports::{DocumentRow, Scope},
@@ -56,7 +62,7 @@ problems!(pub(super) DeleteProblems = [
 ]);
 
 /// A document of the catalogue.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Resource<T> {
     /// Its id.
     id: String,
@@ -64,10 +70,42 @@ pub(super) struct Resource<T> {
     version: i64,
     /// When it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    changed_at: Option<crate::domain::values::Millis>,
+    changed_at: Option<Millis>,
     /// The document, with every default filled in.
     document: T,
+}
+
+// Described by hand, because a derived description would repeat that of the document.
+impl<T: ToSchema> PartialSchema for Resource<T> {
+    fn schema() -> RefOr<Schema> {
+        let text = |words: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(words));
+        let version = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        let version =
+            version.description(Some("The catalogue version that wrote it; its ETag. In a dry run, a guess."));
+        ObjectBuilder::new()
+            .property("id", text("Its id."))
+            .property("version", version)
+            .property("changed_at", Ref::from_schema_name(Millis::name()))
+            .property("document", Ref::from_schema_name(T::name()))
+            .required("id")
+            .required("version")
+            .required("document")
+            .build()
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Resource<T> {
+    fn name() -> Cow<'static, str> {
+        let name = T::name();
+        name.strip_suffix("Doc").unwrap_or(&name).to_owned().into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Millis::name().into_owned(), Millis::schema()));
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 /// Where documents of a kind live: in an account, or in one of its creatives.

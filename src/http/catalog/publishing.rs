@@ -36,6 +36,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(revision))
 }
 
+type Revisions = Page<RevisionSummary>;
+type StoredRevision = Resource<RevisionDoc>;
+
 problems!(
     PublishProblems = [
         BadRequest,
@@ -172,7 +175,7 @@ async fn archive(
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/revisions", tag = "creatives", operation_id = "list_revisions",
     params(Published, RevisionsQuery), security(("key" = [])),
-    responses((status = 200, description = "A page.", body = Page<RevisionSummary>), ReadProblems)
+    responses((status = 200, description = "A page.", body = Revisions), ReadProblems)
 )]
 async fn revisions(
     State(app): State<App>,
@@ -198,7 +201,7 @@ async fn revisions(
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/revisions/{revision}", tag = "creatives", operation_id = "get_revision",
     params(OneRevision), security(("key" = [])),
-    responses((status = 200, description = "The revision.", body = Resource<RevisionDoc>), ReadProblems)
+    responses((status = 200, description = "The revision.", body = StoredRevision), ReadProblems)
 )]
 async fn revision(
     State(app): State<App>,

@@ -1,0 +1,261 @@
+//! From one snapshot to the next: what changed, and what depends on it, is compiled again.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::domain::{
+    audience::{
+        compile::{Condition, RuleSet, SegmentIx},
+        rule::SegmentRule,
+    },
+    catalog::{
+        campaign::Campaign,
+        creative::Creative,
+        document::{CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc},
+        index::{Index, Needs},
+        key::{DocumentKey, Kind},
+        snapshot::{Changed, Line, Placement, Snapshot},
+    },
+    ids::{AdvertiserId, CampaignId, CreativeId, PlacementId, SegmentKey},
+    values::Millis,
+    violation::Violation,
+};
+
+/// What has to be compiled again.
+#[derive(Default)]
+struct Stale {
+    segments: bool,
+    advertisers: Vec<AdvertiserId>,
+    documents: BTreeSet<DocumentKey>,
+}
+
+impl Snapshot {
+    /// The snapshot at `version`, which differs from this one by `changes`. One document that
+    /// cannot be used is noted in `faults` and left out; it never keeps the others from serving.
+    #[must_use]
+    pub fn evolve(&self, version: i64, changes: Vec<Changed>, public_url: &str, now: Millis) -> Self {
+        let mut next = Self {
+            version,
+            rules: Arc::clone(&self.rules),
+            creatives: self.creatives.clone(),
+            placements: self.placements.clone(),
+            lines: Vec::new(),
+            faults: self.faults.clone(),
+            by_id: HashMap::new(),
+            capped: false,
+            index: Index::build(&[]),
+            built_at: now,
+            advertisers: self.advertisers.clone(),
+            segments: self.segments.clone(),
+            sources: self.sources.clone(),
+            campaigns: self.campaigns.clone(),
+        };
+        let mut stale = next.take_in(changes);
+        if stale.segments {
+            next.rebuild_rules(&mut stale);
+        }
+        next.note_dependants(&mut stale);
+        for key in stale.documents.iter().filter(|key| key.kind == Kind::Publication) {
+            next.compile_creative(key, public_url);
+        }
+        for key in stale.documents.iter().filter(|key| key.kind == Kind::Campaign) {
+            next.compile_campaign(key);
+        }
+        next.link();
+        next
+    }
+
+    fn take_in(&mut self, changes: Vec<Changed>) -> Stale {
+        let mut stale = Stale::default();
+        for (key, body) in changes {
+            self.faults.remove(&key);
+            match key.kind {
+                Kind::Segment => {
+                    stale.segments = true;
+                    self.take_segment(&key, body);
+                }
+                Kind::Advertiser => {
+                    if let Ok(id) = key.id.parse::<AdvertiserId>() {
+                        match body.and_then(|body| self.read(&key, &body)) {
+                            Some(doc) => self.advertisers.insert(id.clone(), Arc::new(doc)),
+                            None => self.advertisers.remove(&id),
+                        };
+                        stale.advertisers.push(id);
+                    }
+                }
+                Kind::Placement => {
+                    if let Ok(id) = key.id.parse::<PlacementId>() {
+                        match body.and_then(|body| self.read::<PlacementDoc>(&key, &body)) {
+                            Some(doc) => self.placements.insert(id, Placement::from(doc)),
+                            None => self.placements.remove(&id),
+                        };
+                    }
+                }
+                Kind::Revision => {
+                    if let Some((creative, _)) = key.id.rsplit_once('/') {
+                        stale.documents.insert(DocumentKey::new(Kind::Publication, creative));
+                    }
+                    self.keep(key, body);
+                }
+                Kind::Publication | Kind::Campaign => {
+                    stale.documents.insert(key.clone());
+                    self.keep(key, body);
+                }
+                // drafts serve nothing
+                Kind::Template | Kind::Creative | Kind::Component => {}
+            }
+        }
+        stale
+    }
+
+    fn keep(&mut self, key: DocumentKey, body: Option<Value>) {
+        match body {
+            Some(body) => self.sources.insert(key, Arc::new(body)),
+            None => self.sources.remove(&key),
+        };
+    }
+
+    fn take_segment(&mut self, key: &DocumentKey, body: Option<Value>) {
+        let Ok(name) = key.id.parse::<SegmentKey>() else { return };
+        let rule = body.and_then(|body| self.read::<SegmentDoc>(key, &body)).and_then(|doc| {
+            let parsed = SegmentRule::parse(&doc.rule.0);
+            parsed.map_err(|faults| self.fault(key, faults)).ok()
+        });
+        // A deleted or faulty segment keeps its place: positions never move, so that conditions
+        // bound to them stay bound.
+        match self.segments.iter_mut().find(|(known, _)| *known == name) {
+            Some(known) => known.1 = rule,
+            None => self.segments.push((name, rule)),
+        }
+    }
+
+    /// Compiles every segment, and notes the documents whose references mean something else now.
+    fn rebuild_rules(&mut self, stale: &mut Stale) {
+        let given: Vec<_> = self.segments.iter().map(|(name, rule)| (name, rule.as_ref())).collect();
+        let (rules, faults) = RuleSet::with_gaps(&given);
+        for (name, _) in self.segments.iter().filter(|(_, rule)| rule.is_some()) {
+            self.faults.remove(&DocumentKey::new(Kind::Segment, name.as_str()));
+        }
+        for (name, fault) in faults {
+            self.faults.entry(DocumentKey::new(Kind::Segment, name.as_str())).or_default().push(fault);
+        }
+        let kind = |rules: &RuleSet, name| rules.ix(name).map(|ix| rules.kind(ix));
+        let turned =
+            self.segments.iter().zip(0..).filter(|((name, _), _)| kind(&rules, name) != kind(&self.rules, name));
+        let turned: HashSet<SegmentIx> = turned.map(|(_, at)| SegmentIx(at)).collect();
+        self.rules = Arc::new(rules);
+        // what could not be bound before may be bound now
+        let unbound = self.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign));
+        stale.documents.extend(unbound.cloned());
+        let names = |condition: &Condition| condition.segments().iter().any(|ix| turned.contains(ix));
+        let campaigns = self.campaigns.values().filter(|campaign| campaign.condition.as_ref().is_some_and(names));
+        stale.documents.extend(campaigns.map(|campaign| DocumentKey::new(Kind::Campaign, campaign.id.as_str())));
+        let creatives = self.creatives.values().filter(|creative| {
+            creative.components.iter().filter_map(|component| component.condition.as_ref()).any(names)
+        });
+        stale.documents.extend(creatives.map(|creative| DocumentKey::new(Kind::Publication, creative.id.as_str())));
+    }
+
+    /// Adds the documents that name a changed advertiser.
+    fn note_dependants(&self, stale: &mut Stale) {
+        if stale.advertisers.is_empty() {
+            return;
+        }
+        for (key, body) in &self.sources {
+            let advertiser = match key.kind {
+                Kind::Campaign => body.get("advertiser"),
+                Kind::Publication => {
+                    self.revision_of(key).and_then(|body| body.get("creative")).and_then(|c| c.get("advertiser"))
+                }
+                _ => None,
+            };
+            let named = advertiser.and_then(Value::as_str);
+            if named.is_some_and(|named| stale.advertisers.iter().any(|id| id.as_str() == named)) {
+                stale.documents.insert(key.clone());
+            }
+        }
+    }
+
+    fn revision_of(&self, publication: &DocumentKey) -> Option<&Arc<Value>> {
+        let number = self.sources.get(publication)?.get("revision")?.as_u64()?;
+        self.sources.get(&DocumentKey::new(Kind::Revision, format!("{}/{number}", publication.id)))
+    }
+
+    fn compile_creative(&mut self, key: &DocumentKey, public_url: &str) {
+        let Ok(id) = key.id.parse::<CreativeId>() else { return };
+        self.creatives.remove(&id);
+        self.faults.remove(key);
+        let Some(publication) = self.sources.get(key).cloned() else { return };
+        let Some(publication) = self.read::<PublicationDoc>(key, &publication) else { return };
+        if publication.status == PublicationStatus::Archived {
+            return;
+        }
+        let Some(body) = self.revision_of(key).cloned() else {
+            let fault = Violation::new("/revision", "unknown_revision", "there is no such revision");
+            self.fault(key, vec![fault]);
+            return;
+        };
+        let Some(doc) = self.read::<RevisionDoc>(key, &body) else { return };
+        let advertiser = self.advertisers.get(&doc.creative.advertiser).map(Arc::as_ref);
+        match Creative::compile(id.clone(), &doc, advertiser, &self.rules, public_url) {
+            Ok(creative) => {
+                self.creatives.insert(id, Arc::new(creative));
+            }
+            Err(faults) => self.fault(key, faults),
+        }
+    }
+
+    fn compile_campaign(&mut self, key: &DocumentKey) {
+        let Ok(id) = key.id.parse::<CampaignId>() else { return };
+        self.campaigns.remove(&id);
+        self.faults.remove(key);
+        let Some(body) = self.sources.get(key).cloned() else { return };
+        let Some(doc) = self.read::<CampaignDoc>(key, &body) else { return };
+        let advertiser = self.advertisers.get(&doc.advertiser).map(Arc::as_ref);
+        match Campaign::compile(id.clone(), &doc, advertiser, &self.rules) {
+            Ok(campaign) => {
+                self.campaigns.insert(id, Arc::new(campaign));
+            }
+            Err(faults) => self.fault(key, faults),
+        }
+    }
+
+    /// Puts campaigns in serving order beside their creatives, and indexes them.
+    fn link(&mut self) {
+        let published = |id: &CreativeId| self.creatives.get(id).cloned();
+        let mut lines: Vec<Line> = self
+            .campaigns
+            .values()
+            .map(|campaign| Line {
+                creatives: campaign.creatives.iter().filter_map(published).collect(),
+                default: campaign.default_creative.as_ref().and_then(published),
+                campaign: Arc::clone(campaign),
+            })
+            .collect();
+        lines.sort_by(|a, b| (a.campaign.priority, &a.campaign.id).cmp(&(b.campaign.priority, &b.campaign.id)));
+        let needs: Vec<Option<Needs>> = lines.iter().map(|line| line.needs(self.built_at)).collect();
+        self.index = Index::build(&needs);
+        self.by_id = lines.iter().enumerate().map(|(at, line)| (line.campaign.id.clone(), at)).collect();
+        self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());
+        self.lines = lines;
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, key: &DocumentKey, body: &Value) -> Option<T> {
+        match T::deserialize(body) {
+            Ok(doc) => Some(doc),
+            Err(error) => {
+                self.fault(key, vec![Violation::new("", "unreadable", error.to_string())]);
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self, key: &DocumentKey, faults: Vec<Violation>) {
+        self.faults.insert(key.clone(), faults);
+    }
+}

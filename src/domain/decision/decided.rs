@@ -1,0 +1,88 @@
+//! A decision as it leaves the core: items, what each shows and why.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    audience::{compile::SegmentIx, user::UserState, verdict::Verdict},
+    catalog::{campaign::Campaign, creative::Creative},
+    decision::{
+        explanation::{ItemExplanation, Reason},
+        standing::{Degraded, FallbackLevel, Standing},
+    },
+    ids::{DecisionId, NameHash, SegmentKey},
+    values::{Millis, Size},
+};
+
+/// What is known of the person when the decision is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// Their state; none when nobody is known.
+    pub state: Option<&'a UserState>,
+    /// How current that is.
+    pub standing: Standing,
+    /// What getting it gave up.
+    pub degraded: &'a [Degraded],
+    /// Capped campaigns being served to them right now.
+    pub reserved: &'a [(NameHash, Millis)],
+    /// Memberships decided before, when a record is replayed: they go before every rule.
+    pub recorded: &'a [(SegmentKey, Verdict)],
+}
+
+impl Person<'_> {
+    /// Nobody: no key, no consent.
+    #[must_use]
+    pub fn nobody(degraded: &[Degraded]) -> Person<'_> {
+        Person { state: None, standing: Standing::Contextual, degraded, reserved: &[], recorded: &[] }
+    }
+}
+
+/// What was decided.
+#[derive(Debug)]
+pub struct Decision {
+    /// The request's own id.
+    pub id: DecisionId,
+    /// When.
+    pub at: Millis,
+    /// The catalogue version.
+    pub catalog_version: i64,
+    /// Per placement of the request, in its order, the items.
+    pub placements: Vec<Vec<Item>>,
+    /// Segments the person is in: those in play, or all of them where the request asked so.
+    pub segments: Vec<(SegmentIx, Verdict)>,
+    /// Every membership that was looked at, held or not.
+    pub evaluated: Vec<(SegmentIx, Verdict)>,
+    /// Per item why, where the request asked.
+    pub explanation: Vec<ItemExplanation>,
+}
+
+/// One item of a placement.
+#[derive(Debug)]
+pub struct Item {
+    /// Its id.
+    pub id: DecisionId,
+    /// What is shown; none: no fill.
+    pub shown: Option<Showing>,
+    /// How far down the fallback ladder it is.
+    pub fallback: FallbackLevel,
+    /// What was given up.
+    pub degraded: Vec<Degraded>,
+}
+
+/// A creative with a component for every slot.
+#[derive(Debug)]
+pub struct Showing {
+    /// Of which campaign; none for a house creative.
+    pub campaign: Option<Arc<Campaign>>,
+    /// The creative.
+    pub creative: Arc<Creative>,
+    /// Position among the creative's variants.
+    pub variant: usize,
+    /// The size it is shown in; none for formats without one.
+    pub size: Option<Size>,
+    /// Per slot of the creative what stands in it.
+    pub choice: Vec<Option<u16>>,
+    /// Why this combination.
+    pub reason: Reason,
+    /// Segments that the campaign's or a shown component's targeting names and the person is in.
+    pub matched: Vec<SegmentIx>,
+}

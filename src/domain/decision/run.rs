@@ -1,0 +1,325 @@
+//! One run of [`decide`](super::decide::decide), item by item.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    audience::{compile::SegmentIx, evaluate::Evaluator, value::Folded},
+    catalog::{
+        campaign::Campaign,
+        creative::Creative,
+        document::{Control, Rotation},
+        index::{Offer, Scratch},
+        snapshot::{Line, Placement, Snapshot},
+    },
+    decision::{
+        choose::{Manner, choose},
+        decided::{Item, Person, Showing},
+        eligibility::{Ask, Seen, Shown, screen},
+        exclusion::Exclusion,
+        explanation::{self, ItemExplanation, Reason},
+        request::{AdRequest, Candidate, Explain, PlacementRequest},
+        rotation::{Scope, Sticky},
+        standing::{Degraded, FallbackLevel},
+    },
+    ids::DecisionId,
+    values::{Format, Millis, Size},
+};
+
+/// One run of [`decide`].
+pub(super) struct Run<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) request: &'a AdRequest,
+    pub(super) now: Millis,
+    pub(super) person: &'a Person<'a>,
+    /// Whether choices may be kept stable for the person.
+    pub(super) known: bool,
+    pub(super) sticky: Sticky,
+    pub(super) evaluator: Evaluator<'a>,
+    pub(super) seen: Seen<'a>,
+    pub(super) scratch: Scratch,
+    pub(super) explanation: Vec<ItemExplanation>,
+}
+
+/// The campaign (or bare creative) that won an item.
+enum Winner<'a> {
+    Line(&'a Line),
+    Bare(&'a Arc<Creative>),
+}
+
+impl<'a> Run<'a> {
+    /// Fills one item.
+    pub(super) fn item(
+        &mut self,
+        id: DecisionId,
+        at: usize,
+        position: u8,
+        placement: &'a PlacementRequest,
+        registered: Option<&'a Placement>,
+    ) -> Item {
+        let or = |own: &'a [Size], theirs: Option<&'a Vec<Size>>| {
+            if own.is_empty() { theirs.map_or(&[][..], Vec::as_slice) } else { own }
+        };
+        let formats: &'a [Format] = match registered {
+            Some(registered) if placement.formats.is_empty() => &registered.formats,
+            _ => &placement.formats,
+        };
+        let ask = Ask {
+            placement: at,
+            request: placement,
+            registered: placement.placement.as_ref(),
+            formats: if formats.is_empty() { &[Format::Html] } else { formats },
+            sizes: or(&placement.sizes, registered.map(|registered| &registered.sizes)),
+            pinned: placement.candidate.is_some(),
+            now: self.now,
+        };
+        let mut degraded = self.person.degraded.to_vec();
+        let winner = match &placement.candidate {
+            None => self.open(&ask).map(Winner::Line),
+            Some(candidate) => self.pinned(candidate, &ask),
+        };
+        let showing = winner.and_then(|winner| match winner {
+            Winner::Line(line) => self.show_line(line, &ask, &mut degraded),
+            Winner::Bare(creative) => self.show(None, creative, &ask, &mut degraded),
+        });
+        let (shown, fallback) = match showing {
+            Some(showing) => (Some(showing), FallbackLevel::from(self.person.standing)),
+            None => {
+                if ask.pinned {
+                    degraded.push(Degraded::PinnedIneligible);
+                }
+                let showing = self.fall_back(&ask, registered);
+                let level = if showing.is_some() { FallbackLevel::Default } else { FallbackLevel::None };
+                (showing, level)
+            }
+        };
+        if self.request.explain > Explain::None {
+            self.explain(id, position, &ask, shown.as_ref(), fallback);
+        }
+        if let Some(campaign) = shown.as_ref().and_then(|showing| showing.campaign.as_ref()) {
+            self.seen.shown.push(Shown {
+                id: campaign.id.clone(),
+                hash: campaign.hash,
+                group: campaign.exclusive_group.clone(),
+                placement: at,
+            });
+        }
+        Item { id, shown, fallback, degraded }
+    }
+
+    /// The winner among all campaigns: of the first tier with an eligible one, by weight.
+    fn open(&mut self, ask: &Ask<'_>) -> Option<&'a Line> {
+        let offer = Offer {
+            placement: ask.registered,
+            formats: ask.formats,
+            sizes: ask.sizes,
+            country: self.request.context.country,
+            device: self.request.context.device.as_ref().map(Folded::as_str),
+        };
+        let (snapshot, sticky) = (self.snapshot, self.sticky);
+        let mut best: Option<(f64, &'a Line)> = None;
+        let mut consider = |line: &'a Line, evaluator: &mut Evaluator<'a>, seen: &Seen<'a>| {
+            let campaign = &line.campaign;
+            if best.is_some_and(|(_, best)| best.campaign.priority < campaign.priority) {
+                return false;
+            }
+            if screen(line, ask, evaluator, seen).is_none() {
+                let draw = sticky.draw(Scope::CAMPAIGN, campaign.hash.0, campaign.weight);
+                if best.is_none_or(|(least, _)| draw < least) {
+                    best = Some((draw, line));
+                }
+            }
+            true
+        };
+        if snapshot.index_holds_at(self.now) {
+            let evaluator = &mut self.evaluator;
+            let found = snapshot.candidates(&offer, &mut self.scratch, |ix| evaluator.segment(ix).holds);
+            for at in found {
+                if !consider(&snapshot.lines[at], &mut self.evaluator, &self.seen) {
+                    break;
+                }
+            }
+        } else {
+            // a preview of the past: campaigns that have ended since are not in the index
+            for line in &snapshot.lines {
+                if !consider(line, &mut self.evaluator, &self.seen) {
+                    break;
+                }
+            }
+        }
+        best.map(|(_, line)| line)
+    }
+
+    /// The caller's own choice, if it may serve.
+    fn pinned(&mut self, candidate: &Candidate, ask: &Ask<'_>) -> Option<Winner<'a>> {
+        let snapshot = self.snapshot;
+        match candidate {
+            Candidate::Campaign(id) => {
+                let line = &snapshot.lines[snapshot.line(id)?];
+                screen(line, ask, &mut self.evaluator, &self.seen).is_none().then_some(Winner::Line(line))
+            }
+            Candidate::Creative(id) => {
+                let creative = snapshot.creatives.get(id)?;
+                let mut listing = snapshot.lines.iter().filter(|line| line.campaign.creatives.contains(id)).peekable();
+                if listing.peek().is_none() {
+                    return (!ask.request.blocked_creatives.contains(id)).then_some(Winner::Bare(creative));
+                }
+                let (evaluator, seen) = (&mut self.evaluator, &self.seen);
+                listing.find(|line| screen(line, ask, evaluator, seen).is_none()).map(Winner::Line)
+            }
+        }
+    }
+
+    /// Chooses among a campaign's creatives, then among their components.
+    fn show_line(&mut self, line: &'a Line, ask: &Ask<'_>, degraded: &mut Vec<Degraded>) -> Option<Showing> {
+        let pinned = match &ask.request.candidate {
+            Some(Candidate::Creative(id)) => Some(id),
+            _ => None,
+        };
+        let fits = |creative: &&Arc<Creative>| {
+            pinned.is_none_or(|id| creative.id == *id)
+                && !ask.request.blocked_creatives.contains(&creative.id)
+                && creative.variant(ask.formats, ask.sizes).is_some()
+        };
+        let scope = Scope::CREATIVE.within(line.campaign.hash.0);
+        let draw = |creative: &Arc<Creative>| self.sticky.draw(scope, creative.lasting.0, 1);
+        let creative = line.creatives.iter().filter(fits).min_by(|a, b| draw(a).total_cmp(&draw(b)))?;
+        self.show(Some(&line.campaign), creative, ask, degraded)
+    }
+
+    fn show(
+        &mut self,
+        campaign: Option<&Arc<Campaign>>,
+        creative: &Arc<Creative>,
+        ask: &Ask<'_>,
+        degraded: &mut Vec<Degraded>,
+    ) -> Option<Showing> {
+        let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
+        let manner = self.manner(campaign.map(Arc::as_ref));
+        let evaluator = &mut self.evaluator;
+        let chosen = choose(creative, &manner, |component| {
+            component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)
+        });
+        if chosen.unsatisfiable {
+            degraded.push(Degraded::PairingUnsatisfiable);
+        }
+        let reason = match manner.control {
+            _ if self.request.preview.is_some() => Reason::Preview,
+            Some(_) => Reason::Holdout,
+            None if chosen.choice.iter().all(Option::is_none) => Reason::Default,
+            None => Reason::Weighted,
+        };
+        let matched = self.matched(campaign.map(Arc::as_ref), creative, &chosen.choice);
+        Some(Showing {
+            campaign: campaign.cloned(),
+            creative: Arc::clone(creative),
+            variant,
+            size,
+            choice: chosen.choice,
+            reason,
+            matched,
+        })
+    }
+
+    /// How components of a campaign are chosen for this person.
+    fn manner(&self, campaign: Option<&Campaign>) -> Manner<'a> {
+        let held_out = campaign
+            .filter(|campaign| self.known && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout);
+        Manner {
+            sticky: self.sticky,
+            rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),
+            control: held_out.map(|campaign| campaign.control),
+            language: self.request.context.language.as_ref(),
+            now: self.now,
+        }
+    }
+
+    /// Segments named by what is shown that the person is in.
+    fn matched(&mut self, campaign: Option<&Campaign>, creative: &Creative, choice: &[Option<u16>]) -> Vec<SegmentIx> {
+        let components = (0..creative.slots.len()).filter_map(|slot| creative.chosen(slot, choice)?.condition.as_ref());
+        let conditions = campaign.and_then(|campaign| campaign.condition.as_ref()).into_iter().chain(components);
+        let mut matched: Vec<SegmentIx> = Vec::new();
+        for ix in conditions.flat_map(|condition| condition.segments()) {
+            if !matched.contains(ix) && self.evaluator.segment(*ix).holds {
+                matched.push(*ix);
+            }
+        }
+        // by name: positions depend on the order in which the catalogue grew
+        matched.sort_by_key(|ix| self.snapshot.rules.key(*ix));
+        matched
+    }
+
+    /// The default creative of a pinned campaign, else the house creative, with all defaults.
+    fn fall_back(&self, ask: &Ask<'_>, registered: Option<&Placement>) -> Option<Showing> {
+        let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {
+            Candidate::Campaign(id) => self.snapshot.line(id).map(|at| &self.snapshot.lines[at]),
+            Candidate::Creative(id) => {
+                self.snapshot.lines.iter().find(|line| line.campaign.creatives.contains(id) && line.default.is_some())
+            }
+        });
+        let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));
+        let house = registered.and_then(|registered| self.snapshot.creatives.get(registered.house.as_ref()?));
+        let (campaign, creative, (variant, size)) = [default, house.map(|creative| (None, creative))]
+            .into_iter()
+            .flatten()
+            .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
+            .find_map(|(campaign, creative)| Some((campaign, creative, creative.variant(ask.formats, ask.sizes)?)))?;
+        let manner = Manner { control: Some(Control::Default), ..self.manner(None) };
+        Some(Showing {
+            campaign: campaign.cloned(),
+            creative: Arc::clone(creative),
+            variant,
+            size,
+            choice: choose(creative, &manner, |_| false).choice,
+            reason: Reason::Default,
+            matched: Vec::new(),
+        })
+    }
+
+    /// Asks every campaign again, in serving order, for the first condition that failed.
+    fn explain(&mut self, id: DecisionId, position: u8, ask: &Ask<'_>, shown: Option<&Showing>, level: FallbackLevel) {
+        let winner = shown.filter(|_| level != FallbackLevel::Default).and_then(|showing| showing.campaign.as_ref());
+        let full = self.request.explain == Explain::Full;
+        let mut candidates = Vec::with_capacity(self.snapshot.lines.len());
+        for line in &self.snapshot.lines {
+            let campaign = &line.campaign;
+            let mut excluded = screen(line, ask, &mut self.evaluator, &self.seen);
+            if let (Some(Exclusion::Targeting { why }), Some(condition), true) =
+                (&mut excluded, &campaign.condition, full)
+            {
+                *why = self.evaluator.failing(condition);
+            }
+            let excluded = excluded.or_else(|| match winner {
+                Some(winner) if winner.id == campaign.id => None,
+                _ if ask.pinned => Some(Exclusion::NotPinned),
+                Some(winner) if winner.priority < campaign.priority => {
+                    Some(Exclusion::LowerPriority { serving: winner.priority })
+                }
+                Some(winner) => Some(Exclusion::Rotation { chosen: winner.id.clone() }),
+                None => None,
+            });
+            candidates.push(explanation::Candidate {
+                campaign: campaign.id.clone(),
+                tier: campaign.priority,
+                excluded,
+            });
+        }
+        let slots = match shown {
+            Some(showing) if full => {
+                let manner = self.manner(showing.campaign.as_deref());
+                explanation::slots(&showing.creative, &showing.choice, &manner, level, &mut self.evaluator)
+            }
+            _ => Vec::new(),
+        };
+        self.explanation.push(ItemExplanation {
+            decision_id: id,
+            placement: ask.request.id.clone(),
+            position,
+            campaign: shown.and_then(|showing| showing.campaign.as_ref()).map(|campaign| campaign.id.clone()),
+            creative: shown.map(|showing| showing.creative.id.clone()),
+            reason: shown.map(|showing| showing.reason),
+            fallback_level: level,
+            candidates,
+            slots,
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! The whole service over a real socket, on its own PostgreSQL.
+
+mod assets;
+mod authoring;
+mod decisions;
+mod documentation;
+mod harness;
+mod keys;
+mod people;
+mod publishing;
+
+use harness::Check;
+
+macro_rules! checks {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), |service| Box::pin($module::$name(service)))),+]
+    };
+}
+
+const CHECKS: &[Check] = checks![
+    authoring::a_document_lives_and_dies,
+    authoring::a_change_names_what_it_replaces,
+    authoring::every_fault_is_told_at_once,
+    authoring::what_is_in_use_stays,
+    authoring::a_dry_run_changes_nothing,
+    authoring::ids_are_made_where_none_is_chosen,
+    authoring::lists_come_in_pages,
+    authoring::components_live_in_their_creative,
+    authoring::only_keys_with_the_scope_may,
+    authoring::odd_requests_are_problems,
+    publishing::a_draft_becomes_a_revision_and_serves,
+    publishing::a_draft_that_cannot_serve_is_refused,
+    people::traits_are_set_read_and_removed,
+    people::segments_follow_from_traits,
+    people::the_erased_stay_away,
+    people::members_come_and_go,
+    keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
+    keys::a_key_cannot_revoke_itself,
+    assets::an_image_is_served_for_ever,
+    assets::only_images_are_taken,
+    decisions::a_decision_is_recorded_explained_and_made_again,
+    documentation::the_description_and_the_pages_are_served,
+];
+
+#[test]
+fn over_a_real_socket() {
+    harness::run(CHECKS);
+}

@@ -1,0 +1,61 @@
+//! From a draft to what serves.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    authoring::{advertiser, creative},
+    harness::Service,
+};
+
+pub(crate) async fn a_draft_becomes_a_revision_and_serves(service: Arc<Service>) {
+    let (id, ..) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    service.create(&format!("{base}/components/hello"), &json!({"slot": "headline", "value": "Hello"})).await;
+    let would = service.post(&format!("{base}/publish?dry_run=true"), &json!({})).await;
+    assert_eq!((would.status, &would.json()["revision"]), (200, &json!(1)), "{}", would.text());
+    let revisions = async || service.get(&format!("{base}/revisions")).await.json()["items"].clone();
+    assert_eq!(revisions().await, json!([]));
+
+    let first = service.post(&format!("{base}/publish"), &json!({})).await;
+    assert_eq!((first.status, &first.json()["revision"]), (200, &json!(1)), "{}", first.text());
+    service.put(&format!("{base}/components/hello"), "*", &json!({"slot": "headline", "value": "Hello again"})).await;
+    assert_eq!(service.post(&format!("{base}/publish"), &json!({})).await.json()["revision"], 2);
+    let serving = |all: &Value| {
+        let all = all.as_array().expect("items").iter();
+        all.map(|one| (one["revision"].as_u64(), one["serving"].as_bool())).collect::<Vec<_>>()
+    };
+    assert_eq!(serving(&revisions().await), [(Some(1), Some(false)), (Some(2), Some(true))]);
+
+    // what was published does not change with the draft
+    let old = service.get(&format!("{base}/revisions/1")).await.json();
+    assert_eq!(old["document"]["components"]["hello"]["value"], "Hello");
+    assert_eq!(service.post(&format!("{base}/publish"), &json!({"revision": 1})).await.json()["revision"], 1);
+    assert_eq!(serving(&revisions().await), [(Some(1), Some(true)), (Some(2), Some(false))]);
+    let page = service.get(&format!("{base}/revisions?limit=1")).await.json();
+    assert_eq!((serving(&page["items"]).len(), &page["next"]), (1, &json!("1")));
+    let page = service.get(&format!("{base}/revisions?limit=1&after=1")).await.json();
+    assert_eq!((serving(&page["items"])[0].0, page.get("next")), (Some(2), None));
+
+    assert_eq!(service.post(&format!("{base}/archive"), &json!({})).await.status, 200);
+    assert_eq!(serving(&revisions().await), [(Some(1), Some(false)), (Some(2), Some(false))]);
+    service.get(&format!("{base}/revisions/3")).await.faults(404);
+    service.post(&format!("{base}/publish"), &json!({"revision": 9})).await.faults(404);
+    service.post(&format!("{base}/publish"), &json!({"revision": 0})).await.faults(422);
+    service.post("/v1/creatives/nobodys/publish", &json!({})).await.faults(404);
+    service.get("/v1/creatives/nobodys/revisions").await.faults(404);
+}
+
+pub(crate) async fn a_draft_that_cannot_serve_is_refused(service: Arc<Service>) {
+    let (brand, line, id) = (service.name("brand"), service.name("line"), service.name("creative"));
+    service.create(&format!("/v1/advertisers/{brand}"), &advertiser()).await;
+    let template = json!({"name": "Bare", "format": "html", "size": "300x250", "markup": "<body>Hello</body>"});
+    service.create(&format!("/v1/templates/{line}"), &template).await;
+    let draft = json!({"name": "Odd", "advertiser": brand, "templates": [line],
+        "pairing": [{"forbid": ["never-made", "nor-this"]}]});
+    service.create(&format!("/v1/creatives/{id}"), &draft).await;
+    let refused = service.post(&format!("/v1/creatives/{id}/publish"), &json!({})).await;
+    assert!(!refused.faults(422).is_empty(), "{}", refused.text());
+    assert_eq!(service.get(&format!("/v1/creatives/{id}/revisions")).await.json()["items"], json!([]));
+}
