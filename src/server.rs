@@ -113,6 +113,11 @@ impl Core {
         let migrated = boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await;
         let (meters, exposition) = telemetry::metrics();
         let clock: Arc<dyn Clock> = Arc::new(MachineClock);
+        // Partitions first: making one beside the rows that belong into it turns them away.
+        let migrated = match migrated {
+            Ok(()) => opened.outcomes.maintain(clock.now()).await,
+            failed => failed,
+        };
         let users_config = UsersConfig {
             cache_bytes: config.users.cache_mb << 20,
             absent_keys: usize::try_from(config.users.cached_absent).unwrap_or(usize::MAX),

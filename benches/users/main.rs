@@ -30,7 +30,8 @@ use tessera::{
 
 const KEY: &str = "bench-admin-key-0123456789";
 const SECONDS: u64 = 20;
-const LOOKED_FOR: &[&str] = &["\"fallback_level\":\"personalised\"", "\"known\":true", "\"fallback_level\":\"contextual\""];
+const LOOKED_FOR: &[&str] =
+    &["\"fallback_level\":\"personalised\"", "\"known\":true", "\"fallback_level\":\"contextual\""];
 
 fn main() {
     let set = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
@@ -62,8 +63,10 @@ async fn run(folder: &Path, url: &str, users: u64, rate: u64) {
         let load = client::open(&service.address, &requests, 64, rate, during, LOOKED_FOR).await;
         let after = service.metrics().await;
         let moved = |name: &str| after.of(name) - before.of(name);
-        let (hit, miss) = (moved("tessera_user_cache_total{result=\"hit\"}"), moved("tessera_user_cache_total{result=\"miss\"}"));
-        let loads = moved("tessera_user_loads_total{result=\"found\"}") + moved("tessera_user_loads_total{result=\"absent\"}");
+        let (hit, miss) =
+            (moved("tessera_user_cache_total{result=\"hit\"}"), moved("tessera_user_cache_total{result=\"miss\"}"));
+        let loads =
+            moved("tessera_user_loads_total{result=\"found\"}") + moved("tessera_user_loads_total{result=\"absent\"}");
         let [personalised, known, contextual] = load.found[..] else { unreachable!("three texts are looked for") };
         println!("{cache} cache, {rate}/s: {load}");
         println!(
@@ -91,7 +94,8 @@ fn requests(address: &str, users: u64, count: u64) -> Vec<Request> {
     (0..count)
         .map(|at| {
             let rank = (unit() * (spread - 1.0) + 1.0).powf(1.0 / (1.0 - EXPONENT));
-            let key = if at % 2 == 0 { format!("user-{}", (rank as u64).min(users) - 1) } else { format!("unseen-{at}") };
+            let key =
+                if at % 2 == 0 { format!("user-{}", (rank as u64).min(users) - 1) } else { format!("unseen-{at}") };
             let body = json!({"placements": [{"id": "a", "placement": "top"}], "user": {"key": key},
                 "context": {"geo": {"country": "US"}, "device": {"type": "mobile"}}, "deadline_ms": 20});
             Request::new(address, KEY, body.to_string())

@@ -53,6 +53,7 @@ pub(crate) fn run(checks: &'static [Check]) {
     config.store.admin_key = Some(ADMIN.to_owned());
     config.store.bundle = Some(empty);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    tessera::telemetry::init_logs("warn").expect("logs");
     let failed = runtime.block_on(async {
         let server = Server::start(config, env!("CARGO_BIN_EXE_tessera").into()).await.expect("the service starts");
         let url = format!("http://{}", server.address());

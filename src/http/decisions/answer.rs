@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use crate::{
     domain::{
         audience::compile::SegmentKind,
+        consent::Purposes,
         decision::{
             answer::ItemAnswer,
             explanation::ItemExplanation,
@@ -24,6 +25,7 @@ pub(super) struct DecisionAnswer<'a> {
     catalog_version: i64,
     decided_at: Millis,
     user: UserAnswer<'a>,
+    purposes_used: Vec<&'static str>,
     placements: Placements<'a>,
     errors: Vec<Violation>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +65,8 @@ struct ExplanationAnswer<'a> {
 pub(super) struct Asked<'a> {
     /// The person's key, where the purposes allow naming it.
     pub(super) key: Option<&'a UserKey>,
+    /// What the request was used for.
+    pub(super) purposes: Purposes,
     /// The ids of the placements.
     pub(super) placements: &'a [String],
     /// How much to explain.
@@ -93,6 +97,7 @@ impl<'a> DecisionAnswer<'a> {
             catalog_version: decision.catalog_version,
             decided_at: decision.at,
             user,
+            purposes_used: asked.purposes.names().collect(),
             placements: Placements { decided, ids: asked.placements },
             errors: asked.unknown_segments.to_vec(),
             explanation: (asked.explain > Explain::None).then(|| ExplanationAnswer { items: &decision.explanation }),

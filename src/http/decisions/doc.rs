@@ -11,8 +11,8 @@ use crate::domain::{
     audience::compile::SegmentKind,
     decision::{
         answer::ItemStatus,
+        decide::Reason,
         explanation::ItemExplanation,
-        explanation::Reason,
         standing::{Degraded, FallbackLevel},
     },
     ids::{CampaignId, ComponentId, CreativeId, DecisionId, SegmentKey, UserKey},
@@ -32,6 +32,8 @@ pub struct DecisionAnswerDoc {
     pub decided_at: Millis,
     /// The person, as far as they are known and may be used.
     pub user: UserDoc,
+    /// What the request was used for, as consent and the law of the place allow.
+    pub purposes_used: Vec<super::wire::PurposeName>,
     /// By the ids of the request's placements, the items for each.
     pub placements: BTreeMap<String, Vec<ItemDoc>>,
     /// What in the request was of no use, such as segments that do not exist.

@@ -86,6 +86,7 @@ async fn decide(
         (parsed.request.explain, parsed.request.placements.iter().map(|p| p.id.clone()).collect::<Vec<_>>());
     let rules = &caller.account.snapshot.rules;
     let unknown = unknown_segments(&parsed.request, |key| rules.ix(key).is_some());
+    let purposes = parsed.purposes;
     let named = parsed.key.clone().filter(|_| parsed.purposes.profile_read);
     let call = Call {
         account: caller.account.number(),
@@ -98,7 +99,7 @@ async fn decide(
         consistency: parsed.consistency,
     };
     let decided = app.engine.decider.decide(call, info.arrived).await.map_err(refused)?;
-    let asked = Asked { key: named.as_ref(), placements: &ids, explain, unknown_segments: &unknown };
+    let asked = Asked { key: named.as_ref(), purposes, placements: &ids, explain, unknown_segments: &unknown };
     present(&decided, &asked)
 }
 

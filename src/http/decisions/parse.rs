@@ -73,8 +73,11 @@ pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation
     }
     let context = faults.keep("/context", parse_context(context)).unwrap_or_default();
     let consent = wire.consent.unwrap_or_default();
-    if wire.deadline_ms == Some(0) {
-        faults.push("/deadline_ms", "minimum", "must be at least 1");
+    if wire.deadline_ms.is_some_and(|ms| !(1..=60_000).contains(&ms)) {
+        faults.push("/deadline_ms", "range", "must be 1 to 60000");
+    }
+    if wire.max_staleness_ms.is_some_and(|ms| ms > 86_400_000) {
+        faults.push("/max_staleness_ms", "range", "must be at most 86400000");
     }
     let consistency = wire.consistency_token.as_deref().map(crate::engine::people::parse_consistency_token);
     if consistency == Some(None) {
@@ -146,6 +149,9 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
     }
     for (at, keyword) in wire.keywords.iter().take(64).enumerate().filter(|(_, keyword)| keyword.len() > 128) {
         faults.push(format!("/keywords/{at}"), "length", format!("must be at most 128 bytes, not {}", keyword.len()));
+    }
+    if wire.floor.is_some_and(|floor| floor.cpm.micros() < 0) {
+        faults.push("/floor/cpm", "range", "must not be negative");
     }
     let click_macro = wire.click_macro.map(|text| text.parse());
     let click_macro =

@@ -197,6 +197,10 @@ impl From<Error> for StoreError {
                 // Read-only, recovering, shutting down, crashed, lost, full, refused at the door, or
                 // chosen as the victim of a deadlock: all worth another try.
                 "25006" | "25P03" | "55000" | "40001" | "40P01" => Self::Unavailable(message),
+                // A check without a name is that of a partition made while the row was on its way.
+                "23514" if error.as_database_error().is_some_and(|error| error.constraint().is_none()) => {
+                    Self::Unavailable(message)
+                }
                 code if ["08", "28", "3D", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(message)
                 }
