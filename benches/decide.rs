@@ -93,7 +93,7 @@ fn creative(id: u64) -> [Changed; 2] {
         "accent": {"type": "color", "default": "#e63946"},
         "offer": {"type": "price", "default": {"amount": "89.90", "currency": "EUR"}},
         "small": {"type": "legal", "default": "While stocks last. Prices include tax."},
-        "pixel": {"type": "image", "default": {"src": "https://cdn.example/p.gif", "alt": ""}},
+        "pixel": {"type": "image", "default": {"src": "https://cdn.example/p.gif", "alt": "Five stars"}},
     });
     let component = |slot: &str, n: u64, value: Value| {
         let mut body = json!({"slot": slot, "value": value, "weight": 50 + n * 25});

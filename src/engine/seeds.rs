@@ -14,6 +14,7 @@ thread_local! {
 /// Random bytes of the machine. Without any this process has nothing to sign or draw with.
 fn machine() -> [u8; 32] {
     let mut bytes = [0; 32];
+    #[expect(clippy::disallowed_methods, reason = "this is where randomness enters")]
     getrandom::fill(&mut bytes).expect("the machine has a source of randomness");
     bytes
 }

@@ -40,6 +40,7 @@ impl RequestId {
     /// it costs no system call and never repeats.
     #[must_use]
     pub fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "once per process, to tell its requests from others'")]
         static PROCESS: LazyLock<(u64, u64)> = LazyLock::new(|| Uuid::now_v7().as_u64_pair());
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         const VERSION: u64 = 8 << 12;

@@ -10,6 +10,7 @@ pub(super) fn generate(kind: Kind, document: &[u8]) -> String {
     let document: Value = serde_json::from_slice(document).unwrap_or_default();
     let name = document.get("name").and_then(Value::as_str).unwrap_or_default();
     // the low bits of a UUIDv7 are random
+    #[expect(clippy::disallowed_methods, reason = "an id that its author left to us")]
     let random = Uuid::now_v7().as_u128() as u64 & 0xff_ffff_ffff;
     format!("{}-{random:010x}", slug(name).unwrap_or_else(|| kind.as_str().to_owned()))
 }

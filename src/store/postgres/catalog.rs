@@ -35,6 +35,7 @@ impl Catalog {
 /// Random bytes for a secret.
 fn secret() -> Result<[u8; 32], Error> {
     let mut secret = [0; 32];
+    #[expect(clippy::disallowed_methods, reason = "secrets of accounts are made where they are kept")]
     getrandom::fill(&mut secret).map_err(|error| Error::Encode(error.into()))?;
     Ok(secret)
 }
