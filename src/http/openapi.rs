@@ -1,5 +1,12 @@
 //! The OpenAPI document: made of the routes themselves, and all that is checked by it.
 
+use std::sync::LazyLock;
+
+use axum::{
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -8,7 +15,11 @@ use utoipa::{
     },
 };
 
-use super::{docs, health, problem::ProblemDocument};
+use super::{
+    etag::{self, Unless},
+    health,
+    problem::ProblemDocument,
+};
 use crate::{
     domain::violation::Violation,
     schema::{SchemaError, Schemas},
@@ -27,7 +38,7 @@ use crate::{
             `If-None-Match: *`, change with `If-Match`. `?dry_run=true` checks a change and makes none.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(health::healthz, health::readyz, health::metrics, docs::document),
+    paths(health::healthz, health::readyz, health::metrics, describe),
     components(schemas(ProblemDocument<'_>, Violation)),
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
@@ -67,6 +78,33 @@ pub fn document() -> openapi::OpenApi {
     super::groups()
         .into_iter()
         .fold(Base::openapi(), |document, (_, routes)| document.merge_from(routes.into_openapi()))
+}
+
+/// The document and its entity tag, made once.
+static DOCUMENT: LazyLock<(Bytes, HeaderValue)> = LazyLock::new(|| {
+    let json = serde_json::to_vec(&document()).unwrap_or_default();
+    let tag = format!("\"{}\"", &blake3::hash(&json).to_hex()[..16]);
+    (json.into(), HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"0\"")))
+});
+
+/// Describe the API
+///
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operations", operation_id = "get_openapi", params(Unless), security(()),
+    responses(
+        (status = 200, description = "An OpenAPI 3.1 document.", body = Object, content_type = "application/json",
+            headers(("ETag" = String, description = "Changes with the document."))),
+        (status = 304, description = "The caller has it."),
+    )
+)]
+pub(super) async fn describe(headers: HeaderMap) -> Response {
+    let (json, tag) = &*DOCUMENT;
+    let always = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    if etag::is_known(&headers, tag) {
+        return (StatusCode::NOT_MODIFIED, always).into_response();
+    }
+    (always, [(header::CONTENT_TYPE, "application/json")], json.clone()).into_response()
 }
 
 /// Validators of the document's schemas. Rules have a parser of their own, which reports their
