@@ -190,6 +190,10 @@ impl Core {
             FeedConfig { interval: Duration::from_millis(config.store.feed_interval_ms), ..FeedConfig::default() },
             self.meters.clone(),
         );
+        if self.origin == Some(Origin::Disk) {
+            let opened = self.opened.clone();
+            self.tasks.spawn("migrations", move |stop| boot::migrate_later(opened.clone(), stop));
+        }
         self.tasks.spawn("feed", move |stop| feed.clone().run(stop));
         let outcomes = self.engine.outcomes.clone();
         self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
