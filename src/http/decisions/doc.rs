@@ -11,7 +11,7 @@ use crate::domain::{
     audience::compile::SegmentKind,
     decision::{
         answer::ItemStatus,
-        decide::Reason,
+        explanation::Reason,
         explanation::ItemExplanation,
         standing::{Degraded, FallbackLevel},
     },
