@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use tessera::{
     config::Config,
-    ports::Scope,
+    domain::access::Scope,
     server::{Core, Server, import},
     store::embedded,
     telemetry,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Core, StartError};
 use crate::{
     config::Config,
+    domain::access::Scope,
     engine::{
         Engine,
         authoring::{
@@ -24,7 +25,7 @@ use crate::{
         people::PeopleError,
         world::Account,
     },
-    ports::{Membership, Scope, StoreError},
+    ports::{Membership, StoreError},
     store::Opened,
 };
 
