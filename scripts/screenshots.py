@@ -9,6 +9,8 @@ import html
 import json
 import pathlib
 import sys
+import urllib.error
+import urllib.request
 
 STYLE = """
 body { margin: 0; padding: 32px; background: #eceef0; color: #20262b; font: 14px/1.4 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -55,12 +57,25 @@ def card(item):
 <figcaption>native</figcaption></figure>"""
 
 
+def check_pictures(item):
+    """Ends where a picture that the item shows does not load."""
+    for value in item["content"].values():
+        for one in value if isinstance(value, list) else [value]:
+            picture = one.get("image", one) if isinstance(one, dict) else {}
+            if "src" in picture:
+                try:
+                    urllib.request.urlopen(picture["src"], timeout=10).close()
+                except urllib.error.URLError as error:
+                    raise SystemExit(f'{picture["src"]}: {error}') from None
+
+
 def section(person, answer):
     placements = {}
     for name, items in answer["placements"].items():
         item = items[0]
         if item["status"] != "filled" or item["fallback_level"] not in ("personalised", "contextual"):
             raise SystemExit(f'{person}, {name}: {item["status"]}, {item.get("fallback_level")}, {item.get("degraded")}')
+        check_pictures(item)
         placements[name] = item
     first = placements["rectangle"]
     matched = [*dict.fromkeys(key for item in placements.values() for key in item.get("segments_matched", []))]

@@ -11,7 +11,7 @@ import math
 import pathlib
 import random
 
-from brush import Canvas, Linear, Radial, mix
+from brush import Canvas, Linear, Radial, mix, path
 
 PINE, MOSS, PAPER, EMBER, SUN = "#12352f", "#2f6b55", "#f7f2e8", "#e8643c", "#f6b557"
 VIOLET, CORAL, SEA, SAND = "#2a1458", "#ff6b4a", "#073b4c", "#f2dcb3"
@@ -397,8 +397,6 @@ def workshop(width, height, tall=False):
 
 def path_along(text):
     """Points evenly spread along one path."""
-    from brush import path
-
     points = path(text)[0]
     even, left = [points[0]], 0.0
     for (ax, ay), (bx, by) in zip(points, points[1:]):

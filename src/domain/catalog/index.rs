@@ -180,3 +180,72 @@ where
         None => found.intersect(&attribute.any),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::subsequence};
+
+    use super::*;
+
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(names: Vec<&str>) -> Vec<T> {
+        names.into_iter().map(|name| name.parse().expect("a value")).collect()
+    }
+
+    fn any_needs() -> impl Strategy<Value = Option<Needs>> {
+        let shapes = vec![None, "300x250".parse().ok(), "728x90".parse().ok()];
+        let shapes = subsequence(shapes, 0..=2).prop_map(|sizes| sizes.into_iter().map(|size| (Format::Html, size)));
+        let parts = (
+            prop_oneof![Just(Vec::new()), subsequence(vec!["a", "b", "c"], 0..=2)],
+            (shapes, any::<bool>()),
+            prop_oneof![Just(Vec::new()), subsequence(vec!["DE", "FR"], 0..=2)],
+            prop_oneof![Just(Vec::new()), subsequence(vec!["mobile", "tv"], 0..=2)],
+            prop_oneof![Just(Vec::new()), subsequence(vec![SegmentIx(0), SegmentIx(1), SegmentIx(2)], 0..=2)],
+        );
+        let needs = parts.prop_map(|(placements, (shapes, native), countries, devices, segments)| Needs {
+            placements: parsed(placements),
+            shapes: shapes.chain(native.then_some((Format::Native, None))).collect(),
+            countries: parsed(countries),
+            devices: devices.into_iter().map(Into::into).collect(),
+            segments,
+        });
+        prop_oneof![1 => Just(None), 9 => needs.prop_map(Some)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_finds_is_what_asking_each_finds(
+            needs in prop::collection::vec(any_needs(), 0..200),
+            placement in prop::option::of(prop::sample::select(vec!["a", "b", "z"])),
+            formats in subsequence(vec![Format::Html, Format::Native], 0..=2),
+            sizes in subsequence(vec!["300x250", "728x90", "1x1"], 0..=3),
+            country in prop::option::of(prop::sample::select(vec!["DE", "FR", "US"])),
+            device in prop::option::of(prop::sample::select(vec!["mobile", "tv", "fridge"])),
+            members in any::<[bool; 3]>(),
+        ) {
+            let (placement, sizes) = (placement.map(|id| id.parse().expect("an id")), parsed::<Size>(sizes));
+            let country: Option<Country> = country.map(|code| code.parse().expect("a country"));
+            let offer = Offer { placement: placement.as_ref(), formats: &formats, sizes: &sizes, country, device };
+            let is_met = |needs: &Needs| {
+                (needs.placements.is_empty() || placement.as_ref().is_some_and(|id| needs.placements.contains(id)))
+                    && needs.shapes.iter().any(|(format, size)| {
+                        formats.contains(format) && size.is_none_or(|size| sizes.contains(&size))
+                    })
+                    && (needs.countries.is_empty() || country.is_some_and(|of| needs.countries.contains(&of)))
+                    && (needs.devices.is_empty() || device.is_some_and(|of| needs.devices.iter().any(|d| **d == *of)))
+            };
+            let listed = |needs: &Needs| {
+                needs.segments.is_empty() || needs.segments.iter().any(|ix| members[ix.0 as usize])
+            };
+            let mut met: Vec<usize> = (0..needs.len()).filter(|at| needs[*at].as_ref().is_some_and(is_met)).collect();
+            if met.len() > Index::FEW {
+                met.retain(|at| needs[*at].as_ref().is_some_and(listed));
+            }
+            let (index, mut scratch) = (Index::build(&needs), Scratch::default());
+            // twice: what one query leaves behind must not reach the next
+            for _ in 0..2 {
+                let found: Vec<usize> = index.candidates(&offer, &mut scratch, |ix| members[ix.0 as usize]).collect();
+                prop_assert_eq!(&found, &met);
+            }
+        }
+    }
+}

@@ -16,3 +16,6 @@ pub mod request;
 pub mod rotation;
 mod run;
 pub mod standing;
+
+#[cfg(test)]
+mod tests;

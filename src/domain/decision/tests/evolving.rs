@@ -1,0 +1,212 @@
+//! A catalogue that grew change by change is the catalogue built at once.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{
+    Catalogue, NOW, PUBLIC_URL, answers, campaigns, decided, known, person,
+    random::{self, Dice},
+    request, segment, template, winner,
+};
+use crate::domain::{
+    catalog::{
+        key::{DocumentKey, Kind},
+        snapshot::{Changed, Snapshot},
+    },
+    consent::Purposes,
+    decision::{decided::Person, request::AdRequest},
+};
+
+fn evolve(snapshot: &Snapshot, changes: Vec<Changed>) -> Snapshot {
+    snapshot.evolve(snapshot.version + 1, changes, PUBLIC_URL, NOW)
+}
+
+fn write(kind: Kind, id: &str, body: Value) -> Changed {
+    (DocumentKey::new(kind, id), Some(body))
+}
+
+fn delete(kind: Kind, id: &str) -> Changed {
+    (DocumentKey::new(kind, id), None)
+}
+
+/// What is wrong, by document: pointers and codes.
+fn faults(snapshot: &Snapshot) -> Vec<(String, Vec<(String, &'static str)>)> {
+    let of = |(key, faults): (&DocumentKey, &Vec<crate::domain::violation::Violation>)| {
+        (key.to_string(), faults.iter().map(|fault| (fault.pointer.clone(), fault.code)).collect())
+    };
+    snapshot.faults.iter().map(of).collect()
+}
+
+/// Everything that an answer says, memberships included.
+fn told(snapshot: &Snapshot, asked: &AdRequest, person: &Person<'_>) -> Result<(Vec<String>, Value), String> {
+    let decision =
+        super::decide(snapshot, asked, person, Purposes::ALL, NOW, super::SEED).map_err(|f| format!("{f:?}"))?;
+    let segments: Vec<_> = decision.segments.iter().map(|(ix, verdict)| (snapshot.rules.key(*ix), verdict)).collect();
+    let explanation = json!({"segments": segments, "explanation": decision.explanation});
+    Ok((answers(snapshot, asked, &decision, Purposes::ALL), explanation))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn growing_and_building_at_once_are_the_same(seed in any::<u64>(), steps in 1_usize..14) {
+        let mut dice = Dice(seed);
+        let mut documents: BTreeMap<DocumentKey, Value> = BTreeMap::new();
+        let mut grown = Snapshot::empty();
+        let mut batches = vec![random::catalogue(&mut dice, 16).0];
+        batches.extend((0..steps).map(|_| (0..1 + dice.below(3)).flat_map(|_| random::change(&mut dice, 16)).collect()));
+        for changes in batches {
+            for (key, body) in &changes {
+                match body {
+                    Some(body) => documents.insert(key.clone(), body.clone()),
+                    None => documents.remove(key),
+                };
+            }
+            grown = evolve(&grown, changes);
+        }
+        let all = documents.iter().map(|(key, body)| (key.clone(), Some(body.clone()))).collect();
+        let built = Snapshot::empty().evolve(grown.version, all, PUBLIC_URL, NOW);
+        prop_assert_eq!(faults(&grown), faults(&built));
+        for _ in 0..4 {
+            let mut asked = random::ask(&mut dice, 16);
+            // which segments are looked at is no promise; all of them are
+            asked.all_segments = true;
+            asked.explain = crate::domain::decision::request::Explain::Full;
+            let somebody = random::somebody(&mut dice, 16);
+            let person = Person { standing: somebody.standing, ..known(somebody.state.as_ref()) };
+            prop_assert_eq!(told(&grown, &asked, &person), told(&built, &asked, &person));
+        }
+    }
+}
+
+fn two() -> Snapshot {
+    Catalogue::new()
+        .segment("list", Value::Null)
+        .segment("young", json!({"trait": "age", "lt": 30}))
+        .both("aimed", json!({"priority": 1, "targeting": {"segment": "list"}}), json!({}))
+        .both("open", json!({}), json!({}))
+        .build()
+}
+
+fn asked() -> AdRequest {
+    super::of(1, json!({}))
+}
+
+#[test]
+fn what_did_not_change_is_shared() {
+    let before = two();
+    let same = |before: &Snapshot, after: &Snapshot, campaign: &str, creative: &str| {
+        let campaign_of =
+            |s: &Snapshot| Arc::clone(&s.lines[s.line(&campaign.parse().expect("an id")).expect("a line")].campaign);
+        let creative_of = |s: &Snapshot| Arc::clone(&s.creatives[creative]);
+        (Arc::ptr_eq(&campaign_of(before), &campaign_of(after)), Arc::ptr_eq(&creative_of(before), &creative_of(after)))
+    };
+    let after = evolve(&before, vec![write(Kind::Campaign, "open", super::campaign("open", json!({"weight": 7})))]);
+    assert_eq!(same(&before, &after, "aimed", "open"), (true, true));
+    assert_eq!(same(&before, &after, "open", "aimed"), (false, true));
+    assert!(Arc::ptr_eq(&before.rules, &after.rules));
+    let (revision, publication) = super::creative(json!({"revision": 2}));
+    let after =
+        evolve(&before, vec![write(Kind::Revision, "open/2", revision), write(Kind::Publication, "open", publication)]);
+    assert_eq!(same(&before, &after, "open", "open"), (true, false));
+    assert_eq!(same(&before, &after, "aimed", "aimed"), (true, true));
+    let after = evolve(&before, vec![write(Kind::Segment, "young", segment(json!({"trait": "age", "lt": 40})))]);
+    assert_eq!(same(&before, &after, "aimed", "aimed"), (true, true), "conditions name segments by position");
+    let after = evolve(&before, vec![write(Kind::Advertiser, "shop", json!({"name": "S", "domain": "shop.example"}))]);
+    assert_eq!(same(&before, &after, "aimed", "aimed"), (false, false));
+    assert!(Arc::ptr_eq(&before.rules, &after.rules));
+}
+
+#[test]
+fn one_bad_document_never_keeps_the_others_from_serving() {
+    let before = two();
+    let bad = [
+        write(
+            Kind::Segment,
+            "young",
+            json!({"name": "Young", "rule": {"v": 1, "kind": "dynamic", "match": {"segment": "nobody"}}}),
+        ),
+        write(Kind::Campaign, "aimed", json!({"weight": "much"})),
+        write(
+            Kind::Campaign,
+            "new",
+            super::campaign("open", json!({"advertiser": "ghost", "weight": 0, "holdout": 2.0})),
+        ),
+        write(Kind::Publication, "aimed", json!({"revision": 9, "status": "published"})),
+        write(Kind::Placement, "side", json!({"name": "Side"})),
+    ];
+    let after = evolve(&before, bad.to_vec());
+    assert_eq!(
+        faults(&after),
+        [
+            ("segment/young".to_owned(), vec![("/match/segment".to_owned(), "unknown_segment")]),
+            ("publication/aimed".to_owned(), vec![("/revision".to_owned(), "unknown_revision")]),
+            ("placement/side".to_owned(), vec![(String::new(), "unreadable")]),
+            ("campaign/aimed".to_owned(), vec![(String::new(), "unreadable")]),
+            (
+                "campaign/new".to_owned(),
+                vec![
+                    ("/weight".to_owned(), "range"),
+                    ("/holdout".to_owned(), "range"),
+                    ("/advertiser".to_owned(), "unknown_advertiser"),
+                ]
+            ),
+        ]
+    );
+    assert_eq!(winner(&after, &asked()), "open");
+    let mended = vec![
+        write(Kind::Segment, "nobody", segment(Value::Null)),
+        write(Kind::Campaign, "aimed", super::campaign("open", json!({"priority": 1}))),
+        delete(Kind::Campaign, "new"),
+        delete(Kind::Publication, "aimed"),
+        delete(Kind::Placement, "side"),
+    ];
+    let after = evolve(&after, mended);
+    assert_eq!(faults(&after), [], "a fault ends with its cause");
+    assert_eq!(winner(&after, &asked()), "aimed");
+}
+
+#[test]
+fn a_segment_that_goes_takes_its_campaigns_along_and_brings_them_back() {
+    let listed = person(json!({"age": 24}), &["list"], &[]);
+    let shown = |snapshot: &Snapshot| campaigns(&decided(snapshot, &asked(), &known(Some(&listed))))[0].to_owned();
+    let before = two();
+    assert_eq!(shown(&before), "aimed");
+    let gone = evolve(&before, vec![delete(Kind::Segment, "list")]);
+    assert_eq!(shown(&gone), "open", "also to those whom the store still lists");
+    assert_eq!(
+        faults(&gone),
+        [("campaign/aimed".to_owned(), vec![("/targeting/segment".to_owned(), "unknown_segment")])]
+    );
+    let grown = evolve(&gone, vec![write(Kind::Segment, "another", segment(json!({"trait": "age", "gt": 99})))]);
+    let back = evolve(&grown, vec![write(Kind::Segment, "list", segment(Value::Null))]);
+    assert_eq!((shown(&back), faults(&back)), ("aimed".to_owned(), Vec::new()));
+    let ruled = evolve(&back, vec![write(Kind::Segment, "list", segment(json!({"trait": "age", "gt": 30})))]);
+    assert_eq!(shown(&ruled), "open", "a rule took the place of the list");
+}
+
+#[test]
+fn a_list_that_becomes_a_rule_is_no_longer_a_list() {
+    let before = Catalogue::new()
+        .segment("list", Value::Null)
+        .both("aimed", json!({"targeting": {"list": "list"}}), json!({}))
+        .build();
+    let after = evolve(&before, vec![write(Kind::Segment, "list", segment(json!({"trait": "age", "lt": 30})))]);
+    assert_eq!(faults(&after), [("campaign/aimed".to_owned(), vec![("/targeting/list".to_owned(), "not_a_list")])]);
+}
+
+#[test]
+fn a_publication_follows_its_revision_and_its_status() {
+    let tall = json!({"revision": 1, "templates": {"t": template(json!({"format": "html", "size": "160x600"}))}});
+    let (revision, _) = super::creative(tall);
+    let tall = request(json!({"placements": [{"id": "a", "sizes": ["160x600"]}]}));
+    let before = two();
+    assert_eq!(winner(&before, &tall), "");
+    let after = evolve(&before, vec![write(Kind::Revision, "open/1", revision)]);
+    assert_eq!(winner(&after, &tall), "open");
+    let after = evolve(&after, vec![write(Kind::Publication, "open", json!({"revision": 1, "status": "archived"}))]);
+    assert_eq!((winner(&after, &tall), faults(&after)), (String::new(), Vec::new()));
+}
