@@ -18,7 +18,7 @@ use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    harness::{Remote, ask, folder, read},
+    harness::{PATIENCE, Remote, ask, folder, read},
     process::{Process, gone, postmaster, server_of},
     setting,
 };
@@ -88,7 +88,7 @@ async fn a_killed_service_loses_nothing_it_acknowledged_and_leaves_no_server() {
     let rounds = setting("TESSERA_PROOF_ROUNDS", 10);
     let data = folder();
     let said = Arc::new(Mutex::new(Said::default()));
-    let mut process = Process::start(data.path(), None);
+    let mut process = Process::start(data.path(), None, PATIENCE);
     process.remote.author().await;
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..rounds {
@@ -110,7 +110,7 @@ async fn a_killed_service_loses_nothing_it_acknowledged_and_leaves_no_server() {
             // the database server does not outlive the service
             tokio::task::block_in_place(|| gone(server));
         }
-        process = tokio::task::block_in_place(|| Process::start(data.path(), None));
+        process = tokio::task::block_in_place(|| Process::start(data.path(), None, PATIENCE));
         assert_ne!(server_of(data.path()), server, "the server of a dead service is not joined");
         let said = said.lock().expect("whole").clone();
         hold(&process.remote, data.path(), &said).await;

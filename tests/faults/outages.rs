@@ -13,7 +13,7 @@ use tessera::store::embedded::PrivateCluster;
 use tokio::time::sleep;
 
 use crate::{
-    harness::{self, Cluster, folder, until},
+    harness::{self, Cluster, PATIENCE, folder, until},
     load::{KNOWN, Load, Sample, Told, Who},
     process::{Process, server_of, signal_all},
     setting,
@@ -166,14 +166,14 @@ struct Trial {
 impl Trial {
     async fn run(site: &mut Site, fault: Fault, database: &str, lasting: Duration) -> Self {
         let data = folder();
-        let mut process = Process::start(data.path(), Some(database));
+        let mut process = Process::start(data.path(), Some(database), PATIENCE);
         for person in 0..KNOWN {
             process.remote.patch(&format!("known-{person}"), &json!({"age": 34})).await;
         }
         if fault == Fault::GoneAtStart {
             drop(process);
             tokio::task::block_in_place(|| site.stop());
-            process = Process::start(data.path(), Some(database));
+            process = Process::start(data.path(), Some(database), Duration::from_millis(500));
         } else {
             for person in 0..KNOWN {
                 let user = format!("known-{person}");

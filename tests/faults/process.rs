@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -25,8 +25,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the service on a data folder, with a private cluster where no database is named, and
-    /// waits until it listens.
-    pub(crate) fn start(data: &Path, database: Option<&str>) -> Self {
+    /// waits until it listens. It gives the database so long to answer.
+    pub(crate) fn start(data: &Path, database: Option<&str>, wait: Duration) -> Self {
         let log = fs::File::options().create(true).append(true).open(data.join("service.log")).expect("a log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tessera"))
             .env("TESSERA_BIND", "127.0.0.1:0")
@@ -34,7 +34,7 @@ impl Process {
             .env("TESSERA_ADMIN_KEY", KEY)
             .env("TESSERA_LOG", "info")
             .env("TESSERA_STORE__BUNDLE", data.join("none"))
-            .env("TESSERA_STORE__START_WAIT_MS", "500")
+            .env("TESSERA_STORE__START_WAIT_MS", wait.as_millis().to_string())
             .env("DATABASE_URL", database.unwrap_or_default())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -95,7 +95,7 @@ pub(crate) fn gone(pid: Pid) {
     let began = Instant::now();
     while kill(pid, None).is_ok() && !is_zombie(pid) {
         assert!(began.elapsed() < PATIENCE, "{pid} still runs");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
