@@ -11,8 +11,8 @@ use crate::domain::{
     audience::compile::SegmentKind,
     decision::{
         answer::ItemStatus,
-        explanation::Reason,
         explanation::ItemExplanation,
+        explanation::Reason,
         standing::{Degraded, FallbackLevel},
     },
     ids::{CampaignId, ComponentId, CreativeId, DecisionId, SegmentKey, UserKey},
