@@ -27,3 +27,11 @@ bench *args:
 [positional-arguments]
 schemathesis *args:
     @scripts/schemathesis "$@"
+
+# Longer outages of the database: 10 s each, optimised
+proof-faults:
+    TESSERA_PROOF_SECONDS=10 cargo test --release --test faults outages -- --nocapture
+
+# Kill the service 100 times while it writes
+proof-kill:
+    TESSERA_PROOF_ROUNDS=100 cargo test --release --test faults kills -- --nocapture

@@ -192,6 +192,10 @@ impl Core {
             FeedConfig { interval: Duration::from_millis(config.store.feed_interval_ms), ..FeedConfig::default() },
             self.meters.clone(),
         );
+        if self.origin == Some(Origin::Disk) {
+            let opened = self.opened.clone();
+            self.tasks.spawn("migrations", move |stop| boot::migrate_later(opened.clone(), stop));
+        }
         self.tasks.spawn("feed", move |stop| feed.clone().run(stop));
         let outcomes = self.engine.outcomes.clone();
         self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
@@ -324,6 +328,7 @@ async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateClus
     Ok((Some(cluster), url))
 }
 
+#[expect(clippy::disallowed_methods, reason = "programs are looked for where a shell would")]
 fn search_folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     embedded::search_folders(std::env::var_os("PATH").as_deref(), home.as_deref())

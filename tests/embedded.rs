@@ -1,4 +1,5 @@
 //! The private PostgreSQL cluster, with real servers, real kills and real users.
+#![expect(clippy::disallowed_methods, reason = "tests have settings and clocks of their own")]
 
 use std::{
     fs::{self, Permissions},

@@ -3,6 +3,7 @@
 //!
 //! Server and floor run as processes of their own, in turns, so that noise hits both alike. CPU is
 //! the process's own accounting over a counted run, the steadiest figure on a busy machine.
+#![expect(clippy::disallowed_methods, reason = "benches have clocks of their own")]
 
 mod client;
 mod floor;

@@ -2,6 +2,7 @@
 //! rate, a budget of 20 ms, with a cold and then a warm cache: `cargo bench --bench users`.
 //!
 //! `TESSERA_BENCH_USERS` sets how many people there are, `TESSERA_BENCH_RATE` the requests per second.
+#![expect(clippy::disallowed_methods, reason = "benches have settings and clocks of their own")]
 
 #[path = "../http/client.rs"]
 #[expect(dead_code, reason = "shared with the bench of decisions, which uses the rest")]

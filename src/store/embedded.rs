@@ -4,6 +4,7 @@
 //! the holder of the data folder's lock, *runs* it; others on the same folder *join* it. The server
 //! ends with the process that runs it, however that ends (on Linux; elsewhere a killed process leaves
 //! its server, which the next start replaces), and nothing committed is lost either way.
+#![expect(clippy::disallowed_methods, reason = "it runs on a thread that may block")]
 
 mod binaries;
 mod error;

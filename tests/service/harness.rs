@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, Permissions},
+    ops::Deref,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -84,12 +85,11 @@ impl Cluster {
     }
 }
 
-/// A running service.
+/// A running service in this process.
 pub(crate) struct Service {
     pub(crate) server: Server,
-    pub(crate) base: String,
-    pub(crate) http: Client,
     pub(crate) data: TempDir,
+    remote: Remote,
 }
 
 impl Service {
@@ -110,8 +110,31 @@ impl Service {
         config.decisions.record_share = 0.0;
         tune(&mut config);
         let server = Server::start(config, env!("CARGO_BIN_EXE_tessera").into()).await.expect("the service starts");
-        let base = format!("http://{}", server.address());
-        Self { server, base, http: client(), data }
+        let remote = Remote::at(format!("http://{}", server.address()));
+        Self { server, data, remote }
+    }
+}
+
+impl Deref for Service {
+    type Target = Remote;
+
+    fn deref(&self) -> &Remote {
+        &self.remote
+    }
+}
+
+/// A service as its callers see it.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    pub(crate) base: String,
+    pub(crate) http: Client,
+}
+
+impl Remote {
+    /// The service at an address, through a client that follows no redirects.
+    pub(crate) fn at(base: String) -> Self {
+        let http = Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().expect("a client");
+        Self { base, http }
     }
 
     /// A request with the admin key.
@@ -149,7 +172,7 @@ impl Service {
     }
 
     /// Writes the small catalogue, the way its authors do.
-    async fn author(&self) {
+    pub(crate) async fn author(&self) {
         for (path, document) in catalogue() {
             self.put(path, &document).await;
         }
@@ -161,11 +184,6 @@ impl Service {
             self.put(path, &document).await;
         }
     }
-}
-
-/// A client that follows no redirects.
-pub(crate) fn client() -> Client {
-    Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().expect("a client")
 }
 
 /// Sends a request as its caller should: again, after a while, when the service says that it is

@@ -1,4 +1,5 @@
 //! What callers see: the whole service over HTTP.
+#![expect(clippy::disallowed_methods, reason = "tests have settings and ids of their own")]
 
 mod beacons;
 mod decisions;

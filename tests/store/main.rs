@@ -2,6 +2,7 @@
 //!
 //! The private cluster is always there; `TESSERA_TEST_DATABASE_URL` names another server, on which
 //! the run makes a database of its own and drops it again.
+#![expect(clippy::disallowed_methods, reason = "tests have settings and ids of their own")]
 
 mod catalog;
 mod faults;

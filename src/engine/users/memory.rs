@@ -18,6 +18,9 @@ use crate::domain::audience::user::UserState;
 struct Entry {
     state: Arc<UserState>,
     moment: Moment,
+    /// Once it is known to be outdated, the last instant at which it was current: it is kept for
+    /// when nothing newer can be had.
+    outdated: Option<u64>,
 }
 
 /// What was found.
@@ -64,6 +67,9 @@ impl Memory {
     pub(super) fn look(&self, key: Key) -> Look {
         let proven = self.times.proven();
         let (state, moment) = match self.people.get(&key) {
+            Some(Entry { state, moment, outdated: Some(at) }) if self.times.stands(moment) => {
+                return Look::Held(Some(state), Currency { at, changed: true });
+            }
             Some(entry) => (Some(entry.state), entry.moment),
             None => match self.absent.get(key) {
                 Some(moment) => (None, moment),
@@ -99,7 +105,7 @@ impl Memory {
         let held = match &state {
             Some(state) => {
                 self.absent.remove(key);
-                Some(self.keep_newer(key, Entry { state: state.clone(), moment }))
+                Some(self.keep_newer(key, Entry { state: state.clone(), moment, outdated: None }))
             }
             None => {
                 self.drop_if(key, |entry| entry.moment.at < moment.at);
@@ -114,7 +120,7 @@ impl Memory {
         // it is the other way around: whatever the order of the two, one of them sees the other.
         if !self.announced.admits(key, version, moment.at) || !self.times.stands(moment) {
             self.absent.remove(key);
-            self.drop_if(key, |entry| entry.state.version <= version && entry.moment.at <= moment.at);
+            self.outdate_if(key, |entry| entry.state.version <= version && entry.moment.at <= moment.at);
             return Fill::Outdated(state);
         }
         Fill::Kept(held)
@@ -123,7 +129,7 @@ impl Memory {
     /// Caches `entry` unless a newer version is cached; answers what is cached then.
     fn keep_newer(&self, key: Key, entry: Entry) -> Arc<UserState> {
         let result = self.people.entry(key).and_compute_with(|held| match held {
-            Some(held) if Self::order(held.value()) > Self::order(&entry) => Op::Nop,
+            Some(held) if held.value().outdated.is_none() && Self::order(held.value()) > Self::order(&entry) => Op::Nop,
             _ => Op::Put(entry.clone()),
         });
         result.into_entry().map_or(entry.state, |held| held.into_value().state)
@@ -143,6 +149,19 @@ impl Memory {
         }
     }
 
+    /// Notes that what is held is no longer current.
+    fn outdate_if(&self, key: Key, outdated: impl FnOnce(&Entry) -> bool) {
+        if self.people.contains_key(&key) {
+            let proven = self.times.proven();
+            self.people.entry(key).and_compute_with(|held| match held.map(|held| held.into_value()) {
+                Some(held) if held.outdated.is_none() && outdated(&held) => {
+                    Op::Put(Entry { outdated: Some(held.moment.at.max(proven)), ..held })
+                }
+                _ => Op::Nop,
+            });
+        }
+    }
+
     /// A person was written here, based on what was read at `moment`.
     pub(super) fn put(&self, key: Key, state: Arc<UserState>, moment: Moment) {
         self.announced.version(key, state.version, self.now());
@@ -154,11 +173,18 @@ impl Memory {
     pub(super) fn changed(&self, key: Key, version: u64) {
         self.announced.version(key, version, self.now());
         self.absent.remove(key);
-        self.drop_if(key, |entry| entry.state.version < version);
+        self.outdate_if(key, |entry| entry.state.version < version);
     }
 
     /// Whatever is held of a person is outdated.
     pub(super) fn forget(&self, key: Key) {
+        self.announced.everything(key, self.now());
+        self.absent.remove(key);
+        self.outdate_if(key, |_| true);
+    }
+
+    /// Nothing that was known of a person may be used any more.
+    pub(super) fn erase(&self, key: Key) {
         self.announced.everything(key, self.now());
         self.absent.remove(key);
         self.people.invalidate(&key);
@@ -205,6 +231,7 @@ mod tests {
     /// Whatever the order in which reads, announcements and own writes meet, nothing that was
     /// outdated by an announcement stays.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test runs on plain threads")]
     fn no_order_of_events_leaves_something_outdated() {
         const PEOPLE: usize = 4;
         const CHANGES: usize = 20_000;
@@ -228,7 +255,7 @@ mod tests {
                             return;
                         }
                         let person = turn % PEOPLE;
-                        if let Look::Nothing = memory.look(key(person)) {
+                        if !matches!(memory.look(key(person)), Look::Held(_, Currency { changed: false, .. })) {
                             misses.fetch_add(1, Ordering::Relaxed);
                             let moment = memory.moment(1);
                             let read = stored[person].load(Ordering::SeqCst);
@@ -248,7 +275,7 @@ mod tests {
                     1 => memory.changed(key(person), new),
                     _ => memory.forget(key(person)),
                 }
-                let outdated = || matches!(memory.look(key(person)), Look::Held(held, _) if version(&held) < new);
+                let outdated = || matches!(memory.look(key(person)), Look::Held(held, currency) if !currency.changed && version(&held) < new);
                 if outdated() {
                     // A reader may be between its fill and its check for a moment.
                     std::thread::sleep(Duration::from_millis(2));
@@ -263,7 +290,7 @@ mod tests {
         assert_eq!(found_at, None, "the change after which something outdated was held");
         assert!(misses.load(Ordering::Relaxed) > 100, "readers and writer met");
         for (person, stored) in stored.iter().enumerate() {
-            if let Look::Held(held, _) = memory.look(key(person)) {
+            if let Look::Held(held, Currency { changed: false, .. }) = memory.look(key(person)) {
                 assert_eq!(version(&held), stored.load(Ordering::SeqCst));
             }
         }

@@ -288,20 +288,21 @@ impl Users {
         self.memory.put(Key { account, uid }, state, moment);
     }
 
-    /// Drops what is held of a person, because this replica committed something about them whose
-    /// outcome it does not know exactly, such as an impression.
+    /// What is held of a person is current no more, because this replica committed something about
+    /// them whose outcome it does not know exactly, such as an impression. It is read again at its
+    /// next use, and serves as the last known while that fails.
     pub fn forget(&self, account: u32, uid: Uid) {
         self.memory.forget(Key { account, uid });
     }
 
-    /// A person changed somewhere, to `version`; what is held is dropped only if it is older.
+    /// A person changed somewhere, to `version`; what is held is current no more if it is older.
     pub fn on_remote_change(&self, account: u32, uid: Uid, version: i64) {
         self.memory.changed(Key { account, uid }, u64::try_from(version).unwrap_or_default());
     }
 
-    /// A person was erased.
+    /// A person was erased: nothing held of them is used again.
     pub fn on_erased(&self, account: u32, uid: Uid) {
-        self.forget(account, uid);
+        self.memory.erase(Key { account, uid });
     }
 
     /// Static lists of many people of an account changed; they are read again at their next use.

@@ -11,8 +11,7 @@ use crate::domain::{
     audience::compile::SegmentKind,
     decision::{
         answer::ItemStatus,
-        explanation::Reason,
-        explanation::ItemExplanation,
+        explanation::{ItemExplanation, Reason},
         standing::{Degraded, FallbackLevel},
     },
     ids::{CampaignId, ComponentId, CreativeId, DecisionId, SegmentKey, UserKey},
