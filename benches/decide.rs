@@ -34,6 +34,7 @@ const NOW: Millis = Millis(1_790_000_000_000);
 const SEED: Seed = Seed([7; 16]);
 const URL: &str = "https://t.example";
 const CREATIVES: u64 = 50;
+const COUNTRIES: [&str; 4] = ["FR", "BR", "JP", "US"];
 
 const MARKUP: &str = r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{{headline}}</title><style>
 *{box-sizing:border-box;margin:0}body{width:300px;height:250px;font:400 14px/1.3 system-ui,sans-serif;overflow:hidden}
@@ -59,7 +60,7 @@ fn aim(n: u64) -> Option<Value> {
         0 => return None,
         1 => json!({"context": "geo.country", "in": ["US", "CA"]}),
         2 => {
-            json!({"all": [{"context": "geo.country", "eq": ["FR", "BR", "JP", "US"][(n / 8 % 4) as usize]}, segment(n / 8)]})
+            json!({"all": [{"context": "geo.country", "eq": COUNTRIES[(n / 8 % 4) as usize]}, segment(n / 8)]})
         }
         3 => {
             json!({"all": [{"context": "device.type", "eq": if n % 16 == 3 { "mobile" } else { "desktop" }}, segment(n / 8)]})

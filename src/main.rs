@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use tessera::{
     config::Config,
-    ports::Scope,
+    domain::access::Scope,
     server::{Core, Server, import},
     store::embedded,
     telemetry,
@@ -132,11 +132,21 @@ fn run() -> anyhow::Result<ExitCode> {
 /// Serves until the process is asked to end.
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::init_logs(&config.log.filter)?;
+    raise_file_limit();
     let server = Server::start(config, std::env::current_exe()?).await?;
     print!("{}", server.welcome());
     ended().await?;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every connection is a file, and many systems start processes with room for 1,024.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files stays as it was");
+    }
 }
 
 /// Resolves when the process is asked to end.

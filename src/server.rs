@@ -1,13 +1,15 @@
 //! The composition root: every room is put together here and nowhere else.
 
 mod boot;
+mod chores;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::boot::{Imported, import};
+use self::chores::{Note, Notes, follow, maintain, upkeep};
 use crate::{
     config::Config,
     engine::{
@@ -190,6 +192,10 @@ impl Core {
             FeedConfig { interval: Duration::from_millis(config.store.feed_interval_ms), ..FeedConfig::default() },
             self.meters.clone(),
         );
+        if self.origin == Some(Origin::Disk) {
+            let opened = self.opened.clone();
+            self.tasks.spawn("migrations", move |stop| boot::migrate_later(opened.clone(), stop));
+        }
         self.tasks.spawn("feed", move |stop| feed.clone().run(stop));
         let outcomes = self.engine.outcomes.clone();
         self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
@@ -325,121 +331,4 @@ async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateClus
 fn search_folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     embedded::search_folders(std::env::var_os("PATH").as_deref(), home.as_deref())
-}
-
-/// What the feed tells besides people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Note {
-    Catalog(u32, i64),
-    Keys,
-    Reset,
-}
-
-/// Passes the feed's notes on to the task that follows them.
-struct Notes {
-    engine: std::sync::Weak<Catalogue>,
-    sender: mpsc::UnboundedSender<Note>,
-}
-
-impl Notes {
-    fn new(engine: &Engine) -> (Arc<Self>, mpsc::UnboundedReceiver<Note>) {
-        let (sender, notes) = mpsc::unbounded_channel();
-        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), sender }), notes)
-    }
-
-    fn tell(&self, note: Note) {
-        // nobody listens any more once the service ends
-        let _gone = self.sender.send(note);
-    }
-}
-
-impl Listener for Notes {
-    fn on_catalog(&self, account: u32, version: i64) {
-        let known = self
-            .engine
-            .upgrade()
-            .and_then(|catalogue| catalogue.world().account(account).map(|account| account.snapshot.version));
-        if known.is_none_or(|known| known < version) {
-            self.tell(Note::Catalog(account, version));
-        }
-    }
-
-    fn on_keys(&self) {
-        self.tell(Note::Keys);
-    }
-
-    fn on_reset(&self) {
-        self.tell(Note::Reset);
-    }
-}
-
-/// Follows what the feed tells, one thing at a time; what fails is tried again.
-async fn follow(
-    engine: Arc<Engine>,
-    notes: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Note>>>,
-    meters: Meters,
-    stop: CancellationToken,
-) {
-    let mut notes = notes.lock().await;
-    let mut pending: Vec<Note> = Vec::new();
-    loop {
-        if pending.is_empty() {
-            match stop.run_until_cancelled(notes.recv()).await {
-                Some(Some(note)) => pending.push(note),
-                _ => return,
-            }
-        }
-        while let Ok(note) = notes.try_recv() {
-            pending.push(note);
-        }
-        pending.dedup();
-        if pending.contains(&Note::Reset) {
-            pending = vec![Note::Reset];
-        }
-        let mut failed = Vec::new();
-        for note in pending.drain(..) {
-            let followed = match note {
-                Note::Catalog(account, version) => engine.catalogue.follow(account, version).await,
-                Note::Keys => engine.catalogue.follow_access().await,
-                Note::Reset => engine.catalogue.reload().await,
-            };
-            if let Err(error) = followed {
-                tracing::warn!(%error, ?note, "following the catalogue failed; trying again");
-                failed.push(note);
-            }
-        }
-        let newest = engine.catalogue.world().accounts().map(|account| account.snapshot.version).max();
-        meters.catalog_version.set(newest.unwrap_or_default() as f64);
-        // notes repeat while a transaction is open somewhere: no need to follow each at once
-        let pause = if failed.is_empty() { Duration::from_millis(20) } else { Duration::from_millis(500) };
-        pending = failed;
-        if stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// Makes coming partitions and drops old ones: at the start and every ten minutes.
-async fn maintain(opened: Opened, clock: Arc<dyn Clock>, stop: CancellationToken) {
-    loop {
-        let pause = match opened.outcomes.maintain(clock.now()).await {
-            Ok(()) => Duration::from_secs(600),
-            Err(error) => {
-                tracing::warn!(%error, "keeping the partitions failed");
-                Duration::from_secs(10)
-            }
-        };
-        if stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// Small chores, every second.
-async fn upkeep(exposition: Exposition, reservations: Arc<Reservations>, stop: CancellationToken) {
-    let mut second = time::interval(Duration::from_secs(1));
-    while stop.run_until_cancelled(second.tick()).await.is_some() {
-        exposition.upkeep();
-        reservations.sweep();
-    }
 }

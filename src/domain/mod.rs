@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number, logs, waits or talks to anything. `now`, the
 //! catalogue snapshot and the seed are arguments, so the same inputs always give the same bytes.
 
+pub mod access;
 pub mod audience;
 pub mod catalog;
 pub mod consent;

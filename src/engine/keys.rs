@@ -5,9 +5,9 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    domain::ids::KeyId,
+    domain::{access::Scope, ids::KeyId},
     engine::{catalogue::Catalogue, seeds, world::key_hash},
-    ports::{ApiKeyRow, CatalogStore, Clock, Scope, StoreError},
+    ports::{ApiKeyRow, CatalogStore, Clock, StoreError},
 };
 
 /// A key that was just made.

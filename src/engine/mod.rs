@@ -41,6 +41,8 @@ pub mod world;
 use std::sync::Arc;
 
 use crate::ports::Clock;
+/// What the engine's parts take and answer with, so that the edge need not know the ports.
+pub use crate::ports::{ApiKeyRow, DecisionRecord, DocumentRow, Membership, StoreError};
 
 /// Everything that can be asked of the service: the one face that the edge sees.
 pub struct Engine {

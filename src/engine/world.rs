@@ -6,11 +6,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{
+        access::Scope,
         catalog::snapshot::Snapshot,
         ids::{AccountId, KeyId, Uid, UserKey},
         measurement::beacon::TokenKeys,
     },
-    ports::{AccountRow, ApiKeyRow, Scope, SigningKeyRow},
+    ports::{AccountRow, ApiKeyRow, SigningKeyRow},
 };
 
 /// Everything that decisions read, swapped as a whole.

@@ -21,7 +21,7 @@ use super::{
     page::DryRun,
     problem::{Problem, ProblemKind},
 };
-use crate::{engine::assets::Assets, ports::Scope, problems};
+use crate::{domain::access::Scope, engine::assets::Assets, problems};
 
 /// What browsers ask for.
 pub fn public() -> OpenApiRouter<App> {

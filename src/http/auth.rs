@@ -9,11 +9,11 @@ use axum::{
 
 use super::problem::{Problem, ProblemKind};
 use crate::{
+    domain::access::Scope,
     engine::{
         Engine,
         world::{Account, Principal},
     },
-    ports::Scope,
 };
 
 /// A caller whose key is known, with the account that the key opens; an extractor.

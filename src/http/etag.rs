@@ -78,23 +78,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Precondition {
     }
 }
 
-/// Describes an optional header that holds entity tags.
-fn parameter(name: &str, description: &str, example: &str) -> Parameter {
+/// Describes a header that holds an entity tag.
+fn parameter(name: &str, required: Required, pattern: &str, description: &str, example: &str) -> Parameter {
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).examples([example]);
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
-        .required(Required::False)
+        .required(required)
         .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).examples([example])))
+        .schema(Some(schema))
         .build()
 }
 
-const REPLACES: &str = "The ETag that was read, or `*` for whatever version there is.";
+/// Describes `If-Match`.
+fn if_match(required: Required) -> Parameter {
+    let words = "The ETag that was read, or `*` for whatever version there is.";
+    parameter("If-Match", required, "^(\\*|\"[0-9]{1,18}\")$", words, "\"42\"")
+}
 
 impl IntoParams for Precondition {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let creates = "`*` creates: refused where there is one already.";
-        vec![parameter("If-Match", REPLACES, "\"42\""), parameter("If-None-Match", creates, "*")]
+        let words = "`*` creates: refused where there is one already.";
+        vec![if_match(Required::False), parameter("If-None-Match", Required::False, "^\\*$", words, "*")]
     }
 }
 
@@ -103,7 +108,7 @@ pub(super) struct IfMatch;
 
 impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameter("If-Match", REPLACES, "\"42\"")]
+        vec![if_match(Required::True)]
     }
 }
 
@@ -112,7 +117,8 @@ pub(super) struct Unless;
 
 impl IntoParams for Unless {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameter("If-None-Match", "ETags that the caller has: they are answered with 304.", "\"42\"")]
+        let words = "ETags that the caller has: they are answered with 304.";
+        vec![parameter("If-None-Match", Required::False, "^[\\x20-\\x7e]*$", words, "\"42\"")]
     }
 }
 

@@ -12,8 +12,8 @@ use super::{
     problem::{Problem, ProblemKind},
 };
 use crate::{
-    domain::{ids::KeyId, values::Millis},
-    ports::{ApiKeyRow, Scope},
+    domain::{access::Scope, ids::KeyId, values::Millis},
+    engine::ApiKeyRow,
     problems,
 };
 

@@ -16,11 +16,12 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Scope,
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
         violation::{Violation, Violations},
     },
-    ports::{Membership, Scope},
+    engine::Membership,
     problems,
 };
 

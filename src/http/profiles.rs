@@ -13,9 +13,8 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{ids::UserKey, values::Millis},
+    domain::{access::Scope, ids::UserKey, values::Millis},
     engine::people::{Changed, MembershipView, PeopleError, ProfileView},
-    ports::Scope,
     problems,
 };
 

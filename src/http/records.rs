@@ -8,8 +8,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{app::App, auth::Caller, decisions::ItemDoc, extract::ApiPath, problem::Problem};
 use crate::{
-    domain::{decision::explanation::ItemExplanation, ids::DecisionId, values::Millis},
-    ports::{DecisionRecord, Scope},
+    domain::{access::Scope, decision::explanation::ItemExplanation, ids::DecisionId, values::Millis},
+    engine::DecisionRecord,
     problems,
 };
 

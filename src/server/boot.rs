@@ -10,10 +10,12 @@ use std::{
 };
 
 use tokio::time::{self, Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{Core, StartError};
 use crate::{
     config::Config,
+    domain::access::Scope,
     engine::{
         Engine,
         authoring::{
@@ -23,7 +25,7 @@ use crate::{
         people::PeopleError,
         world::Account,
     },
-    ports::{Membership, Scope, StoreError},
+    ports::{Membership, StoreError},
     store::Opened,
 };
 
@@ -66,6 +68,16 @@ pub(super) async fn migrate(opened: &Opened, patience: Duration) -> Result<(), S
             Ok(Err(error)) if Instant::now() + Duration::from_millis(200) >= until => return Err(error),
             Ok(Err(_)) => time::sleep(Duration::from_millis(200)).await,
             Err(_) => return Err(StoreError::Timeout("the database did not answer in time".into())),
+        }
+    }
+}
+
+/// Brings the schema up to date once the database is there.
+pub(super) async fn migrate_later(opened: Opened, stop: CancellationToken) {
+    while let Err(error) = opened.migrate().await {
+        tracing::warn!(%error, "the schema could not be brought up to date yet");
+        if stop.run_until_cancelled(time::sleep(Duration::from_secs(2))).await.is_none() {
+            return;
         }
     }
 }

@@ -11,13 +11,14 @@ use sqlx::{
 
 use crate::{
     domain::{
+        access::Scope,
         catalog::key::DocumentKey,
         ids::{DecisionId, NameHash, Uid},
         measurement::outcome::{Outcome, OutcomeKind},
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Scope, SigningKeyRow,
+        AccountRow, ApiKeyRow, AssetRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, SigningKeyRow,
         UserRow,
     },
 };

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 use tessera::{
     domain::{
+        access::Scope,
         catalog::key::{DocumentKey, Kind},
         ids::KeyId,
     },
-    ports::{ApiKeyRow, Commit, DocumentRow, DocumentWrite, Scope, StoreError},
+    ports::{ApiKeyRow, Commit, DocumentRow, DocumentWrite, StoreError},
     store::Opened,
 };
 

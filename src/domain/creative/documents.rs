@@ -277,6 +277,7 @@ pub struct CreativeDoc {
     /// Whose it is.
     pub advertiser: AdvertiserId,
     /// 1 to 16 templates, one for each size and format.
+    #[schema(min_items = 1, max_items = 16)]
     pub templates: Vec<TemplateId>,
     /// A `url` slot whose chosen component takes the place of the campaign's landing URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,31 +7,30 @@
 
 pub mod bundle;
 pub mod document;
+mod steps;
 mod workspace;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 
+use self::steps::{number, warnings};
 pub use self::workspace::Workspace;
 use crate::{
     domain::{
         catalog::{
-            creative::Creative,
-            document::{PublicationDoc, PublicationStatus, RevisionDoc},
+            document::{PublicationDoc, PublicationStatus},
             key::{DocumentKey, Kind},
         },
-        creative::{CreativeDoc, Pairing},
         ids::CreativeId,
         violation::Violation,
     },
     engine::catalogue::Catalogue,
-    ports::{CatalogStore, Clock, Commit, DocumentRow, DocumentWrite, Documents, StoreError},
+    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError},
     schema::{ReadError, Schemas},
 };
 
@@ -336,184 +335,4 @@ impl Authoring {
         }
         Err(AuthoringError::Contended)
     }
-
-    /// Reads a document and those it names at one version, and checks what the author expects.
-    /// `None`: the catalogue moved in between.
-    async fn begin(
-        &self,
-        account: u32,
-        key: &DocumentKey,
-        expect: Expect,
-        refs: Vec<DocumentKey>,
-    ) -> Result<Option<(Workspace, Option<i64>)>, AuthoringError> {
-        let mut keys = refs;
-        keys.push(key.clone());
-        let mut work = Workspace::default();
-        if !self.read(account, &mut work, keys).await? {
-            return Ok(None);
-        }
-        let current = work.documents.get(key).and_then(|found| found.as_ref().map(|(version, _)| *version));
-        match (expect, current) {
-            (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => {}
-            (Expect::Version(seen), Some(now)) if seen == now => {}
-            (_, current) => return Err(AuthoringError::Stale { current }),
-        }
-        // a component is checked with its creative's templates
-        if key.kind == Kind::Component {
-            let creative = key.id.split('/').next().unwrap_or_default();
-            let draft = work.typed::<CreativeDoc>(Kind::Creative, creative);
-            let templates = draft.iter().flat_map(|draft| &draft.templates);
-            let templates = templates.map(|id| DocumentKey::new(Kind::Template, id.as_str())).collect();
-            if !self.read(account, &mut work, templates).await? {
-                return Ok(None);
-            }
-        }
-        Ok(Some((work, current)))
-    }
-
-    /// Reads documents into the workspace; whether they are of its version.
-    async fn read(&self, account: u32, work: &mut Workspace, keys: Vec<DocumentKey>) -> Result<bool, AuthoringError> {
-        let found = self.store.get(account, keys.clone()).await?;
-        Ok(take(work, found, keys))
-    }
-
-    /// Brings the compiled segments into the workspace; whether they are of its version. A
-    /// changed segment is compiled with all others, and every fault that it causes is its own.
-    async fn load_rules(&self, account: u32, work: &mut Workspace, key: &DocumentKey) -> Result<bool, AuthoringError> {
-        if key.kind != Kind::Segment {
-            self.catalogue.reached(account, work.version, Duration::from_millis(50)).await;
-            let world = self.catalogue.world();
-            if let Some(live) = world.account(account).filter(|account| account.snapshot.version == work.version) {
-                work.rules = Arc::clone(&live.snapshot.rules);
-                return Ok(true);
-            }
-        }
-        let all = self.store.list(account, Kind::Segment, String::new(), None, Self::MANY).await?;
-        let changed = work.documents.get(key).cloned();
-        if !take(work, all, vec![]) {
-            return Ok(false);
-        }
-        if let Some(changed) = changed {
-            work.documents.insert(key.clone(), changed);
-        }
-        match work.compile_rules() {
-            Err(faults) if key.kind == Kind::Segment => {
-                let own = |(of, fault): (DocumentKey, Violation)| {
-                    if of == *key {
-                        fault
-                    } else {
-                        Violation::new("/rule", fault.code, format!("breaks {of}: {}", fault.detail))
-                    }
-                };
-                Err(AuthoringError::Invalid(faults.into_iter().map(own).collect()))
-            }
-            _ => Ok(true),
-        }
-    }
-
-    /// A creative's draft with everything that publishing it needs.
-    async fn draft(&self, account: u32, id: &CreativeId) -> Result<Option<Workspace>, AuthoringError> {
-        let key = DocumentKey::new(Kind::Creative, id.as_str());
-        let Some((mut work, current)) = self.begin(account, &key, Expect::Any, vec![]).await? else { return Ok(None) };
-        if current.is_none() {
-            return Err(AuthoringError::NotFound(key));
-        }
-        let draft = work.typed::<CreativeDoc>(Kind::Creative, id.as_str());
-        let refs = document::references(&key, &draft.map(|draft| json!(draft)).unwrap_or_default());
-        let mut whole = self.read(account, &mut work, refs).await?;
-        for kind in [Kind::Component, Kind::Revision] {
-            let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY).await?;
-            whole &= take(&mut work, own, vec![]);
-        }
-        whole &= self.load_rules(account, &mut work, &key).await?;
-        Ok(whole.then_some(work))
-    }
-
-    fn compile(
-        &self,
-        work: &Workspace,
-        id: &CreativeId,
-        number: u32,
-    ) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
-        let made = work.revision(id.as_str(), number, self.clock.now(), self.catalogue.public_url());
-        made.map(|(doc, compiled)| (doc, compiled, true)).map_err(AuthoringError::Invalid)
-    }
-
-    /// An earlier revision, compiled with the advertiser and the segments of today.
-    async fn again(
-        &self,
-        account: u32,
-        work: &mut Workspace,
-        id: &CreativeId,
-        wanted: u32,
-    ) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
-        let key = DocumentKey::new(Kind::Revision, format!("{id}/{wanted}"));
-        let doc: RevisionDoc =
-            work.typed(Kind::Revision, &key.id).ok_or_else(|| AuthoringError::NotFound(key.clone()))?;
-        let advertiser = doc.creative.advertiser.as_str();
-        self.read(account, work, vec![DocumentKey::new(Kind::Advertiser, advertiser)]).await?;
-        let advertiser = work.typed(Kind::Advertiser, advertiser);
-        let url = self.catalogue.public_url();
-        let compiled = Creative::compile(id.clone(), &doc, advertiser.as_ref(), &work.rules, url);
-        compiled.map(|compiled| (doc, compiled, false)).map_err(AuthoringError::Invalid)
-    }
-
-    /// Commits and follows; `None` when somebody else was faster.
-    async fn commit(
-        &self,
-        author: &Author,
-        based_on: i64,
-        writes: Vec<DocumentWrite>,
-    ) -> Result<Option<i64>, AuthoringError> {
-        match self.store.commit(author.account, based_on, author.by.clone(), writes, author.dry_run).await? {
-            Commit::Done { version } => {
-                if !author.dry_run
-                    && let Err(error) = self.catalogue.follow(author.account, version).await
-                {
-                    tracing::warn!(%error, "a committed change is not live here yet; the feed will bring it");
-                }
-                Ok(Some(version))
-            }
-            Commit::Moved { .. } => Ok(None),
-            Commit::InUse { key, by } => Err(AuthoringError::InUse { key, by }),
-            Commit::Missing { missing, .. } => {
-                let detail = format!("there is no {missing}");
-                Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_reference", detail)]))
-            }
-        }
-    }
-}
-
-/// Takes documents into the workspace; whether they are of its version.
-fn take(work: &mut Workspace, found: Documents, looked_for: Vec<DocumentKey>) -> bool {
-    if work.documents.is_empty() {
-        work.version = found.version;
-    }
-    for key in looked_for {
-        work.documents.entry(key).or_insert(None);
-    }
-    for row in found.rows {
-        work.documents.insert(row.key, Some((row.version, row.body)));
-    }
-    work.version == found.version
-}
-
-fn number(revision: &str) -> Option<u32> {
-    revision.rsplit_once('/')?.1.parse().ok()
-}
-
-/// What keeps parts of a creative from ever being shown.
-fn warnings(creative: &Creative) -> Vec<Violation> {
-    let mut warnings = Vec::new();
-    let candidates: Vec<Vec<u32>> =
-        creative.slots.iter().map(|slot| slot.candidates.iter().copied().chain([Pairing::DEFAULT]).collect()).collect();
-    for (at, component) in creative.components.iter().enumerate() {
-        let mut only = candidates.clone();
-        only[component.slot] = vec![at as u32];
-        if creative.pairing.satisfiable(&only) == Some(false) {
-            let detail = format!("the pairing rules never allow component {}", component.id);
-            warnings.push(Violation::new(format!("/components/{}", component.id), "dead_component", detail));
-        }
-    }
-    warnings
 }

@@ -28,12 +28,15 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Scope,
         catalog::key::{DocumentKey, Kind},
         ids::CreativeId,
         values::Millis,
     },
-    engine::authoring::{Author, Authoring, AuthoringError, Expect},
-    ports::{DocumentRow, Scope},
+    engine::{
+        DocumentRow,
+        authoring::{Author, Authoring, AuthoringError, Expect},
+    },
     problems,
 };
 

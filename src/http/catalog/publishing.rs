@@ -9,6 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{LARGEST, ReadProblems, Resource, author};
 use crate::{
     domain::{
+        access::Scope,
         catalog::{
             document::RevisionDoc,
             key::{DocumentKey, Kind},
@@ -17,6 +18,7 @@ use crate::{
         values::Millis,
         violation::Violation,
     },
+    engine::DocumentRow,
     http::{
         app::App,
         auth::Caller,
@@ -24,7 +26,6 @@ use crate::{
         page::{DryRun, Limit, Page},
         problem::Problem,
     },
-    ports::{DocumentRow, Scope},
     problems,
 };
 

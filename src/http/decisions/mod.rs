@@ -29,12 +29,12 @@ use super::{
     request::RequestInfo,
 };
 use crate::{
+    domain::access::Scope,
     engine::{
         deadline::Deadline,
         decider::{Call, DecideError, Decided},
         users::Freshness,
     },
-    ports::Scope,
     problems,
 };
 

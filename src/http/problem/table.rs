@@ -3,8 +3,7 @@
 use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
-    engine::{archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError},
-    ports::StoreError,
+    engine::{StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError},
 };
 
 impl From<StoreError> for Problem {

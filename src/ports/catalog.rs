@@ -1,0 +1,187 @@
+//! Accounts, keys and documents as the store keeps them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Answer;
+use crate::domain::{
+    access::Scope,
+    catalog::key::{DocumentKey, Kind},
+    ids::{AccountId, KeyId},
+    values::Millis,
+};
+
+/// An account as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountRow {
+    /// Its number in the store.
+    pub number: u32,
+    /// Its name.
+    pub id: AccountId,
+    /// Keys the hashing of this account's user keys.
+    pub secret: [u8; 32],
+    /// Counts the commits to its catalogue.
+    pub catalog_version: i64,
+}
+
+/// A secret that signs tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningKeyRow {
+    /// Named in every token it signed.
+    pub number: u8,
+    /// The secret.
+    pub secret: [u8; 32],
+    /// Whether new tokens may be signed with it; old ones are verified in any case.
+    pub active: bool,
+}
+
+/// An API key as the store keeps it: never its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKeyRow {
+    /// Its public part.
+    pub id: KeyId,
+    /// Number of the account it opens.
+    pub account: u32,
+    /// SHA-256 of the whole key as it travels. The key holds 256 random bits, so that a slow
+    /// password hash would add nothing.
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Millis,
+}
+
+/// A document as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DocumentRow {
+    /// Its name.
+    pub key: DocumentKey,
+    /// The catalogue version that wrote it; the document's ETag.
+    pub version: i64,
+    /// When it was written.
+    pub changed_at: Millis,
+    /// The document.
+    pub body: Value,
+}
+
+/// Documents of one account, all read at the same catalogue version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Documents {
+    /// The catalogue version they were read at.
+    pub version: i64,
+    /// The documents.
+    pub rows: Vec<DocumentRow>,
+}
+
+/// What changed in one account's serving documents between two catalogue versions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentChanges {
+    /// The catalogue version they lead to.
+    pub version: i64,
+    /// Written since, at their newest.
+    pub written: Vec<DocumentRow>,
+    /// Deleted since.
+    pub deleted: Vec<DocumentKey>,
+}
+
+/// One document to write or delete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentWrite {
+    /// Its name.
+    pub key: DocumentKey,
+    /// The document; none deletes it.
+    pub body: Option<Value>,
+    /// The documents it names, which must exist and cannot be deleted while it stands.
+    pub refs: Vec<DocumentKey>,
+}
+
+/// An uploaded image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetRow {
+    /// Number of the account that uploaded it.
+    pub account: u32,
+    /// The hash of its content with an ending: what it is served under.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// The image.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Commit {
+    /// It is durable under this catalogue version.
+    Done {
+        /// The new catalogue version.
+        version: i64,
+    },
+    /// Somebody else changed the account's catalogue since `based_on`: read again and retry.
+    Moved {
+        /// Where it is now.
+        version: i64,
+    },
+    /// A document to delete is named by others.
+    InUse {
+        /// What was to be deleted.
+        key: DocumentKey,
+        /// Some of those that name it, at most 10.
+        by: Vec<DocumentKey>,
+    },
+    /// A reference leads nowhere.
+    Missing {
+        /// The document that names it.
+        key: DocumentKey,
+        /// What does not exist.
+        missing: DocumentKey,
+    },
+}
+
+/// Documents, keys and secrets.
+pub trait CatalogStore: Send + Sync {
+    /// Every account. The account `default` always exists.
+    fn accounts(&self) -> Answer<'_, Vec<AccountRow>>;
+    /// Creates an account with a fresh secret; one that exists is answered as it is.
+    fn create_account(&self, id: AccountId) -> Answer<'_, AccountRow>;
+    /// Secrets for tokens, of which at least one is active; the first call makes one.
+    fn signing_keys(&self) -> Answer<'_, Vec<SigningKeyRow>>;
+    /// Every API key that is not revoked.
+    fn api_keys(&self) -> Answer<'_, Vec<ApiKeyRow>>;
+    /// Adds an API key, or replaces the one of the same id.
+    fn put_api_key(&self, key: ApiKeyRow) -> Answer<'_, ()>;
+    /// Revokes an API key of an account; whether there was one.
+    fn revoke_api_key(&self, account: u32, id: KeyId) -> Answer<'_, bool>;
+    /// Everything that decisions of an account need: all documents but drafts of creatives,
+    /// components and templates; of revisions only those that a publication names. At the
+    /// newest catalogue version, or as it was at an earlier one.
+    fn serving(&self, account: u32, at: Option<i64>) -> Answer<'_, Documents>;
+    /// The difference of [`CatalogStore::serving`] between an earlier version and now.
+    fn serving_changes(&self, account: u32, after: i64) -> Answer<'_, DocumentChanges>;
+    /// Some documents, all at the same catalogue version; those that do not exist are left out.
+    fn get(&self, account: u32, keys: Vec<DocumentKey>) -> Answer<'_, Documents>;
+    /// Documents of a kind whose id starts with `prefix` and comes after `after`, in the order
+    /// of their ids, at most `limit`.
+    fn list(
+        &self,
+        account: u32,
+        kind: Kind,
+        prefix: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Answer<'_, Documents>;
+    /// Writes documents in one transaction, all or none, if the account's catalogue still is at
+    /// `based_on`. References are checked against the state after the writes. Announces the
+    /// change on the feed. With `dry_run`, checks everything and changes nothing.
+    fn commit(
+        &self,
+        account: u32,
+        based_on: i64,
+        by: String,
+        writes: Vec<DocumentWrite>,
+        dry_run: bool,
+    ) -> Answer<'_, Commit>;
+    /// Keeps an image; one that is there already is left as it is.
+    fn put_asset(&self, asset: AssetRow) -> Answer<'_, ()>;
+    /// An image by its name, whoever uploaded it: the name is its content.
+    fn asset(&self, name: String) -> Answer<'_, Option<AssetRow>>;
+}
