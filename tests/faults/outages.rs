@@ -83,7 +83,10 @@ impl Site {
                 // whoever runs the cluster starts it again
                 signal_all(server(), Signal::SIGKILL);
                 sleep(lasting).await;
-                until("the server is back", || async { PgConnection::connect(database).await.is_ok() }).await;
+                // it recovers first, which syncs every file
+                while PgConnection::connect(database).await.is_err() {
+                    sleep(Duration::from_millis(20)).await;
+                }
             }
             Fault::Frozen => {
                 signal_all(server(), Signal::SIGSTOP);
@@ -131,16 +134,13 @@ impl Site {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn decisions_go_on_whatever_happens_to_the_database() {
     let cluster = Cluster::start().await;
-    let mut databases = Vec::new();
-    for _ in Fault::ALL {
-        databases.push(cluster.database().await);
-    }
+    let database = cluster.database().await;
     let mut site = Site { server: Some(cluster.server), folder: cluster.folder };
-    let lasting = Duration::from_millis(setting("TESSERA_PROOF_SECONDS", 0) * 1_000).max(Duration::from_millis(2_600));
+    let lasting = Duration::from_millis(setting("TESSERA_PROOF_SECONDS", 0) * 1_000).max(Duration::from_millis(2_300));
     let mut table = Vec::new();
     let mut wrong = Vec::new();
-    for (fault, database) in Fault::ALL.into_iter().zip(&databases) {
-        let trial = Trial::run(&mut site, fault, database, lasting).await;
+    for fault in Fault::ALL {
+        let trial = Trial::run(&mut site, fault, &database, lasting).await;
         table.push(trial.row());
         wrong.extend(trial.faults().into_iter().map(|what| format!("{fault:?}: {what}")));
     }
@@ -158,7 +158,7 @@ struct Trial {
     over: Instant,
     samples: Vec<Sample>,
     told: Vec<Told>,
-    /// Outcomes in the store at the end.
+    /// Outcomes that came into the store.
     counted: i64,
     alive: bool,
 }
@@ -167,6 +167,7 @@ impl Trial {
     async fn run(site: &mut Site, fault: Fault, database: &str, lasting: Duration) -> Self {
         let data = folder();
         let mut process = Process::start(data.path(), Some(database), PATIENCE);
+        let before = count(database).await;
         for person in 0..KNOWN {
             process.remote.patch(&format!("known-{person}"), &json!({"age": 34})).await;
         }
@@ -190,16 +191,14 @@ impl Trial {
         until("decisions are personalised again", || async { load.is_fresh() }).await;
         sleep(Duration::from_millis(500)).await;
         let (samples, told) = load.stop().await;
-        let expected = told.len() as i64;
-        let mut counted = 0;
+        let expected = before + told.len() as i64;
         let waited = Instant::now();
-        while counted < expected && waited.elapsed() < Duration::from_secs(8) {
+        while count(database).await < expected && waited.elapsed() < Duration::from_secs(8) {
             sleep(Duration::from_millis(50)).await;
-            counted = count(database).await;
         }
         // what is replayed twice would show a little later
         sleep(Duration::from_millis(300)).await;
-        let counted = count(database).await;
+        let counted = count(database).await - before;
         let alive = process.runs();
         Self { fault, began, over, samples, told, counted, alive }
     }
@@ -213,7 +212,9 @@ impl Trial {
         }
         let lease = if fault == Fault::GoneAtStart { Duration::ZERO } else { LEASE };
         for sample in &self.samples {
-            let within = sample.asked > self.began + lease && sample.asked + sample.took < self.over;
+            // a machine that is too busy for the budget gives up what is there
+            let hurried = sample.took >= BUDGET && !fault.is_total();
+            let within = sample.asked > self.began + lease && sample.asked + sample.took < self.over && !hurried;
             let given_up = !sample.degraded.is_empty();
             let expected = sample.who != Who::Keyless && sample.level != "personalised";
             let known_reasons = sample

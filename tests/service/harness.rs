@@ -61,6 +61,7 @@ impl Cluster {
         let service = Service::start(&cluster.url("catalogue"), |_| {}).await;
         service.author().await;
         service.server.shutdown().await;
+        service.data.close().expect("removed");
         cluster
     }
 

@@ -425,6 +425,38 @@ async fn what_was_forgotten_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_changed_is_the_last_known_while_they_cannot_be_read_again() {
+    let world = world();
+    world.prove();
+    for uid in 1..=3 {
+        world.store.write(uid, 1);
+        world.get(uid).await;
+    }
+    time::sleep(LEASE / 2).await;
+    world.prove();
+    world.users.forget(1, Uid(1));
+    world.users.on_remote_change(1, Uid(2), 2);
+    world.users.on_erased(1, Uid(3));
+    (1..=2).for_each(|uid| world.store.write(uid, 2));
+    world.store.set(Fault::Hang);
+    time::sleep(LEASE + MS).await;
+    // what the feed proves from now on is not about them
+    world.prove();
+    for uid in 1..=2 {
+        let read = world.get(uid).await;
+        assert_eq!((read.standing, version(&read)), (Standing::Stale, Some(1)), "{read:?}");
+        assert!(read.staleness_ms > 1_000, "since the last proof before the change: {read:?}");
+    }
+    let erased = world.get(3).await;
+    assert!(erased.standing == Standing::Contextual && erased.state.is_none(), "{erased:?}");
+    world.store.set(Fault::None);
+    time::sleep(5 * LEASE).await;
+    for uid in 1..=2 {
+        assert_eq!(version(&world.get(uid).await), Some(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn lists_of_many_are_read_again_and_the_old_ones_serve_meanwhile() {
     let world = world();
     world.store.write(1, 1);
