@@ -161,7 +161,7 @@ pub(super) fn write(value: &SlotValue, field: Field, escaper: Escaper, out: &mut
     }
 }
 
-/// As [`write`], for a part of a product.
+/// As [`write()`], for a part of a product.
 pub(super) fn write_item(product: &Product, field: ItemField, escaper: Escaper, out: &mut String) {
     let price = |money: Option<_>| money.map_or(SlotValue::Absent, SlotValue::Price);
     match field {

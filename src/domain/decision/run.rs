@@ -25,7 +25,7 @@ use crate::domain::{
     values::{Format, Millis, Size},
 };
 
-/// One run of [`decide`].
+/// One run of [`super::decide::decide`].
 pub(super) struct Run<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) request: &'a AdRequest,
