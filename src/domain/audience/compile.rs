@@ -156,7 +156,7 @@ impl RuleSet {
         (set, refused.into_iter().map(|(at, fault)| (rules[at].0.clone(), fault)).collect())
     }
 
-    /// How many segments there are.
+    /// How many positions there are, those of refused segments included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.segments.len()
@@ -413,15 +413,28 @@ mod tests {
     }
 
     #[test]
-    fn segments_come_after_those_they_refer_to() {
+    fn segments_keep_the_positions_of_their_rules() {
         let (set, refused) =
             build(&[("c", json!({"segment": "b"})), ("b", json!({"not": {"list": "a"}})), ("a", Value::Null)]);
         assert_eq!(refused, []);
-        assert_eq!(set.all().map(|ix| set.key(ix).as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(set.all().map(|ix| set.key(ix).as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
         assert_eq!(
             set.all().map(|ix| set.kind(ix)).collect::<Vec<_>>(),
-            [SegmentKind::Static, SegmentKind::Dynamic, SegmentKind::Dynamic]
+            [SegmentKind::Dynamic, SegmentKind::Dynamic, SegmentKind::Static]
         );
+    }
+
+    #[test]
+    fn a_gap_keeps_its_position_and_cannot_be_named() {
+        let rule =
+            |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
+        let [a, b, c] = ["a", "b", "c"].map(|key| key.parse().expect("a key"));
+        let (names_a, free) = (rule(json!({"segment": "a"})), rule(json!({"trait": "x", "eq": 1})));
+        let (set, refused) = RuleSet::with_gaps(&[(&a, None), (&b, Some(&names_a)), (&c, Some(&free))]);
+        assert_eq!(set.all().collect::<Vec<_>>(), [SegmentIx(2)]);
+        assert_eq!((refused.len(), refused[0].0.as_str(), refused[0].1.code), (1, "b", "unknown_segment"));
+        let (set, _) = RuleSet::with_gaps(&[(&a, Some(&free)), (&b, Some(&names_a)), (&c, Some(&free))]);
+        assert_eq!(set.all().collect::<Vec<_>>(), [SegmentIx(0), SegmentIx(1), SegmentIx(2)]);
     }
 
     #[test]
@@ -435,7 +448,7 @@ mod tests {
         ]);
         let circle = |key| refusal(key, "/match", "reference_cycle");
         assert_eq!(refused, [circle("a"), circle("b"), circle("self"), circle("leads")]);
-        assert!(has(&set, "good") && set.len() == 1);
+        assert!(has(&set, "good") && set.all().count() == 1);
         let rule =
             |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
         let rules = [("a", json!({"segment": "b"})), ("b", json!({"segment": "a"}))];
@@ -448,7 +461,7 @@ mod tests {
         let rules: Vec<_> =
             (0..5_000).map(|at| (format!("s{at}"), json!({"segment": format!("s{}", (at + 1) % 5_000)}))).collect();
         let (set, refused) = build(&rules.iter().map(|(key, node)| (key.as_str(), node.clone())).collect::<Vec<_>>());
-        assert_eq!((set.len(), refused.len()), (0, 5_000));
+        assert_eq!((set.all().count(), refused.len()), (0, 5_000));
     }
 
     #[test]
@@ -475,7 +488,7 @@ mod tests {
                 refusal("d", "/match/list", "not_a_list"),
             ]
         );
-        assert!(has(&set, "vip") && has(&set, "e") && set.len() == 2);
+        assert!(has(&set, "vip") && has(&set, "e") && set.all().count() == 2);
         let unknown = set.bind(&Targeting::parse(&json!({"segment": "vpi"})).expect("a rule")).expect_err("a refusal");
         assert_eq!((unknown[0].pointer.as_str(), unknown[0].code), ("/segment", "unknown_segment"));
         assert!(unknown[0].detail.ends_with("did you mean \"vip\"?"), "{}", unknown[0].detail);
@@ -490,7 +503,7 @@ mod tests {
             })
             .collect();
         let (set, refused) = build(&chain.iter().map(|(key, node)| (key.as_str(), node.clone())).collect::<Vec<_>>());
-        assert_eq!(set.len(), RuleSet::REFERENCES);
+        assert_eq!(set.all().count(), RuleSet::REFERENCES);
         assert_eq!(refused[0], refusal("s32", "/match", "reference_depth"));
         assert_eq!(refused[1], refusal("s33", "/match/segment", "refused_reference"));
     }
