@@ -19,7 +19,7 @@ use crate::domain::{
         document::{CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc},
         index::{Index, Needs},
         key::{DocumentKey, Kind},
-        snapshot::{Changed, Line, Placement, Snapshot},
+        snapshot::{Changed, Line, Placement, Snapshot, Ticket},
     },
     ids::{AdvertiserId, CampaignId, CreativeId, PlacementId, SegmentKey},
     values::Millis,
@@ -45,6 +45,7 @@ impl Snapshot {
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
             lines: Vec::new(),
+            tickets: Vec::new(),
             faults: self.faults.clone(),
             by_id: HashMap::new(),
             capped: false,
@@ -242,6 +243,11 @@ impl Snapshot {
         self.index = Index::build(&needs);
         self.by_id = lines.iter().enumerate().map(|(at, line)| (line.campaign.id.clone(), at)).collect();
         self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());
+        let ticket = |line: &Line| {
+            let Campaign { hash, weight, priority, .. } = *line.campaign;
+            Ticket { hash, weight, priority }
+        };
+        self.tickets = lines.iter().map(ticket).collect();
         self.lines = lines;
     }
 

@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub placements: HashMap<PlacementId, Placement>,
     /// Campaigns in serving order: by priority, then by id.
     pub lines: Vec<Line>,
+    /// What each line draws lots with, side by side: they are looked at far more often than lines.
+    pub tickets: Vec<Ticket>,
     /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
@@ -77,6 +79,17 @@ pub struct Line {
     pub default: Option<Arc<Creative>>,
 }
 
+/// What a campaign draws lots with.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// Stands for the campaign.
+    pub hash: NameHash,
+    /// Share within its tier.
+    pub weight: u32,
+    /// 1 is first.
+    pub priority: u8,
+}
+
 /// A document and its body; no body: it was deleted.
 pub type Changed = (DocumentKey, Option<Value>);
 
@@ -90,6 +103,7 @@ impl Snapshot {
             creatives: Creatives::new(),
             placements: HashMap::new(),
             lines: Vec::new(),
+            tickets: Vec::new(),
             faults: BTreeMap::new(),
             by_id: HashMap::new(),
             capped: false,

@@ -31,20 +31,53 @@ impl Scope {
 }
 
 impl Sticky {
-    /// A number in (0, 1), uniform over people, fixed for this one, the scope and the item.
+    /// This person's draws for one purpose.
+    #[must_use]
+    pub fn lot(self, scope: Scope) -> Lot {
+        let (low, high) = (self.0 as u64, (self.0 >> 64) as u64);
+        Lot(mix(mix(low ^ scope.0) ^ high))
+    }
+
+    /// [`Lot::unit`] of one item.
     #[must_use]
     pub fn unit(self, scope: Scope, item: u64) -> f64 {
+        self.lot(scope).unit(item)
+    }
+
+    /// [`Lot::draw`] of one item.
+    #[must_use]
+    pub fn draw(self, scope: Scope, item: u64, weight: u32) -> f64 {
+        self.lot(scope).draw(item, weight)
+    }
+}
+
+/// One person's draws for one purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lot(u64);
+
+impl Lot {
+    /// A number in (0, 1), uniform over people, fixed for this one, the scope and the item.
+    #[must_use]
+    pub fn unit(self, item: u64) -> f64 {
         /// 2^53: every such multiple of its inverse is exact in an f64.
         const STEPS: f64 = 9_007_199_254_740_992.0;
-        let (low, high) = (self.0 as u64, (self.0 >> 64) as u64);
-        let bits = mix(mix(mix(low ^ scope.0) ^ high) ^ item);
-        ((bits >> 11) as f64 + 0.5) / STEPS
+        ((mix(self.0 ^ item) >> 11) as f64 + 0.5) / STEPS
     }
 
     /// The item's draw; the smallest of several wins. A weight of zero never wins against another.
     #[must_use]
-    pub fn draw(self, scope: Scope, item: u64, weight: u32) -> f64 {
-        if weight == 0 { f64::INFINITY } else { -self.unit(scope, item).ln() / f64::from(weight) }
+    pub fn draw(self, item: u64, weight: u32) -> f64 {
+        if weight == 0 { f64::INFINITY } else { -self.unit(item).ln() / f64::from(weight) }
+    }
+
+    /// The item's draw if it is less than `least`. Most are not, and can be told without their
+    /// logarithm: `-ln(u)` is never less than `1 - u`.
+    #[must_use]
+    pub fn draw_below(self, item: u64, weight: u32, least: f64) -> Option<f64> {
+        if 1.0 - self.unit(item) > least * f64::from(weight) {
+            return None;
+        }
+        Some(self.draw(item, weight)).filter(|draw| *draw < least)
     }
 }
 
@@ -94,6 +127,16 @@ mod tests {
         assert!((0.04..0.051).contains(&(moved / PEOPLE as f64)), "{moved}");
         let back = people().filter(|p| winner(*p, &[50, 50]) == 0 && winner(*p, &[60, 50]) == 1).count();
         assert_eq!(back, 0, "nobody leaves the item that gained weight");
+    }
+
+    #[test]
+    fn a_draw_below_is_the_draw_where_it_is_below() {
+        for (n, person) in people().enumerate() {
+            let lot = person.lot(Scope::CAMPAIGN);
+            let (draw, least) = (lot.draw(9, 1 + n as u32 % 300), lot.draw(8, 1 + n as u32 % 7));
+            assert_eq!(lot.draw_below(9, 1 + n as u32 % 300, least), (draw < least).then_some(draw));
+            assert_eq!(lot.draw_below(9, 1 + n as u32 % 300, f64::INFINITY), Some(draw));
+        }
     }
 
     #[test]

@@ -115,18 +115,19 @@ impl<'a> Run<'a> {
             country: self.request.context.country,
             device: self.request.context.device.as_ref().map(Folded::as_str),
         };
-        let (snapshot, sticky) = (self.snapshot, self.sticky);
-        let mut best: Option<(f64, &'a Line)> = None;
-        let mut consider = |line: &'a Line, evaluator: &mut Evaluator<'a>, seen: &Seen<'a>| {
-            let campaign = &line.campaign;
-            if best.is_some_and(|(_, best)| best.campaign.priority < campaign.priority) {
+        let (snapshot, lot) = (self.snapshot, self.sticky.lot(Scope::CAMPAIGN));
+        let mut best: Option<(f64, u8, &'a Line)> = None;
+        // Only a campaign that would win is asked whether it may: of many, few.
+        let mut consider = |at: usize, evaluator: &mut Evaluator<'a>, seen: &Seen<'a>| {
+            let (ticket, line) = (&snapshot.tickets[at], &snapshot.lines[at]);
+            if best.is_some_and(|(_, tier, _)| tier < ticket.priority) {
                 return false;
             }
-            if screen(line, ask, evaluator, seen).is_none() {
-                let draw = sticky.draw(Scope::CAMPAIGN, campaign.hash.0, campaign.weight);
-                if best.is_none_or(|(least, _)| draw < least) {
-                    best = Some((draw, line));
-                }
+            let least = best.map_or(f64::INFINITY, |(least, ..)| least);
+            if let Some(draw) = lot.draw_below(ticket.hash.0, ticket.weight, least)
+                && screen(line, ask, evaluator, seen).is_none()
+            {
+                best = Some((draw, ticket.priority, line));
             }
             true
         };
@@ -134,19 +135,19 @@ impl<'a> Run<'a> {
             let evaluator = &mut self.evaluator;
             let found = snapshot.candidates(&offer, &mut self.scratch, |ix| evaluator.segment(ix).holds);
             for at in found {
-                if !consider(&snapshot.lines[at], &mut self.evaluator, &self.seen) {
+                if !consider(at, &mut self.evaluator, &self.seen) {
                     break;
                 }
             }
         } else {
             // a preview of the past: campaigns that have ended since are not in the index
-            for line in &snapshot.lines {
-                if !consider(line, &mut self.evaluator, &self.seen) {
+            for at in 0..snapshot.lines.len() {
+                if !consider(at, &mut self.evaluator, &self.seen) {
                     break;
                 }
             }
         }
-        best.map(|(_, line)| line)
+        best.map(|(.., line)| line)
     }
 
     /// The caller's own choice, if it may serve.
