@@ -146,25 +146,7 @@ impl Load {
 
 /// So many requests over so many connections, each sending the next when it has its answer.
 pub(crate) async fn closed(address: &str, requests: &[Request], connections: usize, count: usize) -> Load {
-    let next = Arc::new(AtomicUsize::new(0));
-    let requests: Arc<[Request]> = requests.into();
-    let mut tasks = JoinSet::new();
-    for _ in 0..connections {
-        let (next, requests, mut connection) = (next.clone(), requests.clone(), Connection::open(address).await);
-        tasks.spawn(async move {
-            let mut part = Part::default();
-            loop {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                if at >= count {
-                    return part;
-                }
-                let start = Instant::now();
-                let answer = connection.send(&requests[at % requests.len()]).await;
-                part.note(start.elapsed(), &answer, &[]);
-            }
-        });
-    }
-    Load::of(tasks.join_all().await, 0)
+    drive(address, requests, connections, count, |_| None, &[]).await
 }
 
 /// So many requests per second, whether or not earlier ones are answered; the time counts from
@@ -180,6 +162,19 @@ pub(crate) async fn open(
 ) -> Load {
     let start = Instant::now() + Duration::from_millis(50);
     let count = (during.as_secs_f64() * f64::from(rate)) as usize;
+    let due = move |at: usize| Some(start + Duration::from_secs_f64(at as f64 / f64::from(rate)));
+    drive(address, requests, connections, count, due, looked_for).await
+}
+
+/// Sends each request when it is due, or as soon as a connection is free.
+async fn drive(
+    address: &str,
+    requests: &[Request],
+    connections: usize,
+    count: usize,
+    due: impl Fn(usize) -> Option<Instant> + Copy + Send + 'static,
+    looked_for: &'static [&'static str],
+) -> Load {
     let next = Arc::new(AtomicUsize::new(0));
     let requests: Arc<[Request]> = requests.into();
     let mut tasks = JoinSet::new();
@@ -192,10 +187,15 @@ pub(crate) async fn open(
                 if at >= count {
                     return part;
                 }
-                let due = start + Duration::from_secs_f64(at as f64 / f64::from(rate));
-                time::sleep_until(due.into()).await;
+                let start = match due(at) {
+                    Some(due) => {
+                        time::sleep_until(due.into()).await;
+                        due
+                    }
+                    None => Instant::now(),
+                };
                 let answer = connection.send(&requests[at % requests.len()]).await;
-                part.note(due.elapsed(), &answer, looked_for);
+                part.note(start.elapsed(), &answer, looked_for);
             }
         });
     }

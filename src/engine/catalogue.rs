@@ -97,8 +97,9 @@ impl Catalogue {
         let mut world = World::new(&accounts, &keys, &secrets);
         for account in &accounts {
             let documents = self.store.serving(account.number, None).await?;
-            let snapshot = self.compile(Arc::new(Snapshot::empty()), written(&documents)).await;
-            self.disk.replace(account.number, &documents).await;
+            let (version, documents) = written(documents);
+            self.disk.replace(account.number, version, &documents).await;
+            let snapshot = self.compile(Arc::new(Snapshot::empty()), (version, documents)).await;
             world = world.with_snapshot(account.number, snapshot);
         }
         self.disk.access(&accounts, &keys, &secrets).await;
@@ -125,8 +126,9 @@ impl Catalogue {
             return Ok(());
         }
         let changes = self.store.serving_changes(account, current.snapshot.version).await?;
-        self.disk.append(account, &changes).await;
-        let snapshot = self.compile(Arc::clone(&current.snapshot), changed(changes)).await;
+        let (version, changes) = changed(changes);
+        self.disk.append(account, version, &changes).await;
+        let snapshot = self.compile(Arc::clone(&current.snapshot), (version, changes)).await;
         self.swap(world.with_snapshot(account, snapshot));
         Ok(())
     }
@@ -171,7 +173,7 @@ impl Catalogue {
             return Ok(Arc::clone(&current.snapshot));
         }
         let documents = self.store.serving(account, Some(version)).await?;
-        Ok(self.compile(Arc::new(Snapshot::empty()), (version, written(&documents).1)).await)
+        Ok(self.compile(Arc::new(Snapshot::empty()), (version, written(documents).1)).await)
     }
 
     async fn read_disk(&self) -> Option<World> {
@@ -222,8 +224,8 @@ fn report(before: &Snapshot, after: &Snapshot) {
     }
 }
 
-fn written(documents: &Documents) -> (i64, Vec<Changed>) {
-    let rows = documents.rows.iter().map(|row| (row.key.clone(), Some(row.body.clone())));
+fn written(documents: Documents) -> (i64, Vec<Changed>) {
+    let rows = documents.rows.into_iter().map(|row| (row.key, Some(row.body)));
     (documents.version, rows.collect())
 }
 

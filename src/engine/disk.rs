@@ -10,11 +10,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
-    domain::catalog::{key::DocumentKey, snapshot::Changed},
-    ports::{AccountRow, ApiKeyRow, DocumentChanges, Documents, SigningKeyRow},
+    domain::catalog::snapshot::Changed,
+    ports::{AccountRow, ApiKeyRow, SigningKeyRow},
 };
 
 /// Accounts, API keys and secrets.
@@ -28,9 +27,9 @@ pub struct Disk {
 
 /// One line of an account's file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct Entry<D> {
     version: i64,
-    documents: Vec<(DocumentKey, Option<Value>)>,
+    documents: D,
 }
 
 impl Disk {
@@ -41,18 +40,13 @@ impl Disk {
     }
 
     /// Writes an account's documents anew.
-    pub async fn replace(&self, account: u32, documents: &Documents) {
-        let rows = documents.rows.iter().map(|row| (row.key.clone(), Some(row.body.clone())));
-        let entry = Entry { version: documents.version, documents: rows.collect() };
-        self.write(format!("account-{account}.jsonl"), &entry, false).await;
+    pub async fn replace(&self, account: u32, version: i64, documents: &[Changed]) {
+        self.write(format!("account-{account}.jsonl"), &Entry { version, documents }, false).await;
     }
 
     /// Adds what changed to an account's file.
-    pub async fn append(&self, account: u32, changes: &DocumentChanges) {
-        let written = changes.written.iter().map(|row| (row.key.clone(), Some(row.body.clone())));
-        let deleted = changes.deleted.iter().map(|key| (key.clone(), None));
-        let entry = Entry { version: changes.version, documents: deleted.chain(written).collect() };
-        self.write(format!("account-{account}.jsonl"), &entry, true).await;
+    pub async fn append(&self, account: u32, version: i64, documents: &[Changed]) {
+        self.write(format!("account-{account}.jsonl"), &Entry { version, documents }, true).await;
     }
 
     /// Writes accounts, keys and secrets.
@@ -70,7 +64,7 @@ impl Disk {
     pub async fn read(&self, account: u32) -> Vec<(i64, Vec<Changed>)> {
         let bytes = tokio::fs::read(self.folder.join(format!("account-{account}.jsonl"))).await.unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let entries = lines.map_while(|line| serde_json::from_slice::<Entry>(line).ok());
+        let entries = lines.map_while(|line| serde_json::from_slice::<Entry<Vec<Changed>>>(line).ok());
         entries.map(|entry| (entry.version, entry.documents)).collect()
     }
 
@@ -108,19 +102,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        domain::{catalog::key::Kind, values::Millis},
-        ports::DocumentRow,
-    };
+    use crate::domain::catalog::key::{DocumentKey, Kind};
 
     #[tokio::test]
     async fn a_torn_last_line_is_left_out() {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = Disk::new(folder.path().join("catalogue"));
         let key = DocumentKey::new(Kind::Campaign, "c");
-        let row = DocumentRow { key: key.clone(), version: 1, changed_at: Millis(0), body: json!({"a": 1}) };
-        disk.replace(3, &Documents { version: 1, rows: vec![row.clone()] }).await;
-        disk.append(3, &DocumentChanges { version: 2, written: vec![], deleted: vec![key.clone()] }).await;
+        disk.replace(3, 1, &[(key.clone(), Some(json!({"a": 1})))]).await;
+        disk.append(3, 2, &[(key.clone(), None)]).await;
         let file = folder.path().join("catalogue/account-3.jsonl");
         let whole = std::fs::read(&file).expect("the file");
         let both = disk.read(3).await;
