@@ -207,6 +207,11 @@ pub(crate) async fn a_crashed_server_forgets_nothing_and_hides_nothing(place: Ar
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         version += 1;
+        // Each lane finds out by itself that its connections are gone.
+        while let Err(error) = store.users.load(vec![(account.number, uid)]).await {
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+            assert!(began.elapsed() < Duration::from_secs(30), "back within 30 s");
+        }
         assert_eq!(load(&store, &account, uid).await.expect("what was acknowledged").version, version);
         let batch = loop {
             match store.feed.poll(Some(cursor.clone())).await {
