@@ -262,6 +262,7 @@ impl Server {
             schemas: Arc::clone(&core.schemas),
             budget_ms: config.decisions.budget_ms,
             reserve_ms: config.decisions.reserve_ms,
+            steps: core.meters.decision_steps.clone(),
         };
         let router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
         let stop = CancellationToken::new();

@@ -14,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 pub const DECISIONS: &str = "tessera_decisions_total";
 /// Time from arrival of a decision request to its answer, in seconds.
 pub const DECISION_DURATION: &str = "tessera_decision_duration_seconds";
+/// Time spent deciding, by `step`, in nanoseconds. Waiting for the store counts as `user`.
+pub const DECISION_STEPS: &str = "tessera_decision_steps_nanoseconds_total";
 /// Users read from the store, by `result`.
 pub const USER_LOADS: &str = "tessera_user_loads_total";
 /// Look-ups in the user cache, by `result`.
@@ -64,6 +66,7 @@ pub enum Kind {
 pub const METRICS: &[(&str, Kind, &str)] = &[
     (DECISIONS, Kind::Counter, "Decisions answered, by fallback level"),
     (DECISION_DURATION, Kind::Histogram, "Time from arrival of a decision request to its answer"),
+    (DECISION_STEPS, Kind::Counter, "Time spent deciding, by step"),
     (USER_LOADS, Kind::Counter, "Users read from the store, by result"),
     (USER_CACHE, Kind::Counter, "Look-ups in the user cache, by result"),
     (EVENTS, Kind::Counter, "Events taken in, by result"),
@@ -117,6 +120,21 @@ counters!(
         default,
         /// Nothing to show.
         none,
+    }
+);
+counters!(
+    /// Nanoseconds spent deciding by step.
+    DecisionSteps, DECISION_STEPS, "step", {
+        /// From bytes to a typed request.
+        parse,
+        /// Getting the person.
+        user,
+        /// Deciding.
+        decide,
+        /// Signing the beacons and rendering the markup.
+        assemble,
+        /// From what was decided to bytes.
+        present,
     }
 );
 counters!(
@@ -188,6 +206,8 @@ counters!(
 pub struct Meters {
     /// Decisions by fallback level.
     pub decisions: Decisions,
+    /// Nanoseconds spent on each step of decisions.
+    pub decision_steps: DecisionSteps,
     /// Seconds from the arrival of a decision request to its answer.
     pub decision_duration: Histogram,
     /// Loads of users by result.
@@ -299,6 +319,7 @@ pub fn metrics() -> (Meters, Exposition) {
         }
         Meters {
             decisions: Decisions::register(),
+            decision_steps: DecisionSteps::register(),
             decision_duration: metrics::histogram!(DECISION_DURATION),
             user_loads: UserLoads::register(),
             user_cache: UserCache::register(),

@@ -19,6 +19,8 @@ use client::{Load, Request};
 
 /// Turns of each side; medians are reported.
 const TURNS: usize = 5;
+/// Requests of a turn.
+const COUNT: usize = 60_000;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -60,6 +62,7 @@ async fn run(open_loop: bool) {
 
 async fn closed_loop(server: &Side, requests: &[Request], floor: &Side, floor_requests: &[Request]) {
     let (mut cpu, mut throughput, mut absolute) = (Vec::new(), Vec::new(), Vec::new());
+    let before = world::steps(&server.address);
     for turn in 0..TURNS {
         let ours = measure(server, requests).await;
         let bare = measure(floor, floor_requests).await;
@@ -74,6 +77,10 @@ async fn closed_loop(server: &Side, requests: &[Request], floor: &Side, floor_re
     println!("CPU per decision, ratio to the floor: {:.2} (median of {TURNS})", median(&mut cpu));
     println!("throughput at 64 connections, ratio to the floor: {:.2}", median(&mut throughput));
     println!("CPU per decision above the floor: {:.1} us", median(&mut absolute));
+    println!("of it, in the steps that the service times (wall time of its own threads):");
+    for ((step, before), (_, after)) in before.iter().zip(world::steps(&server.address)) {
+        println!("  {step}: {:.2} us", (after - before) as f64 / (1_000 * TURNS * COUNT) as f64);
+    }
 }
 
 struct Measured {
@@ -83,7 +90,6 @@ struct Measured {
 }
 
 async fn measure(side: &Side, requests: &[Request]) -> Measured {
-    const COUNT: usize = 60_000;
     let (before, start) = (side.cpu(), Instant::now());
     let load = client::closed(&side.address, requests, 64, COUNT).await;
     let (spent, took) = (side.cpu() - before, start.elapsed());

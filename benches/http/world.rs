@@ -65,13 +65,30 @@ pub(crate) fn start(folder: &Path) -> Side {
 }
 
 fn ready(address: &str) -> bool {
+    get(address, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// Nanoseconds spent on each step of decisions since the service began.
+pub(crate) fn steps(address: &str) -> Vec<(String, u64)> {
+    let metrics = get(address, "/metrics").expect("metrics");
+    let lines =
+        metrics.lines().filter_map(|line| line.strip_prefix("tessera_decision_steps_nanoseconds_total{step=\""));
+    lines
+        .map(|line| {
+            let (step, spent) = line.split_once("\"} ").expect("a step and its time");
+            (step.to_owned(), spent.parse().expect("a whole number"))
+        })
+        .collect()
+}
+
+fn get(address: &str, path: &str) -> Option<String> {
     use std::io::{Read as _, Write as _};
-    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
-    let _timeout = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
     let mut answer = String::new();
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.1 200")
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 fn write_bundle(folder: &Path) {

@@ -29,17 +29,18 @@ use crate::{
         reservations::Reservations,
         seeds,
         users::{Freshness, UserRead, Users},
-        world::Account,
+        world::{Account, World},
     },
     ports::{Clock, DecisionRecord},
     telemetry::Meters,
 };
 
 /// A request on its way to a decision.
-#[derive(Debug)]
 pub struct Call {
-    /// Number of the account.
-    pub account: u32,
+    /// Everything as it was when the request came.
+    pub world: Arc<World>,
+    /// The account in it.
+    pub account: Arc<Account>,
     /// The account's own name of the person.
     pub key: Option<UserKey>,
     /// What is asked for. Whoever the key names is filled in here, as far as the purposes allow.
@@ -83,17 +84,6 @@ pub struct Timing {
     pub assemble: u64,
 }
 
-/// Why a request could not be decided.
-#[derive(Debug, thiserror::Error)]
-pub enum DecideError {
-    /// The account is not served here (yet).
-    #[error("the account is unknown")]
-    UnknownAccount,
-    /// The request names something that does not exist.
-    #[error("the request is invalid")]
-    Invalid(Vec<Violation>),
-}
-
 /// Decides requests.
 pub struct Decider {
     catalogue: Arc<Catalogue>,
@@ -125,11 +115,9 @@ impl Decider {
     /// Decides a request that arrived at `arrived`.
     ///
     /// # Errors
-    /// The account is unknown, or the request names what does not exist.
-    pub async fn decide(&self, call: Call, arrived: Instant) -> Result<Decided, DecideError> {
-        let world = self.catalogue.world();
-        let account = Arc::clone(world.account(call.account).ok_or(DecideError::UnknownAccount)?);
-        let Call { key, mut request, purposes, zone, deadline, freshness, consistency, .. } = call;
+    /// Everything that the request names and that does not exist.
+    pub async fn decide(&self, call: Call, arrived: Instant) -> Result<Decided, Vec<Violation>> {
+        let Call { world, account, key, mut request, purposes, zone, deadline, freshness, consistency } = call;
         let started = Instant::now();
         let uid = key.as_ref().map(|key| account.uid(key));
         let user = match uid {
@@ -166,7 +154,7 @@ impl Decider {
                 signing_key,
             };
             let inputs = self.is_recorded(&request, &decision).then(|| Inputs::take(&origin, &decision));
-            Ok((decision, inputs))
+            Ok::<_, Vec<Violation>>((decision, inputs))
         };
         let counted = request.person.filter(|_| purposes.basic && account.snapshot.has_caps() && preview.is_none());
         let decided = match counted {
@@ -177,7 +165,7 @@ impl Decider {
             }),
             None => work(&[]),
         };
-        let (decision, inputs) = decided.map_err(DecideError::Invalid)?;
+        let (decision, inputs) = decided?;
         let chosen = Instant::now();
         let issuer = Issuer { account: account.number(), keys: &world.tokens, public_url: self.catalogue.public_url() };
         let assembled = assemble_all(&decision, &request, purposes, issuer);
@@ -186,13 +174,17 @@ impl Decider {
             self.record(&account, &decision, &assembled, &inputs);
         }
         self.count(&decision);
-        let us = |from: Instant, to: Instant| u64::try_from((to - from).as_micros()).unwrap_or(u64::MAX);
+        let ns = |from: Instant, to: Instant| u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX);
+        let steps = &self.meters.decision_steps;
+        steps.user.increment(ns(started, read));
+        steps.decide.increment(ns(read, chosen));
+        steps.assemble.increment(ns(chosen, done));
         self.meters.decision_duration.record((done - arrived).as_secs_f64());
         let timing = Timing {
-            total: us(arrived, done),
-            user: us(started, read),
-            decide: us(read, chosen),
-            assemble: us(chosen, done),
+            total: ns(arrived, done) / 1_000,
+            user: ns(started, read) / 1_000,
+            decide: ns(read, chosen) / 1_000,
+            assemble: ns(chosen, done) / 1_000,
         };
         Ok(Decided { account, decision, assembled, user, timing })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
-use crate::{engine::Engine, schema::Schemas};
+use crate::{engine::Engine, schema::Schemas, telemetry::DecisionSteps};
 
 /// The state of the router.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct App {
     pub budget_ms: u64,
     /// See `budget_ms`.
     pub reserve_ms: u64,
+    /// Counts the time of the steps of decisions.
+    pub steps: DecisionSteps,
 }
 
 impl FromRef<App> for Arc<Engine> {

@@ -12,16 +12,18 @@ use crate::{
     domain::access::Scope,
     engine::{
         Engine,
-        world::{Account, Principal},
+        world::{Account, Principal, World},
     },
 };
 
 /// A caller whose key is known, with the account that the key opens; an extractor.
 #[derive(Clone)]
 pub struct Caller {
+    /// Everything as it was when the request came: what it is answered from.
+    pub world: Arc<World>,
     /// The key and what it may do.
     pub principal: Arc<Principal>,
-    /// The account, with the catalogue as it is now.
+    /// The account, with its catalogue of that moment.
     pub account: Arc<Account>,
 }
 
@@ -66,8 +68,8 @@ where
             return Err(refused(MISSING));
         }
         let world = Arc::<Engine>::from_ref(state).catalogue.world();
-        let principal = world.principal(key.trim()).ok_or_else(|| refused(UNKNOWN))?;
-        let account = world.account(principal.account).ok_or_else(|| refused(UNKNOWN))?;
-        Ok(Self { principal: Arc::clone(principal), account: Arc::clone(account) })
+        let principal = Arc::clone(world.principal(key.trim()).ok_or_else(|| refused(UNKNOWN))?);
+        let account = Arc::clone(world.account(principal.account).ok_or_else(|| refused(UNKNOWN))?);
+        Ok(Self { world, principal, account })
     }
 }

@@ -1,7 +1,5 @@
 //! From what was chosen to markup: signs the beacons and renders the template.
 
-use std::fmt::Write as _;
-
 use serde_json::value::RawValue;
 
 use crate::domain::{
@@ -158,10 +156,5 @@ fn crid(showing: &Showing, variant: &Variant) -> String {
         let fingerprint = component.map_or(place.default_fingerprint, |component| component.fingerprint);
         hash.update(&fingerprint.to_le_bytes());
     }
-    let mut crid = String::with_capacity(32);
-    for byte in &hash.finalize().as_bytes()[..16] {
-        // writing into a String cannot fail
-        let _ = write!(crid, "{byte:02x}");
-    }
-    crid
+    hash.finalize().to_hex()[..32].to_owned()
 }

@@ -5,7 +5,10 @@ pub mod doc;
 pub mod parse;
 pub mod wire;
 
-use std::time::Duration;
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -21,18 +24,12 @@ use self::{
     doc::DecisionAnswerDoc,
     wire::DecisionRequest,
 };
-use super::{
-    app::App,
-    auth::Caller,
-    extract::ApiJson,
-    problem::{Problem, ProblemKind},
-    request::RequestInfo,
-};
+use super::{app::App, auth::Caller, extract::JsonBytes, problem::Problem, request::RequestInfo};
 use crate::{
     domain::access::Scope,
     engine::{
         deadline::Deadline,
-        decider::{Call, DecideError, Decided},
+        decider::{Call, Decided},
         users::Freshness,
     },
     problems,
@@ -70,15 +67,18 @@ async fn decide(
     State(app): State<App>,
     caller: Caller,
     info: RequestInfo,
-    ApiJson(wire): ApiJson<DecisionRequest>,
+    JsonBytes(body): JsonBytes,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Decide)?;
+    let began = Instant::now();
+    let wire: DecisionRequest = app.schemas.read(&body)?;
     let budget = app.budget_ms.min(wire.deadline_ms.map_or(u64::MAX, u64::from));
     let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(budget))
         .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
     let max_staleness_ms = wire.max_staleness_ms.map(i64::from);
     let now = app.engine.clock.now();
     let parsed = parse::parse(wire, now).map_err(Problem::invalid)?;
+    app.steps.parse.increment(ns(began));
     if parsed.asserts {
         caller.must(Scope::Consent)?;
     }
@@ -89,7 +89,8 @@ async fn decide(
     let purposes = parsed.purposes;
     let named = parsed.key.clone().filter(|_| parsed.purposes.profile_read);
     let call = Call {
-        account: caller.account.number(),
+        world: caller.world,
+        account: caller.account,
         key: parsed.key,
         request: parsed.request,
         purposes: parsed.purposes,
@@ -98,9 +99,16 @@ async fn decide(
         freshness: Freshness { max_staleness_ms, strict: false },
         consistency: parsed.consistency,
     };
-    let decided = app.engine.decider.decide(call, info.arrived).await.map_err(refused)?;
+    let decided = app.engine.decider.decide(call, info.arrived).await.map_err(Problem::invalid)?;
     let asked = Asked { key: named.as_ref(), purposes, placements: &ids, explain, unknown_segments: &unknown };
-    present(&decided, &asked)
+    let began = Instant::now();
+    let answer = present(&decided, &asked);
+    app.steps.present.increment(ns(began));
+    answer
+}
+
+fn ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn present(decided: &Decided, asked: &Asked<'_>) -> Result<Response, Problem> {
@@ -112,23 +120,14 @@ fn present(decided: &Decided, asked: &Asked<'_>) -> Result<Response, Problem> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let timing = decided.timing;
-    let ms = |us: u64| us as f64 / 1_000.0;
-    let steps = format!(
-        "user;dur={:.3}, decide;dur={:.3}, assemble;dur={:.3}, total;dur={:.3}",
-        ms(timing.user),
-        ms(timing.decide),
-        ms(timing.assemble),
-        ms(timing.total)
-    );
-    headers.insert("server-timing", HeaderValue::from_str(&steps).map_err(Problem::internal)?);
-    Ok(response)
-}
-
-fn refused(error: DecideError) -> Problem {
-    match error {
-        DecideError::Invalid(faults) => Problem::invalid(faults),
-        DecideError::UnknownAccount => {
-            Problem::new(ProblemKind::Unauthorized, "The account of this key is not served here.")
-        }
+    let mut steps = String::with_capacity(96);
+    for (name, us) in
+        [("user", timing.user), ("decide", timing.decide), ("assemble", timing.assemble), ("total", timing.total)]
+    {
+        let comma = if steps.is_empty() { "" } else { ", " };
+        // writing into a String cannot fail
+        let _ = write!(steps, "{comma}{name};dur={}.{:03}", us / 1_000, us % 1_000);
     }
+    headers.insert("server-timing", HeaderValue::try_from(steps).map_err(Problem::internal)?);
+    Ok(response)
 }
