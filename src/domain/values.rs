@@ -4,77 +4,6 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An instant: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 UTC with milliseconds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Millis(pub i64);
-
-impl Millis {
-    /// Later than every instant a document can name.
-    pub const NEVER: Self = Self(i64::MAX);
-
-    /// This instant moved by `ms` milliseconds, stopping at the ends of the range.
-    #[must_use]
-    pub fn plus(self, ms: i64) -> Self {
-        Self(self.0.saturating_add(ms))
-    }
-
-    /// Milliseconds from `earlier` to this instant.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> i64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(at) => write!(f, "{at:.3}"),
-            Err(_) => f.write_str(if self.0 < 0 { "-009999-01-02T01:59:59.000Z" } else { "9999-12-30T22:00:00.999Z" }),
-        }
-    }
-}
-
-impl fmt::Debug for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Millis({self})")
-    }
-}
-
-impl FromStr for Millis {
-    type Err = jiff::Error;
-
-    fn from_str(text: &str) -> Result<Self, jiff::Error> {
-        text.parse::<jiff::Timestamp>().map(|at| Self(at.as_millisecond()))
-    }
-}
-
-impl Serialize for Millis {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Millis {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-        text.parse().map_err(|_| de::Error::custom("must be an RFC 3339 instant such as 2026-11-22T08:30:00Z"))
-    }
-}
-
-impl utoipa::PartialSchema for Millis {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .examples([serde_json::json!("2026-11-22T08:30:00.000Z")])
-            .build()
-            .into()
-    }
-}
-
-impl utoipa::ToSchema for Millis {}
-
 /// Why a text is none of the values here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -140,7 +69,9 @@ impl fmt::Display for Size {
     }
 }
 
+mod instant;
 mod money;
+pub use instant::Millis;
 pub use money::{Amount, Currency, Money};
 
 textual!(Size, "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", "300x250");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
-use serde_json::{Value, value::RawValue};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::{
     domain::{
@@ -12,7 +13,7 @@ use crate::{
             answer::ItemAnswer,
             assemble::{Issuer, assemble},
             explanation::ItemExplanation,
-            record::{Inputs, ReplayError},
+            record::{Inputs, Recorded, ReplayError},
             request::Explain,
         },
         ids::DecisionId,
@@ -121,6 +122,6 @@ impl Archive {
     }
 }
 
-fn inputs(mut record: DecisionRecord) -> Result<Inputs, serde_json::Error> {
-    serde_json::from_value(record.body.get_mut("inputs").map(Value::take).unwrap_or_default())
+fn inputs(record: DecisionRecord) -> Result<Inputs, serde_json::Error> {
+    serde_json::from_str::<Recorded<Inputs, IgnoredAny>>(&record.body).map(|recorded| recorded.inputs)
 }

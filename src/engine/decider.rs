@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use jiff::tz::TimeZone;
-use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use crate::{
     domain::{
@@ -14,7 +14,7 @@ use crate::{
             assemble::{Assembled, Issuer, assemble},
             decide::decide,
             decided::{Decision, Person},
-            record::{Inputs, Origin},
+            record::{Inputs, Origin, Recorded},
             request::{AdRequest, Explain},
             standing::{Degraded, FallbackLevel},
         },
@@ -220,17 +220,25 @@ impl Decider {
     }
 
     fn record(&self, account: &Account, decision: &Decision, assembled: &[Vec<Option<Assembled>>], inputs: &Inputs) {
-        let (person, inputs) = (inputs.request.person, json!(inputs));
+        let person = inputs.request.person;
+        let inputs = to_raw_value(inputs);
         for (items, assembled) in decision.placements.iter().zip(assembled) {
             for (item, assembled) in items.iter().zip(assembled) {
                 let answer = ItemAnswer::new(item, assembled.as_ref(), &account.snapshot.rules);
+                let recorded = inputs.as_deref().map_err(ToString::to_string).and_then(|inputs| {
+                    serde_json::to_string(&Recorded { inputs, item: answer }).map_err(|error| error.to_string())
+                });
+                let body = match recorded {
+                    Ok(body) => body,
+                    Err(error) => return tracing::error!(error, "a decision cannot be recorded"),
+                };
                 self.records.keep(DecisionRecord {
                     account: account.number(),
                     decision: item.id,
                     at: decision.at,
                     person,
                     catalog_version: decision.catalog_version,
-                    body: json!({ "inputs": inputs, "item": answer }),
+                    body,
                 });
             }
         }

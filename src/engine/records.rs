@@ -76,7 +76,6 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
     use uuid::Uuid;
 
     use super::*;
@@ -88,7 +87,7 @@ mod tests {
 
     fn record(number: u128) -> DecisionRecord {
         let decision = DecisionId(Uuid::from_u128(number));
-        DecisionRecord { account: 1, decision, at: Millis(0), person: None, catalog_version: 1, body: Value::Null }
+        DecisionRecord { account: 1, decision, at: Millis(0), person: None, catalog_version: 1, body: String::new() }
     }
 
     #[tokio::test(start_paused = true)]

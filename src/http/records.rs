@@ -2,13 +2,18 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{app::App, auth::Caller, decisions::ItemDoc, extract::ApiPath, problem::Problem};
 use crate::{
-    domain::{access::Scope, decision::explanation::ItemExplanation, ids::DecisionId, values::Millis},
+    domain::{
+        access::Scope,
+        decision::{explanation::ItemExplanation, record::Recorded},
+        ids::DecisionId,
+        values::Millis,
+    },
     engine::DecisionRecord,
     problems,
 };
@@ -41,22 +46,24 @@ struct Record {
     catalog_version: i64,
     /// Everything that went in, stripped of what the person's consent did not allow to be used.
     #[schema(value_type = Object)]
-    inputs: Value,
+    inputs: Box<RawValue>,
     /// The item as it was answered.
     #[schema(value_type = ItemDoc)]
-    item: Value,
+    item: Box<RawValue>,
 }
 
-impl From<DecisionRecord> for Record {
-    fn from(mut record: DecisionRecord) -> Self {
-        let mut part = |name| record.body.get_mut(name).map(Value::take).unwrap_or_default();
-        Self {
-            inputs: part("inputs"),
-            item: part("item"),
+impl TryFrom<DecisionRecord> for Record {
+    type Error = Problem;
+
+    fn try_from(record: DecisionRecord) -> Result<Self, Problem> {
+        let Recorded { inputs, item } = serde_json::from_str(&record.body).map_err(Problem::internal)?;
+        Ok(Self {
+            inputs,
+            item,
             decision_id: record.decision,
             decided_at: record.at,
             catalog_version: record.catalog_version,
-        }
+        })
     }
 }
 
@@ -79,7 +86,7 @@ async fn read(
     ApiPath(Decided { id }): ApiPath<Decided>,
 ) -> Result<Json<Record>, Problem> {
     may_look(&caller)?;
-    Ok(Json(app.engine.archive.record(&caller.account, id).await?.into()))
+    Ok(Json(app.engine.archive.record(&caller.account, id).await?.try_into()?))
 }
 
 /// Explain a decision

@@ -1,7 +1,5 @@
 //! What happened, and why it was shown.
 
-use serde_json::Value;
-
 use super::Answer;
 use crate::domain::{
     ids::{DecisionId, Uid},
@@ -22,8 +20,8 @@ pub struct DecisionRecord {
     pub person: Option<Uid>,
     /// The catalogue version it was made with.
     pub catalog_version: i64,
-    /// Inputs, answer and explanation.
-    pub body: Value,
+    /// What went in and what came out, as JSON.
+    pub body: String,
 }
 
 /// A decision record, or why there is none to show.

@@ -141,7 +141,7 @@ pub(super) fn record(row: &PgRow) -> Result<DecisionRecord, Error> {
         at: millis(row, "at")?,
         person: row.try_get::<Option<Uuid>, _>("person")?.map(Uid::from),
         catalog_version: row.try_get("catalog_version")?,
-        body: json(row, "body")?,
+        body: row.try_get("body")?,
     })
 }
 

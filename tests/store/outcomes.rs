@@ -42,7 +42,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
 
 /// A decision record.
 pub(crate) fn record(account: &AccountRow, person: Option<Uid>) -> DecisionRecord {
-    let body = json!({"seed": "00", "user": "a\u{0}b", "price": 1e16});
+    let body = json!({"seed": "00", "user": "a\u{0}b", "price": 1e16}).to_string();
     DecisionRecord { account: account.number, decision: decision(now()), at: now(), person, catalog_version: 4, body }
 }
 

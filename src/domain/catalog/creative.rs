@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::domain::{
     audience::{
@@ -10,6 +10,7 @@ use crate::domain::{
         rule::Targeting,
     },
     catalog::{
+        content::Content,
         document::{AdvertiserDoc, RevisionDoc},
         index::Shape,
         landing,
@@ -78,7 +79,7 @@ pub struct Component {
     /// To whom; none for everybody.
     pub condition: Option<Condition>,
     /// Its value as JSON.
-    pub content: Box<RawValue>,
+    pub content: Content,
     /// A hash of its value.
     pub fingerprint: u64,
     /// Its value, where it is the address a click leads to.
@@ -106,7 +107,7 @@ pub struct Place {
     /// The slot's default.
     pub default: Prepared,
     /// The default as JSON.
-    pub default_content: Box<RawValue>,
+    pub default_content: Content,
     /// A hash of the default.
     pub default_fingerprint: u64,
     /// The default, where it is the address a click leads to.
@@ -282,7 +283,7 @@ impl Reader<'_> {
         }
         let content = content?.content();
         let landing = self.landing(slot, &content, &format!("{pointer}/value"));
-        let content = raw(&content);
+        let content = Content::new(content);
         Some(Component {
             hash: NameHash::of(id.as_str()),
             id: id.clone(),
@@ -293,7 +294,7 @@ impl Reader<'_> {
             end: flight.end,
             active: doc.status == ComponentStatus::Active,
             condition,
-            fingerprint: NameHash::of(content.get()).0,
+            fingerprint: content.fingerprint(),
             content,
             landing,
         })
@@ -311,7 +312,7 @@ impl Reader<'_> {
             let Some(default) = self.faults.keep(&pointer, value) else { continue };
             let content = default.content();
             let landing = self.landing(slot, &content, &pointer);
-            let content = raw(&content);
+            let content = Content::new(content);
             let prepared = slots[slot].candidates.iter().filter_map(|component| {
                 let value = &self.doc.components.get(&components[*component as usize].id)?.value;
                 // faults of values were noted with the component
@@ -321,7 +322,7 @@ impl Reader<'_> {
                 slot,
                 prepared: prepared.collect(),
                 default: template.prepare(at, &default),
-                default_fingerprint: NameHash::of(content.get()).0,
+                default_fingerprint: content.fingerprint(),
                 default_content: content,
                 default_landing: landing,
             });
@@ -353,11 +354,6 @@ impl Reader<'_> {
         }
         Some(url.into())
     }
-}
-
-/// A value as the JSON text that answers repeat. Writing a `Value` cannot fail.
-fn raw(value: &Value) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// Where assets stand on this server.

@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod campaign;
+pub mod content;
 pub mod creative;
 pub mod document;
 pub mod evolve;

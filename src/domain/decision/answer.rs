@@ -1,7 +1,6 @@
 //! An item as callers read it: the document in the answer of a decision, and in its record.
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
-use serde_json::value::RawValue;
 
 use crate::domain::{
     audience::compile::RuleSet,
@@ -53,7 +52,7 @@ struct FilledAnswer<'a> {
     height: Option<u16>,
     markup: &'a str,
     components: Components<'a>,
-    content: Content<'a>,
+    content: Contents<'a>,
     impression_url: &'a str,
     view_url: &'a str,
     click_url: &'a str,
@@ -79,7 +78,7 @@ impl<'a> ItemAnswer<'a> {
                 height: showing.size.map(|size| size.height),
                 markup: &assembled.markup,
                 components: Components(showing),
-                content: Content(showing),
+                content: Contents(showing),
                 impression_url: &assembled.impression_url,
                 view_url: &assembled.view_url,
                 click_url: &assembled.click_url,
@@ -125,13 +124,12 @@ impl Serialize for Components<'_> {
 
 /// The value that stands in each slot.
 #[derive(Debug)]
-struct Content<'a>(&'a Showing);
+struct Contents<'a>(&'a Showing);
 
-impl Serialize for Content<'_> {
+impl Serialize for Contents<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(None)?;
         for (slot, _, value) in contents(self.0) {
-            let value: &RawValue = value;
             map.serialize_entry(slot, value)?;
         }
         map.end()

@@ -1,9 +1,10 @@
 //! From what was chosen to markup: signs the beacons and renders the template.
 
-use serde_json::value::RawValue;
-
 use crate::domain::{
-    catalog::creative::{Creative, Place, Variant},
+    catalog::{
+        content::Content,
+        creative::{Creative, Place, Variant},
+    },
     consent::Purposes,
     creative::{Dynamic, Prepared, assemble_html, assemble_native},
     decision::{
@@ -105,11 +106,11 @@ pub fn assemble(
 
 /// What stands in each slot of the template shown: the slot, the component (none for the
 /// default) and the value as JSON.
-pub fn contents(showing: &Showing) -> impl Iterator<Item = (&SlotName, Option<&ComponentId>, &RawValue)> {
+pub fn contents(showing: &Showing) -> impl Iterator<Item = (&SlotName, Option<&ComponentId>, &Content)> {
     let creative = &*showing.creative;
     creative.variants[showing.variant].places.iter().map(move |place| {
         let component = creative.chosen(place.slot, &showing.choice);
-        let value = component.map_or(&*place.default_content, |component| &*component.content);
+        let value = component.map_or(&place.default_content, |component| &component.content);
         (&creative.slots[place.slot].name, component.map(|component| &component.id), value)
     })
 }

@@ -55,6 +55,15 @@ pub struct Inputs {
     pub made: Vec<Vec<Option<Made>>>,
 }
 
+/// A record as it is kept: what went in, and the item as it was answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recorded<I, A> {
+    /// [`Inputs`], in whichever form they are at hand.
+    pub inputs: I,
+    /// An [`ItemAnswer`](super::answer::ItemAnswer), likewise.
+    pub item: A,
+}
+
 /// Which component stood in each slot.
 pub type Made = Vec<(SlotName, Option<ComponentId>)>;
 

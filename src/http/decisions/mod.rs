@@ -113,7 +113,7 @@ fn ns(since: Instant) -> u64 {
 
 fn present(decided: &Decided, asked: &Asked<'_>) -> Result<Response, Problem> {
     let mut body = Vec::with_capacity(4_096);
-    serde_json::to_writer(&mut body, &DecisionAnswer::new(decided, asked)).map_err(Problem::internal)?;
+    sonic_rs::to_writer(&mut body, &DecisionAnswer::new(decided, asked)).map_err(Problem::internal)?;
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();

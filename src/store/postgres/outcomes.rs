@@ -53,7 +53,7 @@ impl OutcomeStore for Outcomes {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let row = query(
-                    "select account, decision, at, person, catalog_version, body, erased from decision_record
+                    "select account, decision, at, person, catalog_version, body::text, erased from decision_record
                      where account = $1 and decision = $2 and day = $3",
                 )
                 .bind(account.cast_signed())
@@ -289,7 +289,7 @@ async fn keep(connection: &mut PgConnection, mut records: Vec<DecisionRecord>) -
     .bind(column!(|r| r.at.0))
     .bind(column!(|r| r.catalog_version))
     .bind(column!(|r| r.person.map(|person| person.as_uuid())))
-    .bind(column!(|r| r.body.to_string()))
+    .bind(column!(|r| r.body.as_str()))
     .execute(&mut *tx)
     .await?;
     tx.commit().await

@@ -1,0 +1,142 @@
+//! Instants.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An instant: milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 UTC with milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millis(pub i64);
+
+impl Millis {
+    /// Later than every instant a document can name.
+    pub const NEVER: Self = Self(i64::MAX);
+
+    /// This instant moved by `ms` milliseconds, stopping at the ends of the range.
+    #[must_use]
+    pub fn plus(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this instant.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Millis {
+    /// The written form, for years of four digits. By hand because every answer writes many of
+    /// them: a tenth of the time of a general formatter. The calendar is that of "chrono-Compatible
+    /// Low-Level Date Algorithms" (Hinnant), `civil_from_days`.
+    fn written(self) -> Option<[u8; 24]> {
+        const DAY: i64 = 86_400_000;
+        const YEARS: std::ops::Range<i64> = -62_167_219_200_000..253_402_207_201_000;
+        if !YEARS.contains(&self.0) {
+            return None;
+        }
+        let (days, ms) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |at: usize, digits: usize, mut number: i64| {
+            for place in (at..at + digits).rev() {
+                text[place] = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0, 4, year);
+        put(5, 2, month);
+        put(8, 2, day);
+        put(11, 2, ms / 3_600_000);
+        put(14, 2, ms / 60_000 % 60);
+        put(17, 2, ms / 1_000 % 60);
+        put(20, 3, ms % 1_000);
+        Some(text)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.written() {
+            return f.write_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => write!(f, "{at:.3}"),
+            Err(_) => f.write_str(if self.0 < 0 { "-009999-01-02T01:59:59.000Z" } else { "9999-12-30T22:00:00.999Z" }),
+        }
+    }
+}
+
+impl fmt::Debug for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Millis({self})")
+    }
+}
+
+impl FromStr for Millis {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        text.parse::<jiff::Timestamp>().map(|at| Self(at.as_millisecond()))
+    }
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self.written() {
+            Some(text) => out.serialize_str(std::str::from_utf8(&text).unwrap_or_default()),
+            None => out.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(|_| de::Error::custom("must be an RFC 3339 instant such as 2026-11-22T08:30:00Z"))
+    }
+}
+
+impl utoipa::PartialSchema for Millis {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .examples([serde_json::json!("2026-11-22T08:30:00.000Z")])
+            .build()
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Millis {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_instant_is_written_as_the_calendar_says(at in -62_167_219_200_000_i64..253_402_207_201_000) {
+            let text = jiff::Timestamp::from_millisecond(at).map(|at| format!("{at:.3}"));
+            prop_assert_eq!(Millis(at).to_string(), text.expect("in range"));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range_are_written_too() {
+        for at in ["0000-01-01T00:00:00.000Z", "2000-02-29T23:59:59.999Z", "9999-12-30T21:59:59.999Z"] {
+            assert_eq!(at.parse::<Millis>().expect("an instant").to_string(), at);
+        }
+        assert_eq!(Millis::NEVER.to_string(), "9999-12-30T22:00:00.999Z");
+    }
+}
