@@ -1,12 +1,15 @@
 //! The last catalogue on disk, so that a start without the store still decides.
 //!
-//! One file per account: its documents on the first line, what changed since on one line each.
+//! One file per account: its documents on the first line, what changed since on one line each, and
+//! all of it on one line again once more has changed than there was.
 //! The files are a cache of the store: a torn last line is left out, and a write that fails is
 //! logged, because serving goes on without it.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     io::{self, Write as _},
     path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,8 @@ pub type Access = (Vec<AccountRow>, Vec<ApiKeyRow>, Vec<SigningKeyRow>);
 #[derive(Debug, Clone)]
 pub struct Disk {
     folder: PathBuf,
+    /// Per account how many documents its first line holds, and how many changed since.
+    lengths: Arc<Mutex<HashMap<u32, (usize, usize)>>>,
 }
 
 /// One line of an account's file.
@@ -33,20 +38,40 @@ struct Entry<D> {
 }
 
 impl Disk {
+    /// Changes that may stand beside a small catalogue.
+    const SLACK: usize = 1_000;
+
     /// Files in `folder`, which is made when the first one is written.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, lengths: Arc::default() }
     }
 
     /// Writes an account's documents anew.
     pub async fn replace(&self, account: u32, version: i64, documents: &[Changed]) {
+        self.grown(account, |lengths| *lengths = (documents.len(), 0));
         self.write(format!("account-{account}.jsonl"), &Entry { version, documents }, false).await;
     }
 
     /// Adds what changed to an account's file.
     pub async fn append(&self, account: u32, version: i64, documents: &[Changed]) {
         self.write(format!("account-{account}.jsonl"), &Entry { version, documents }, true).await;
+        let (held, since) = self.grown(account, |(_, since)| *since += documents.len());
+        if since > held + Self::SLACK {
+            let mut all = BTreeMap::new();
+            for (key, body) in self.read(account).await.into_iter().flat_map(|(_, documents)| documents) {
+                all.insert(key, body);
+            }
+            let documents: Vec<Changed> = all.into_iter().filter(|(_, body)| body.is_some()).collect();
+            self.replace(account, version, &documents).await;
+        }
+    }
+
+    fn grown(&self, account: u32, change: impl FnOnce(&mut (usize, usize))) -> (usize, usize) {
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_account = lengths.entry(account).or_default();
+        change(of_account);
+        *of_account
     }
 
     /// Writes accounts, keys and secrets.
@@ -103,6 +128,21 @@ mod tests {
 
     use super::*;
     use crate::domain::catalog::key::{DocumentKey, Kind};
+
+    #[tokio::test]
+    async fn a_file_grows_no_further_than_its_catalogue() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Disk::new(folder.path().to_owned());
+        let key = |n: i64| DocumentKey::new(Kind::Campaign, format!("c-{n}"));
+        disk.replace(1, 0, &[(key(0), Some(json!(0))), (key(1), Some(json!(0)))]).await;
+        for version in 1..=1_010 {
+            disk.append(1, version, &[(key(0), (version != 1_005).then(|| json!(version)))]).await;
+        }
+        let kept = disk.read(1).await;
+        assert!(kept.len() < 20, "{} lines", kept.len());
+        let mut now: BTreeMap<_, _> = kept.into_iter().flat_map(|(_, documents)| documents).collect();
+        assert_eq!((now.remove(&key(0)), now.remove(&key(1))), (Some(Some(json!(1_010))), Some(Some(json!(0)))));
+    }
 
     #[tokio::test]
     async fn a_torn_last_line_is_left_out() {
