@@ -325,6 +325,9 @@ async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateClus
     };
     let started = tokio::task::spawn_blocking(move || PrivateCluster::start(options)).await;
     let cluster = started.map_err(|error| StartError::Internal(error.to_string()))??;
+    if cluster.is_joined() {
+        tracing::warn!("the private database belongs to another process of this folder and ends with that one");
+    }
     let url = cluster.url();
     Ok((Some(cluster), url))
 }
