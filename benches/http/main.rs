@@ -78,7 +78,8 @@ async fn closed_loop(server: &Side, requests: &[Request], floor: &Side, floor_re
     println!("throughput at 64 connections, ratio to the floor: {:.2}", median(&mut throughput));
     println!("CPU per decision above the floor: {:.1} us", median(&mut absolute));
     println!("of it, in the steps that the service times (wall time of its own threads):");
-    for ((step, before), (_, after)) in before.iter().zip(world::steps(&server.address)) {
+    for (step, after) in world::steps(&server.address) {
+        let before = before[&step];
         println!("  {step}: {:.2} us", (after - before) as f64 / (1_000 * TURNS * COUNT) as f64);
     }
 }

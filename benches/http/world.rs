@@ -1,6 +1,7 @@
 //! What is decided on: 100 campaigns, 50 segments, html of about 1.5 KB with 8 slots, known people.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::TcpListener,
     path::Path,
@@ -69,7 +70,7 @@ fn ready(address: &str) -> bool {
 }
 
 /// Nanoseconds spent on each step of decisions since the service began.
-pub(crate) fn steps(address: &str) -> Vec<(String, u64)> {
+pub(crate) fn steps(address: &str) -> BTreeMap<String, u64> {
     let metrics = get(address, "/metrics").expect("metrics");
     let lines =
         metrics.lines().filter_map(|line| line.strip_prefix("tessera_decision_steps_nanoseconds_total{step=\""));
