@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use jsonschema::{Draft, Validator};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 
@@ -74,9 +74,10 @@ impl Schemas {
             }
         }
         let names: Vec<String> = schemas.keys().cloned().collect();
-        let mut document = json!({ "components": { "schemas": schemas } });
         let compile = |name: String| {
-            document["$ref"] = format!("#/components/schemas/{}", token(&name)).into();
+            let document = json!({
+                "$ref": format!("{COMPONENTS}{}", token(&name)), "components": { "schemas": reachable(&schemas, &name) }
+            });
             match jsonschema::options().with_draft(Draft::Draft202012).build(&document) {
                 Ok(validator) => Ok((name, validator)),
                 Err(error) => Err(SchemaError::Component { detail: error.to_string(), name }),
@@ -134,6 +135,31 @@ impl Schemas {
             Ok(_) => malformed(error),
         }
     }
+}
+
+/// Where a component stands in the document.
+const COMPONENTS: &str = "#/components/schemas/";
+
+/// A component and all that it refers to: a validator keeps the whole document it is made of.
+fn reachable(schemas: &Map<String, Value>, name: &str) -> Map<String, Value> {
+    let (mut found, mut names) = (Map::new(), vec![name.to_owned()]);
+    while let Some(name) = names.pop() {
+        let Some(schema) = schemas.get(&name).filter(|_| !found.contains_key(&name)) else { continue };
+        let mut parts = vec![schema];
+        while let Some(part) = parts.pop() {
+            match part {
+                Value::Object(members) => {
+                    let to = members.get("$ref").and_then(Value::as_str);
+                    names.extend(to.and_then(|to| to.strip_prefix(COMPONENTS)).map(str::to_owned));
+                    parts.extend(members.values());
+                }
+                Value::Array(items) => parts.extend(items),
+                _ => {}
+            }
+        }
+        found.insert(name, schema.clone());
+    }
+    found
 }
 
 /// A typed read that names the place of its fault.
