@@ -16,6 +16,7 @@
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
 
+pub mod activity;
 pub mod caps;
 mod codec;
 pub mod compile;
