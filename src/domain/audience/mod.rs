@@ -16,7 +16,9 @@
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
 
+pub mod activity;
 pub mod caps;
+mod cluster;
 mod codec;
 pub mod compile;
 pub mod context;
@@ -24,13 +26,18 @@ pub mod evaluate;
 pub mod explain;
 mod grammar;
 mod grammar_events;
+mod lower;
+pub mod models;
 mod nearest;
 pub mod node;
 #[cfg(test)]
 mod oracle;
 mod parser;
+mod places;
 pub mod predicate;
 pub mod profile;
+#[cfg(test)]
+mod proof;
 mod requirements;
 pub mod rule;
 mod schema;

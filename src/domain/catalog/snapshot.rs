@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::domain::{
     audience::{
-        compile::{RuleSet, SegmentIx},
+        activity::Streams,
+        compile::{Condition, RuleSet, SegmentIx},
         rule::SegmentRule,
     },
     catalog::{
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub version: i64,
     /// Segments, compiled.
     pub rules: Arc<RuleSet>,
+    /// What must be remembered of events, for segments and for targeting.
+    pub streams: Streams,
     /// Published creatives.
     pub creatives: Creatives,
     /// Registered placements.
@@ -100,6 +103,7 @@ impl Snapshot {
         Self {
             version: 0,
             rules: Arc::new(RuleSet::build(&[]).0),
+            streams: Streams::default(),
             creatives: Creatives::new(),
             placements: HashMap::new(),
             lines: Vec::new(),
@@ -147,10 +151,14 @@ impl Snapshot {
 
     /// Traits that the targeting of campaigns and components names itself, not by a segment.
     pub fn targeted_traits(&self) -> impl Iterator<Item = NameHash> {
+        self.targeting().flat_map(|condition| condition.traits().iter().copied())
+    }
+
+    /// The targeting rules of campaigns and components.
+    pub(crate) fn targeting(&self) -> impl Iterator<Item = &Condition> {
         let campaigns = self.lines.iter().filter_map(|line| line.campaign.condition.as_ref());
         let creatives = self.creatives.values().flat_map(|creative| &creative.components);
-        let components = creatives.filter_map(|component| component.condition.as_ref());
-        campaigns.chain(components).flat_map(|condition| condition.traits().iter().copied())
+        campaigns.chain(creatives.filter_map(|component| component.condition.as_ref()))
     }
 }
 
