@@ -160,11 +160,18 @@ async fn who_was_answered_about_is_known_on_every_replica() {
         let views: Vec<Value> = views.collect();
         let answer = send(&a, &json!(views)).await;
         for user in &people[..views.len()] {
-            assert_eq!(a.decide(&ask(user, "home")).await["user"]["known"], true, "what is answered holds here at once");
+            assert_eq!(
+                a.decide(&ask(user, "home")).await["user"]["known"],
+                true,
+                "what is answered holds here at once"
+            );
             let mut body = ask(user, "home");
             body["consistency_token"] = answer["consistency_token"].clone();
             let decided = b.decide(&body).await;
-            assert_eq!((&decided["user"]["known"], &decided["placements"]["top"][0]["degraded"]), (&json!(true), &json!([])));
+            assert_eq!(
+                (&decided["user"]["known"], &decided["placements"]["top"][0]["degraded"]),
+                (&json!(true), &json!([]))
+            );
         }
         send(&a, &json!({"user": people[1], "type": "viewed", "id": people[1]})).await;
         let known = || async { b.decide(&ask(&people[1], "home")).await["user"]["known"] == true };

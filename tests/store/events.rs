@@ -276,8 +276,8 @@ pub(crate) async fn give_a_new_stream_its_history_once(place: Arc<Place>) {
     };
     let account_too = account.clone();
     let writer = async {
-        for n in 0..20 {
-            let came = event(&people[n], &account_too, now());
+        for (n, person) in people.iter().take(20).enumerate() {
+            let came = event(person, &account_too, now());
             if came.uid != erased {
                 expected.entry(came.uid).or_default().push(came.event.at.0);
             }
