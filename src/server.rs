@@ -21,6 +21,7 @@ use crate::{
         decider::Decider,
         disk::Disk,
         feed::{Feed, FeedConfig, Listener},
+        ingest::{Ingest, IngestConfig, StreamRegistry},
         keys::Keys,
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
@@ -115,7 +116,7 @@ impl Core {
         let clock: Arc<dyn Clock> = Arc::new(MachineClock);
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
-            Ok(()) => opened.outcomes.maintain(clock.now()).await,
+            Ok(()) => opened.maintain(clock.now()).await,
             failed => failed,
         };
         let users_config = UsersConfig {
@@ -141,7 +142,11 @@ impl Core {
         };
         let schemas =
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
+        let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));
+        let ingest =
+            Ingest::new(IngestConfig::default(), Arc::clone(&opened.events), users.clone(), streams, meters.clone());
         let engine = Engine {
+            ingest,
             decider: Decider::new(
                 Arc::clone(&catalogue),
                 users.clone(),
@@ -201,6 +206,12 @@ impl Core {
         self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
         let outcomes = self.engine.outcomes.clone();
         self.tasks.spawn("outcome replay", move |stop| outcomes.clone().replay(stop));
+        for worker in 0..self.engine.ingest.workers() {
+            let ingest = self.engine.ingest.clone();
+            self.tasks.spawn("ingest", move |stop| ingest.clone().work(worker, stop));
+        }
+        let (ingest, catalogue) = (self.engine.ingest.clone(), Arc::clone(&self.engine.catalogue));
+        self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
         let records = self.records.clone();
         self.tasks.spawn("records", move |stop| records.clone().write(stop));
         if let Some(notes) = self.notes.take() {

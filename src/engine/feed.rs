@@ -124,6 +124,7 @@ impl Feed {
                 Change::Keys => self.listener.on_keys(),
             }
         }
+        self.users.note_told(batch.cursor.low.parse().unwrap_or_default());
         *position = Position { cursor: Some(batch.cursor), proven: Some(start) };
         self.users.prove(start);
         Ok(())

@@ -4,7 +4,7 @@
 //! depends on nothing that did is shared with it, compiled as it was.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -135,6 +135,20 @@ impl Snapshot {
     #[must_use]
     pub fn index_holds_at(&self, now: Millis) -> bool {
         now >= self.built_at
+    }
+
+    /// What must be remembered of events to answer a segment and those that it names.
+    #[must_use]
+    pub fn streams_of(&self, segment: &SegmentKey) -> Streams {
+        let (mut streams, mut waiting, mut seen) = (Streams::default(), vec![segment.clone()], BTreeSet::new());
+        while let Some(key) = waiting.pop() {
+            let rule = self.segments.iter().find(|(of, _)| *of == key).and_then(|(_, rule)| rule.as_ref());
+            if let Some(node) = rule.and_then(SegmentRule::node).filter(|_| seen.insert(key)) {
+                streams.extend(node.streams());
+                waiting.extend(node.referenced_segments().into_iter().cloned());
+            }
+        }
+        streams
     }
 
     /// Whether any campaign has frequency caps.

@@ -3,6 +3,7 @@
 mod catalog;
 mod changes;
 mod commit;
+mod events;
 mod outcomes;
 mod users;
 
@@ -15,7 +16,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-pub(super) use self::{catalog::Catalog, changes::Changes, outcomes::Outcomes, users::Users};
+pub(super) use self::{catalog::Catalog, changes::Changes, events::Events, outcomes::Outcomes, users::Users};
 use super::Options;
 use crate::ports::{Answer, StoreError};
 
