@@ -55,6 +55,8 @@ pub(super) struct Segment {
     pub(super) rule: Option<(Check, Zone)>,
     /// How many references deep its rule goes.
     depth: usize,
+    /// What its own conditions need of events.
+    streams: Box<[Stream]>,
 }
 
 /// A compiled condition.
@@ -107,6 +109,13 @@ pub struct Condition {
     required: Requirements,
 }
 
+impl Segment {
+    fn without_rule(key: &SegmentKey) -> Self {
+        let (key, list) = (key.clone(), NameHash::of(key.as_str()));
+        Self { key, list, rule: None, depth: 0, streams: Box::default() }
+    }
+}
+
 impl RuleSet {
     /// The longest chain of segments that refer to one another.
     pub const REFERENCES: usize = 32;
@@ -141,8 +150,7 @@ impl RuleSet {
             }
         }
         // A refused segment keeps its place, empty: nothing can refer to it.
-        let empty =
-            |key: &SegmentKey| Segment { key: key.clone(), list: NameHash::of(key.as_str()), rule: None, depth: 0 };
+        let empty = |key: &SegmentKey| Segment::without_rule(key);
         let segments = rules.iter().map(|(key, _)| empty(key)).collect();
         let (mut set, mut refused) = (Self { segments, models, ..Self::default() }, Vec::new());
         let mut ready: VecDeque<usize> = (0..rules.len()).filter(|&at| waiting[at] == 0).collect();
@@ -221,6 +229,15 @@ impl RuleSet {
         &self.streams
     }
 
+    /// What a segment's own conditions need of events, beside those of the segments that it names.
+    ///
+    /// # Panics
+    /// When `ix` is of another, larger set.
+    #[must_use]
+    pub fn own_streams(&self, ix: SegmentIx) -> &[Stream] {
+        &self.segment(ix).streams
+    }
+
     /// The models that its rules may name.
     #[must_use]
     pub fn models(&self) -> &Arc<Models> {
@@ -253,9 +270,8 @@ impl RuleSet {
         rule: &SegmentRule,
         given: &HashMap<&str, usize>,
     ) -> Result<Segment, Vec<Violation>> {
-        let list = NameHash::of(key.as_str());
         let SegmentRule::Dynamic(rule) = rule else {
-            return Ok(Segment { key: key.clone(), list, rule: None, depth: 0 });
+            return Ok(Segment::without_rule(key));
         };
         let (check, streams) = self.lower(&rule.node, &Path::ROOT.key("match"), given)?;
         let named = rule.node.referenced_segments().into_iter().filter_map(|key| self.ix(key));
@@ -263,8 +279,9 @@ impl RuleSet {
         if depth > Self::REFERENCES {
             return Err(vec![Violation::new("/match", "reference_depth", "segments may refer to segments 32 deep")]);
         }
-        self.streams.extend(streams);
-        Ok(Segment { key: key.clone(), list, rule: Some((check, rule.zone.clone())), depth })
+        self.streams.extend(streams.iter().cloned());
+        let rule = Some((check, rule.zone.clone()));
+        Ok(Segment { rule, depth, streams: streams.into(), ..Segment::without_rule(key) })
     }
 
     fn lower(

@@ -143,8 +143,9 @@ impl Snapshot {
         let (mut streams, mut waiting, mut seen) = (Streams::default(), vec![segment.clone()], BTreeSet::new());
         while let Some(key) = waiting.pop() {
             let rule = self.segments.iter().find(|(of, _)| *of == key).and_then(|(_, rule)| rule.as_ref());
+            let own = self.rules.ix(&key).map_or(&[][..], |ix| self.rules.own_streams(ix));
             if let Some(node) = rule.and_then(SegmentRule::node).filter(|_| seen.insert(key)) {
-                streams.extend(node.streams());
+                streams.extend(own.iter().cloned());
                 waiting.extend(node.referenced_segments().into_iter().cloned());
             }
         }
