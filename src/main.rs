@@ -188,8 +188,8 @@ async fn import_folder(
         Ok(done) => {
             let verb = if dry_run { "would import" } else { "imported" };
             println!(
-                "{verb} {} documents, {} images, {} people; published {} creatives",
-                done.documents, done.assets, done.people, done.published
+                "{verb} {} documents, {} images, {} people, {} events; published {} creatives",
+                done.documents, done.assets, done.people, done.events, done.published
             );
             Ok(ExitCode::SUCCESS)
         }

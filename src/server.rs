@@ -103,7 +103,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// Puts the engine together on its store. Background work is not running yet.
+    /// Puts the engine together on its store. Of the background work only that runs which keeps events.
     ///
     /// # Errors
     /// The private cluster does not start, or the database cannot be reached in time and there is
@@ -171,10 +171,16 @@ impl Core {
             catalogue,
         };
         let (listener, notes) = Notes::new(&engine);
+        let tasks = Tasks::new(meters.panics.clone());
+        // From the start, because a bundle may bring events.
+        for worker in 0..engine.ingest.workers() {
+            let ingest = engine.ingest.clone();
+            tasks.spawn("ingest", move |stop| ingest.clone().work(worker, stop));
+        }
         Ok(Self {
             engine: Arc::new(engine),
             schemas,
-            tasks: Tasks::new(meters.panics.clone()),
+            tasks,
             meters,
             exposition,
             opened,
@@ -206,10 +212,6 @@ impl Core {
         self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
         let outcomes = self.engine.outcomes.clone();
         self.tasks.spawn("outcome replay", move |stop| outcomes.clone().replay(stop));
-        for worker in 0..self.engine.ingest.workers() {
-            let ingest = self.engine.ingest.clone();
-            self.tasks.spawn("ingest", move |stop| ingest.clone().work(worker, stop));
-        }
         let (ingest, catalogue) = (self.engine.ingest.clone(), Arc::clone(&self.engine.catalogue));
         self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
         let records = self.records.clone();

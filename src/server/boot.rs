@@ -21,11 +21,13 @@ use crate::{
         authoring::{
             Author,
             bundle::{Bundle, BundleError, FileFault},
+            personas::BundledEvent,
         },
+        ingest::{Ingest, IngestError},
         people::PeopleError,
         world::Account,
     },
-    ports::{Membership, StoreError},
+    ports::{Ingested, Membership, StoreError},
     store::Opened,
 };
 
@@ -167,6 +169,17 @@ pub enum ImportError {
         /// Why.
         error: PeopleError,
     },
+    /// What its people did.
+    #[error("event {id}: {detail}")]
+    Event {
+        /// Which.
+        id: String,
+        /// Why.
+        detail: String,
+    },
+    /// Its events, all of them.
+    #[error(transparent)]
+    Events(#[from] IngestError),
     /// Its images.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -183,7 +196,7 @@ impl ImportError {
     }
 }
 
-/// Imports a folder: images, then all documents in one commit, then people.
+/// Imports a folder: images, then all documents in one commit, then people and what they did.
 ///
 /// # Errors
 /// Every fault of every file, and then nothing was changed; or the store's.
@@ -213,5 +226,25 @@ pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: 
             engine.people.change_members(account, list, change).await.map_err(failed)?;
         }
     }
+    imported.events = happened(engine, account, bundle.events).await?;
     Ok(imported)
+}
+
+/// Keeps the events of a bundle; how many were new.
+async fn happened(engine: &Engine, account: &Account, events: Vec<BundledEvent>) -> Result<usize, ImportError> {
+    let (number, now) = (account.number(), engine.clock.now());
+    // What the rules need is remembered from here on.
+    engine.ingest.streams().ensure(number, &account.snapshot.streams).await?;
+    let streamed = engine.ingest.streamed(number).await?;
+    let mut rows = Vec::with_capacity(events.len());
+    for event in events {
+        let (id, uid) = (event.id.clone(), account.uid(&event.user));
+        let row = event.into_row(number, uid, now);
+        if let Err((property, detail)) = Ingest::check_amounts(&streamed, &row.event) {
+            return Err(ImportError::Event { id, detail: format!("{property} {detail}") });
+        }
+        rows.push(row);
+    }
+    let report = engine.ingest.ingest(number, rows).await?;
+    Ok(report.became.iter().filter(|became| **became == Ingested::Accepted).count())
 }

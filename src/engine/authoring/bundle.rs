@@ -7,17 +7,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Author, Authoring, AuthoringError, Workspace, document, number};
+use super::{
+    Author, Authoring, AuthoringError, Workspace, document, number,
+    personas::{BundledEvent, BundledPerson},
+};
 use crate::{
     domain::{
         catalog::{
             document::{PublicationDoc, PublicationStatus, RevisionDoc},
             key::{DocumentKey, Kind},
         },
-        ids::{CreativeId, SegmentKey, UserKey},
+        ids::CreativeId,
         violation::{Violation, token},
     },
     engine::assets::{AssetError, Assets},
@@ -34,20 +37,8 @@ pub struct Bundle {
     pub assets: Vec<(String, &'static str, Bytes)>,
     /// Every person.
     pub people: Vec<BundledPerson>,
-}
-
-/// A person of a bundle.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BundledPerson {
-    /// The account's own name of the person.
-    pub user: UserKey,
-    /// Traits to set.
-    #[serde(default)]
-    pub traits: serde_json::Map<String, Value>,
-    /// Static segments to be put into.
-    #[serde(default)]
-    pub lists: Vec<SegmentKey>,
+    /// What they did.
+    pub events: Vec<BundledEvent>,
 }
 
 /// Why a bundle was not imported.
@@ -89,6 +80,8 @@ pub struct Imported {
     pub assets: usize,
     /// People written.
     pub people: usize,
+    /// Events kept for the first time.
+    pub events: usize,
 }
 
 /// Folders of a bundle and what they hold.
@@ -326,20 +319,35 @@ impl Reader<'_> {
     }
 
     fn people(&mut self) -> Result<(), BundleError> {
-        let file = self.folder.join("profiles.ndjson");
+        self.bundle.people = self.lines("profiles.ndjson", |_| None)?;
+        self.bundle.events = self.lines("events.ndjson", BundledEvent::fault)?;
+        Ok(())
+    }
+
+    /// A document on each line of a file, if there is one.
+    fn lines<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        fault: impl Fn(&T) -> Option<Violation>,
+    ) -> Result<Vec<T>, BundleError> {
+        let (file, mut read_lines) = (self.folder.join(name), Vec::new());
         if !file.exists() {
-            return Ok(());
+            return Ok(read_lines);
         }
         for (at, line) in read(&file)?.split(|byte| *byte == b'\n').enumerate() {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match serde_json::from_slice(line) {
-                Ok(person) => self.bundle.people.push(person),
-                Err(error) => self.fault(&file, Violation::new(format!("/{at}"), "invalid", error.to_string())),
+            let document = serde_json::from_slice(line);
+            let document = document.map_err(|error| Violation::new("", "invalid", error.to_string()));
+            match document.and_then(|document| fault(&document).map_or(Ok(document), Err)) {
+                Ok(document) => read_lines.push(document),
+                Err(Violation { pointer, code, detail }) => {
+                    self.fault(&file, Violation { pointer: format!("/{at}{pointer}"), code, detail });
+                }
             }
         }
-        Ok(())
+        Ok(read_lines)
     }
 
     fn fault(&mut self, file: &Path, fault: Violation) {

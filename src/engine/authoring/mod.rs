@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod document;
+pub mod personas;
 mod steps;
 mod workspace;
 
