@@ -5,10 +5,12 @@ use std::ops::Bound;
 use serde_json::{Map, Value};
 
 use super::{
+    activity::Stream,
     grammar::Subject,
     node::{Age, Anchor, Calendar, EventCondition, Measure, NextStep, Node, Range, Rfm, Sequence, Step, Where, Window},
     parser::{Parser, Path, Read},
 };
+use crate::domain::values::Span;
 
 impl Parser {
     pub(super) fn event_condition(&mut self, map: &Map<String, Value>, at: &Path<'_>) -> Read<EventCondition> {
@@ -42,7 +44,7 @@ impl Parser {
                 self.only(inner, &below, &["of", "is"]);
                 let of = self.required(inner, &below, "of", Self::parsed);
                 let counted = measure == "distinct";
-                let is = self.required(inner, &below, "is", if counted { Self::count_range } else { Self::range });
+                let is = self.required(inner, &below, "is", if counted { Self::distinct_range } else { Self::range });
                 match measure {
                     "sum" => Measure::Sum(of?, is?, window?),
                     "avg" => Measure::Avg(of?, is?, window?),
@@ -131,6 +133,36 @@ impl Parser {
         Some(range)
     }
 
+    /// A range of numbers of different values, of which only so many are kept.
+    fn distinct_range(&mut self, json: &Value, at: &Path<'_>) -> Read<Range> {
+        const KEPT: f64 = Stream::KEYS as f64;
+        let range = self.count_range(json, at)?;
+        let least = match range.0 {
+            Bound::Included(least) => least,
+            Bound::Excluded(least) => least + 1.0,
+            Bound::Unbounded => 0.0,
+        };
+        // To tell that there are no more, one more must be kept.
+        let most = match range.1 {
+            Bound::Included(most) => most + 1.0,
+            Bound::Excluded(most) => most,
+            Bound::Unbounded => 0.0,
+        };
+        if least.max(most) > KEPT {
+            return self.fault(at, "out_of_range", "of a person 16 different values are kept: compare with fewer");
+        }
+        Some(range)
+    }
+
+    /// A length of time for which events are remembered.
+    fn remembered(&mut self, json: &Value, at: &Path<'_>) -> Read<Span> {
+        let span = self.lasting(json, at)?;
+        if span.millis() > Stream::RETENTION_DAYS * 86_400_000 {
+            return self.fault(at, "out_of_range", "must be at most P400D, which is how long events are remembered");
+        }
+        Some(span)
+    }
+
     fn window(&mut self, json: &Value, at: &Path<'_>) -> Read<Window> {
         let map = self.object(json, at)?;
         let kinds = ["last", "ago", "since", "calendar", "ever"];
@@ -145,13 +177,13 @@ impl Parser {
             kind => self.only(map, at, &[kind]),
         }
         Some(match kind {
-            "last" => Window::Last(self.lasting(inner, &below)?),
+            "last" => Window::Last(self.remembered(inner, &below)?),
             "ago" => {
                 let ago = self.object(inner, &below)?;
                 self.only(ago, &below, &["from", "to"]);
-                let from = self.required(ago, &below, "from", Self::parsed);
+                let from = self.required(ago, &below, "from", Self::remembered);
                 let to = self.required(ago, &below, "to", Self::parsed);
-                let (from, to) = (from?, to?);
+                let (from, to): (Span, Span) = (from?, to?);
                 if from <= to {
                     return self.fault(&below, "out_of_range", "\"from\" must be longer ago than \"to\"");
                 }
@@ -205,7 +237,7 @@ impl Parser {
         let same = self.optional(map, at, "same", Self::parsed);
         let anchors = [("last", Anchor::Last), ("any", Anchor::Any)];
         let anchor = self.optional(map, at, "anchor", |this, json, at| this.choice(json, at, &anchors));
-        let lookback = self.required(map, at, "lookback", Self::lasting);
+        let lookback = self.required(map, at, "lookback", Self::remembered);
         let late_clears = self.optional(map, at, "late_clears", Self::boolean);
         Some(Sequence {
             start: start?,

@@ -41,6 +41,8 @@ mod proof;
 mod requirements;
 pub mod rule;
 mod schema;
+#[cfg(test)]
+mod tests;
 pub mod user;
 pub mod value;
 pub mod verdict;

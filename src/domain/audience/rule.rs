@@ -224,6 +224,20 @@ mod tests {
         refused(&json!({"trait": "t", "within_last": "PT0S"}), &[("/within_last", "out_of_range")]);
         refused(&json!({"sample": {"salt": "x", "from": 5, "to": 5}}), &[("/sample/to", "out_of_range")]);
         refused(&json!({"event": "a", "count": {"gte": 64}, "in": {"last": "P1D"}}), &[("/count", "out_of_range")]);
+        let distinct = |is: Value| json!({"event": "a", "distinct": {"of": "x", "is": is}, "in": {"ever": true}});
+        refused(&distinct(json!({"gte": 17})), &[("/distinct/is", "out_of_range")]);
+        refused(&distinct(json!({"lte": 16})), &[("/distinct/is", "out_of_range")]);
+        assert!(SegmentRule::parse(&dynamic(&distinct(json!({"gt": 15, "lt": 16})))).is_ok());
+        let (long, count) = (json!("P401D"), json!({"gte": 1}));
+        refused(&json!({"event": "a", "count": count, "in": {"last": long}}), &[("/in/last", "out_of_range")]);
+        refused(
+            &json!({"event": "a", "count": count, "in": {"ago": {"from": long, "to": "P1D"}}}),
+            &[("/in/ago/from", "out_of_range")],
+        );
+        refused(
+            &json!({"sequence": {"start": {"event": "a"}, "then": [{"not": "b", "within": "P1D"}], "lookback": long}}),
+            &[("/sequence/lookback", "out_of_range")],
+        );
         refused(
             &json!({"event": "a", "count": {"gt": 1, "gte": 2}, "in": {"last": "P1D"}}),
             &[("/count", "ambiguous_range")],

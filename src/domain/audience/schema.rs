@@ -61,8 +61,8 @@ pub(super) fn condition(own: &str, targeting: bool) -> Value {
     kinds.extend(events());
     kinds.extend(models());
     json!({
-        "description": "A condition: exactly one kind. Evaluated today: all, any, not, trait, context (in targeting), \
-            segment, list and sample; the others are checked and then refused with `unsupported_condition`.",
+        "description": "A condition: exactly one kind. `context` is for targeting only; `lookalike` and `score` \
+            are checked and then refused with `unsupported_condition`.",
         "oneOf": kinds,
     })
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::domain::{
     audience::{
-        activity::Streams,
+        activity::{Stream, StreamId, Streams},
         compile::{Condition, RuleSet, SegmentIx},
         rule::SegmentRule,
     },
@@ -167,6 +167,11 @@ impl Snapshot {
     /// Traits that the targeting of campaigns and components names itself, not by a segment.
     pub fn targeted_traits(&self) -> impl Iterator<Item = NameHash> {
         self.targeting().flat_map(|condition| condition.traits().iter().copied())
+    }
+
+    /// Streams that the targeting of campaigns and components needs itself, not by a segment.
+    pub fn targeted_streams(&self) -> impl Iterator<Item = StreamId> {
+        self.targeting().flat_map(|condition| condition.streams().iter().map(Stream::id))
     }
 
     /// The targeting rules of campaigns and components.

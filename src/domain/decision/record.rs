@@ -7,7 +7,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    audience::{caps::CapRing, profile::Traits, user::UserState, verdict::Verdict},
+    audience::{
+        activity::{Activity, StreamId},
+        caps::CapRing,
+        profile::Traits,
+        user::UserState,
+        verdict::Verdict,
+    },
     catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
@@ -35,6 +41,9 @@ pub struct Inputs {
     pub degraded: Vec<Degraded>,
     /// The person's traits that targeting names.
     pub traits: Traits,
+    /// The person's events that targeting asks about itself, packed, in base64.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub activity: String,
     /// Every membership that was looked at.
     pub memberships: Vec<(SegmentKey, Verdict)>,
     /// The person's packed cap counters, in base64.
@@ -73,6 +82,9 @@ pub enum ReplayError {
     /// Its cap counters cannot be read.
     #[error("the recorded cap counters cannot be read")]
     Caps,
+    /// Its events cannot be read.
+    #[error("the recorded events cannot be read")]
+    Activity,
     /// The catalogue of its time no longer has what it names.
     #[error("the catalogue no longer has what the record names")]
     Catalogue,
@@ -106,7 +118,9 @@ impl Inputs {
     pub fn take(origin: &Origin<'_>, decision: &Decision) -> Self {
         let (snapshot, person) = (origin.snapshot, origin.person);
         let named: BTreeSet<NameHash> = snapshot.targeted_traits().collect();
+        let asked: BTreeSet<StreamId> = snapshot.targeted_streams().collect();
         let state = person.state.filter(|_| origin.purposes.profile_read);
+        let activity = state.map(|state| state.activity.among(|id| asked.contains(&id))).unwrap_or_default();
         let caps = person.state.filter(|_| origin.purposes.basic).map(|state| state.caps.encode());
         Self {
             request: origin.request.clone(),
@@ -115,6 +129,7 @@ impl Inputs {
             standing: person.standing,
             degraded: person.degraded.to_vec(),
             traits: state.map(|state| state.traits.among(&named)).unwrap_or_default(),
+            activity: STANDARD.encode(activity.as_bytes()),
             memberships: decision
                 .evaluated
                 .iter()
@@ -144,8 +159,10 @@ impl Inputs {
     pub fn replay(&self, snapshot: &Snapshot, wanted: DecisionId) -> Result<(Decision, usize, usize), ReplayError> {
         let caps = STANDARD.decode(&self.caps).map_err(|_| ReplayError::Caps)?;
         let caps = CapRing::decode(&caps).map_err(|_| ReplayError::Caps)?;
+        let activity = STANDARD.decode(&self.activity).ok().and_then(|packed| Activity::decode(&packed).ok());
         let mut state = UserState::default();
         (state.traits, state.caps) = (self.traits.clone(), caps);
+        state.activity = activity.ok_or(ReplayError::Activity)?;
         let person = Person {
             state: self.known.then_some(&state),
             standing: self.standing,

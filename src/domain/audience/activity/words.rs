@@ -181,7 +181,7 @@ impl Chain {
         match (started, until) {
             (None, _) => format!("no {named} in {back}"),
             (Some(at), _) if holds => format!("{named} at {at}, and then as asked"),
-            (Some(at), Some(until)) => format!("{named} at {at}, to be waited for until {until}"),
+            (Some(at), Some(until)) => format!("{named} at {at}; the wait ends at {until}"),
             (Some(at), None) => format!("{named} at {at}, but then not as asked"),
         }
     }

@@ -1,7 +1,7 @@
 //! What conditions mean, read from the raw log of events with nothing but loops: no code of the
 //! evaluator, its calendar or its summaries.
 
-use std::sync::LazyLock;
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::LazyLock};
 
 use serde_json::{Map, Value, json};
 
@@ -100,11 +100,19 @@ pub(super) enum Zone {
     Kolkata,
 }
 
-/// A rule and the person it is about.
+/// Rules and the person they are about.
 pub(super) struct Truth<'a> {
-    pub(super) rules: &'a [(Node, Zone)],
-    pub(super) person: &'a Person,
+    rules: &'a [(Node, Zone)],
+    person: &'a Person,
+    /// Of each condition asked before, the events that it is about: looked up once a person.
+    about: RefCell<HashMap<*const Node, Rc<Lists>>>,
 }
+
+/// Lists of events, as a summary remembers them.
+type Lists = Vec<Vec<Seen>>;
+
+/// How many items there are.
+const ITEMS: usize = 6;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Person {
@@ -122,12 +130,17 @@ struct Seen {
     cents: i64,
 }
 
-impl Truth<'_> {
+impl<'a> Truth<'a> {
+    pub(super) fn new(rules: &'a [(Node, Zone)], person: &'a Person) -> Self {
+        Self { rules, person, about: RefCell::default() }
+    }
+
     pub(super) fn holds(&self, (node, zone): &(Node, Zone), now: i64) -> bool {
         self.node(node, *zone, now)
     }
 
     fn node(&self, node: &Node, zone: Zone, now: i64) -> bool {
+        let about = || Rc::clone(self.about.borrow_mut().entry(node).or_insert_with(|| Rc::new(self.lists(node))));
         match node {
             Node::All(nodes) => nodes.iter().all(|node| self.node(node, zone, now)),
             Node::Any(nodes) => nodes.iter().any(|node| self.node(node, zone, now)),
@@ -138,132 +151,120 @@ impl Truth<'_> {
                 let held = self.person.traits.iter().find(|(of, _)| of == name);
                 held.is_some_and(|&(_, at)| last.is_none_or(|last| at <= now && now - at < last))
             }
-            Node::Event(which, shop, measure) => self.event(which, *shop, measure, zone, now),
-            Node::Sequence(sequence) => self.sequence(sequence, now),
-            Node::Rfm(recency, frequency, money) => self.rfm(recency, frequency, money, now),
-            Node::Cluster(among, most) => self.cluster(among, *most, now),
+            Node::Event(_, _, measure) => measure.holds(&about(), zone, now),
+            Node::Sequence(sequence) => about().chunks(1 + sequence.then.len()).any(|lists| sequence.holds(lists, now)),
+            Node::Rfm(recency, frequency, money) => rfm(&about(), [recency, frequency, money], now),
+            Node::Cluster(among, most) => cluster(&about(), among, *most, now),
         }
     }
 
-    fn event(&self, which: &Which, shop: Option<usize>, measure: &Measure, zone: Zone, now: i64) -> bool {
-        let of = |entry: &&Entry| which.takes(entry) && shop.is_none_or(|shop| entry.shop == Some(shop));
-        let all = || self.person.log.iter().filter(of);
-        let counted = |seen: Vec<Seen>, window: &Window| -> Vec<Seen> {
-            seen.into_iter().filter(|seen| window.covers(seen.at, now, zone)).collect()
+    /// The events that a condition is about: one list, or one per item, or per key one per step.
+    fn lists(&self, node: &Node) -> Lists {
+        let log = |takes: &dyn Fn(&Entry) -> bool, paid: bool, keep: usize| {
+            let own = self.person.log.iter().filter(|entry| takes(entry) && (entry.cents.is_some() || !paid));
+            remembered(own.map(|entry| (entry.at, if paid { entry.cents.unwrap_or(0) } else { 0 })), keep)
         };
-        match measure {
-            Measure::Count(bound, window) => {
-                let seen = remembered(all().map(|entry| (entry.at, 0)), bound.keep());
-                bound.holds(counted(seen, window).len() as f64)
+        let of = |name: usize| move |entry: &Entry| entry.name == name;
+        match node {
+            Node::Event(which, shop, measure) => {
+                let takes = |entry: &Entry| which.takes(entry) && shop.is_none_or(|shop| entry.shop == Some(shop));
+                match measure {
+                    Measure::Count(bound, _) => vec![log(&takes, false, bound.keep())],
+                    Measure::Sum(..) | Measure::Avg(..) => vec![log(&takes, true, 16)],
+                    Measure::Distinct(..) => {
+                        let item = |item| log(&|entry| takes(entry) && entry.item == Some(item), false, 16);
+                        (0..ITEMS).map(item).collect()
+                    }
+                    Measure::Last(..) => vec![log(&takes, false, 16)],
+                    // The first of all is remembered as it was.
+                    Measure::First(..) => vec![log(&takes, false, usize::MAX)],
+                }
             }
-            Measure::Sum(bound, window) => {
-                let seen = remembered(all().filter_map(|entry| Some((entry.at, entry.cents?))), 16);
-                bound.holds(counted(seen, window).iter().map(|seen| seen.cents).sum::<i64>() as f64 / 100.0)
+            Node::Sequence(sequence) => {
+                let keys: Vec<Option<usize>> = if sequence.same { (0..ITEMS).map(Some).collect() } else { vec![None] };
+                let steps = || std::iter::once(&sequence.start).chain(sequence.then.iter().map(|next| &next.which));
+                let lists = keys.iter().flat_map(|key| {
+                    steps().map(move |which| {
+                        log(&|entry| which.takes(entry) && (key.is_none() || entry.item == *key), false, 16)
+                    })
+                });
+                // The newest are looked at, and no others.
+                lists.map(|list| list.into_iter().take(16).collect()).collect()
             }
-            Measure::Avg(bound, window) => {
-                let seen = remembered(all().filter_map(|entry| Some((entry.at, entry.cents?))), 16);
-                let counted = counted(seen, window);
-                let sum = counted.iter().map(|seen| seen.cents).sum::<i64>();
-                !counted.is_empty() && bound.holds_of(sum, counted.len() as i64 * 100)
+            Node::Rfm(..) => vec![log(&of(0), false, 16), log(&of(0), true, 16)],
+            Node::Cluster(..) => {
+                let item = |item| log(&|entry| entry.name == 2 && entry.item == Some(item), false, 16);
+                let lists = [log(&of(1), false, 16), log(&of(0), false, 16), log(&of(0), true, 16)];
+                lists.into_iter().chain((0..ITEMS).map(item)).collect()
             }
-            Measure::Distinct(bound, window) => {
-                let there = |item: &usize| {
-                    let own = all().filter(|entry| entry.item == Some(*item)).map(|entry| (entry.at, 0));
-                    !counted(remembered(own, 16), window).is_empty()
-                };
-                bound.holds((0..16).filter(there).count() as f64)
-            }
-            Measure::Last(older, within) => {
-                let seen = remembered(all().map(|entry| (entry.at, 0)), 16);
-                let newest = seen.iter().map(|seen| seen.at).filter(|&at| at <= now).max();
-                newest.is_some_and(|at| aged(now - at, *older, *within))
-            }
-            Measure::First(older, within) => {
-                let first = all().map(|entry| entry.at).min().filter(|&at| at <= now);
-                first.is_some_and(|at| aged(now - at, *older, *within))
-            }
+            _ => Vec::new(),
         }
     }
+}
 
-    fn sequence(&self, sequence: &Sequence, now: i64) -> bool {
-        let keys: Vec<Option<usize>> = if sequence.same { (0..16).map(Some).collect() } else { vec![None] };
-        keys.into_iter().any(|key| {
-            // The 16 newest of each kind, of those only what has happened.
-            let times = |which: &Which| -> Vec<i64> {
-                let own =
-                    self.person.log.iter().filter(|entry| which.takes(entry) && (key.is_none() || entry.item == key));
-                let mut times: Vec<_> = own.map(|entry| entry.at).collect();
-                times.sort_unstable();
-                times.iter().rev().take(16).copied().filter(|&at| at <= now).collect()
-            };
-            let starts = times(&sequence.start).into_iter().filter(|&at| at > now - sequence.lookback);
-            let steps: Vec<(Vec<i64>, &Next)> = sequence.then.iter().map(|next| (times(&next.which), next)).collect();
-            if sequence.any {
-                return starts.into_iter().any(|start| sequence.goes_on(start, &steps, now));
-            }
-            // The newest point that the leading event steps come to.
-            let leading = steps.iter().take_while(|(_, next)| next.happens).count();
-            let mut points: Vec<i64> = starts.collect();
-            for (times, next) in &steps[..leading] {
-                let reached = |at: &&i64| points.iter().any(|point| point <= *at && **at - point <= next.within);
-                points = times.iter().filter(reached).copied().collect();
-            }
-            points.into_iter().max().is_some_and(|newest| sequence.goes_on(newest, &steps[leading..], now))
-        })
-    }
-
-    fn rfm(&self, recency: &[i64], frequency: &[i64], money: &[i64], now: i64) -> bool {
-        let buys = || self.person.log.iter().filter(|entry| entry.name == 0);
-        let recent = |at: i64| at <= now && now - at < RFM_WINDOW;
-        let plain = remembered(buys().map(|entry| (entry.at, 0)), 16);
-        let counted = remembered(buys().map(|entry| (entry.at, 0)), 16);
-        let paid = remembered(buys().filter_map(|entry| Some((entry.at, entry.cents?))), 16);
-        let Some(newest) = plain.iter().map(|seen| seen.at).filter(|&at| at <= now).max().filter(|&at| recent(at))
-        else {
-            return false;
+impl Measure {
+    fn holds(&self, lists: &[Vec<Seen>], zone: Zone, now: i64) -> bool {
+        let counted = |list: &Vec<Seen>, window: &Window| -> (i64, i64) {
+            let counted = list.iter().filter(|seen| window.covers(seen.at, now, zone));
+            counted.fold((0, 0), |(count, sum), seen| (count + 1, sum + seen.cents))
         };
-        let count = counted.iter().filter(|seen| recent(seen.at)).count() as i64;
-        let sum: i64 = paid.iter().filter(|seen| recent(seen.at)).map(|seen| seen.cents).sum();
-        let r = 5 - RFM_RECENCY.iter().filter(|&&cut| now - newest >= cut).count() as i64;
-        let f = 1 + RFM_FREQUENCY.iter().filter(|&&cut| count >= cut).count() as i64;
-        let m = 1 + RFM_MONEY.iter().filter(|&&cut| sum >= cut * 100).count() as i64;
-        let among = |wanted: &[i64], fifth| wanted.is_empty() || wanted.contains(&fifth);
-        among(recency, r) && among(frequency, f) && among(money, m)
-    }
-
-    fn cluster(&self, among: &[usize], most: Option<f64>, now: i64) -> bool {
-        let of = |name: usize| self.person.log.iter().filter(move |entry| entry.name == name);
-        let plain = remembered(of(1).map(|entry| (entry.at, 0)), 16);
-        let newest = plain.iter().map(|seen| seen.at).filter(|&at| at <= now).max();
-        let mut steps = 0;
-        if let Some(newest) = newest {
-            while steps < 14 && now - newest >= HOUR << steps {
-                steps += 1;
-            }
-        } else {
-            steps = 14;
-        }
-        let recent = |at: i64| at <= now && now - at < CLUSTER_WINDOW;
-        let count = remembered(of(0).map(|entry| (entry.at, 0)), 16).iter().filter(|seen| recent(seen.at)).count();
-        let paid = remembered(of(0).filter_map(|entry| Some((entry.at, entry.cents?))), 16);
-        let sum = paid.iter().filter(|seen| recent(seen.at)).map(|seen| seen.cents).sum::<i64>() as f64 / 100.0;
-        let items = (0..16).filter(|&item| {
-            let own = of(2).filter(|entry| entry.item == Some(item)).map(|entry| (entry.at, 0));
-            remembered(own, 16).iter().any(|seen| recent(seen.at))
-        });
-        let point = [f64::from(steps), (count as f64).ln_1p(), sum.max(0.0).ln_1p(), (items.count() as f64).ln_1p()];
-        let distance = |centroid: &[f64; 4]| {
-            let off = |at: usize| (point[at] - CLUSTER_SCALE[at].0) / CLUSTER_SCALE[at].1 - centroid[at];
-            (0..4).map(|at| off(at).powi(2)).sum::<f64>().sqrt()
+        let seen = |at: Option<i64>, older: &Option<i64>, within: &Option<i64>| {
+            at.is_some_and(|at| aged(now - at, *older, *within))
         };
-        let mut best = 0;
-        for at in 1..CLUSTERS.len() {
-            if distance(&CLUSTERS[at]) < distance(&CLUSTERS[best]) {
-                best = at;
+        match self {
+            Self::Count(bound, window) => bound.holds(counted(&lists[0], window).0, 1),
+            Self::Sum(bound, window) => bound.holds(counted(&lists[0], window).1, 100),
+            Self::Avg(bound, window) => {
+                let (count, sum) = counted(&lists[0], window);
+                count > 0 && bound.holds(sum, count * 100)
+            }
+            Self::Distinct(bound, window) => {
+                bound.holds(lists.iter().filter(|list| counted(list, window).0 > 0).count() as i64, 1)
+            }
+            Self::Last(older, within) => {
+                seen(lists[0].iter().map(|seen| seen.at).filter(|&at| at <= now).max(), older, within)
+            }
+            Self::First(older, within) => {
+                seen(lists[0].iter().map(|seen| seen.at).min().filter(|&at| at <= now), older, within)
             }
         }
-        among.contains(&best) && most.is_none_or(|most| distance(&CLUSTERS[best]) <= most)
     }
+}
+
+fn rfm(lists: &[Vec<Seen>], [recency, frequency, money]: [&Vec<i64>; 3], now: i64) -> bool {
+    let recent = |seen: &&Seen| seen.at <= now && now - seen.at < RFM_WINDOW;
+    let Some(newest) = lists[0].iter().filter(recent).map(|seen| seen.at).max() else { return false };
+    let count = lists[0].iter().filter(recent).count() as i64;
+    let sum: i64 = lists[1].iter().filter(recent).map(|seen| seen.cents).sum();
+    let r = 5 - RFM_RECENCY.iter().filter(|&&cut| now - newest >= cut).count() as i64;
+    let f = 1 + RFM_FREQUENCY.iter().filter(|&&cut| count >= cut).count() as i64;
+    let m = 1 + RFM_MONEY.iter().filter(|&&cut| sum >= cut * 100).count() as i64;
+    let among = |wanted: &[i64], fifth| wanted.is_empty() || wanted.contains(&fifth);
+    among(recency, r) && among(frequency, f) && among(money, m)
+}
+
+fn cluster(lists: &[Vec<Seen>], among: &[usize], most: Option<f64>, now: i64) -> bool {
+    let newest = lists[0].iter().map(|seen| seen.at).filter(|&at| at <= now).max();
+    let mut steps = if newest.is_some() { 0 } else { 14 };
+    while steps < 14 && newest.is_some_and(|newest| now - newest >= HOUR << steps) {
+        steps += 1;
+    }
+    let recent = |seen: &&Seen| seen.at <= now && now - seen.at < CLUSTER_WINDOW;
+    let count = lists[1].iter().filter(recent).count() as f64;
+    let sum = lists[2].iter().filter(recent).map(|seen| seen.cents).sum::<i64>() as f64 / 100.0;
+    let items = lists[3..].iter().filter(|list| list.iter().any(|seen| recent(&seen))).count() as f64;
+    let point = [f64::from(steps), count.ln_1p(), sum.max(0.0).ln_1p(), items.ln_1p()];
+    let distance = |centroid: &[f64; 4]| {
+        let off = |at: usize| (point[at] - CLUSTER_SCALE[at].0) / CLUSTER_SCALE[at].1 - centroid[at];
+        (0..4).map(|at| off(at).powi(2)).sum::<f64>().sqrt()
+    };
+    let mut best = 0;
+    for at in 1..CLUSTERS.len() {
+        if distance(&CLUSTERS[at]) < distance(&CLUSTERS[best]) {
+            best = at;
+        }
+    }
+    among.contains(&best) && most.is_none_or(|most| distance(&CLUSTERS[best]) <= most)
 }
 
 pub(super) const RFM_WINDOW: i64 = 90 * DAY;
@@ -293,6 +294,26 @@ fn remembered(events: impl Iterator<Item = (i64, i64)>, keep: usize) -> Vec<Seen
 }
 
 impl Sequence {
+    /// Whether it holds for the events of one key: those of the start, then those of each step.
+    fn holds(&self, lists: &[Vec<Seen>], now: i64) -> bool {
+        let happened = |list: &[Seen]| list.iter().map(|seen| seen.at).filter(|&at| at <= now).collect::<Vec<_>>();
+        let mut points: Vec<i64> = happened(&lists[0]).into_iter().filter(|&at| at > now - self.lookback).collect();
+        if points.is_empty() {
+            return false;
+        }
+        let steps: Vec<(Vec<i64>, &Next)> = lists[1..].iter().map(|list| happened(list)).zip(&self.then).collect();
+        if self.any {
+            return points.into_iter().any(|start| self.goes_on(start, &steps, now));
+        }
+        // The newest point that the leading event steps come to.
+        let leading = steps.iter().take_while(|(_, next)| next.happens).count();
+        for (times, next) in &steps[..leading] {
+            let reached = |at: &&i64| points.iter().any(|point| point <= *at && **at - point <= next.within);
+            points = times.iter().filter(reached).copied().collect();
+        }
+        points.into_iter().max().is_some_and(|newest| self.goes_on(newest, &steps[leading..], now))
+    }
+
     fn goes_on(&self, point: i64, steps: &[(Vec<i64>, &Next)], now: i64) -> bool {
         match steps.split_first() {
             None => point <= now,
@@ -334,19 +355,8 @@ impl Which {
 }
 
 impl Bound {
-    fn holds(self, value: f64) -> bool {
-        match self {
-            Self::Gte(least) => value >= least as f64,
-            Self::Lte(most) => value <= most as f64,
-            Self::Eq(exact) => value == exact as f64,
-            Self::Between(least, most) => value >= least as f64 && value < most as f64,
-            Self::Above(least) => value > least as f64,
-            Self::Below(most) => value < most as f64,
-        }
-    }
-
-    /// [`Bound::holds`] of a fraction, without rounding.
-    fn holds_of(self, above: i64, below: i64) -> bool {
+    /// Whether `above / below` is within, without rounding.
+    fn holds(self, above: i64, below: i64) -> bool {
         match self {
             Self::Gte(least) => above >= least * below,
             Self::Lte(most) => above <= most * below,
