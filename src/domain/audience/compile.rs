@@ -1,13 +1,18 @@
 //! Rules made ready to evaluate: names resolved, references in dependency order, cheap conditions
 //! first. One bad rule is refused and reported; the others work.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     Requirements,
-    activity::{Stream, Streams},
-    nearest::hint,
-    node::{ContextCondition, Node},
+    activity::{Chain, Gauge, Stream, Streams},
+    cluster::ClusterCheck,
+    lower::Lowering,
+    models::Models,
+    node::{ContextCondition, Node, Rfm},
     parser::Path,
     predicate::Test,
     rule::{SegmentRule, Zone},
@@ -15,7 +20,7 @@ use super::{
 use crate::domain::{
     ids::{NameHash, SegmentKey, TraitName},
     values::Span,
-    violation::{Violation, Violations},
+    violation::Violation,
 };
 
 /// A segment within its [`RuleSet`]: its position among the rules that the set was built from, so
@@ -37,7 +42,8 @@ pub enum SegmentKind {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     segments: Vec<Segment>,
-    by_key: HashMap<SegmentKey, SegmentIx>,
+    pub(super) by_key: HashMap<SegmentKey, SegmentIx>,
+    pub(super) models: Arc<Models>,
     streams: Streams,
 }
 
@@ -61,6 +67,11 @@ pub(super) enum Check {
     Context(ContextCondition),
     Segment(SegmentIx),
     Sample(Share),
+    Event(Box<Gauge>),
+    Sequence(Box<Chain>),
+    Cluster(Box<ClusterCheck>),
+    /// Fifths, and the conditions on events that they come to.
+    Rfm(Box<(Rfm, Check)>),
 }
 
 /// Children as written, and the order in which to ask them: cheap and timeless ones first.
@@ -105,13 +116,16 @@ impl RuleSet {
     /// that is not supported yet. Pointers are within the rule; faults come in the order of `rules`.
     #[must_use]
     pub fn build(rules: &[(SegmentKey, SegmentRule)]) -> (Self, Vec<(SegmentKey, Violation)>) {
-        Self::with_gaps(&rules.iter().map(|(key, rule)| (key, Some(rule))).collect::<Vec<_>>())
+        Self::with_gaps(&rules.iter().map(|(key, rule)| (key, Some(rule))).collect::<Vec<_>>(), Arc::default())
     }
 
-    /// [`RuleSet::build`] where some segments have no rule: such a one keeps its position, and
-    /// naming it is naming a segment that does not exist.
+    /// [`RuleSet::build`] with the models that rules may name, where some segments have no rule:
+    /// such a one keeps its position, and naming it is naming a segment that does not exist.
     #[must_use]
-    pub fn with_gaps(rules: &[(&SegmentKey, Option<&SegmentRule>)]) -> (Self, Vec<(SegmentKey, Violation)>) {
+    pub fn with_gaps(
+        rules: &[(&SegmentKey, Option<&SegmentRule>)],
+        models: Arc<Models>,
+    ) -> (Self, Vec<(SegmentKey, Violation)>) {
         let given = rules.iter().enumerate().filter(|(_, (_, rule))| rule.is_some());
         let place: HashMap<&str, usize> = given.map(|(at, (key, _))| (key.as_str(), at)).collect();
         let references = |at: usize| {
@@ -130,7 +144,7 @@ impl RuleSet {
         let empty =
             |key: &SegmentKey| Segment { key: key.clone(), list: NameHash::of(key.as_str()), rule: None, depth: 0 };
         let segments = rules.iter().map(|(key, _)| empty(key)).collect();
-        let (mut set, mut refused) = (Self { segments, ..Self::default() }, Vec::new());
+        let (mut set, mut refused) = (Self { segments, models, ..Self::default() }, Vec::new());
         let mut ready: VecDeque<usize> = (0..rules.len()).filter(|&at| waiting[at] == 0).collect();
         while let Some(at) = ready.pop_front() {
             let (key, rule) = rules[at];
@@ -138,7 +152,6 @@ impl RuleSet {
                 None => {}
                 Some(Ok(segment)) => {
                     set.by_key.insert(key.clone(), SegmentIx(at as u32));
-                    set.streams.extend(rule.and_then(SegmentRule::node).map(Node::streams).unwrap_or_default());
                     set.segments[at] = segment;
                 }
                 Some(Err(faults)) => refused.extend(faults.into_iter().map(|fault| (at, fault))),
@@ -208,20 +221,26 @@ impl RuleSet {
         &self.streams
     }
 
+    /// The models that its rules may name.
+    #[must_use]
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
+    }
+
     /// Makes a targeting rule ready to evaluate with this set.
     ///
     /// # Errors
     /// Every segment it names that this set does not have, and every condition that is not
     /// supported yet, with its pointer within the targeting rule.
     pub fn bind(&self, node: &Node) -> Result<Condition, Vec<Violation>> {
-        let check = self.lower(node, &Path::ROOT, &HashMap::new())?;
+        let (check, streams) = self.lower(node, &Path::ROOT, &HashMap::new())?;
         let mut segments: Vec<_> = node.referenced_segments().into_iter().filter_map(|key| self.ix(key)).collect();
         let mut traits: Vec<_> = node.referenced_traits().into_iter().map(|name| NameHash::of(name.as_str())).collect();
         segments.sort_unstable();
         traits.sort_unstable();
         let required = Requirements::of(&check);
-        let streams = node.streams().into();
-        Ok(Condition { check, segments: segments.into(), traits: traits.into(), streams, required })
+        let (segments, traits, streams) = (segments.into(), traits.into(), streams.into());
+        Ok(Condition { check, segments, traits, streams, required })
     }
 
     pub(super) fn segment(&self, ix: SegmentIx) -> &Segment {
@@ -229,7 +248,7 @@ impl RuleSet {
     }
 
     fn compile(
-        &self,
+        &mut self,
         key: &SegmentKey,
         rule: &SegmentRule,
         given: &HashMap<&str, usize>,
@@ -238,20 +257,25 @@ impl RuleSet {
         let SegmentRule::Dynamic(rule) = rule else {
             return Ok(Segment { key: key.clone(), list, rule: None, depth: 0 });
         };
-        let check = self.lower(&rule.node, &Path::ROOT.key("match"), given)?;
+        let (check, streams) = self.lower(&rule.node, &Path::ROOT.key("match"), given)?;
         let named = rule.node.referenced_segments().into_iter().filter_map(|key| self.ix(key));
         let depth = 1 + named.map(|ix| self.segment(ix).depth).max().unwrap_or_default();
         if depth > Self::REFERENCES {
             return Err(vec![Violation::new("/match", "reference_depth", "segments may refer to segments 32 deep")]);
         }
+        self.streams.extend(streams);
         Ok(Segment { key: key.clone(), list, rule: Some((check, rule.zone.clone())), depth })
     }
 
-    fn lower(&self, node: &Node, at: &Path<'_>, given: &HashMap<&str, usize>) -> Result<Check, Vec<Violation>> {
-        let mut lowering = Lowering { rules: self, given, faults: Violations::new() };
+    fn lower(
+        &self,
+        node: &Node,
+        at: &Path<'_>,
+        given: &HashMap<&str, usize>,
+    ) -> Result<(Check, Vec<Stream>), Vec<Violation>> {
+        let mut lowering = Lowering::new(self, given);
         let check = lowering.node(node, at);
-        lowering.faults.into_result()?;
-        check.ok_or_else(Vec::new)
+        lowering.finish(check)
     }
 }
 
@@ -294,109 +318,6 @@ fn circle(start: usize, next: impl Fn(usize) -> Option<usize>) -> Vec<usize> {
         }
     }
     walked
-}
-
-struct Lowering<'a> {
-    rules: &'a RuleSet,
-    /// Segments that exist, compiled or not.
-    given: &'a HashMap<&'a str, usize>,
-    faults: Violations,
-}
-
-impl Lowering<'_> {
-    fn node(&mut self, node: &Node, at: &Path<'_>) -> Option<Check> {
-        Some(match node {
-            Node::All(nodes) => Check::All(self.group(nodes, &at.key("all"))?),
-            Node::Any(nodes) => Check::Any(self.group(nodes, &at.key("any"))?),
-            Node::Not(node) => Check::Not(self.node(node, &at.key("not"))?.into()),
-            Node::Trait(condition) => Check::Trait(TraitCheck {
-                hash: NameHash::of(condition.name.as_str()),
-                name: condition.name.clone(),
-                tests: by_cost(&condition.tests).into(),
-                max_age: condition.max_age,
-            }),
-            Node::Context(condition) => {
-                Check::Context(ContextCondition { path: condition.path.clone(), tests: by_cost(&condition.tests) })
-            }
-            Node::Segment(key) => Check::Segment(self.segment(key, &at.key("segment"))?),
-            Node::List(key) => {
-                let ix = self.segment(key, &at.key("list"))?;
-                if self.rules.kind(ix) == SegmentKind::Dynamic {
-                    let detail = format!("\"{key}\" is a dynamic segment: name it with \"segment\"");
-                    self.faults.push(at.key("list").pointer(), "not_a_list", detail);
-                    return None;
-                }
-                Check::Segment(ix)
-            }
-            Node::Sample(sample) => Check::Sample(Share {
-                name: sample.salt.clone(),
-                salt: NameHash::of(&sample.salt),
-                from: sample.from,
-                to: sample.to,
-            }),
-            Node::Event(_) => return self.unsupported("event", at),
-            Node::Sequence(_) => return self.unsupported("sequence", at),
-            Node::Cluster { .. } => return self.unsupported("cluster", at),
-            Node::Rfm(_) => return self.unsupported("rfm", at),
-            Node::Lookalike { .. } => return self.unsupported("lookalike", at),
-            Node::Score { .. } => return self.unsupported("score", at),
-        })
-    }
-
-    fn group(&mut self, nodes: &[Node], at: &Path<'_>) -> Option<Group> {
-        // Every child is lowered, so that the faults of all are seen.
-        let children: Vec<_> = nodes.iter().enumerate().map(|(i, node)| self.node(node, &at.index(i))).collect();
-        let children: Box<[Check]> = children.into_iter().collect::<Option<_>>()?;
-        let mut order: Box<[u8]> = (0..children.len() as u8).collect();
-        order.sort_by_key(|&at| children[usize::from(at)].cost());
-        Some(Group { children, order })
-    }
-
-    fn segment(&mut self, key: &SegmentKey, at: &Path<'_>) -> Option<SegmentIx> {
-        let found = self.rules.ix(key);
-        if found.is_none() {
-            let (code, detail) = if self.given.contains_key(key.as_str()) {
-                ("refused_reference", format!("segment \"{key}\" is refused itself"))
-            } else {
-                let known = self.rules.by_key.keys().map(SegmentKey::as_str).chain(self.given.keys().copied());
-                ("unknown_segment", format!("no segment is called \"{key}\"{}", hint(key.as_str(), known)))
-            };
-            self.faults.push(at.pointer(), code, detail);
-        }
-        found
-    }
-
-    fn unsupported(&mut self, kind: &str, at: &Path<'_>) -> Option<Check> {
-        let detail = format!("\"{kind}\" conditions are not yet supported");
-        self.faults.push(at.key(kind).pointer(), "unsupported_condition", detail);
-        None
-    }
-}
-
-fn by_cost(tests: &[Test]) -> Vec<Test> {
-    let mut tests = tests.to_vec();
-    tests.sort_by_key(Test::cost);
-    tests
-}
-
-impl Check {
-    fn cost(&self) -> u32 {
-        match self {
-            Self::All(group) | Self::Any(group) => group.children.iter().map(Self::cost).fold(2, u32::saturating_add),
-            Self::Not(check) => check.cost(),
-            Self::Trait(check) => {
-                let aging = if check.max_age.is_some() { 60 } else { 0 };
-                check.tests.iter().map(Test::cost).fold(10 + aging, u32::saturating_add)
-            }
-            Self::Context(context) => {
-                let moving = if context.path.moves() { 60 } else { 0 };
-                context.tests.iter().map(Test::cost).fold(5 + moving, u32::saturating_add)
-            }
-            Self::Sample(_) => 5,
-            // Often answered before by another rule, and seldom dearer than a few traits.
-            Self::Segment(_) => 50,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -447,10 +368,11 @@ mod tests {
             |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
         let [a, b, c] = ["a", "b", "c"].map(|key| key.parse().expect("a key"));
         let (names_a, free) = (rule(json!({"segment": "a"})), rule(json!({"trait": "x", "eq": 1})));
-        let (set, refused) = RuleSet::with_gaps(&[(&a, None), (&b, Some(&names_a)), (&c, Some(&free))]);
+        let (set, refused) = RuleSet::with_gaps(&[(&a, None), (&b, Some(&names_a)), (&c, Some(&free))], Arc::default());
         assert_eq!(set.all().collect::<Vec<_>>(), [SegmentIx(2)]);
         assert_eq!((refused.len(), refused[0].0.as_str(), refused[0].1.code), (1, "b", "unknown_segment"));
-        let (set, _) = RuleSet::with_gaps(&[(&a, Some(&free)), (&b, Some(&names_a)), (&c, Some(&free))]);
+        let (set, _) =
+            RuleSet::with_gaps(&[(&a, Some(&free)), (&b, Some(&names_a)), (&c, Some(&free))], Arc::default());
         assert_eq!(set.all().collect::<Vec<_>>(), [SegmentIx(0), SegmentIx(1), SegmentIx(2)]);
     }
 
@@ -486,10 +408,7 @@ mod tests {
         let (set, refused) = build(&[
             ("vip", Value::Null),
             ("a", json!({"any": [{"segment": "vpi"}, {"list": "none"}, {"segment": "vip"}]})),
-            (
-                "b",
-                json!({"all": [{"event": "buy", "last_seen": {"within": "P1D"}}, {"not": {"score": {"model": "m", "gte": 1}}}]}),
-            ),
+            ("b", json!({"all": [{"rfm": {"r": [1]}}, {"not": {"score": {"model": "m", "gte": 1}}}]})),
             ("c", json!({"segment": "b"})),
             ("d", json!({"list": "e"})),
             ("e", json!({"trait": "x", "exists": true})),
@@ -499,7 +418,7 @@ mod tests {
             [
                 refusal("a", "/match/any/0/segment", "unknown_segment"),
                 refusal("a", "/match/any/1/list", "unknown_segment"),
-                refusal("b", "/match/all/0/event", "unsupported_condition"),
+                refusal("b", "/match/all/0/rfm", "unknown_model"),
                 refusal("b", "/match/all/1/not/score", "unsupported_condition"),
                 refusal("c", "/match/segment", "refused_reference"),
                 refusal("d", "/match/list", "not_a_list"),

@@ -1,13 +1,17 @@
 //! The answer of compiled conditions for one person, one request and one instant.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::tz::TimeZone;
 
 use super::{
+    activity::{ActivityView, Gauge, Page, fault},
+    cluster::{ClusterCheck, Nearest},
     compile::{Check, Condition, Group, RuleSet, SegmentIx, Share, TraitCheck},
     context::Context,
-    node::ContextCondition,
+    models::ClusterModel,
+    node::{Calendar, ContextCondition},
+    places::Places,
     predicate::Test,
     profile::{Trait, Traits},
     rule::Zone,
@@ -52,10 +56,15 @@ pub struct Evaluator<'a> {
     pub(super) user: UserView<'a>,
     pub(super) context: &'a Context,
     pub(super) now: Millis,
+    pub(super) activity: ActivityView<'a>,
     thorough: bool,
-    /// Per segment, one more than its place in `evaluated`; 0 when it was not asked yet.
-    places: Vec<u32>,
+    /// Of each segment asked so far, its place in `evaluated`.
+    places: Places,
     evaluated: Vec<(SegmentIx, Verdict)>,
+    /// Pages of the calendar turned up so far, by zone.
+    pages: Vec<(Box<str>, Calendar, Option<Page>)>,
+    /// The cluster of each model asked so far.
+    clusters: Vec<(Arc<ClusterModel>, Nearest)>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -63,8 +72,19 @@ impl<'a> Evaluator<'a> {
     /// [`Verdict::valid_until`] may be earlier than it could be.
     #[must_use]
     pub fn new(rules: &'a RuleSet, user: UserView<'a>, context: &'a Context, now: Millis) -> Self {
-        let (places, evaluated) = (vec![0; rules.len()], Vec::with_capacity(32));
-        Self { rules, user, context, now, thorough: false, places, evaluated }
+        let activity = user.state.map_or_else(ActivityView::default, |state| state.activity.view());
+        Self {
+            rules,
+            user,
+            context,
+            now,
+            activity,
+            thorough: false,
+            places: Places::default(),
+            evaluated: Vec::with_capacity(32),
+            pages: Vec::new(),
+            clusters: Vec::new(),
+        }
     }
 
     /// Looks at another part of the same request from here on. Segments never depend on the
@@ -86,15 +106,15 @@ impl<'a> Evaluator<'a> {
     /// # Panics
     /// When `ix` is of another, larger set of rules.
     pub fn segment(&mut self, ix: SegmentIx) -> Verdict {
-        if let Some(place) = self.places[ix.0 as usize].checked_sub(1) {
+        if let Some(place) = self.places.get(ix.0) {
             return self.evaluated[place as usize].1;
         }
         let verdict = match self.forced(ix) {
             Some(verdict) => verdict,
             None => self.member(ix),
         };
+        self.places.put(ix.0, self.evaluated.len() as u32);
         self.evaluated.push((ix, verdict));
-        self.places[ix.0 as usize] = self.evaluated.len() as u32;
         verdict
     }
 
@@ -152,7 +172,37 @@ impl<'a> Evaluator<'a> {
                 Some(uid) => Verdict::constant((share.from..share.to).contains(&share.bucket(uid))),
                 None => Verdict::NEVER,
             },
+            Check::Event(gauge) => {
+                let page = self.page(gauge, zone);
+                gauge.verdict(self.activity, self.now, page, self.thorough)
+            }
+            Check::Sequence(chain) => chain.verdict(self.activity, self.now, self.thorough),
+            Check::Cluster(check) if self.thorough => check.exact(self.activity, self.now),
+            Check::Cluster(check) => check.verdict(self.nearest(check)),
+            Check::Rfm(rfm) => self.check(&rfm.1, zone),
         }
+    }
+
+    /// The page of the calendar that a condition needs, if it needs one.
+    pub(super) fn page(&mut self, gauge: &Gauge, zone: &TimeZone) -> Option<Page> {
+        let calendar = gauge.calendar()?;
+        let Some(name) = zone.iana_name() else { return Page::at(self.now, calendar, zone) };
+        let known = self.pages.iter().find(|(of, have, _)| **of == *name && *have == calendar);
+        known.map(|(_, _, page)| *page).unwrap_or_else(|| {
+            let page = Page::at(self.now, calendar, zone);
+            self.pages.push((name.into(), calendar, page));
+            page
+        })
+    }
+
+    /// The cluster that a condition is about.
+    pub(super) fn nearest(&mut self, check: &ClusterCheck) -> Nearest {
+        let known = self.clusters.iter().find(|(of, _)| Arc::ptr_eq(of, &check.model));
+        known.map(|(_, nearest)| *nearest).unwrap_or_else(|| {
+            let nearest = check.nearest(self.activity, self.now);
+            self.clusters.push((Arc::clone(&check.model), nearest));
+            nearest
+        })
     }
 
     /// The conjunction (`all`) or disjunction of a group.
@@ -161,6 +211,9 @@ impl<'a> Evaluator<'a> {
         for (at, &child) in group.order.iter().enumerate() {
             let verdict = self.check(&group.children[usize::from(child)], zone);
             if verdict.holds != all && !self.thorough {
+                if all && fault::planted(fault::Fault::AndOfFalse) {
+                    return Verdict::NEVER;
+                }
                 return verdict;
             }
             whole = match (at, all) {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     compile::{Check, Condition, SegmentIx, TraitCheck},
     evaluate::Evaluator,
+    node::Rfm,
     predicate::Test,
     value::View,
     verdict::Verdict,
@@ -25,6 +26,9 @@ pub struct Explanation {
     /// When time alone may change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Millis>,
+    /// What was found of the person's events, as in "2 of 3 basket_emptied in 30 days".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
     /// The first reason why it does not hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -68,10 +72,31 @@ impl Evaluator<'_> {
                 group.children.iter().map(|child| self.explained(child, zone)).collect()
             }
             Check::Not(child) => vec![self.explained(child, zone)],
+            Check::Rfm(rfm) => vec![self.explained(&rfm.1, zone)],
             _ => Vec::new(),
         };
         let why = (!holds).then(|| self.why(check, zone));
-        Explanation { condition: self.words(check), holds, since, valid_until, why, parts }
+        let found = self.found(check, zone);
+        Explanation { condition: self.words(check), holds, since, valid_until, found, why, parts }
+    }
+
+    /// What was found of the person's events.
+    fn found(&mut self, check: &Check, zone: &TimeZone) -> Option<String> {
+        Some(match check {
+            Check::Event(gauge) => {
+                let page = self.page(gauge, zone);
+                gauge.found(gauge.measured(self.activity, self.now, page), self.now)
+            }
+            Check::Sequence(chain) => {
+                let Verdict { holds, valid_until, .. } = self.check(check, zone);
+                chain.found(holds, chain.started(self.activity, self.now), valid_until)
+            }
+            Check::Cluster(check) => {
+                let nearest = self.nearest(check);
+                format!("cluster {} of {}, {:.2} from its middle", nearest.cluster, check.name, nearest.distance)
+            }
+            _ => return None,
+        })
     }
 
     /// Why `check`, which does not hold, does not.
@@ -96,6 +121,8 @@ impl Evaluator<'_> {
                 failing_test(&what, value, condition.tests.iter(), self.now, zone)
             }
             Check::Segment(ix) => self.why_segment(*ix),
+            Check::Event(_) | Check::Sequence(_) | Check::Cluster(_) => self.found(check, zone).unwrap_or_default(),
+            Check::Rfm(rfm) => self.why(&rfm.1, zone),
             Check::Sample(share) => match self.user.uid {
                 None => "nobody is known, so nobody is in a sample".to_owned(),
                 Some(uid) => {
@@ -153,8 +180,29 @@ impl Evaluator<'_> {
             }
             Check::Segment(ix) => format!("segment {}", self.rules.key(*ix)),
             Check::Sample(share) => format!("sample {:?} {}..{}", share.name, share.from, share.to),
+            Check::Event(gauge) => gauge.words(),
+            Check::Sequence(chain) => chain.words(),
+            Check::Cluster(check) => {
+                let among: Vec<_> = check.among.iter().map(ToString::to_string).collect();
+                format!("cluster {} of {}", among.join(" or "), check.name)
+            }
+            Check::Rfm(rfm) => rfm_words(&rfm.0),
         }
     }
+}
+
+fn rfm_words(rfm: &Rfm) -> String {
+    let mut words = match &rfm.event {
+        Some(event) => format!("{event} by fifths"),
+        None => "purchases by fifths".to_owned(),
+    };
+    for (what, fifths) in [("recency", &rfm.recency), ("frequency", &rfm.frequency), ("money", &rfm.money)] {
+        if !fifths.is_empty() {
+            let fifths: Vec<_> = fifths.iter().map(ToString::to_string).collect();
+            words += &format!(", {what} {}", fifths.join(" or "));
+        }
+    }
+    words
 }
 
 fn failing_test<'t>(

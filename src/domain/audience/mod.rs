@@ -18,6 +18,7 @@
 
 pub mod activity;
 pub mod caps;
+mod cluster;
 mod codec;
 pub mod compile;
 pub mod context;
@@ -25,13 +26,18 @@ pub mod evaluate;
 pub mod explain;
 mod grammar;
 mod grammar_events;
+mod lower;
+pub mod models;
 mod nearest;
 pub mod node;
 #[cfg(test)]
 mod oracle;
 mod parser;
+mod places;
 pub mod predicate;
 pub mod profile;
+#[cfg(test)]
+mod proof;
 mod requirements;
 pub mod rule;
 mod schema;

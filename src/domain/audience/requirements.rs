@@ -33,7 +33,13 @@ impl Requirements {
                 let needed = context.tests.iter().map(|test| Self::of_test(&context.path, test));
                 needed.fold(Self::default(), Self::both)
             }
-            Check::Not(_) | Check::Trait(_) | Check::Sample(_) => Self::default(),
+            Check::Rfm(rfm) => Self::of(&rfm.1),
+            Check::Not(_)
+            | Check::Trait(_)
+            | Check::Sample(_)
+            | Check::Event(_)
+            | Check::Sequence(_)
+            | Check::Cluster(_) => Self::default(),
         }
     }
 

@@ -140,7 +140,7 @@ impl Snapshot {
     /// Compiles every segment, and notes the documents whose references mean something else now.
     fn rebuild_rules(&mut self, stale: &mut Stale) {
         let given: Vec<_> = self.segments.iter().map(|(name, rule)| (name, rule.as_ref())).collect();
-        let (rules, faults) = RuleSet::with_gaps(&given);
+        let (rules, faults) = RuleSet::with_gaps(&given, Arc::clone(self.rules.models()));
         for (name, _) in self.segments.iter().filter(|(_, rule)| rule.is_some()) {
             self.faults.remove(&DocumentKey::new(Kind::Segment, name.as_str()));
         }

@@ -144,7 +144,7 @@ impl Snapshot {
         while let Some(key) = waiting.pop() {
             let rule = self.segments.iter().find(|(of, _)| *of == key).and_then(|(_, rule)| rule.as_ref());
             if let Some(node) = rule.and_then(SegmentRule::node).filter(|_| seen.insert(key)) {
-                streams.extend(node.streams());
+                streams.extend(self.rules.bind(node).iter().flat_map(|condition| condition.streams().iter().cloned()));
                 waiting.extend(node.referenced_segments().into_iter().cloned());
             }
         }

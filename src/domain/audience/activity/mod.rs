@@ -10,17 +10,30 @@
 //! newest of them if that was earlier: so up to a day too long, never too short. Days more than
 //! [`Stream::RETENTION_DAYS`] before the newest event become one count and sum.
 
+mod amount;
+mod chain;
+mod check;
 mod event;
+mod exact;
+pub(super) mod fault;
+mod gauge;
 mod need;
 mod packed;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod track;
+mod window;
+mod words;
 
+pub(super) use amount::{count_distinct, total_within};
+pub(super) use chain::Chain;
 pub use event::Event;
+pub(super) use exact::Timeline;
+pub(super) use gauge::Gauge;
 pub(super) use packed::ActivityView;
 pub use stream::{Keep, Stream, StreamId, Streams};
+pub(super) use window::Page;
 
 use self::track::Kept;
 use super::{codec::CodecError, user::UserState};
@@ -115,7 +128,7 @@ impl Activity {
     /// # Errors
     /// When the bytes are of another format or break its rules.
     pub fn decode(packed: &[u8]) -> Result<Self, CodecError> {
-        packed::check(packed).map(|()| Self(packed.into()))
+        check::check(packed).map(|()| Self(packed.into()))
     }
 
     #[inline]

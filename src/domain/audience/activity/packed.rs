@@ -10,25 +10,22 @@
 //! ```
 //!
 //! Little-endian. Ends are counted from the first body or track. Sums are there for valued streams
-//! only. Everything is checked once, by [`check`], and then read without further doubt.
+//! only. Everything is checked once, by [`super::check`], and then read without further doubt.
 
-use super::{
-    StreamId,
-    stream::{Keep, Stream},
-};
-use crate::domain::{audience::codec::CodecError, ids::NameHash};
+use super::{StreamId, stream::Keep};
+use crate::domain::ids::NameHash;
 
-const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 1;
 pub(super) const DAY: i64 = 86_400_000;
 /// The end of the last day that 16 bits can tell, in the year 2149.
 pub(super) const LAST: i64 = (1 << 16) * DAY - 1;
 /// Bytes of a directory entry: 64 bits that name it, and where it ends.
-const ENTRY: usize = 12;
+pub(super) const ENTRY: usize = 12;
 pub(super) const VALUED: u8 = 4;
 pub(super) const KEYED: u8 = 8;
 pub(super) const TAIL: u8 = 0x80;
-const HEAD: usize = 4;
-const KEYED_HEAD: usize = 8;
+pub(super) const HEAD: usize = 4;
+pub(super) const KEYED_HEAD: usize = 8;
 
 fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut word = [0; N];
@@ -36,7 +33,7 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     word
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(word(bytes, at))
 }
 
@@ -57,14 +54,14 @@ fn time_at(bytes: &[u8], at: usize) -> i64 {
 }
 
 /// A sorted table of 64-bit names, each with the stretch of bytes that it ends.
-#[derive(Clone, Copy)]
-struct Directory<'a> {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Directory<'a> {
     entries: &'a [u8],
-    bodies: &'a [u8],
+    pub(super) bodies: &'a [u8],
 }
 
 impl<'a> Directory<'a> {
-    fn new(bytes: &'a [u8], count: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], count: usize) -> Self {
         let (entries, bodies) = bytes.split_at(count * ENTRY);
         Self { entries, bodies }
     }
@@ -74,12 +71,12 @@ impl<'a> Directory<'a> {
     }
 
     #[inline]
-    fn name(self, at: usize) -> u64 {
+    pub(super) fn name(self, at: usize) -> u64 {
         u64_at(self.entries, at * ENTRY)
     }
 
     #[inline]
-    fn end(self, at: usize) -> usize {
+    pub(super) fn end(self, at: usize) -> usize {
         u32_at(self.entries, at * ENTRY + 8) as usize
     }
 
@@ -105,7 +102,7 @@ impl<'a> Directory<'a> {
 }
 
 /// The whole of an activity.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ActivityView<'a> {
     merged: &'a [u8],
     streams: Directory<'a>,
@@ -116,7 +113,7 @@ impl<'a> ActivityView<'a> {
     #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         match bytes {
-            [] => Self { merged: &[], streams: Directory { entries: &[], bodies: &[] } },
+            [] => Self::default(),
             bytes => {
                 let (merged, rest) = bytes[HEAD..].split_at(8 * usize::from(bytes[1]));
                 Self { merged, streams: Directory::new(rest, usize::from(u16_at(bytes, 2))) }
@@ -199,7 +196,7 @@ pub(crate) struct TrackView<'a> {
     /// Events kept one by one; at least one.
     times: usize,
     width: usize,
-    valued: bool,
+    pub(super) valued: bool,
 }
 
 /// One event, or those of one UTC day that are no longer told apart.
@@ -257,6 +254,13 @@ impl<'a> TrackView<'a> {
         self.tail().map_or_else(|| self.time(self.times - 1), TailView::first)
     }
 
+    /// The events older than retention, if there are any, as if they happened with the first.
+    pub(crate) fn older(self) -> Option<Atom> {
+        let tail = self.tail()?;
+        let (count, sum) = tail.older();
+        (count > 0).then(|| Atom { at: tail.first(), count, sum })
+    }
+
     /// Everything that is kept, newest first; what is older than retention is not among it.
     #[inline]
     pub(crate) fn atoms(self) -> impl Iterator<Item = Atom> {
@@ -268,8 +272,8 @@ impl<'a> TrackView<'a> {
 /// What is kept of the events that are no longer told apart.
 #[derive(Clone, Copy)]
 pub(crate) struct TailView<'a> {
-    bytes: &'a [u8],
-    valued: bool,
+    pub(super) bytes: &'a [u8],
+    pub(super) valued: bool,
 }
 
 impl<'a> TailView<'a> {
@@ -277,7 +281,7 @@ impl<'a> TailView<'a> {
         if self.valued { i64_at(self.bytes, at) } else { 0 }
     }
 
-    const fn wide(self, bytes: usize) -> usize {
+    pub(super) const fn wide(self, bytes: usize) -> usize {
         if self.valued { bytes + 8 } else { bytes }
     }
 
@@ -290,7 +294,7 @@ impl<'a> TailView<'a> {
     }
 
     /// How many events are older than retention, and their sum.
-    pub(crate) fn older(self) -> (u32, i64) {
+    pub(super) fn older(self) -> (u32, i64) {
         (u32_at(self.bytes, 12), self.sum(16))
     }
 
@@ -332,90 +336,6 @@ pub(super) fn write(bodies: &[(u64, &[u8])], merged: &[u64]) -> Box<[u8]> {
     merged.iter().for_each(|print| out.extend_from_slice(&print.to_le_bytes()));
     put_directory(&mut out, bodies);
     out.into()
-}
-
-type Checked = Result<(), CodecError>;
-
-fn sound(holds: bool, rule: &'static str) -> Checked {
-    if holds { Ok(()) } else { Err(CodecError::Malformed(rule)) }
-}
-
-/// Whether `bytes` keep every rule of the form, so that views of them never fail and no other
-/// bytes mean the same.
-pub(super) fn check(bytes: &[u8]) -> Checked {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let head = bytes.get(..HEAD).ok_or(CodecError::Truncated)?;
-    if head[0] != FORMAT {
-        return Err(CodecError::Version(head[0]));
-    }
-    let (merged, streams) = (usize::from(head[1]), usize::from(u16_at(bytes, 2)));
-    sound(merged <= super::Activity::MERGED && streams > 0, "an activity has too much merged or no stream")?;
-    let rest = bytes.get(HEAD + 8 * merged..).ok_or(CodecError::Truncated)?;
-    check_directory(rest, streams, check_body)
-}
-
-fn check_directory(bytes: &[u8], count: usize, check: impl Fn(&[u8]) -> Checked) -> Checked {
-    if bytes.len() < count * ENTRY {
-        return Err(CodecError::Truncated);
-    }
-    let directory = Directory::new(bytes, count);
-    let mut start = 0;
-    for at in 0..count {
-        sound(at == 0 || directory.name(at - 1) < directory.name(at), "names are out of order")?;
-        check(directory.bodies.get(start..directory.end(at)).ok_or(CodecError::Truncated)?)?;
-        start = directory.end(at);
-    }
-    sound(start == directory.bodies.len(), "bytes follow the last body")
-}
-
-fn check_body(body: &[u8]) -> Checked {
-    let flags = *body.first().ok_or(CodecError::Truncated)?;
-    let keep = Keep::of_class(flags & 3).filter(|_| flags < 16);
-    let keep = keep.ok_or(CodecError::Malformed("a stream has unknown flags"))?;
-    let track = |bytes: &[u8]| check_track(bytes, keep, flags & VALUED != 0);
-    if flags & KEYED == 0 {
-        return track(&body[1..]);
-    }
-    let keys = usize::from(*body.get(1).ok_or(CodecError::Truncated)?);
-    sound((1..=Stream::KEYS).contains(&keys), "a stream has too few or too many keys")?;
-    check_directory(body.get(KEYED_HEAD..).ok_or(CodecError::Truncated)?, keys, track)
-}
-
-fn check_track(bytes: &[u8], keep: Keep, valued: bool) -> Checked {
-    let [times, flags, ..] = *bytes else { return Err(CodecError::Truncated) };
-    let (times, width) = (usize::from(times), usize::from(flags & 0xf));
-    sound((1..=keep.count()).contains(&times), "a track has too few or too many events")?;
-    sound(flags & !(TAIL | 0xf) == 0 && valued == (width > 0) && width <= 8, "a track has unknown flags")?;
-    let tail = 2 + times * (6 + width);
-    let rest = bytes.get(tail..).ok_or(CodecError::Truncated)?;
-    let track = TrackView::new(bytes, valued);
-    let event = |at: usize| (track.time(at), track.value(at));
-    sound(track.time(0) <= LAST, "an event lies too far ahead")?;
-    sound((1..times).all(|at| event(at - 1) >= event(at)), "events are out of order")?;
-    if valued {
-        let widest = (0..times).map(|at| width_of(track.value(at))).max();
-        sound(widest == Some(width), "values are wider than needed")?;
-    }
-    if flags & TAIL == 0 { sound(rest.is_empty(), "bytes follow a track") } else { check_tail(track, keep, rest) }
-}
-
-fn check_tail(track: TrackView<'_>, keep: Keep, bytes: &[u8]) -> Checked {
-    let tail = TailView { bytes, valued: track.valued };
-    let (head, each) = (tail.wide(16), tail.wide(6));
-    if bytes.len() < head + 2 {
-        return Err(CodecError::Truncated);
-    }
-    let days = usize::from(u16_at(bytes, head));
-    sound(bytes.len() == head + 2 + each * days, "bytes follow a track")?;
-    let newest = tail.newest();
-    let names = || tail.buckets().map(|(day, ..)| day);
-    sound(names().zip(names().skip(1)).all(|(one, other)| one > other), "days are out of order")?;
-    let counted = tail.buckets().all(|(_, count, _)| count > 0) && (days > 0 || tail.older().0 > 0);
-    sound(counted && track.times == keep.count(), "a tail of nothing")?;
-    let first_day = names().next().is_none_or(|day| i64::from(day) == newest / DAY);
-    sound(first_day && tail.first() <= newest && newest <= track.time(track.times - 1), "a tail is out of order")
 }
 
 /// The fewest bytes that hold `value`, at least one.

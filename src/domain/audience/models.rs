@@ -1,0 +1,306 @@
+//! What was learned of people, for rules to name: cut points of recency, frequency and money, and
+//! clusters. Models are numbers only, so conditions on them are answered at read like all others.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    activity::Stream,
+    nearest::hint,
+    node::{Age, EventCondition, Measure, Node, Range, Rfm, Window},
+};
+use crate::domain::{
+    ids::{EventName, SegmentKey, TraitName},
+    values::{Millis, Span},
+    violation::{Violation, Violations},
+};
+
+/// Every model of an account.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Models {
+    /// The first is that of rules which name no event.
+    rfm: Vec<RfmModel>,
+    clusters: BTreeMap<SegmentKey, Arc<ClusterModel>>,
+}
+
+/// Where people fall into fifths of recency, frequency and money.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RfmModel {
+    /// The event that counts as a purchase.
+    pub event: EventName,
+    /// The property that is its amount.
+    pub amount: TraitName,
+    /// People without such an event for this long fall into no fifth. At most 400 days.
+    pub window: Span,
+    /// Longest times since the last one, for the fifths 5, 4, 3 and 2; ascending.
+    pub recency: [Span; 4],
+    /// Least numbers within the window, for the fifths 2, 3, 4 and 5; ascending, 2 to 63.
+    pub frequency: [u8; 4],
+    /// Least sums within the window, for the fifths 2, 3, 4 and 5; ascending.
+    pub money: [f64; 4],
+}
+
+/// Groups of people who behave alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterModel {
+    /// What people are compared by; 1 to 32.
+    pub features: Vec<Feature>,
+    /// The middle of each cluster in normalised features; 1 to 64, each as long as `features`.
+    pub centroids: Vec<Vec<f64>>,
+}
+
+/// One number that people are compared by: `(value - mean) / scale`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// The type of event that it is about.
+    pub event: EventName,
+    /// What of it.
+    pub measure: FeatureKind,
+    /// The mean of everyone.
+    pub mean: f64,
+    /// The standard deviation of everyone; more than 0.
+    pub scale: f64,
+}
+
+/// What of an event is measured, on a logarithmic scale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum FeatureKind {
+    /// Whole doublings of hours since the newest event: 0 within the first hour, 1 within the
+    /// second, 2 until four hours have passed, and so on; [`FeatureKind::LONG_AGO`] from 8,192
+    /// hours on and when there was none.
+    Recency,
+    /// `ln(1 + n)` of the number of events within the last stretch of time.
+    Count {
+        /// At most 400 days.
+        last: Span,
+    },
+    /// `ln(1 + s)` of the sum `s` of a property, 0 when that is negative.
+    Sum {
+        /// The property.
+        of: TraitName,
+        /// At most 400 days.
+        last: Span,
+    },
+    /// `ln(1 + n)` of the number of different values of a property.
+    Distinct {
+        /// The property.
+        of: TraitName,
+        /// At most 400 days.
+        last: Span,
+    },
+}
+
+impl FeatureKind {
+    /// The highest step of recency.
+    pub const LONG_AGO: u32 = 14;
+}
+
+impl Models {
+    /// These models.
+    ///
+    /// # Errors
+    /// Every fault of a model, with its pointer within `{"rfm": [..], "clusters": {..}}`.
+    pub fn new(
+        rfm: Vec<RfmModel>,
+        clusters: impl IntoIterator<Item = (SegmentKey, ClusterModel)>,
+    ) -> Result<Self, Vec<Violation>> {
+        let clusters: BTreeMap<_, _> = clusters.into_iter().map(|(name, model)| (name, Arc::new(model))).collect();
+        let mut faults = Violations::new();
+        for (at, model) in rfm.iter().enumerate() {
+            faults.extend_under(&format!("/rfm/{at}"), model.faults());
+        }
+        for (name, model) in &clusters {
+            faults.extend_under(&format!("/clusters/{name}"), model.faults());
+        }
+        faults.into_result().map(|()| Self { rfm, clusters })
+    }
+
+    /// The cluster model called `name`, or that there is none.
+    pub(super) fn cluster(&self, name: &SegmentKey) -> Result<&Arc<ClusterModel>, Violation> {
+        self.clusters.get(name).ok_or_else(|| {
+            let near = hint(name.as_str(), self.clusters.keys().map(SegmentKey::as_str));
+            Violation::new("/model", "unknown_model", format!("no cluster model is called \"{name}\"{near}"))
+        })
+    }
+
+    /// The conditions on events that these fifths come to, or that no model has cut points for
+    /// them.
+    pub(super) fn rfm(&self, wanted: &Rfm) -> Result<Node, Violation> {
+        let is_it = |model: &&RfmModel| wanted.event.as_ref().is_none_or(|event| model.event == *event);
+        let model = self.rfm.iter().find(is_it).ok_or_else(|| {
+            let of = wanted.event.as_ref().map_or("the account's purchases".to_owned(), |event| format!("\"{event}\""));
+            let near =
+                wanted.event.as_ref().map(|event| hint(event.as_str(), self.rfm.iter().map(|m| m.event.as_str())));
+            let detail = format!("no model has cut points of recency, frequency and money for {of}");
+            Violation::new("", "unknown_model", detail + &near.unwrap_or_default())
+        })?;
+        Ok(model.node(wanted))
+    }
+}
+
+impl RfmModel {
+    fn faults(&self) -> Vec<Violation> {
+        let mut faults = Violations::new();
+        let ascending = "must ascend";
+        if self.window.millis() > Stream::RETENTION_DAYS * 86_400_000 {
+            faults.push("/window", "out_of_range", "must be at most P400D, which is how long events are remembered");
+        }
+        if !self.recency.is_sorted() || self.recency[3] > self.window {
+            faults.push("/recency", "out_of_range", "must ascend and be no longer than the window");
+        }
+        if !self.frequency.is_sorted() || self.frequency[0] < 2 || self.frequency[3] > 63 {
+            faults.push("/frequency", "out_of_range", "must ascend from at least 2 to at most 63");
+        }
+        if !self.money.is_sorted() || !self.money.iter().all(|amount| amount.is_finite()) {
+            faults.push("/money", "out_of_range", ascending);
+        }
+        faults.into_vec()
+    }
+
+    fn node(&self, wanted: &Rfm) -> Node {
+        let event =
+            |measure| Node::Event(EventCondition { event: self.event.clone(), filter: Vec::new(), key: None, measure });
+        let window = Window::Last(self.window);
+        // Nobody without an event in the window is in any fifth.
+        let known = event(Measure::LastSeen(Age { older_than: None, within: Some(self.window) }));
+        let mut parts = vec![known];
+        let mut either = |fifths: &[u8], node: &dyn Fn(usize, usize) -> Node| {
+            let runs = runs(fifths);
+            if !runs.is_empty() {
+                parts.push(Node::Any(runs.into_iter().map(|(low, high)| node(low, high)).collect()));
+            }
+        };
+        either(&wanted.recency, &|low, high| {
+            let older_than = 5_usize.checked_sub(high + 1).map(|cut| self.recency[cut]);
+            let within = self.recency.get(5 - low).copied().unwrap_or(self.window);
+            event(Measure::LastSeen(Age { older_than, within: Some(within) }))
+        });
+        let cut = |low: usize, high: usize, cuts: &[f64; 4]| -> Range {
+            use std::ops::Bound::{Excluded, Included, Unbounded};
+            let least = low.checked_sub(2).map_or(Unbounded, |cut| Included(cuts[cut]));
+            (least, cuts.get(high - 1).map_or(Unbounded, |&cut| Excluded(cut)))
+        };
+        let frequency = self.frequency.map(f64::from);
+        either(&wanted.frequency, &|low, high| event(Measure::Count(cut(low, high, &frequency), window)));
+        either(&wanted.money, &|low, high| {
+            event(Measure::Sum(self.amount.clone(), cut(low, high, &self.money), window))
+        });
+        Node::All(parts)
+    }
+}
+
+/// Stretches of neighbouring fifths, lowest and highest.
+fn runs(fifths: &[u8]) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for fifth in (1..=5).filter(|fifth| fifths.contains(fifth)).map(usize::from) {
+        match runs.last_mut() {
+            Some((_, high)) if *high + 1 == fifth => *high = fifth,
+            _ => runs.push((fifth, fifth)),
+        }
+    }
+    runs
+}
+
+impl ClusterModel {
+    fn faults(&self) -> Vec<Violation> {
+        let mut faults = Violations::new();
+        if !(1..=32).contains(&self.features.len()) {
+            faults.push("/features", "out_of_range", "must be 1 to 32");
+        }
+        if !(1..=64).contains(&self.centroids.len()) {
+            faults.push("/centroids", "out_of_range", "must be 1 to 64");
+        }
+        for (at, feature) in self.features.iter().enumerate() {
+            if !(feature.mean.is_finite() && feature.scale.is_finite() && feature.scale > 0.0) {
+                faults.push(format!("/features/{at}"), "out_of_range", "\"scale\" must be more than 0");
+            }
+            let longest =
+                feature.measure.last().is_some_and(|last| last.millis() > Stream::RETENTION_DAYS * 86_400_000);
+            if longest {
+                let detail = "must be at most P400D, which is how long events are remembered";
+                faults.push(format!("/features/{at}/measure/last"), "out_of_range", detail);
+            }
+        }
+        for (at, centroid) in self.centroids.iter().enumerate() {
+            if centroid.len() != self.features.len() || !centroid.iter().all(|value| value.is_finite()) {
+                faults.push(format!("/centroids/{at}"), "out_of_range", "must have a number for every feature");
+            }
+        }
+        faults.into_vec()
+    }
+}
+
+impl FeatureKind {
+    pub(super) fn last(&self) -> Option<Span> {
+        match self {
+            Self::Recency => None,
+            Self::Count { last } | Self::Sum { last, .. } | Self::Distinct { last, .. } => Some(*last),
+        }
+    }
+}
+
+impl Feature {
+    /// What the feature is of a person at `now`, before it is normalised: for learning.
+    #[must_use]
+    pub fn value(&self, state: &super::user::UserState, now: Millis) -> f64 {
+        super::cluster::FeatureCheck::new(self).value(state.activity.view(), now.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn model() -> RfmModel {
+        serde_json::from_value(json!({"event": "purchase", "amount": "amount", "window": "P365D",
+            "recency": ["P7D", "P30D", "P90D", "P180D"], "frequency": [2, 3, 5, 9], "money": [20, 50, 100, 500]}))
+        .expect("a model")
+    }
+
+    fn faults(models: Result<Models, Vec<Violation>>) -> Vec<String> {
+        models.expect_err("faults").into_iter().map(|fault| fault.pointer).collect()
+    }
+
+    #[test]
+    fn every_fault_of_a_model_is_told() {
+        let bad = RfmModel {
+            recency: model().recency.map(|_| "P500D".parse().expect("a span")),
+            frequency: [1, 2, 3, 70],
+            money: [2.0, 1.0, 3.0, 4.0],
+            ..model()
+        };
+        assert_eq!(faults(Models::new(vec![bad], [])), ["/rfm/0/recency", "/rfm/0/frequency", "/rfm/0/money"]);
+        let cluster: ClusterModel = serde_json::from_value(json!({"features": [
+            {"event": "view", "measure": {"count": {"last": "P500D"}}, "mean": 0, "scale": 0}], "centroids": [[0], [1, 2]]}))
+        .expect("a model");
+        let name = "k".parse().expect("a key");
+        let pointers = ["/clusters/k/features/0", "/clusters/k/features/0/measure/last", "/clusters/k/centroids/1"];
+        assert_eq!(faults(Models::new(Vec::new(), [(name, cluster)])), pointers);
+    }
+
+    #[test]
+    fn fifths_are_runs() {
+        assert_eq!(runs(&[5, 1, 4, 2]), [(1, 2), (4, 5)]);
+        assert_eq!(runs(&[]), []);
+    }
+
+    #[test]
+    fn a_rule_names_the_model_of_its_event_or_the_first() {
+        let models = Models::new(vec![model()], []).expect("models");
+        let rfm = |event: Value| {
+            let event = serde_json::from_value(event).expect("a name");
+            models.rfm(&Rfm { event, recency: vec![5], frequency: Vec::new(), money: Vec::new() })
+        };
+        assert_eq!(rfm(json!(null)), rfm(json!("purchase")));
+        let unknown = rfm(json!("purchas")).expect_err("a fault");
+        assert_eq!(unknown.code, "unknown_model");
+        assert!(unknown.detail.ends_with("for \"purchas\"; did you mean \"purchase\"?"), "{}", unknown.detail);
+    }
+}
