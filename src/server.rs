@@ -273,6 +273,7 @@ impl Server {
             schemas: Arc::clone(&core.schemas),
             budget_ms: config.decisions.budget_ms,
             reserve_ms: config.decisions.reserve_ms,
+            pages: Arc::default(),
         };
         let router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
         let stop = CancellationToken::new();

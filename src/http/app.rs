@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use super::rate::Limit;
 use crate::{engine::Engine, schema::Schemas};
 
 /// The state of the router.
@@ -17,6 +18,8 @@ pub struct App {
     pub budget_ms: u64,
     /// See `budget_ms`.
     pub reserve_ms: u64,
+    /// What pages send, by network.
+    pub pages: Arc<Limit>,
 }
 
 impl FromRef<App> for Arc<Engine> {
