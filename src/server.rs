@@ -276,6 +276,7 @@ impl Server {
             budget_ms: config.decisions.budget_ms,
             reserve_ms: config.decisions.reserve_ms,
             steps: core.meters.decision_steps.clone(),
+            pages: Arc::default(),
         };
         let router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
         let stop = CancellationToken::new();

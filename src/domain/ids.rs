@@ -142,6 +142,8 @@ slug!(/// A component (variant) within its creative.
     ComponentId, "a component id");
 slug!(/// A slot on a page or in an app.
     PlacementId, "a placement id");
+slug!(/// A write key: what web pages carry to send events.
+    WriteKeyId, "a write key id");
 slug!(/// An API key's public part.
     KeyId, "a key id");
 name!(/// A segment, static or dynamic.

@@ -76,6 +76,43 @@ pub use money::{Amount, Currency, Money};
 
 textual!(Size, "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", "300x250");
 
+/// Where a page comes from, as browsers write it: scheme, host, and the port if it is not the
+/// scheme's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(Box<str>);
+
+impl Origin {
+    /// The text, to compare with the header `Origin`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        const ERROR: ValueError = ValueError("must be an origin such as https://shop.example or http://localhost:3000");
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(ERROR)?;
+        let (host, port) = rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+        let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+        let host = (1..=253).contains(&host.len()) && host.bytes().all(sound);
+        let port = port.is_none_or(|port| {
+            port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit()) && !port.starts_with('0')
+        });
+        if host && port { Ok(Self(text.into())) } else { Err(ERROR) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+textual!(Origin, "^https?://[a-z0-9.-]{1,253}(:[1-9][0-9]{0,4})?$", "https://shop.northwind.example");
+
 /// What kind of markup an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -296,6 +333,27 @@ mod tests {
         assert_eq!("300x250".parse::<Size>().expect("a size").to_string(), "300x250");
         for bad in ["0x1", "300", "300x", "x250", "300X250", "10000x1", "+1x2", "01x2"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_do() {
+        for good in ["https://shop.example", "http://localhost:3000", "http://127.0.0.1:8080"] {
+            assert_eq!(good.parse::<Origin>().expect(good).to_string(), good);
+        }
+        for bad in [
+            "",
+            "null",
+            "*",
+            "https://",
+            "https://a.example/",
+            "https://A.example",
+            "ftp://a",
+            "https://a:0",
+            "https://a:99999",
+            "https://u@a",
+        ] {
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }
 

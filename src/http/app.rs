@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
+use super::rate::Limit;
 use crate::{engine::Engine, schema::Schemas, telemetry::DecisionSteps};
 
 /// The state of the router.
@@ -19,6 +20,8 @@ pub struct App {
     pub reserve_ms: u64,
     /// Counts the time of the steps of decisions.
     pub steps: DecisionSteps,
+    /// What pages send, by network.
+    pub pages: Arc<Limit>,
 }
 
 impl FromRef<App> for Arc<Engine> {

@@ -11,6 +11,7 @@ pub mod assets;
 pub mod auth;
 pub mod beacons;
 pub mod body;
+pub mod browser;
 pub mod catalog;
 pub mod decisions;
 pub mod docs;
@@ -25,6 +26,7 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod profiles;
+pub mod rate;
 pub mod records;
 pub mod request;
 
@@ -39,8 +41,11 @@ use crate::telemetry::Exposition;
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
         (Class::Decide, decisions::routes()),
-        (Class::Beacons, beacons::routes().merge(assets::public())),
-        (Class::Events, events::routes().merge(profiles::routes()).merge(members::routes())),
+        (Class::Beacons, beacons::routes().merge(browser::routes()).merge(assets::public())),
+        (
+            Class::Events,
+            events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
+        ),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
         (Class::Reports, records::routes()),
     ]

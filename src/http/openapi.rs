@@ -21,7 +21,7 @@ use super::{
     problem::ProblemDocument,
 };
 use crate::{
-    domain::violation::Violation,
+    domain::{ids::WriteKeyId, violation::Violation},
     schema::{SchemaError, Schemas},
 };
 
@@ -39,7 +39,7 @@ use crate::{
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(health::healthz, health::readyz, health::metrics, describe),
-    components(schemas(ProblemDocument<'_>, Violation)),
+    components(schemas(ProblemDocument<'_>, Violation, WriteKeyId)),
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
         (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),

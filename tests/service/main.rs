@@ -2,11 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "tests have settings and ids of their own")]
 
 mod beacons;
+mod browser;
 mod decisions;
 mod events;
 mod harness;
 mod refusals;
 mod replicas;
+mod streams;
 mod wire;
 
 use std::{

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{AdvertiserId, CreativeId, EventName, PlacementId, TemplateId},
-    values::{Format, Millis, Money, Size, Span},
+    values::{Format, Millis, Money, Origin, Size, Span},
 };
 
 /// A brand within an account.
@@ -44,6 +44,33 @@ pub struct PlacementDoc {
     /// Shown when no campaign may be: the last step of the fallback ladder before no fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub house_creative: Option<CreativeId>,
+}
+
+/// What web pages carry to send events. Anybody can read it there, so it opens nothing but what it
+/// says: some types of events, from pages of some origins, at some rate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Web shop", "origins": ["https://shop.northwind.example"], "events": ["product_viewed"]}))]
+pub struct WriteKeyDoc {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// Origins of the pages.
+    #[schema(min_items = 1, max_items = 64)]
+    pub origins: Vec<Origin>,
+    /// Types of events that it may send.
+    #[schema(min_items = 1, max_items = 64)]
+    pub events: Vec<EventName>,
+    /// Events a minute from one network (an IPv4 /24, an IPv6 /56) and replica.
+    #[serde(default = "WriteKeyDoc::per_minute")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub per_minute: u32,
+}
+
+impl WriteKeyDoc {
+    fn per_minute() -> u32 {
+        600
+    }
 }
 
 /// Whether a campaign serves.

@@ -17,12 +17,14 @@ use crate::domain::{
     catalog::{
         campaign::Campaign,
         creative::Creative,
-        document::{CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc},
+        document::{
+            CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc, WriteKeyDoc,
+        },
         index::{Index, Needs},
         key::{DocumentKey, Kind},
         snapshot::{Changed, Line, Placement, Snapshot, Ticket},
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, PlacementId, SegmentKey},
+    ids::{AdvertiserId, CampaignId, CreativeId, PlacementId, SegmentKey, WriteKeyId},
     values::Millis,
     violation::Violation,
 };
@@ -46,6 +48,7 @@ impl Snapshot {
             streams: Streams::default(),
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
+            write_keys: self.write_keys.clone(),
             lines: Vec::new(),
             tickets: Vec::new(),
             faults: self.faults.clone(),
@@ -96,6 +99,14 @@ impl Snapshot {
                         match body.and_then(|body| self.read::<PlacementDoc>(&key, &body)) {
                             Some(doc) => self.placements.insert(id, Placement::from(doc)),
                             None => self.placements.remove(&id),
+                        };
+                    }
+                }
+                Kind::WriteKey => {
+                    if let Ok(id) = key.id.parse::<WriteKeyId>() {
+                        match body.and_then(|body| self.read::<WriteKeyDoc>(&key, &body)) {
+                            Some(doc) => self.write_keys.insert(id, Arc::new(doc)),
+                            None => self.write_keys.remove(&id),
                         };
                     }
                 }

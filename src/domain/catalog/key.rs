@@ -26,11 +26,13 @@ pub enum Kind {
     Placement,
     /// A campaign.
     Campaign,
+    /// What web pages carry to send events.
+    WriteKey,
 }
 
 impl Kind {
     /// Every kind, such that a document refers only to kinds before its own.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Advertiser,
         Self::Segment,
         Self::Template,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Publication,
         Self::Placement,
         Self::Campaign,
+        Self::WriteKey,
     ];
 
     /// The kind's name in the store and in messages.
@@ -55,6 +58,7 @@ impl Kind {
             Self::Publication => "publication",
             Self::Placement => "placement",
             Self::Campaign => "campaign",
+            Self::WriteKey => "write_key",
         }
     }
 }

@@ -19,11 +19,11 @@ use crate::domain::{
     catalog::{
         campaign::Campaign,
         creative::{Creative, Creatives},
-        document::{AdvertiserDoc, CampaignStatus, PlacementDoc},
+        document::{AdvertiserDoc, CampaignStatus, PlacementDoc, WriteKeyDoc},
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, NameHash, PlacementId, SegmentKey},
+    ids::{AdvertiserId, CampaignId, CreativeId, NameHash, PlacementId, SegmentKey, WriteKeyId},
     values::{Format, Millis, Size},
     violation::Violation,
 };
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub creatives: Creatives,
     /// Registered placements.
     pub placements: HashMap<PlacementId, Placement>,
+    /// What web pages carry to send events.
+    pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
     /// Campaigns in serving order: by priority, then by id.
     pub lines: Vec<Line>,
     /// What each line draws lots with, side by side: they are looked at far more often than lines.
@@ -106,6 +108,7 @@ impl Snapshot {
             streams: Streams::default(),
             creatives: Creatives::new(),
             placements: HashMap::new(),
+            write_keys: HashMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
             faults: BTreeMap::new(),

@@ -3,3 +3,4 @@
 pub mod beacon;
 pub mod moment;
 pub mod outcome;
+pub mod user_token;

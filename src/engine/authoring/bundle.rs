@@ -85,12 +85,13 @@ pub struct Imported {
 }
 
 /// Folders of a bundle and what they hold.
-const FOLDERS: [(&str, Kind); 5] = [
+const FOLDERS: [(&str, Kind); 6] = [
     ("advertisers", Kind::Advertiser),
     ("segments", Kind::Segment),
     ("templates", Kind::Template),
     ("placements", Kind::Placement),
     ("campaigns", Kind::Campaign),
+    ("write-keys", Kind::WriteKey),
 ];
 
 impl Authoring {

@@ -8,11 +8,13 @@ use crate::{
     domain::{
         audience::rule::{SegmentRule, Targeting},
         catalog::{
-            document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc},
+            document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc, WriteKeyDoc},
             key::{DocumentKey, Kind},
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
-        ids::{AdvertiserId, CampaignId, ComponentId, CreativeId, IdError, PlacementId, SegmentKey, TemplateId},
+        ids::{
+            AdvertiserId, CampaignId, ComponentId, CreativeId, IdError, PlacementId, SegmentKey, TemplateId, WriteKeyId,
+        },
     },
     schema::{ReadError, Schemas},
 };
@@ -36,6 +38,7 @@ pub fn canonical(kind: Kind, schemas: &Schemas, bytes: &[u8]) -> Result<Value, R
         Kind::Component => via::<ComponentDoc>(schemas, bytes),
         Kind::Placement => via::<PlacementDoc>(schemas, bytes),
         Kind::Campaign => via::<CampaignDoc>(schemas, bytes),
+        Kind::WriteKey => via::<WriteKeyDoc>(schemas, bytes),
         // made by publishing, never sent
         Kind::Revision | Kind::Publication => Ok(serde_json::from_slice(bytes).unwrap_or_default()),
     }
@@ -58,6 +61,7 @@ pub fn check_id(kind: Kind, id: &str) -> Result<(), IdError> {
         }
         Kind::Placement => id.parse::<PlacementId>().map(drop),
         Kind::Campaign => id.parse::<CampaignId>().map(drop),
+        Kind::WriteKey => id.parse::<WriteKeyId>().map(drop),
     }
 }
 
@@ -75,7 +79,7 @@ pub fn references(key: &DocumentKey, body: &Value) -> Vec<DocumentKey> {
         serde_json::from_value(body.clone()).ok()
     }
     read(match key.kind {
-        Kind::Advertiser | Kind::Template | Kind::Revision | Kind::Publication => None,
+        Kind::Advertiser | Kind::Template | Kind::Revision | Kind::Publication | Kind::WriteKey => None,
         Kind::Segment => typed::<SegmentDoc>(body).map(|doc| segment_references(&doc)),
         Kind::Creative => typed::<CreativeDoc>(body).map(|doc| {
             let templates = doc.templates.iter().map(|id| DocumentKey::new(Kind::Template, id.as_str()));

@@ -95,6 +95,8 @@ impl Workspace {
             Kind::Campaign => self.read(body).and_then(|doc| self.check_campaign(key, &doc)),
             // segments are checked together, publications by compiling what they publish
             Kind::Segment | Kind::Revision | Kind::Publication => Ok(()),
+            // its form says all there is to check
+            Kind::WriteKey => Ok(()),
         }
     }
 

@@ -9,11 +9,11 @@ use super::{Answer, CreateProblems, DeleteProblems, Desk, LARGEST, Place, ReadPr
 use crate::{
     domain::{
         catalog::{
-            document::{AdvertiserDoc, CampaignDoc, PlacementDoc, SegmentDoc},
+            document::{AdvertiserDoc, CampaignDoc, PlacementDoc, SegmentDoc, WriteKeyDoc},
             key::Kind,
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
-        ids::{AdvertiserId, CampaignId, ComponentId, CreativeId, PlacementId, SegmentKey, TemplateId},
+        ids::{AdvertiserId, CampaignId, ComponentId, CreativeId, PlacementId, SegmentKey, TemplateId, WriteKeyId},
     },
     http::{
         app::App,
@@ -182,5 +182,6 @@ kinds! {
     creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft";
     components: Component, ComponentDoc, ComponentId of creative: CreativeId,
         "/v1/creatives/{creative}/components", "components", "component", "a component of a creative's draft";
+    write_keys: WriteKey, WriteKeyDoc, WriteKeyId, "/v1/write-keys", "keys", "write_key", "a write key";
     campaigns: Campaign, CampaignDoc, CampaignId, "/v1/campaigns", "campaigns", "campaign", "a campaign";
 }

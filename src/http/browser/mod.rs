@@ -1,0 +1,207 @@
+//! What people do on web pages: the door for browsers, and the script that uses it.
+
+mod page;
+mod token;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
+use serde_json::Map;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::page::{PageAnswer, PageConsent, PageEvent, PageEvents, keep, open, origin};
+use super::{app::App, beacons::PIXEL, body, extract::ApiQuery, request::RequestInfo};
+use crate::{domain::ids::EventName, problems};
+
+/// The largest request of a page, in bytes.
+const LARGEST: usize = 32 << 10;
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(take, preflight)).routes(routes!(pixel)).routes(routes!(script))
+}
+
+/// Routes for those who own the account.
+pub fn authoring() -> OpenApiRouter<App> {
+    token::routes()
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct KeyQuery {
+    /// The write key: account and id, such as `default.web-shop`.
+    #[param(max_length = 129)]
+    key: String,
+}
+
+/// Lets the page read the answer.
+fn shared(mut response: Response, headers: &HeaderMap) -> Response {
+    let out = response.headers_mut();
+    out.insert(header::VARY, HeaderValue::from_static("origin"));
+    out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    response
+}
+
+problems!(pub PageProblems = [
+    BadRequest, MalformedJson, PayloadTooLarge, UnsupportedMediaType, Invalid, RequestTimeout, TooManyRequests,
+    Overloaded, StoreUnavailable
+]);
+problems!(pub KeyProblems = [BadRequest, Invalid, Overloaded]);
+
+/// Keep what people do on a page
+///
+/// For browsers: a write key that anybody can read opens it, for pages of its origins, events of its types and at its
+/// rate. The body is JSON, also when it comes as `text/plain` (`navigator.sendBeacon`). The person is whom a
+/// `user_token` names or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nothing
+/// is kept. A key, an origin or a type that is not allowed: 403, or counted in `refused`.
+#[utoipa::path(
+    post, path = "/v1/e", tag = "events", operation_id = "post_page_events", params(KeyQuery),
+    request_body(content((PageEvents = "application/json"), (PageEvents = "text/plain"))),
+    responses(
+        (status = 200, description = "What became of them.", body = PageAnswer),
+        (status = 403, description = "The key is unknown or does not allow this page.",
+            body = crate::http::problem::ProblemDocument<'static>, content_type = "application/problem+json"),
+        PageProblems
+    )
+)]
+async fn take(
+    State(app): State<App>,
+    ApiQuery(KeyQuery { key }): ApiQuery<KeyQuery>,
+    info: RequestInfo,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let kept = async {
+        let bytes = body::read(request, LARGEST).await?;
+        let page: PageEvents = app.schemas.read(&bytes)?;
+        keep(&app, &headers, &info, &key, page).await
+    };
+    let response = match kept.await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(problem) => problem.into_response(),
+    };
+    shared(response, &headers)
+}
+
+/// Ask whether a page may send events
+///
+/// What browsers ask before they send anything but plain text.
+#[utoipa::path(
+    options, path = "/v1/e", tag = "events", operation_id = "preflight_page_events", params(KeyQuery),
+    responses(
+        (status = 204, description = "It may.", headers(
+            ("Access-Control-Allow-Origin" = String, description = "The page's origin."),
+        )),
+        (status = 403, description = "The key is unknown or does not allow this page.",
+            body = crate::http::problem::ProblemDocument<'static>, content_type = "application/problem+json"),
+        KeyProblems
+    )
+)]
+async fn preflight(
+    State(app): State<App>,
+    ApiQuery(KeyQuery { key }): ApiQuery<KeyQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let world = app.engine.catalogue.world();
+    if let Err(problem) = open(&world, &key, origin(&headers)) {
+        return problem.into_response();
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let out = response.headers_mut();
+    out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    out.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    shared(response, &headers)
+}
+
+/// An event in the address of a pixel.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PixelQuery {
+    /// The write key.
+    #[param(max_length = 129)]
+    key: String,
+    /// What somebody did.
+    #[serde(rename = "type")]
+    kind: EventName,
+    /// The page's id of the event.
+    #[param(min_length = 1, max_length = 64)]
+    id: String,
+    /// Whom the page's server has signed in.
+    user_token: Option<String>,
+    /// The first-party id that the script keeps.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    visitor: Option<String>,
+    /// `1` where the GDPR applies, `0` where it does not.
+    gdpr: Option<u8>,
+    /// An IAB TCF string.
+    gdpr_consent: Option<String>,
+    /// An IAB GPP string.
+    gpp: Option<String>,
+    /// An IAB US privacy string.
+    us_privacy: Option<String>,
+}
+
+/// Keep what somebody did on a page, by pixel
+///
+/// For pages without scripts. Always answers with a GIF of one pixel; the header `Tessera-Event` says whether the
+/// event was `accepted` or `refused`.
+#[utoipa::path(
+    get, path = "/v1/e.gif", tag = "events", operation_id = "get_page_event", params(PixelQuery),
+    responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(
+        ("Tessera-Event" = String, description = "`accepted` or `refused`."),
+    )), KeyProblems)
+)]
+async fn pixel(
+    State(app): State<App>,
+    ApiQuery(query): ApiQuery<PixelQuery>,
+    info: RequestInfo,
+    headers: HeaderMap,
+) -> Response {
+    let event = PageEvent { id: query.id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
+    let consent = PageConsent {
+        gdpr: query.gdpr.map(|gdpr| gdpr != 0),
+        tcf: query.gdpr_consent.filter(|text| !text.is_empty()),
+        gpp: query.gpp.filter(|text| !text.is_empty()),
+        us_privacy: query.us_privacy.filter(|text| !text.is_empty()),
+        ..PageConsent::default()
+    };
+    let page = PageEvents { user_token: query.user_token, visitor: query.visitor, events: vec![event], consent };
+    let kept = keep(&app, &headers, &info, &query.key, page).await;
+    let became = if kept.is_ok_and(|answer| answer.accepted > 0) { "accepted" } else { "refused" };
+    let mut response = Response::new(Body::from(&PIXEL[..]));
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert("tessera-event", HeaderValue::from_static(became));
+    shared(response, &headers)
+}
+
+/// The script for pages
+///
+/// `<script src=".../v1/tessera.js" data-key="default.web-shop" data-user-token="..."></script>`, then
+/// `tessera.track("product_viewed", {sku: "shoe-7"})`. It asks the page's consent platform (`__tcfapi`, `__gpp`), keeps a
+/// first-party id where it may, and `tessera.user()` names the person for a tag.
+#[utoipa::path(
+    get, path = "/v1/tessera.js", tag = "events", operation_id = "get_script",
+    responses((status = 200, description = "The script.", body = String, content_type = "text/javascript"))
+)]
+async fn script() -> Response {
+    let mut response = Response::new(Body::from(include_str!("tessera.js")));
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    response
+}

@@ -1,0 +1,227 @@
+//! What pages send, and how much of it is kept.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        audience::activity::Event,
+        catalog::document::WriteKeyDoc,
+        consent::{Signals, purposes},
+        ids::{EventId, EventName, UserKey},
+        measurement::{moment::happened, user_token},
+        values::Millis,
+        violation::Violation,
+    },
+    engine::{
+        EventRow, Ingested,
+        ingest::Ingest,
+        world::{Account, World},
+    },
+    http::{
+        app::App,
+        problem::{Problem, ProblemKind},
+        request::RequestInfo,
+    },
+};
+
+/// The most events in a request of a page.
+const MOST: usize = 100;
+/// Stands before the ids that the script gives, so that no page names somebody whom a server knows.
+const VISITOR: &str = "web:";
+
+/// What a page saw somebody do.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "visitor": "0123456789abcdef0123456789abcdef",
+    "events": [{"id": "a1", "type": "product_viewed", "properties": {"sku": "shoe-7"}}], "consent": {}
+}))]
+pub(super) struct PageEvents {
+    /// Whom the page's server has signed in.
+    #[serde(default)]
+    pub(super) user_token: Option<String>,
+    /// The first-party id that the script keeps: 32 hexadecimal digits. Ignored with a `user_token`.
+    #[serde(default)]
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    pub(super) visitor: Option<String>,
+    /// What they did.
+    #[schema(min_items = 1, max_items = 100)]
+    pub(super) events: Vec<PageEvent>,
+    /// The privacy signals of the page.
+    #[serde(default)]
+    pub(super) consent: PageConsent,
+}
+
+/// One thing that somebody did.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"id": "a1", "type": "product_viewed", "properties": {"sku": "shoe-7"}}))]
+pub(super) struct PageEvent {
+    /// The page's id of the event: it counts once for this person.
+    #[schema(min_length = 1, max_length = 64)]
+    pub(super) id: String,
+    /// What they did, one of the types of the write key.
+    #[serde(rename = "type")]
+    pub(super) kind: EventName,
+    /// When, by the browser's clock.
+    #[serde(default)]
+    pub(super) at: Option<Millis>,
+    /// When it was sent, by the same clock.
+    #[serde(default)]
+    pub(super) sent_at: Option<Millis>,
+    /// What is known of it.
+    #[serde(default)]
+    pub(super) properties: Map<String, Value>,
+}
+
+/// The privacy signals of a page. Where they do not allow keeping what people do, nothing is kept.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"us_privacy": "1YNN"}))]
+pub(super) struct PageConsent {
+    /// Whether the GDPR applies.
+    #[serde(default)]
+    pub(super) gdpr: Option<bool>,
+    /// An IAB TCF string. Not read yet: with one, nothing is kept.
+    #[serde(default)]
+    pub(super) tcf: Option<String>,
+    /// An IAB GPP string. Not read yet: with one, nothing is kept.
+    #[serde(default)]
+    pub(super) gpp: Option<String>,
+    /// The GPP sections that apply.
+    #[serde(default)]
+    pub(super) gpp_sid: Vec<i32>,
+    /// An IAB US privacy string.
+    #[serde(default)]
+    pub(super) us_privacy: Option<String>,
+    /// Whether the browser says that the person opted out.
+    #[serde(default)]
+    pub(super) gpc: bool,
+}
+
+impl PageConsent {
+    /// Whether what the person does may be kept.
+    fn allows(&self, headers: &HeaderMap) -> bool {
+        let says = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
+        let signals = Signals {
+            gdpr: self.gdpr.or(self.tcf.as_ref().map(|_| true)),
+            us_privacy: self.us_privacy.as_deref(),
+            gpp: self.gpp.is_some() || !self.gpp_sid.is_empty(),
+            opted_out: self.gpc || says("sec-gpc") || says("dnt"),
+            ..Signals::default()
+        };
+        let purposes = purposes(&signals);
+        purposes.basic && purposes.profile_write
+    }
+}
+
+/// What became of a page's events.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(example = json!({"accepted": 1, "refused": 0}))]
+pub(super) struct PageAnswer {
+    /// Kept, now or before.
+    pub(super) accepted: u64,
+    /// Not kept: without consent, of a type that the key does not allow, or with a fault.
+    pub(super) refused: u64,
+    /// Send it with a decision to have these events reflected there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) consistency_token: Option<String>,
+}
+
+/// A write key in use, and the page that uses it.
+pub(super) struct Opened<'a> {
+    account: &'a Account,
+    id: &'a str,
+    doc: &'a WriteKeyDoc,
+}
+
+fn refused(detail: &str) -> Problem {
+    Problem::new(ProblemKind::Forbidden, detail)
+}
+
+/// The origin of the page: browsers say it themselves, and pixels by the address of their page.
+pub(super) fn origin(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    text(header::ORIGIN).or_else(|| {
+        let referer = text(header::REFERER)?;
+        let host = referer.find("://")? + 3;
+        Some(&referer[..referer[host..].find('/').map_or(referer.len(), |end| host + end)])
+    })
+}
+
+/// Opens the door for a page, or says why not.
+pub(super) fn open<'a>(world: &'a World, key: &'a str, origin: Option<&str>) -> Result<Opened<'a>, Problem> {
+    let unknown = || refused("The write key is unknown.");
+    let (account, id) = key.split_once('.').ok_or_else(unknown)?;
+    let account = world.named(account).ok_or_else(unknown)?;
+    let doc = account.snapshot.write_keys.get(id).ok_or_else(unknown)?;
+    let allowed = origin.is_some_and(|origin| doc.origins.iter().any(|allowed| allowed.as_str() == origin));
+    if !allowed {
+        return Err(refused("The write key does not allow pages of this origin."));
+    }
+    Ok(Opened { account, id, doc })
+}
+
+/// Keeps what a page saw, as far as it may be kept.
+pub(super) async fn keep(
+    app: &App,
+    headers: &HeaderMap,
+    info: &RequestInfo,
+    key: &str,
+    page: PageEvents,
+) -> Result<PageAnswer, Problem> {
+    let world = app.engine.catalogue.world();
+    let Opened { account, id, doc } = open(&world, key, origin(headers))?;
+    let count = page.events.len();
+    if !(1..=MOST).contains(&count) {
+        let detail = format!("must be 1 to {MOST} events");
+        return Err(Problem::invalid(vec![Violation::new("/events", "length", detail)]));
+    }
+    if !app.pages.take(account.number(), id, info.peer.map(|peer| peer.ip()), count as u32, doc.per_minute) {
+        return Err(Problem::new(ProblemKind::TooManyRequests, "This network sends too many events with this key."));
+    }
+    let received = app.engine.clock.now();
+    let mut answer = PageAnswer { refused: count as u64, ..PageAnswer::default() };
+    if !page.consent.allows(headers) {
+        app.engine.ingest.count_refused(count as u64);
+        return Ok(answer);
+    }
+    let user = user(account, &page, received)?;
+    let uid = account.uid(&user);
+    let streamed = app.engine.ingest.streamed(account.number()).await?;
+    let row = |item: PageEvent| {
+        let fits = doc.events.contains(&item.kind) && (1..=64).contains(&item.id.len());
+        let (at, late) = happened(received, item.at, item.sent_at).ok().filter(|_| fits)?;
+        let event = Event { name: item.kind, at, properties: item.properties };
+        Ingest::check_amounts(&streamed, &event).ok()?;
+        // under a name of its own: no page takes the id of an event that a server will send
+        let event_id = EventId::given(account.number(), &format!("web {id} {user} {}", item.id));
+        Some(EventRow { id: event_id, uid, key: user.clone(), event, received_at: received, late })
+    };
+    let rows: Vec<EventRow> = page.events.into_iter().filter_map(row).collect();
+    if !rows.is_empty() {
+        let report = app.engine.ingest.ingest(account.number(), rows).await?;
+        answer.accepted = report.became.iter().filter(|became| **became != Ingested::Erased).count() as u64;
+        answer.consistency_token = report.consistency.map(|reached| reached.to_string());
+    }
+    answer.refused = count as u64 - answer.accepted;
+    Ok(answer)
+}
+
+fn user(account: &Account, page: &PageEvents, now: Millis) -> Result<UserKey, Problem> {
+    let fault = |pointer, detail: &str| Problem::invalid(vec![Violation::new(pointer, "invalid", detail)]);
+    match (&page.user_token, &page.visitor) {
+        (Some(token), _) => user_token::verify(&account.row.secret, token, now)
+            .ok_or_else(|| fault("/user_token", "must be a user token of this account that is not over")),
+        (None, Some(visitor))
+            if visitor.len() == 32 && visitor.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) =>
+        {
+            format!("{VISITOR}{visitor}").parse().map_err(Problem::internal)
+        }
+        (None, Some(_)) => Err(fault("/visitor", "must be 32 hexadecimal digits")),
+        (None, None) => Err(fault("", "must name the person by a user_token or a visitor")),
+    }
+}

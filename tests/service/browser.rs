@@ -1,0 +1,244 @@
+//! The door for browsers: who may send what, and the script in a real browser.
+
+use std::{path::Path, process::Command};
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::{
+    harness::{Patient as _, Service, ask, folder, read, until},
+    turn,
+};
+
+const ORIGIN: &str = "https://shop.northwind.example";
+const VISITOR: &str = "0123456789abcdef0123456789abcdef";
+
+async fn with_key(service: &Service, origin: &str) {
+    let key = json!({"name": "Web", "origins": [origin], "events": ["viewed", "emptied"], "per_minute": 20});
+    service.put("/v1/write-keys/web", &key).await;
+}
+
+fn page(event: &str) -> Value {
+    json!({"visitor": VISITOR, "events": [{"id": event, "type": "viewed"}]})
+}
+
+async fn post(service: &Service, key: &str, origin: Option<&str>, body: &Value) -> Response {
+    let request = service.http.post(format!("{}/v1/e?key={key}", service.base)).header("content-type", "text/plain");
+    let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
+    request.body(body.to_string()).sent().await
+}
+
+async fn kept(database: &str) -> i64 {
+    let mut connection = PgConnection::connect(database).await.expect("a connection");
+    sqlx::query_scalar("select count(*) from event").fetch_one(&mut connection).await.expect("a count")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_key_opens_what_it_says_and_no_more() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |_| {}).await;
+    with_key(&service, ORIGIN).await;
+    let answer = post(&service, "default.web", Some(ORIGIN), &page("1")).await;
+    assert_eq!(answer.headers()["access-control-allow-origin"], ORIGIN);
+    let answer = read(answer, 200).await;
+    assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(1), &json!(0)));
+    // the token makes a decision know the visitor
+    let mut body = ask(&format!("web:{VISITOR}"), "home");
+    body["consistency_token"] = answer["consistency_token"].clone();
+    assert_eq!(service.decide(&body).await["user"]["known"], true);
+    // repeats, also of a server's own id, count for themselves
+    read(post(&service, "default.web", Some(ORIGIN), &page("1")).await, 200).await;
+    assert_eq!(kept(&database).await, 1);
+    let server =
+        service.request(Method::POST, "/v1/events").json(&json!({"id": "2", "user": "anna", "type": "viewed"}));
+    read(post(&service, "default.web", Some(ORIGIN), &page("2")).await, 200).await;
+    assert_eq!(read(server.sent().await, 200).await["accepted"], 1);
+    assert_eq!(kept(&database).await, 3);
+
+    for (key, origin) in [
+        ("default.web", None),
+        ("default.web", Some("https://evil.example")),
+        ("default.web", Some("https://shop.northwind.example.evil.example")),
+        ("default.other", Some(ORIGIN)),
+        ("other.web", Some(ORIGIN)),
+        ("web", Some(ORIGIN)),
+    ] {
+        read(post(&service, key, origin, &page("3")).await, 403).await;
+    }
+    let of_type =
+        json!({"visitor": VISITOR, "events": [{"id": "4", "type": "purchase"}, {"id": "5", "type": "emptied"}]});
+    let answer = read(post(&service, "default.web", Some(ORIGIN), &of_type).await, 200).await;
+    assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(1), &json!(1)));
+    for wrong in [
+        json!({"visitor": "anna", "events": [{"id": "6", "type": "viewed"}]}),
+        json!({"user": "anna", "events": [{"id": "6", "type": "viewed"}]}),
+        json!({"user_token": "AQ", "events": [{"id": "6", "type": "viewed"}]}),
+        json!({"events": [{"id": "6", "type": "viewed"}]}),
+        json!({"visitor": VISITOR, "events": []}),
+    ] {
+        read(post(&service, "default.web", Some(ORIGIN), &wrong).await, 422).await;
+    }
+    assert_eq!(kept(&database).await, 4);
+
+    let preflight = |origin: &str| {
+        let request = service.http.request(Method::OPTIONS, format!("{}/v1/e?key=default.web", service.base));
+        request.header("origin", origin).header("access-control-request-method", "POST")
+    };
+    let allowed = preflight(ORIGIN).sent().await;
+    assert_eq!(
+        (allowed.status().as_u16(), &allowed.headers()["access-control-allow-methods"]),
+        (204, &"POST".parse().expect("a value"))
+    );
+    assert_eq!(preflight("https://evil.example").sent().await.status(), 403);
+    let mut limited = 0;
+    for event in 0..20 {
+        limited +=
+            u32::from(post(&service, "default.web", Some(ORIGIN), &page(&event.to_string())).await.status() == 429);
+    }
+    assert!(limited > 5, "{limited}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_kept_without_consent() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |_| {}).await;
+    with_key(&service, ORIGIN).await;
+    for consent in [
+        json!({"gdpr": true}),
+        json!({"tcf": "CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA"}),
+        json!({"gpp": "DBABMA~CPXxRfA"}),
+        json!({"gpp_sid": [7]}),
+        json!({"us_privacy": "1YYN"}),
+        json!({"gpc": true}),
+    ] {
+        let mut body = page("1");
+        body["consent"] = consent;
+        let answer = read(post(&service, "default.web", Some(ORIGIN), &body).await, 200).await;
+        assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(0), &json!(1)), "{body}");
+    }
+    let pixel = |more: &str| {
+        let url = format!("{}/v1/e.gif?key=default.web&type=viewed&id=9&visitor={VISITOR}{more}", service.base);
+        service.http.get(url).header("referer", format!("{ORIGIN}/shoes?x=1"))
+    };
+    let refused = pixel("&gdpr=1").sent().await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["tessera-event"]),
+        (200, &"refused".parse().expect("a value"))
+    );
+    assert_eq!(pixel("").header("sec-gpc", "1").sent().await.headers()["tessera-event"], "refused");
+    assert_eq!(kept(&database).await, 0);
+    let accepted = pixel("&gdpr=0").sent().await;
+    assert_eq!(accepted.headers()["tessera-event"], "accepted");
+    assert!(accepted.bytes().await.expect("a body").starts_with(b"GIF89a"));
+    assert_eq!(kept(&database).await, 1);
+    let elsewhere =
+        service.http.get(format!("{}/v1/e.gif?key=default.web&type=viewed&id=10&visitor={VISITOR}", service.base));
+    assert_eq!(elsewhere.sent().await.headers()["tessera-event"], "refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_token_names_whom_the_server_knows() {
+    let (service, _turn) = crate::service().await;
+    with_key(&service, ORIGIN).await;
+    let made = service.request(Method::POST, "/v1/profiles/anna/token").json(&json!({"ttl_seconds": 60})).sent().await;
+    let token = read(made, 200).await["user_token"].clone();
+    assert!(!token.as_str().expect("a token").contains("anna"));
+    let body = json!({"user_token": token, "visitor": VISITOR, "events": [{"id": "1", "type": "viewed"}]});
+    assert_eq!(read(post(&service, "default.web", Some(ORIGIN), &body).await, 200).await["accepted"], 1);
+    assert_eq!(service.decide(&ask("anna", "home")).await["user"]["known"], true);
+    assert_eq!(service.decide(&ask(&format!("web:{VISITOR}"), "home")).await["user"]["known"], false);
+    let made =
+        service.request(Method::POST, "/v1/profiles/anna/token").json(&json!({"ttl_seconds": 9_999_999})).sent().await;
+    read(made, 422).await;
+}
+
+/// Serves one page, whatever is asked for.
+async fn serve(listener: TcpListener, html: String) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let html = html.clone();
+        tokio::spawn(async move {
+            let mut head = [0; 8_192];
+            let _read = stream.read(&mut head).await;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{html}",
+                html.len()
+            );
+            let _gone = stream.write_all(answer.as_bytes()).await;
+        });
+    }
+}
+
+/// Opens a page in a browser until it has come to rest, and answers what it shows then.
+async fn visit(browser: &'static str, url: String) -> String {
+    let profile = folder();
+    tokio::task::spawn_blocking(move || {
+        let output = Command::new(browser)
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args(["--timeout=4000", "--virtual-time-budget=4000", "--dump-dom"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .output()
+            .expect("the browser ends");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+    .await
+    .expect("no panic")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_script_works_in_a_browser_on_a_page_of_another_origin() {
+    let found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    let Some(browser) = found.into_iter().find(|path| Path::new(path).exists()) else {
+        eprintln!("no chromium: the script was not tried");
+        return;
+    };
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |_| {}).await;
+    let script =
+        service.http.get(format!("{}/v1/tessera.js", service.base)).sent().await.text().await.expect("a script");
+    assert!(script.len() < 3_000, "{} bytes", script.len());
+    for (consent, expected) in [
+        ("", 2),
+        ("window.__tcfapi = function (c, v, done) { done({gdprApplies: false, eventStatus: 'tcloaded'}, true) };", 4),
+        (
+            "window.__tcfapi = function (c, v, done) { done({gdprApplies: true, tcString: 'CP', eventStatus: 'tcloaded'}, true) };",
+            4,
+        ),
+        ("window.__gpp = function (c, done) { done({gppString: 'DB', applicableSections: [7]}, true) };", 4),
+        ("window.__tcfapi = function () {};", 4),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let port = listener.local_addr().expect("an address").port();
+        let html = format!(
+            "<!doctype html><script>{consent}</script><script src=\"{}/v1/tessera.js\" data-key=\"default.web\"></script>\
+             <body><script>tessera.track('viewed', {{sku: 'shoe-7'}}); tessera.track('emptied');\
+             setTimeout(function () {{ document.body.textContent = JSON.stringify(tessera.user()) }}, 2000)</script>",
+            service.base
+        );
+        tokio::spawn(serve(listener, html));
+        let origin = format!("http://127.0.0.1:{port}");
+        let key = json!({"name": "Web", "origins": [origin], "events": ["viewed", "emptied"], "per_minute": 1000});
+        let written = service.request(Method::PUT, "/v1/write-keys/web");
+        let written =
+            if expected == 2 { written.header("if-none-match", "*") } else { written.header("if-match", "*") };
+        assert!(written.json(&key).sent().await.status().is_success());
+        let shown = visit(browser, format!("{origin}/")).await;
+        until("the page's events are there", || async { kept(&database).await >= expected }).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert_eq!(kept(&database).await, expected, "{consent}: {shown}");
+        let named = shown.contains("visitor");
+        assert_eq!(named, consent.is_empty() || consent.contains("gdprApplies: false"), "{consent}: {shown}");
+        // the same page under another name is another origin
+        visit(browser, format!("http://localhost:{port}/")).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert_eq!(kept(&database).await, expected, "another origin");
+    }
+}

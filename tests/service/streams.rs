@@ -1,0 +1,130 @@
+//! What segments know of events, over HTTP.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    events::{counts, send},
+    harness::{Patient as _, Service, ask, read, until},
+    turn,
+};
+
+/// A segment of those who viewed often enough, and a headline for them.
+async fn author(service: &Service) {
+    let rule = json!({"event": "viewed", "count": {"gte": 3}, "in": {"last": "P7D"}});
+    let segment = json!({"name": "Keen", "rule": {"v": 1, "kind": "dynamic", "match": rule}});
+    service.put("/v1/segments/keen", &segment).await;
+    let keen = json!({"slot": "cta", "value": "You again", "targeting": {"segment": "keen"}});
+    service.put("/v1/creatives/spring/components/keen", &keen).await;
+    let published = service.request(Method::POST, "/v1/creatives/spring/publish").json(&json!({})).sent().await;
+    read(published, 200).await;
+}
+
+async fn live(service: &Service) {
+    until("the segment has its history", || async {
+        let status = service.request(Method::GET, "/v1/segments/keen/status").sent().await;
+        read(status, 200).await["state"] == "live"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_knows_what_was_answered_on_every_replica() {
+    let _turn = turn(2).await;
+    let database = crate::cluster().await.database().await;
+    let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
+    author(&a).await;
+    live(&a).await;
+    until("the other replica follows", || async {
+        let asked = b.request(Method::GET, "/v1/segments/keen").sent().await;
+        asked.status() == 200
+    })
+    .await;
+    let keen = |item: &Value| item["components"]["cta"] == "keen";
+    for round in 0..20 {
+        let (anna, ben) = (format!("anna-{round}"), format!("ben-{round}"));
+        for replica in [&a, &b] {
+            assert!(!keen(&replica.item(&anna, "home").await) && !keen(&replica.item(&ben, "home").await));
+        }
+        let view = |user: &str| json!({"user": user, "type": "viewed", "properties": {"n": rand(round)}});
+        let mut views = vec![];
+        for n in 0..3 {
+            for user in [&anna, &ben] {
+                let mut view = view(user);
+                view["id"] = json!(format!("{user}-{n}"));
+                views.push(view);
+            }
+        }
+        let answer = send(&a, &json!(views)).await;
+        assert!(keen(&a.item(&anna, "home").await), "what is answered holds here at once");
+        // with the token there as well, whoever it is asked about
+        for user in [&anna, &ben] {
+            let mut body = ask(user, "home");
+            body["consistency_token"] = answer["consistency_token"].clone();
+            let item = b.decide(&body).await["placements"]["top"][0].take();
+            assert!(keen(&item) && item["degraded"] == json!([]), "{item:#}");
+        }
+    }
+    let mut slowest = Duration::ZERO;
+    for round in 0..5 {
+        let user = format!("carla-{round}");
+        assert!(!keen(&b.item(&user, "home").await));
+        let views: Vec<_> =
+            (0..3).map(|n| json!({"id": format!("{user}-{n}"), "user": user, "type": "viewed"})).collect();
+        send(&a, &json!(views)).await;
+        slowest =
+            slowest.max(until("the other replica sees it", || async { keen(&b.item(&user, "home").await) }).await);
+    }
+    println!("events were decided by on the other replica after at most {slowest:?} (5 people)");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
+
+fn rand(of: u64) -> u64 {
+    of.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_segment_knows_what_people_did_before() {
+    let (service, _turn) = crate::service().await;
+    for (user, views) in [("anna", 3), ("ben", 2), ("carla", 9)] {
+        let views: Vec<_> =
+            (0..views).map(|n| json!({"id": format!("{user}-{n}"), "user": user, "type": "viewed"})).collect();
+        send(&service, &json!(views)).await;
+    }
+    author(&service).await;
+    live(&service).await;
+    for (user, keen) in [("anna", true), ("ben", false), ("carla", true), ("dora", false)] {
+        assert_eq!(service.item(user, "home").await["components"]["cta"] == "keen", keen, "{user}");
+    }
+    send(&service, &json!({"user": "ben", "type": "viewed"})).await;
+    assert_eq!(service.item("ben", "home").await["components"]["cta"], "keen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_rules_add_up_must_be_numbers() {
+    let (service, _turn) = crate::service().await;
+    let rule = json!({"event": "purchase", "sum": {"of": "value", "is": {"gte": 100}}, "in": {"last": "P30D"}});
+    service
+        .put("/v1/segments/keen", &json!({"name": "Spender", "rule": {"v": 1, "kind": "dynamic", "match": rule}}))
+        .await;
+    live(&service).await;
+    let bought = |value: Value| json!({"user": "anna", "type": "purchase", "properties": {"value": value, "other": {"amount": "1"}}});
+    let body = json!([
+        bought(json!(59.9)),
+        bought(json!("59.90")),
+        bought(json!(0.0000001)),
+        bought(json!(1e12)),
+        bought(json!({"amount": "59.90", "currency": "USD"})),
+        bought(json!(40.1))
+    ]);
+    let answer = send(&service, &body).await;
+    assert_eq!(counts(&answer), [3, 0, 0, 3], "{answer:#}");
+    let pointers: Vec<_> =
+        answer["rejected"].as_array().expect("a list").iter().map(|one| one["pointer"].clone()).collect();
+    assert_eq!(pointers, vec!["/properties/value"; 3]);
+    let profile = service.request(Method::GET, "/v1/profiles/anna/segments").sent().await;
+    let profile = read(profile, 200).await;
+    assert!(profile["segments"].as_array().expect("segments").iter().any(|one| one["key"] == "keen"), "{profile:#}");
+}
