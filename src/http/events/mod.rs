@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The largest body that is one JSON document, in bytes.
-const LARGEST: usize = 4 << 20;
+const LARGEST: usize = 2 << 20;
 /// The most faults that an answer lists.
 const LISTED: usize = 1_000;
 /// Characters of lines that are read before they are kept.
@@ -190,7 +190,7 @@ problems!(pub EventProblems = [
 
 /// Keep what people did
 ///
-/// One event, an array of at most 4 MiB, or one a line (`application/x-ndjson`) without a limit, read as it arrives and
+/// One event, an array of at most 2 MiB, or one a line (`application/x-ndjson`) without a limit, read as it arrives and
 /// possibly gzipped. Answered once everything is durable. An event with a fault is left out and named in `rejected`;
 /// the others are kept. Repeats are told by their `id` for 35 days, so that sending a request again is always safe.
 /// People not yet known are created; those who were erased stay away. Needs a key with the scope `events`.
