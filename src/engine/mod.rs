@@ -11,7 +11,7 @@
 //! | [`reservations`] | impressions that were decided but not yet reported, for frequency caps |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
-//! | [`authoring`], [`people`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
 
@@ -27,6 +27,7 @@ pub mod disk;
 mod fakes;
 pub mod feed;
 pub mod keys;
+pub mod members;
 pub mod outcomes;
 pub mod people;
 mod queue;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
-pub use crate::ports::{ApiKeyRow, DecisionRecord, DocumentRow, Membership, StoreError};
+pub use crate::ports::{ApiKeyRow, DecisionRecord, DocumentRow, Membership, StoreError, UploadMode};
 
 /// Everything that can be asked of the service: the one face that the edge sees.
 pub struct Engine {
@@ -58,6 +59,8 @@ pub struct Engine {
     pub authoring: authoring::Authoring,
     /// Reads and changes people.
     pub people: people::People,
+    /// Takes uploads to static segments.
+    pub members: members::Members,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
     /// Keeps and serves images.

@@ -47,6 +47,9 @@ pub enum PeopleError {
     /// Others kept changing the same person.
     #[error("the person changes too fast")]
     Contended,
+    /// As many uploads as may run at a time are running.
+    #[error("others upload already")]
+    Busy,
     /// What the store holds of the person cannot be read.
     #[error("the person's profile cannot be read: {0}")]
     Corrupt(#[from] CodecError),
@@ -312,7 +315,7 @@ fn unpack(row: UserRow) -> Result<UserState, CodecError> {
     UserState::decode(&row.packed, row.version.unsigned_abs(), Lists::new(row.lists), caps)
 }
 
-fn must_be_static(account: &Account, segment: &SegmentKey) -> Result<(), PeopleError> {
+pub(super) fn must_be_static(account: &Account, segment: &SegmentKey) -> Result<(), PeopleError> {
     let rules = &account.snapshot.rules;
     match rules.ix(segment).map(|ix| rules.kind(ix)) {
         Some(SegmentKind::Static) => Ok(()),

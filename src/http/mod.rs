@@ -26,6 +26,7 @@ pub mod problem;
 pub mod profiles;
 pub mod records;
 pub mod request;
+pub mod rows;
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;

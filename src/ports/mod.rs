@@ -3,13 +3,14 @@
 //! Rows carry plain documents and packed bytes; parsing them is the engine's and the core's work.
 
 mod catalog;
+mod crowds;
 mod feed;
 mod outcomes;
 mod users;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use self::{catalog::*, feed::*, outcomes::*, users::*};
+pub use self::{catalog::*, crowds::*, feed::*, outcomes::*, users::*};
 use crate::domain::values::Millis;
 
 /// A call to the outside. Never drop one half way: spawn it and await the handle, because a
@@ -40,6 +41,8 @@ pub struct Ports {
     pub catalog: Arc<dyn CatalogStore>,
     /// People.
     pub users: Arc<dyn UserStore>,
+    /// Many people at once.
+    pub crowds: Arc<dyn CrowdStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// What changed, wherever it was changed.

@@ -6,6 +6,7 @@ use tokio::{sync::mpsc, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    domain::ids::Uid,
     engine::{Engine, catalogue::Catalogue, feed::Listener, reservations::Reservations},
     ports::Clock,
     store::Opened,
@@ -56,6 +57,10 @@ impl Listener for Notes {
     fn on_reset(&self) {
         self.tell(Note::Reset);
     }
+
+    fn on_person(&self, _: u32, _: Uid, _: Option<i64>) {}
+
+    fn on_lists(&self, _: u32, _: Uid, _: Uid) {}
 }
 
 /// Follows what the feed tells, one thing at a time; what fails is tried again.

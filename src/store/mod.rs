@@ -12,7 +12,7 @@ mod rows;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::ports::{Answer, CatalogStore, ChangeFeed, OutcomeStore, StoreError, UserStore};
+use crate::ports::{Answer, CatalogStore, ChangeFeed, CrowdStore, OutcomeStore, StoreError, UserStore};
 
 /// Where the database is and how much of it to use.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ pub struct Opened {
     pub catalog: Arc<dyn CatalogStore>,
     /// People.
     pub users: Arc<dyn UserStore>,
+    /// Many people at once.
+    pub crowds: Arc<dyn CrowdStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// What changed, wherever it was changed.
@@ -80,6 +82,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
     Ok(Opened {
         catalog: Arc::new(postgres::Catalog::new(&lanes)),
         users: Arc::new(postgres::Users::new(&lanes)),
+        crowds: Arc::new(postgres::Crowds::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),
         schema: postgres::Schema::new(&lanes),

@@ -34,6 +34,7 @@ const CHECKS: &[Check] = checks![
     people::segments_follow_from_traits,
     people::the_erased_stay_away,
     people::members_come_and_go,
+    people::members_are_uploaded,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
     keys::a_key_cannot_revoke_itself,
     assets::an_image_is_served_for_ever,

@@ -15,6 +15,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
+//! | [`lint`] | what an author should look at |
 
 pub mod caps;
 mod codec;
@@ -24,6 +25,8 @@ pub mod evaluate;
 pub mod explain;
 mod grammar;
 mod grammar_events;
+mod implication;
+pub mod lint;
 mod nearest;
 pub mod node;
 #[cfg(test)]

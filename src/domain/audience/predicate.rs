@@ -227,7 +227,7 @@ impl Choices {
         }
     }
 
-    fn scalars(&self) -> impl Iterator<Item = Scalar> + '_ {
+    pub(super) fn scalars(&self) -> impl Iterator<Item = Scalar> + '_ {
         let bools = [false, true].into_iter().filter(|&yes| self.bools[usize::from(yes)]).map(Scalar::Bool);
         let texts = self.texts.iter().cloned().map(Scalar::Text);
         texts.chain(self.numbers.iter().copied().map(Scalar::Number)).chain(bools)
