@@ -12,6 +12,7 @@
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
 
@@ -26,6 +27,7 @@ pub mod disk;
 #[cfg(test)]
 mod fakes;
 pub mod feed;
+pub mod insight;
 pub mod keys;
 pub mod members;
 pub mod outcomes;
@@ -33,6 +35,7 @@ pub mod people;
 mod queue;
 pub mod records;
 pub mod reservations;
+pub mod reservoir;
 mod seeds;
 pub mod spool;
 pub mod tasks;
@@ -61,6 +64,8 @@ pub struct Engine {
     pub people: people::People,
     /// Takes uploads to static segments.
     pub members: members::Members,
+    /// Tells what rules would mean.
+    pub insight: insight::Insight,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
     /// Keeps and serves images.

@@ -310,7 +310,7 @@ pub fn parse_consistency_token(token: &str) -> Option<u64> {
 }
 
 /// Decodes what the store keeps of a person.
-fn unpack(row: UserRow) -> Result<UserState, CodecError> {
+pub(super) fn unpack(row: UserRow) -> Result<UserState, CodecError> {
     let caps = CapRing::decode(&row.caps)?;
     UserState::decode(&row.packed, row.version.unsigned_abs(), Lists::new(row.lists), caps)
 }

@@ -22,6 +22,7 @@ pub mod layers;
 pub mod members;
 pub mod openapi;
 pub mod page;
+pub mod previews;
 pub mod problem;
 pub mod profiles;
 pub mod records;
@@ -42,7 +43,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         (Class::Beacons, beacons::routes().merge(assets::public())),
         (Class::Events, profiles::routes().merge(members::routes())),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
-        (Class::Reports, records::routes()),
+        (Class::Reports, records::routes().merge(previews::routes())),
     ]
 }
 

@@ -71,6 +71,8 @@ pub trait CrowdStore: Send + Sync {
     fn upload(&self, account: u32, list: SegmentKey, mode: UploadMode) -> Answer<'_, Box<dyn ListUpload>>;
     /// People in the order of their uid, after one, at most `limit`; the erased are left out.
     fn scan(&self, account: u32, after: Option<Uid>, limit: u32) -> Answer<'_, Vec<CrowdRow>>;
+    /// Some people; those the store does not know and the erased are left out.
+    fn people(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<CrowdRow>>;
     /// Names of traits that people up to one have, in order, at most 10,000.
     fn trait_names(&self, account: u32, upto: Uid) -> Answer<'_, Vec<String>>;
 }

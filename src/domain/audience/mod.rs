@@ -15,7 +15,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
-//! | [`lint`] | what an author should look at |
+//! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
 pub mod caps;
 mod codec;
@@ -33,6 +33,7 @@ pub mod node;
 mod oracle;
 mod parser;
 pub mod predicate;
+pub mod preview;
 pub mod profile;
 mod requirements;
 pub mod rule;

@@ -133,6 +133,12 @@ impl Snapshot {
         now >= self.built_at
     }
 
+    /// Every segment there ever was with its rule; without one, it was deleted or cannot be read.
+    #[must_use]
+    pub fn segments(&self) -> &[(SegmentKey, Option<SegmentRule>)] {
+        &self.segments
+    }
+
     /// Whether any campaign has frequency caps.
     #[must_use]
     pub fn has_caps(&self) -> bool {

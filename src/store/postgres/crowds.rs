@@ -39,6 +39,18 @@ const SCAN: &str = "
     where p.account = $1 and p.uid > $2 and p.erased_at is null
     order by p.uid limit $3";
 
+/// The limit makes it a look-up for each person.
+const PEOPLE: &str = "
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, m.lists, m.expiries
+    from unnest($2::uuid[]) k (uid)
+    cross join lateral (
+        select * from profile where account = $1 and uid = k.uid and erased_at is null limit 1
+    ) p
+    left join lateral (
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        from list_member l where l.account = p.account and l.uid = p.uid
+    ) m on true";
+
 impl CrowdStore for Crowds {
     fn upload(&self, account: u32, list: SegmentKey, mode: UploadMode) -> Answer<'_, Box<dyn ListUpload>> {
         let connect = self.connect.clone();
@@ -62,6 +74,16 @@ impl CrowdStore for Crowds {
                     .bind(i64::from(limit))
                     .fetch_all(connection)
                     .await?;
+                rows.iter().map(rows::crowd).collect()
+            })
+        })
+    }
+
+    fn people(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<CrowdRow>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
+                let rows = query(PEOPLE).bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
                 rows.iter().map(rows::crowd).collect()
             })
         })
