@@ -35,3 +35,7 @@ proof-faults:
 # Kill the service 100 times while it writes
 proof-kill:
     TESSERA_PROOF_ROUNDS=100 cargo test --release --test faults kills -- --nocapture
+
+# Kill the service and its database 100 times while events come in
+proof-ingest:
+    TESSERA_PROOF_ROUNDS=100 cargo test --release --test faults ingest -- --nocapture

@@ -21,6 +21,7 @@ use crate::{
         decider::Decider,
         disk::Disk,
         feed::{Feed, FeedConfig, Listener},
+        ingest::{Ingest, IngestConfig, StreamRegistry},
         insight::Insight,
         keys::Keys,
         members::Members,
@@ -119,7 +120,7 @@ impl Core {
         let clock: Arc<dyn Clock> = Arc::new(MachineClock);
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
-            Ok(()) => opened.outcomes.maintain(clock.now()).await,
+            Ok(()) => opened.maintain(clock.now()).await,
             failed => failed,
         };
         let users_config = UsersConfig {
@@ -147,7 +148,11 @@ impl Core {
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
         let people = usize::try_from(config.users.sampled).unwrap_or(usize::MAX);
         let reservoir = Arc::new(Reservoir::new(Arc::clone(&opened.crowds), people));
+        let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));
+        let ingest =
+            Ingest::new(IngestConfig::default(), Arc::clone(&opened.events), users.clone(), streams, meters.clone());
         let engine = Engine {
+            ingest,
             decider: Decider::new(
                 Arc::clone(&catalogue),
                 users.clone(),
@@ -218,6 +223,12 @@ impl Core {
         let reservoir = Arc::clone(&self.reservoir);
         let catalogue = Arc::clone(&self.engine.catalogue);
         self.tasks.spawn("reservoir", move |stop| Arc::clone(&reservoir).run(Arc::clone(&catalogue), stop));
+        for worker in 0..self.engine.ingest.workers() {
+            let ingest = self.engine.ingest.clone();
+            self.tasks.spawn("ingest", move |stop| ingest.clone().work(worker, stop));
+        }
+        let (ingest, catalogue) = (self.engine.ingest.clone(), Arc::clone(&self.engine.catalogue));
+        self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
         let records = self.records.clone();
         self.tasks.spawn("records", move |stop| records.clone().write(stop));
         if let Some(notes) = self.notes.take() {

@@ -146,11 +146,13 @@ counters!(
 counters!(
     /// Events by result.
     Events, EVENTS, "result", {
-        /// Committed.
+        /// Committed and applied.
         applied,
+        /// Committed, too old to be applied.
+        late,
         /// Seen before.
         duplicate,
-        /// Faulty, or without consent.
+        /// Faulty, of somebody erased, or without consent.
         refused,
     }
 );

@@ -28,8 +28,13 @@ pub(crate) struct Request {
 impl Request {
     /// A decision request.
     pub(crate) fn new(address: &str, key: &str, body: String) -> Self {
+        Self::post(address, key, "/v1/decisions", body)
+    }
+
+    /// A request with a JSON body.
+    pub(crate) fn post(address: &str, key: &str, path: &str, body: String) -> Self {
         let head = format!(
-            "POST /v1/decisions HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer {key}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: HOST\r\nAuthorization: Bearer {key}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
@@ -55,19 +60,20 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-struct Connection {
+/// A connection that is kept open.
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(address: &str) -> Self {
+    pub(crate) async fn open(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("a socket option");
         Self { stream, buffer: Vec::with_capacity(16_384) }
     }
 
-    async fn send(&mut self, request: &Request) -> Answer {
+    pub(crate) async fn send(&mut self, request: &Request) -> Answer {
         self.stream.write_all(&request.bytes).await.expect("sending");
         self.buffer.clear();
         let (head, length) = loop {

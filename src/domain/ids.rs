@@ -217,6 +217,43 @@ impl NameHash {
     }
 }
 
+/// An event of an account: the first 128 bits of SHA-256 over the account and the id that its
+/// sender gave it, or the whole item as it was received where they gave none, so that sending the
+/// same thing twice counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u128);
+
+impl EventId {
+    /// The longest id that a sender may give, in bytes.
+    pub const LONGEST: usize = 128;
+
+    /// The event that its sender calls `id`.
+    #[must_use]
+    pub fn given(account: u32, id: &str) -> Self {
+        Self::hashed(account, 1, id.as_bytes())
+    }
+
+    /// The event that was received as `item`.
+    #[must_use]
+    pub fn of_item(account: u32, item: &[u8]) -> Self {
+        Self::hashed(account, 0, item)
+    }
+
+    fn hashed(account: u32, kind: u8, text: &[u8]) -> Self {
+        let head = account.to_be_bytes();
+        let digest = Sha256::new().chain_update(head).chain_update([kind]).chain_update(text).finalize();
+        let mut half = [0_u8; 16];
+        half.copy_from_slice(&digest[..16]);
+        Self(u128::from_be_bytes(half))
+    }
+
+    /// The store's form.
+    #[must_use]
+    pub fn as_uuid(self) -> uuid::Uuid {
+        uuid::Uuid::from_u128(self.0)
+    }
+}
+
 /// One decision about one item. A UUIDv7 whose random bits come from the decision's seed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
@@ -262,6 +299,14 @@ mod tests {
         assert!("Jörg Müller/1".parse::<UserKey>().is_ok());
         assert!("a\nb".parse::<UserKey>().is_err());
         assert!("x".repeat(257).parse::<UserKey>().is_err());
+    }
+
+    #[test]
+    fn an_event_differs_between_accounts_and_from_items_without_an_id() {
+        let given = EventId::given(1, "order-1");
+        assert_eq!(given, EventId::given(1, "order-1"));
+        let others = [EventId::given(2, "order-1"), EventId::given(1, "order-2"), EventId::of_item(1, b"order-1")];
+        assert!(!others.contains(&given));
     }
 
     #[test]

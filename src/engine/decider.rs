@@ -24,6 +24,7 @@ use crate::{
     },
     engine::{
         catalogue::Catalogue,
+        consistency::Consistency,
         deadline::Deadline,
         records::Records,
         reservations::Reservations,
@@ -52,8 +53,8 @@ pub struct Call {
     pub deadline: Deadline,
     /// How current the profile must be.
     pub freshness: Freshness,
-    /// The version of the person that the decision must reflect.
-    pub consistency: Option<u64>,
+    /// What the decision must reflect.
+    pub consistency: Option<Consistency>,
 }
 
 /// A decision with everything that is sent.
@@ -197,7 +198,7 @@ impl Decider {
         Ok(Decided { account, decision, assembled, user, timing })
     }
 
-    /// Reads the person, and again where the version read is older than the one asked for.
+    /// Reads the person, and again where the first read does not reflect what it has to.
     async fn read(
         &self,
         account: u32,
@@ -205,17 +206,25 @@ impl Decider {
         purposes: Purposes,
         deadline: Deadline,
         freshness: Freshness,
-        consistency: Option<u64>,
+        consistency: Option<Consistency>,
     ) -> UserRead {
+        let Some(wanted) = consistency.filter(|_| purposes.profile_read) else {
+            return self.users.get(account, uid, purposes, deadline, freshness).await;
+        };
+        // whatever the token names was committed before this
+        let asked = self.users.moment(account);
+        let told = matches!(wanted, Consistency::Transaction(xid) if self.users.was_told(xid));
+        let has = |read: &UserRead| match wanted {
+            Consistency::Version(version) => read.state.as_ref().is_some_and(|state| state.version >= version),
+            Consistency::Transaction(_) => told || read.reflects(asked),
+        };
         let read = self.users.get(account, uid, purposes, deadline, freshness).await;
-        let Some(wanted) = consistency.filter(|_| purposes.profile_read) else { return read };
-        let reached = |read: &UserRead| read.state.as_ref().is_some_and(|state| state.version >= wanted);
-        if reached(&read) {
+        if has(&read) {
             return read;
         }
         self.users.forget(account, uid);
         let mut again = self.users.get(account, uid, purposes, deadline, freshness).await;
-        if !reached(&again) {
+        if !has(&again) {
             again.degraded = Some(Degraded::TokenNotReached);
         }
         again

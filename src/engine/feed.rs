@@ -162,6 +162,7 @@ impl Feed {
                 Change::Keys => self.listener.on_keys(),
             }
         }
+        self.users.note_told(batch.cursor.low.parse().unwrap_or_default());
         position.cursor = Some(batch.cursor);
         position.proven = Some(start);
         self.users.prove(start);

@@ -9,9 +9,11 @@
 //! | [`world`], [`catalogue`], [`disk`] | the snapshot that requests see, how it is kept current, and its copy on disk |
 //! | [`feed`] | keeps the caches current, and proves that they are |
 //! | [`reservations`] | impressions that were decided but not yet reported, for frequency caps |
+//! | [`ingest`] | events, committed in groups with the profiles that they change |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
@@ -21,12 +23,14 @@ pub mod assets;
 pub mod authoring;
 mod backoff;
 pub mod catalogue;
+pub mod consistency;
 pub mod deadline;
 pub mod decider;
 pub mod disk;
 #[cfg(test)]
 mod fakes;
 pub mod feed;
+pub mod ingest;
 pub mod insight;
 pub mod keys;
 pub mod members;
@@ -46,7 +50,9 @@ use std::sync::Arc;
 
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
-pub use crate::ports::{ApiKeyRow, DecisionRecord, DocumentRow, Membership, StoreError, UploadMode};
+pub use crate::ports::{
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, UploadMode,
+};
 
 /// Everything that can be asked of the service: the one face that the edge sees.
 pub struct Engine {
@@ -54,6 +60,8 @@ pub struct Engine {
     pub catalogue: Arc<catalogue::Catalogue>,
     /// Decides.
     pub decider: decider::Decider,
+    /// Takes what people did.
+    pub ingest: ingest::Ingest,
     /// Takes what beacons report.
     pub outcomes: outcomes::Outcomes,
     /// Shows past decisions.

@@ -20,7 +20,7 @@ use crate::{
         values::Millis,
         violation::Violation,
     },
-    engine::{catalogue::Catalogue, users::Users, world::Account},
+    engine::{catalogue::Catalogue, consistency::Consistency, users::Users, world::Account},
     ports::{
         Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserRow, UserStore,
     },
@@ -293,20 +293,8 @@ impl People {
 
     fn changed(&self, account: &Account, uid: Uid, version: i64) -> Changed {
         self.users.on_remote_change(account.number(), uid, version);
-        Changed { version, consistency_token: consistency_token(version) }
+        Changed { version, consistency_token: Consistency::Version(version.unsigned_abs()).to_string() }
     }
-}
-
-/// The token that names a version of a person.
-#[must_use]
-pub fn consistency_token(version: i64) -> String {
-    format!("v{version}")
-}
-
-/// The version that a token names.
-#[must_use]
-pub fn parse_consistency_token(token: &str) -> Option<u64> {
-    token.strip_prefix('v').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
 /// Decodes what the store keeps of a person.

@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod decisions;
 pub mod docs;
 pub mod etag;
+pub mod events;
 pub mod extract;
 pub mod health;
 pub mod keys;
@@ -41,7 +42,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
         (Class::Decide, decisions::routes()),
         (Class::Beacons, beacons::routes().merge(assets::public())),
-        (Class::Events, profiles::routes().merge(members::routes())),
+        (Class::Events, events::routes().merge(profiles::routes()).merge(members::routes())),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
         (Class::Reports, records::routes().merge(previews::routes())),
     ]

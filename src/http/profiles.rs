@@ -79,14 +79,38 @@ struct Memberships {
     segments: Vec<MembershipView>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ErasureQuery {
+    /// When what is kept of the person's events is deleted: `now` waits for it, which takes a look
+    /// at all events; `later`, the default, leaves it to a pass within the day.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    events: EventsErased,
+}
+
+/// When the events of somebody erased are deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum EventsErased {
+    /// Within the day. Nothing uses them until then.
+    #[default]
+    Later,
+    /// They are.
+    Now,
+}
+
 /// The receipt of an erasure.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"erased": true, "user_known": true, "at": "2026-11-22T08:30:00.000Z"}))]
+#[schema(example = json!({"erased": true, "user_known": true, "events": "later", "at": "2026-11-22T08:30:00.000Z"}))]
 struct Erasure {
     /// Always true: whatever there was is gone, and nothing new is kept under this key.
     erased: bool,
     /// Whether there was anything.
     user_known: bool,
+    /// When what is kept of their events is deleted.
+    events: EventsErased,
     /// When.
     at: Millis,
 }
@@ -137,10 +161,12 @@ async fn patch(
 
 /// Erase a person
 ///
-/// Their profile, memberships and decision records, for good: nothing is kept under this key
-/// again. Asking twice is fine. Needs a key with the scope `events`.
+/// Their profile, memberships and decision records at once, their events within the day or, on
+/// demand, before the answer. For good: nothing is kept under this key again. Asking twice is fine.
+/// Needs a key with the scope `events`.
 #[utoipa::path(
-    delete, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "erase_profile", params(Person),
+    delete, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "erase_profile",
+    params(Person, ErasureQuery),
     security(("key" = [])),
     responses((status = 200, description = "A receipt.", body = Erasure), EraseProblems)
 )]
@@ -148,10 +174,14 @@ async fn erase(
     State(app): State<App>,
     caller: Caller,
     ApiPath(Person { user }): ApiPath<Person>,
+    ApiQuery(ErasureQuery { events }): ApiQuery<ErasureQuery>,
 ) -> Result<Json<Erasure>, Problem> {
     caller.must(Scope::Events)?;
     let user_known = app.engine.people.erase(&caller.account, &user).await?;
-    Ok(Json(Erasure { erased: true, user_known, at: app.engine.clock.now() }))
+    if events == EventsErased::Now {
+        app.engine.ingest.erase_events(caller.account.number(), caller.account.uid(&user)).await?;
+    }
+    Ok(Json(Erasure { erased: true, user_known, events, at: app.engine.clock.now() }))
 }
 
 /// List the segments of a person

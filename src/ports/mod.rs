@@ -4,13 +4,14 @@
 
 mod catalog;
 mod crowds;
+mod events;
 mod feed;
 mod outcomes;
 mod users;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use self::{catalog::*, crowds::*, feed::*, outcomes::*, users::*};
+pub use self::{catalog::*, crowds::*, events::*, feed::*, outcomes::*, users::*};
 use crate::domain::values::Millis;
 
 /// A call to the outside. Never drop one half way: spawn it and await the handle, because a
@@ -34,6 +35,14 @@ pub enum StoreError {
     Refused(String),
 }
 
+impl StoreError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Timeout(_))
+    }
+}
+
 /// Everything the engine needs from the outside.
 #[derive(Clone)]
 pub struct Ports {
@@ -45,6 +54,8 @@ pub struct Ports {
     pub crowds: Arc<dyn CrowdStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// Events and the streams that remember them.
+    pub events: Arc<dyn EventStore>,
     /// What changed, wherever it was changed.
     pub feed: Arc<dyn ChangeFeed>,
     /// The time of day.

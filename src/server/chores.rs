@@ -118,7 +118,7 @@ pub(super) async fn follow(
 /// Makes coming partitions and drops old ones: at the start and every ten minutes.
 pub(super) async fn maintain(opened: Opened, clock: Arc<dyn Clock>, stop: CancellationToken) {
     loop {
-        let pause = match opened.outcomes.maintain(clock.now()).await {
+        let pause = match opened.maintain(clock.now()).await {
             Ok(()) => Duration::from_secs(600),
             Err(error) => {
                 tracing::warn!(%error, "keeping the partitions failed");

@@ -12,7 +12,10 @@ mod rows;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::ports::{Answer, CatalogStore, ChangeFeed, CrowdStore, OutcomeStore, StoreError, UserStore};
+use crate::{
+    domain::values::Millis,
+    ports::{Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, OutcomeStore, StoreError, UserStore},
+};
 
 /// Where the database is and how much of it to use.
 #[derive(Debug, Clone)]
@@ -22,7 +25,7 @@ pub struct Options {
     pub url: String,
     /// Connections for loading people on behalf of decisions.
     pub serving_connections: u32,
-    /// Connections for outcomes, records and changes to people.
+    /// Connections for outcomes, events, records and changes to people.
     pub ingest_connections: u32,
     /// Connections for the catalogue and for reading by people.
     pub admin_connections: u32,
@@ -32,10 +35,12 @@ pub struct Options {
     pub outcome_days: u16,
     /// How long decision records are kept, in days of their decision.
     pub record_days: u16,
+    /// How long events are kept, in days.
+    pub event_days: u16,
 }
 
 impl Options {
-    /// The database at `url` with the defaults: 4 connections each, 1 s, 400 and 7 days.
+    /// The database at `url` with the defaults: 4 connections each, 1 s, 400, 7 and 400 days.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -45,6 +50,7 @@ impl Options {
             serving_limit: Duration::from_secs(1),
             outcome_days: 400,
             record_days: 7,
+            event_days: 400,
         }
     }
 }
@@ -60,6 +66,8 @@ pub struct Opened {
     pub crowds: Arc<dyn CrowdStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// Events and the streams that remember them.
+    pub events: Arc<dyn EventStore>,
     /// What changed, wherever it was changed.
     pub feed: Arc<dyn ChangeFeed>,
     schema: postgres::Schema,
@@ -70,6 +78,17 @@ impl Opened {
     /// number of processes may do so at once.
     pub fn migrate(&self) -> Answer<'_, ()> {
         self.schema.migrate()
+    }
+
+    /// Makes the partitions of the coming days, drops what is past its retention, and deletes what
+    /// is left of the erased.
+    ///
+    /// # Errors
+    /// The database's; what is left undone is done the next time.
+    pub async fn maintain(&self, now: Millis) -> Result<(), StoreError> {
+        self.outcomes.maintain(now).await?;
+        self.events.maintain(now).await?;
+        self.events.erase_events(None).await.map(drop)
     }
 }
 
@@ -84,6 +103,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         users: Arc::new(postgres::Users::new(&lanes)),
         crowds: Arc::new(postgres::Crowds::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),
         schema: postgres::Schema::new(&lanes),
     })

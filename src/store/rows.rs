@@ -12,6 +12,7 @@ use sqlx::{
 use crate::{
     domain::{
         access::Scope,
+        audience::activity::Event,
         catalog::key::DocumentKey,
         ids::{DecisionId, NameHash, Uid},
         measurement::outcome::{Outcome, OutcomeKind},
@@ -19,7 +20,7 @@ use crate::{
     },
     ports::{
         AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents,
-        SigningKeyRow, UserRow,
+        SigningKeyRow, StreamRow, UserRow,
     },
 };
 
@@ -176,6 +177,23 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         across_decisions: false,
         value_micros: row.try_get("value_micros")?,
     })
+}
+
+/// Whose event, and which.
+pub(super) fn event(row: &PgRow) -> Result<(Uid, Event), Error> {
+    let properties = row.try_get::<Json<serde_json::Map<String, Value>>, _>("properties")?.0;
+    Ok((uid(row, "uid")?, Event { name: parsed(row, "type")?, at: millis(row, "at")?, properties }))
+}
+
+/// A stream; none where an epoch has none.
+pub(super) fn stream(row: &PgRow) -> Result<Option<StreamRow>, Error> {
+    let Some(id) = row.try_get::<Option<i64>, _>("id")? else { return Ok(None) };
+    Ok(Some(StreamRow {
+        id: id.cast_unsigned(),
+        definition: json(row, "definition")?,
+        epoch: row.try_get("epoch")?,
+        live: row.try_get("live")?,
+    }))
 }
 
 /// A document without a version is one that was deleted.

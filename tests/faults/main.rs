@@ -5,6 +5,7 @@
 
 #[path = "../service/harness.rs"]
 mod harness;
+mod ingest;
 mod kills;
 mod load;
 mod outages;

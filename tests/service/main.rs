@@ -3,6 +3,7 @@
 
 mod beacons;
 mod decisions;
+mod events;
 mod harness;
 mod refusals;
 mod replicas;

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests have settings and ids of their own")]
 
 mod catalog;
+mod events;
 mod faults;
 mod feed;
 mod figures;

@@ -25,7 +25,7 @@ use tessera::{
 };
 use uuid::Uuid;
 
-use crate::{catalog, faults, feed, outcomes, people};
+use crate::{catalog, events, faults, feed, outcomes, people};
 
 /// A check: an async function over the place, boxed so that all fit one list.
 type Check = fn(Arc<Place>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -57,6 +57,13 @@ const CHECKS: &[(&str, Check)] = checks![
     outcomes::count_towards_caps_once_and_none_is_lost,
     outcomes::records_are_kept_until_erased_or_old,
     outcomes::never_lack_a_partition_and_go_when_they_are_old,
+    events::count_once_however_often_they_are_sent,
+    events::lose_nothing_beside_other_writers,
+    events::too_late_are_kept_and_not_applied,
+    events::do_not_bring_the_erased_back,
+    events::wait_for_replicas_that_know_all_streams,
+    events::give_a_new_stream_its_history_once,
+    events::never_lack_a_partition_and_go_when_they_are_old,
     feed::starts_with_a_position_and_tells_each_kind_of_change,
     feed::loses_nothing_beside_a_long_writer,
     feed::starts_anew_on_another_server_or_when_too_far_behind,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{
     Requirements,
+    activity::{Stream, Streams},
     nearest::hint,
     node::{ContextCondition, Node},
     parser::Path,
@@ -37,6 +38,7 @@ pub enum SegmentKind {
 pub struct RuleSet {
     segments: Vec<Segment>,
     by_key: HashMap<SegmentKey, SegmentIx>,
+    streams: Streams,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +92,7 @@ pub struct Condition {
     pub(super) check: Check,
     segments: Box<[SegmentIx]>,
     traits: Box<[NameHash]>,
+    streams: Box<[Stream]>,
     required: Requirements,
 }
 
@@ -127,7 +130,7 @@ impl RuleSet {
         let empty =
             |key: &SegmentKey| Segment { key: key.clone(), list: NameHash::of(key.as_str()), rule: None, depth: 0 };
         let segments = rules.iter().map(|(key, _)| empty(key)).collect();
-        let (mut set, mut refused) = (Self { segments, by_key: HashMap::new() }, Vec::new());
+        let (mut set, mut refused) = (Self { segments, ..Self::default() }, Vec::new());
         let mut ready: VecDeque<usize> = (0..rules.len()).filter(|&at| waiting[at] == 0).collect();
         while let Some(at) = ready.pop_front() {
             let (key, rule) = rules[at];
@@ -135,6 +138,7 @@ impl RuleSet {
                 None => {}
                 Some(Ok(segment)) => {
                     set.by_key.insert(key.clone(), SegmentIx(at as u32));
+                    set.streams.extend(rule.and_then(SegmentRule::node).map(Node::streams).unwrap_or_default());
                     set.segments[at] = segment;
                 }
                 Some(Err(faults)) => refused.extend(faults.into_iter().map(|fault| (at, fault))),
@@ -198,6 +202,12 @@ impl RuleSet {
         if self.segment(ix).rule.is_some() { SegmentKind::Dynamic } else { SegmentKind::Static }
     }
 
+    /// What must be remembered of events so that every segment can be answered.
+    #[must_use]
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
     /// Makes a targeting rule ready to evaluate with this set.
     ///
     /// # Errors
@@ -210,7 +220,8 @@ impl RuleSet {
         segments.sort_unstable();
         traits.sort_unstable();
         let required = Requirements::of(&check);
-        Ok(Condition { check, segments: segments.into(), traits: traits.into(), required })
+        let streams = node.streams().into();
+        Ok(Condition { check, segments: segments.into(), traits: traits.into(), streams, required })
     }
 
     pub(super) fn segment(&self, ix: SegmentIx) -> &Segment {
@@ -255,6 +266,12 @@ impl Condition {
     #[must_use]
     pub fn segments(&self) -> &[SegmentIx] {
         &self.segments
+    }
+
+    /// What must be remembered of events so that it can be answered, beside what its segments need.
+    #[must_use]
+    pub fn streams(&self) -> &[Stream] {
+        &self.streams
     }
 
     /// The traits it names, sorted.

@@ -17,6 +17,7 @@
 //! | [`evaluate`], [`explain`] | the answer, and why |
 //! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
+pub mod activity;
 pub mod caps;
 mod codec;
 pub mod compile;

@@ -227,6 +227,7 @@ impl Choices {
         }
     }
 
+    /// Every one of them.
     pub(super) fn scalars(&self) -> impl Iterator<Item = Scalar> + '_ {
         let bools = [false, true].into_iter().filter(|&yes| self.bools[usize::from(yes)]).map(Scalar::Bool);
         let texts = self.texts.iter().cloned().map(Scalar::Text);

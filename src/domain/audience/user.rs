@@ -1,6 +1,7 @@
 //! One person as the caches hold them and the store keeps them.
 
 use super::{
+    activity::Activity,
     caps::CapRing,
     codec::{Unpack, put_varint},
     profile::Traits,
@@ -50,6 +51,8 @@ pub struct UserState {
     pub lists: Lists,
     /// Impressions for frequency caps.
     pub caps: CapRing,
+    /// Events, summed up.
+    pub activity: Activity,
     /// Sections that this version of the program does not know, kept as they are so that an older
     /// replica which rewrites a person loses nothing that a newer one wrote.
     others: Box<[u8]>,
@@ -60,11 +63,13 @@ impl UserState {
     const FORMAT: u8 = 1;
     /// The section that holds the traits. Tags grow from section to section.
     const TRAITS: u64 = 1;
+    /// The section that holds the activity.
+    const ACTIVITY: u64 = 2;
 
-    /// A person with these parts.
+    /// A person with these parts, of whom no event is known.
     #[must_use]
     pub fn new(version: u64, traits: Traits, lists: Lists, caps: CapRing) -> Self {
-        Self { version, traits, lists, caps, others: Box::default() }
+        Self { version, traits, lists, caps, ..Self::default() }
     }
 
     /// The packed profile: a format byte, then sections of tag, length and bytes. Lists and caps
@@ -78,6 +83,11 @@ impl UserState {
             put_varint(&mut out, Self::TRAITS);
             put_varint(&mut out, section.len() as u64);
             out.extend_from_slice(&section);
+        }
+        if !self.activity.is_empty() {
+            put_varint(&mut out, Self::ACTIVITY);
+            put_varint(&mut out, self.activity.as_bytes().len() as u64);
+            out.extend_from_slice(self.activity.as_bytes());
         }
         out.extend_from_slice(&self.others);
         out
@@ -96,7 +106,7 @@ impl UserState {
                 other => return Err(CodecError::Version(other)),
             }
         }
-        let (mut traits, mut others, mut last) = (Traits::default(), &[][..], 0);
+        let (mut traits, mut activity, mut others, mut last) = (Traits::default(), Activity::default(), &[][..], 0);
         while !from.is_empty() {
             let whole = from.0;
             let tag = from.varint()?;
@@ -111,18 +121,24 @@ impl UserState {
                 if !section.is_empty() || traits.iter().len() == 0 {
                     return Err(CodecError::Malformed("the section of traits is empty or too long"));
                 }
+            } else if tag == Self::ACTIVITY {
+                activity = Activity::decode(section.0)?;
+                if activity.is_empty() {
+                    return Err(CodecError::Malformed("the section of events is empty"));
+                }
             } else if others.is_empty() {
                 // Known tags come first, so everything from here on is unknown.
                 others = whole;
             }
         }
-        Ok(Self { version, traits, lists, caps, others: others.into() })
+        Ok(Self { version, traits, lists, caps, activity, others: others.into() })
     }
 
     /// Bytes on the heap, without the allocator's own.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.traits.heap_bytes() + size_of_val(&*self.lists.0) + self.caps.heap_bytes() + self.others.len()
+        let parts = self.traits.heap_bytes() + size_of_val(&*self.lists.0) + self.caps.heap_bytes();
+        parts + self.activity.as_bytes().len() + self.others.len()
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::domain::{
     audience::{
+        activity::Streams,
         compile::{Condition, RuleSet, SegmentIx},
         rule::SegmentRule,
     },
@@ -42,6 +43,7 @@ impl Snapshot {
         let mut next = Self {
             version,
             rules: Arc::clone(&self.rules),
+            streams: Streams::default(),
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
             lines: Vec::new(),
@@ -249,6 +251,9 @@ impl Snapshot {
         };
         self.tickets = lines.iter().map(ticket).collect();
         self.lines = lines;
+        let mut streams = self.rules.streams().clone();
+        streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
+        self.streams = streams;
     }
 
     fn read<T: DeserializeOwned>(&mut self, key: &DocumentKey, body: &Value) -> Option<T> {

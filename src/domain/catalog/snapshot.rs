@@ -4,7 +4,7 @@
 //! depends on nothing that did is shared with it, compiled as it was.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::domain::{
     audience::{
-        compile::{RuleSet, SegmentIx},
+        activity::Streams,
+        compile::{Condition, RuleSet, SegmentIx},
         rule::SegmentRule,
     },
     catalog::{
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub version: i64,
     /// Segments, compiled.
     pub rules: Arc<RuleSet>,
+    /// What must be remembered of events, for segments and for targeting.
+    pub streams: Streams,
     /// Published creatives.
     pub creatives: Creatives,
     /// Registered placements.
@@ -100,6 +103,7 @@ impl Snapshot {
         Self {
             version: 0,
             rules: Arc::new(RuleSet::build(&[]).0),
+            streams: Streams::default(),
             creatives: Creatives::new(),
             placements: HashMap::new(),
             lines: Vec::new(),
@@ -139,6 +143,20 @@ impl Snapshot {
         &self.segments
     }
 
+    /// What must be remembered of events to answer a segment and those that it names.
+    #[must_use]
+    pub fn streams_of(&self, segment: &SegmentKey) -> Streams {
+        let (mut streams, mut waiting, mut seen) = (Streams::default(), vec![segment.clone()], BTreeSet::new());
+        while let Some(key) = waiting.pop() {
+            let rule = self.segments.iter().find(|(of, _)| *of == key).and_then(|(_, rule)| rule.as_ref());
+            if let Some(node) = rule.and_then(SegmentRule::node).filter(|_| seen.insert(key)) {
+                streams.extend(node.streams());
+                waiting.extend(node.referenced_segments().into_iter().cloned());
+            }
+        }
+        streams
+    }
+
     /// Whether any campaign has frequency caps.
     #[must_use]
     pub fn has_caps(&self) -> bool {
@@ -153,10 +171,14 @@ impl Snapshot {
 
     /// Traits that the targeting of campaigns and components names itself, not by a segment.
     pub fn targeted_traits(&self) -> impl Iterator<Item = NameHash> {
+        self.targeting().flat_map(|condition| condition.traits().iter().copied())
+    }
+
+    /// The targeting rules of campaigns and components.
+    pub(crate) fn targeting(&self) -> impl Iterator<Item = &Condition> {
         let campaigns = self.lines.iter().filter_map(|line| line.campaign.condition.as_ref());
         let creatives = self.creatives.values().flat_map(|creative| &creative.components);
-        let components = creatives.filter_map(|component| component.condition.as_ref());
-        campaigns.chain(components).flat_map(|condition| condition.traits().iter().copied())
+        campaigns.chain(creatives.filter_map(|component| component.condition.as_ref()))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What happened: outcomes and the signed tokens that bring them.
+//! What happened and when: outcomes, the signed tokens that bring them, the time of events.
 
 pub mod beacon;
+pub mod moment;
 pub mod outcome;

@@ -169,6 +169,24 @@ impl Memory {
         self.fill(key, Some(state), moment);
     }
 
+    /// A person was written here: `packed` at `version`, made from `base`. Only what is held at
+    /// `base`, and is current, is moved on: what `packed` does not hold is the same there.
+    pub(super) fn advance(&self, key: Key, base: u64, version: u64, packed: &[u8]) {
+        self.announced.version(key, version, self.now());
+        self.absent.remove(key);
+        self.people.entry(key).and_compute_with(|held| match held.map(|held| held.into_value()) {
+            Some(held) if held.outdated.is_none() && held.state.version == base => {
+                let UserState { lists, caps, .. } = (*held.state).clone();
+                match UserState::decode(packed, version, lists, caps) {
+                    Ok(state) => Op::Put(Entry { state: Arc::new(state), ..held }),
+                    Err(_) => Op::Nop,
+                }
+            }
+            _ => Op::Nop,
+        });
+        self.outdate_if(key, |entry| entry.state.version < version);
+    }
+
     /// A person changed to `version`.
     pub(super) fn changed(&self, key: Key, version: u64) {
         self.announced.version(key, version, self.now());

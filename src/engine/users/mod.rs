@@ -14,7 +14,13 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::{self, Instant};
 
@@ -92,24 +98,32 @@ pub struct UserRead {
     pub degraded: Option<Degraded>,
     /// Age, in milliseconds, of the last proof that this is current; zero without a profile.
     pub staleness_ms: i64,
+    /// When it was last known to be current, on the caches' clock.
+    at: u64,
 }
 
 impl UserRead {
     /// Without a profile, for a reason; nobody named is no reason.
     #[must_use]
     pub fn contextual(degraded: Option<Degraded>) -> Self {
-        Self { state: None, known: false, standing: Standing::Contextual, degraded, staleness_ms: 0 }
+        Self { state: None, known: false, standing: Standing::Contextual, degraded, staleness_ms: 0, at: 0 }
     }
 
-    fn personalised(state: Option<Arc<UserState>>, age: Duration) -> Self {
-        let known = state.is_some();
-        Self { state, known, standing: Standing::Personalised, degraded: None, staleness_ms: millis(age) }
+    fn personalised(state: Option<Arc<UserState>>, age: Duration, at: u64) -> Self {
+        let (known, standing) = (state.is_some(), Standing::Personalised);
+        Self { state, known, standing, degraded: None, staleness_ms: millis(age), at }
     }
 
     /// When the profile was last proven current, if `now` is the time of the read.
     #[must_use]
     pub fn as_of(&self, now: Millis) -> Option<Millis> {
         (self.standing != Standing::Contextual).then(|| now.plus(-self.staleness_ms))
+    }
+
+    /// Whether everything that was committed before `moment` is in it.
+    #[must_use]
+    pub fn reflects(&self, moment: Moment) -> bool {
+        self.standing == Standing::Personalised && self.at >= moment.at
     }
 
     /// Without what the purposes do not allow.
@@ -150,6 +164,8 @@ pub struct Users {
     config: Arc<UsersConfig>,
     looks: UserCache,
     late: metrics::Counter,
+    /// Transactions before this one have been told by the feed.
+    told: Arc<AtomicU64>,
 }
 
 impl Users {
@@ -163,7 +179,14 @@ impl Users {
         let memory = Arc::new(Memory::new(config.cache_bytes, config.absent_keys));
         let loader = Loader::new(memory.clone(), store, config.concurrent_loads, meters.user_loads.clone());
         let late = meters.user_loads.late.clone();
-        Self { memory, loader: Arc::new(loader), config: config.into(), looks: meters.user_cache.clone(), late }
+        Self {
+            memory,
+            loader: Arc::new(loader),
+            config: config.into(),
+            looks: meters.user_cache.clone(),
+            late,
+            told: Arc::default(),
+        }
     }
 
     /// What is known of a person, as current as asked for, at the latest at `deadline`.
@@ -188,7 +211,7 @@ impl Users {
                 let age = self.memory.age(currency.at);
                 if !currency.changed && age <= bounds.lease {
                     self.looks.hit.increment(1);
-                    return UserRead::personalised(state, age).within(purposes);
+                    return UserRead::personalised(state, age, currency.at).within(purposes);
                 }
                 self.looks.stale.increment(1);
                 Some(Last { state, at: currency.at })
@@ -235,7 +258,7 @@ impl Users {
                 Some(Loaded::Read { state, began, outdated }) => {
                     let age = self.memory.age(began);
                     if !outdated && (began >= asked || age <= bounds.lease) {
-                        return UserRead::personalised(state, age);
+                        return UserRead::personalised(state, age, began);
                     }
                     if last.as_ref().is_none_or(|last| last.at <= began) {
                         last = Some(Last { state, at: began });
@@ -258,12 +281,12 @@ impl Users {
             && !currency.changed
             && self.memory.age(currency.at) <= bounds.lease
         {
-            return UserRead::personalised(state, self.memory.age(currency.at));
+            return UserRead::personalised(state, self.memory.age(currency.at), currency.at);
         }
         let Some(last) = last else { return UserRead::contextual(Some(why)) };
         let age = self.memory.age(last.at);
         if age <= bounds.lease {
-            return UserRead::personalised(last.state, age);
+            return UserRead::personalised(last.state, age, last.at);
         }
         let Some(state) = last.state else { return UserRead::contextual(Some(why)) };
         if bounds.limit.is_some_and(|limit| age > limit) {
@@ -273,7 +296,7 @@ impl Users {
             return UserRead::contextual(Some(why));
         }
         let (standing, staleness_ms) = (Standing::Stale, millis(age));
-        UserRead { state: Some(state), known: true, standing, degraded: Some(why), staleness_ms }
+        UserRead { state: Some(state), known: true, standing, degraded: Some(why), staleness_ms, at: last.at }
     }
 
     /// The present moment, to be taken before reading what a later [`Users::put`] is based on.
@@ -286,6 +309,13 @@ impl Users {
     /// older state never replaces a newer one, whichever comes first.
     pub fn put(&self, account: u32, uid: Uid, state: Arc<UserState>, moment: Moment) {
         self.memory.put(Key { account, uid }, state, moment);
+    }
+
+    /// Takes what this replica committed about a person: their traits and events as packed, at
+    /// `version`, made from `base`. Lists and counters are those held with `base`; where another
+    /// version is held, the person is read again at their next use.
+    pub fn advance(&self, account: u32, uid: Uid, base: i64, version: i64, packed: &[u8]) {
+        self.memory.advance(Key { account, uid }, base.unsigned_abs(), version.unsigned_abs(), packed);
     }
 
     /// What is held of a person is current no more, because this replica committed something about
@@ -321,6 +351,17 @@ impl Users {
     /// feed, called after all it brought was passed on.
     pub fn prove(&self, start: Instant) {
         self.memory.prove(start);
+    }
+
+    /// The feed has told every change of transactions before this one, and the caches know them.
+    pub fn note_told(&self, before: u64) {
+        self.told.store(before, Ordering::Release);
+    }
+
+    /// Whether what is held reflects a transaction.
+    #[must_use]
+    pub fn was_told(&self, xid: u64) -> bool {
+        xid < self.told.load(Ordering::Acquire)
     }
 
     /// Time since the feed last proved anything.

@@ -6,17 +6,20 @@ use serde_json::Value;
 use super::wire::{
     ConsentWire, ContextWire, DecisionRequest, GeoWire, PlacementWire, PreviewWire, PurposeName, SegmentsListed,
 };
-use crate::domain::{
-    audience::{
-        context::Context,
-        profile::Traits,
-        value::{Folded, Position, Scalar},
+use crate::{
+    domain::{
+        audience::{
+            context::Context,
+            profile::Traits,
+            value::{Folded, Position, Scalar},
+        },
+        consent::{Purposes, Signals, purposes},
+        decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
+        ids::UserKey,
+        values::{Country, Millis},
+        violation::{Violation, Violations, token},
     },
-    consent::{Purposes, Signals, purposes},
-    decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
-    ids::UserKey,
-    values::{Country, Millis},
-    violation::{Violation, Violations, token},
+    engine::consistency::Consistency,
 };
 
 /// A body, parsed.
@@ -32,8 +35,8 @@ pub struct Parsed {
     pub asserts: bool,
     /// The person's time zone.
     pub zone: TimeZone,
-    /// The version of the person to reflect.
-    pub consistency: Option<u64>,
+    /// What the decision has to reflect.
+    pub consistency: Option<Consistency>,
 }
 
 /// Reads a body. `now` is when its traits count as set.
@@ -79,9 +82,9 @@ pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation
     if wire.max_staleness_ms.is_some_and(|ms| ms > 86_400_000) {
         faults.push("/max_staleness_ms", "range", "must be at most 86400000");
     }
-    let consistency = wire.consistency_token.as_deref().map(crate::engine::people::parse_consistency_token);
-    if consistency == Some(None) {
-        faults.push("/consistency_token", "pattern", "must be a token that this service gave");
+    let consistency = wire.consistency_token.as_deref().map(str::parse::<Consistency>);
+    if let Some(Err(error)) = consistency {
+        faults.push("/consistency_token", "pattern", error.to_string());
     }
     let preview = wire.preview.map(parse_preview);
     let preview = preview.and_then(|preview| faults.keep("/preview", preview));
@@ -103,7 +106,7 @@ pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation
         purposes,
         asserts: consent.asserted.is_some(),
         zone: zone.unwrap_or(TimeZone::UTC),
-        consistency: consistency.flatten(),
+        consistency: consistency.and_then(Result::ok),
     })
 }
 

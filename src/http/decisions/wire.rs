@@ -37,9 +37,9 @@ pub struct DecisionRequest {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 60_000)]
     pub deadline_ms: Option<u32>,
-    /// From a change to the person: the decision reflects it or says `token_not_reached`.
+    /// From events or a change to the person: the decision reflects it or says `token_not_reached`.
     #[serde(default)]
-    #[schema(max_length = 64, pattern = "^v[0-9]{1,19}$")]
+    #[schema(max_length = 64, pattern = "^[vx][0-9]{1,20}$")]
     pub consistency_token: Option<String>,
     /// A profile older than so many ms is not used.
     #[serde(default)]

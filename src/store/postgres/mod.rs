@@ -4,6 +4,7 @@ mod catalog;
 mod changes;
 mod commit;
 mod crowds;
+mod events;
 mod outcomes;
 mod users;
 
@@ -16,7 +17,9 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-pub(super) use self::{catalog::Catalog, changes::Changes, crowds::Crowds, outcomes::Outcomes, users::Users};
+pub(super) use self::{
+    catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, users::Users,
+};
 use super::Options;
 use crate::ports::{Answer, StoreError};
 

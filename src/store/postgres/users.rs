@@ -294,11 +294,15 @@ async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid) -> Result
     ] {
         found += query(statement).bind(account).bind(uid).execute(&mut *tx).await?.rows_affected();
     }
-    query("insert into change_log (kind, account, uid) values ('erased', $1, $2)")
-        .bind(account)
-        .bind(uid)
-        .execute(&mut *tx)
-        .await?;
+    // Events are read by the partition only: they go in a pass of their own.
+    query(
+        "with due as (insert into event_erasure (account, uid) values ($1, $2) on conflict do nothing)
+         insert into change_log (kind, account, uid) values ('erased', $1, $2)",
+    )
+    .bind(account)
+    .bind(uid)
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(found > 0)
 }
