@@ -51,7 +51,7 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, UploadMode,
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, UploadMode, VersionRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.

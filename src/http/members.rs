@@ -21,11 +21,12 @@ use super::{
 use crate::{
     domain::{
         access::Scope,
+        audience::compile::SegmentKind,
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
         violation::{Violation, Violations},
     },
-    engine::{Membership, UploadMode},
+    engine::{Membership, UploadMode, members::RuleMember},
     problems,
 };
 
@@ -150,15 +151,21 @@ struct ChangeQuery {
     dry_run: bool,
 }
 
-/// A member of a static segment.
+/// A member of a segment.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"user": "u-2", "expires_at": "2026-12-31T00:00:00.000Z"}))]
 struct Member {
     /// Who.
     user: UserKey,
-    /// First instant at which the membership no longer holds; none: it stays.
+    /// First instant at which the membership no longer holds; none: it stays. Of static segments.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Millis>,
+    /// Since when, if that is known. Of dynamic segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Millis>,
+    /// When time alone may end it. Of dynamic segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<Millis>,
 }
 
 impl MembersChange {
@@ -187,10 +194,12 @@ impl MembersChange {
     }
 }
 
-/// List the members of a static segment
+/// List the members of a segment
 ///
-/// In an order that does not change, expired members included until they are cleared away. Needs a
-/// key with the scope `report` or `author`.
+/// In an order that does not change. Of a static segment expired members are included until they
+/// are cleared away. Of a dynamic one everybody is asked anew, 20,000 people for a page at most, so
+/// a page may be short or empty and have a `next` all the same; people known from impressions alone
+/// have no name and are left out. Needs a key with the scope `report` or `author`.
 #[utoipa::path(
     get, path = "/v1/segments/{key}/members", tag = "segments", operation_id = "list_members",
     params(Segment, MembersQuery), security(("key" = [])),
@@ -203,9 +212,22 @@ async fn list(
     ApiQuery(MembersQuery { limit, after }): ApiQuery<MembersQuery>,
 ) -> Result<Json<Page<Member>>, Problem> {
     caller.must_one(&[Scope::Report, Scope::Author])?;
+    let rules = &caller.account.snapshot.rules;
+    if let Some(ix) = rules.ix(&key).filter(|ix| rules.kind(*ix) == SegmentKind::Dynamic) {
+        let now = app.engine.clock.now();
+        let page = app.engine.members.of_rule(&caller.account, ix, after, limit.0, now).await?;
+        let item = |RuleMember { key: user, since, valid_until }| Member { user, expires_at: None, since, valid_until };
+        let next = page.next.map(|uid| uid.as_uuid().simple().to_string());
+        return Ok(Json(Page { items: page.people.into_iter().map(item).collect(), next }));
+    }
     let rows = app.engine.people.members(&caller.account, &key, after, limit.and_one()).await?;
     let cursor = |(uid, ..): &(Uid, UserKey, Option<Millis>)| uid.as_uuid().simple().to_string();
-    Ok(Json(Page::of(rows, limit, cursor, |(_, user, expires_at)| Member { user, expires_at })))
+    Ok(Json(Page::of(rows, limit, cursor, |(_, user, expires_at)| Member {
+        user,
+        expires_at,
+        since: None,
+        valid_until: None,
+    })))
 }
 
 /// Change the members of a static segment

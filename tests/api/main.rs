@@ -37,6 +37,7 @@ const CHECKS: &[Check] = checks![
     people::members_come_and_go,
     people::members_are_uploaded,
     segments::a_rule_is_previewed_before_anybody_uses_it,
+    segments::a_segment_keeps_its_versions,
     segments::authors_are_told_what_to_look_at,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
     keys::a_key_cannot_revoke_itself,

@@ -46,8 +46,11 @@ pub(crate) async fn segments_follow_from_traits(service: Arc<Service>) {
     let answer = service.get(&format!("{path}/segments")).await.json();
     assert_eq!(held(&answer), ["dynamic"], "{answer}");
     assert_eq!(held(&service.get(&path).await.json()), ["dynamic"]);
-    let past = service.get(&format!("{path}/segments?at=2020-01-01T00:00:00Z")).await.json();
-    assert_eq!(past["at"], "2020-01-01T00:00:00.000Z");
+    assert_eq!((&answer["exact"], answer["segments"][0]["source"].is_string()), (&json!(true), true));
+    let future = service.get(&format!("{path}/segments?at=2100-01-01T00:00:00Z")).await.json();
+    assert_eq!((&future["at"], &future["exact"]), (&json!("2100-01-01T00:00:00.000Z"), &json!(true)));
+    let faults = service.get(&format!("{path}/segments?at=2020-01-01T00:00:00Z")).await.faults(422);
+    assert_eq!(faults[0].1, "at", "past what is kept");
     service.get(&format!("{path}/segments?at=yesterday")).await.faults(422);
     service.patch(&path, &json!({"traits": {"age": 26}})).await;
     assert!(held(&service.get(&format!("{path}/segments")).await.json()).is_empty());
@@ -96,6 +99,19 @@ pub(crate) async fn members_come_and_go(service: Arc<Service>) {
     assert_eq!(faults, [("/remove/0".to_owned(), "duplicate".to_owned())]);
     service.post(&path, &json!({"add": [{"usr": "x"}]})).await.faults(422);
     service.post(&format!("/v1/segments/{rule}/members"), &add).await.faults(409);
+    // whom a rule puts in is asked anew, page by page
+    for (user, age) in [(&one, 20), (&two, 21), (&three, 30)] {
+        service.patch(&format!("/v1/profiles/{user}"), &json!({"traits": {"age": age}})).await;
+    }
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = service.get(&format!("/v1/segments/{rule}/members?limit=1{after}")).await.json();
+        found.extend(page["items"].as_array().expect("items").iter().map(|one| one["user"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    let counts = |user: &str| found.iter().filter(|one| **one == user).count();
+    assert_eq!((counts(&one), counts(&two), counts(&three)), (1, 1, 0), "{found:?}");
     service.get("/v1/segments/nobodys/members").await.faults(404);
     service.get(&format!("{path}?after=x")).await.faults(422);
 }

@@ -85,3 +85,20 @@ pub(crate) async fn authors_are_told_what_to_look_at(service: Arc<Service>) {
     assert!(detail.contains("did you mean \"age\"?"), "{detail}");
     assert!(service.get(&path).await.json().get("lint").is_none());
 }
+
+pub(crate) async fn a_segment_keeps_its_versions(service: Arc<Service>) {
+    let key = service.name("versions");
+    let path = format!("/v1/segments/{key}");
+    let doc = |age: u32| json!({"name": "V", "rule": dynamic(&json!({"trait": "age", "gte": age}))});
+    let first = service.create(&path, &doc(18)).await;
+    let second = service.put(&path, first.header("etag"), &doc(21)).await;
+    assert_eq!(second.status, 200, "{}", second.text());
+    let all = service.get(&format!("{path}/versions?limit=1")).await.json();
+    assert_eq!(all["items"][0]["document"]["rule"]["match"]["gte"], 21);
+    assert!(all["items"][0].get("until").is_none() && all["items"][0]["changed_by"].is_string());
+    let rest = service.get(&format!("{path}/versions?after={}", all["next"].as_str().expect("more"))).await.json();
+    assert_eq!(rest["items"].as_array().expect("items").len(), 1);
+    assert_eq!(rest["items"][0]["until"], all["items"][0]["version"]);
+    assert_eq!(rest["items"][0]["document"]["rule"]["match"]["gte"], 18);
+    service.get("/v1/segments/nobodys/versions").await.faults(404);
+}
