@@ -77,6 +77,8 @@ pub struct Users {
     pub lease_ms: u64,
     /// A profile older than that is not used at all, in ms.
     pub stale_limit_ms: u64,
+    /// People of each account in the sample that previews are made from; about 2 KiB each.
+    pub sampled: u64,
 }
 
 /// Decisions.
@@ -121,7 +123,7 @@ impl Default for Store {
 
 impl Default for Users {
     fn default() -> Self {
-        Self { cache_mb: 256, cached_absent: 1_048_576, lease_ms: 1_000, stale_limit_ms: 600_000 }
+        Self { cache_mb: 256, cached_absent: 1_048_576, lease_ms: 1_000, stale_limit_ms: 600_000, sampled: 20_000 }
     }
 }
 
@@ -195,6 +197,7 @@ impl Config {
         )?;
         range((0.0..=1.0).contains(&self.decisions.record_share), "decisions.record_share", "must be 0 to 1")?;
         range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
+        range((1..=1_000_000).contains(&self.users.sampled), "users.sampled", "must be 1 to 1000000")?;
         range((1..=1_000).contains(&self.store.feed_interval_ms), "store.feed_interval_ms", "must be 1 to 1000")?;
         range(self.http.connections >= 16, "http.connections", "must be at least 16")?;
         if let Some(key) = &self.store.admin_key {

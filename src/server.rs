@@ -22,11 +22,14 @@ use crate::{
         disk::Disk,
         feed::{Feed, FeedConfig, Listener},
         ingest::{Ingest, IngestConfig, StreamRegistry},
+        insight::Insight,
         keys::Keys,
+        members::Members,
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
         records::Records,
         reservations::Reservations,
+        reservoir::Reservoir,
         tasks::Tasks,
         users::{Users, UsersConfig},
     },
@@ -94,6 +97,7 @@ pub struct Core {
     opened: Opened,
     users: Users,
     reservations: Arc<Reservations>,
+    reservoir: Arc<Reservoir>,
     records: Records,
     tasks: Tasks,
     notes: Option<mpsc::UnboundedReceiver<Note>>,
@@ -142,6 +146,8 @@ impl Core {
         };
         let schemas =
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
+        let people = usize::try_from(config.users.sampled).unwrap_or(usize::MAX);
+        let reservoir = Arc::new(Reservoir::new(Arc::clone(&opened.crowds), people));
         let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));
         let ingest =
             Ingest::new(IngestConfig::default(), Arc::clone(&opened.events), users.clone(), streams, meters.clone());
@@ -165,12 +171,19 @@ impl Core {
                 Arc::clone(&schemas),
             ),
             people: People::new(Arc::clone(&opened.users), users.clone(), Arc::clone(&catalogue), Arc::clone(&clock)),
+            members: Members::new(Arc::clone(&opened.crowds), users.clone()),
+            insight: Insight::new(
+                Arc::clone(&reservoir),
+                Arc::clone(&opened.crowds),
+                Arc::clone(&opened.users),
+                Arc::clone(&clock),
+            ),
             keys: Keys::new(Arc::clone(&opened.catalog), Arc::clone(&catalogue), Arc::clone(&clock)),
             assets: Assets::new(Arc::clone(&opened.catalog)),
             clock,
             catalogue,
         };
-        let (listener, notes) = Notes::new(&engine);
+        let (listener, notes) = Notes::new(&engine, Arc::clone(&reservoir));
         let tasks = Tasks::new(meters.panics.clone());
         // From the start, because a bundle may bring events.
         for worker in 0..engine.ingest.workers() {
@@ -186,6 +199,7 @@ impl Core {
             opened,
             users,
             reservations,
+            reservoir,
             records,
             notes: Some(notes),
             listener,
@@ -212,6 +226,9 @@ impl Core {
         self.tasks.spawn("outcomes", move |stop| outcomes.clone().write(stop));
         let outcomes = self.engine.outcomes.clone();
         self.tasks.spawn("outcome replay", move |stop| outcomes.clone().replay(stop));
+        let reservoir = Arc::clone(&self.reservoir);
+        let catalogue = Arc::clone(&self.engine.catalogue);
+        self.tasks.spawn("reservoir", move |stop| Arc::clone(&reservoir).run(Arc::clone(&catalogue), stop));
         let (ingest, catalogue) = (self.engine.ingest.clone(), Arc::clone(&self.engine.catalogue));
         self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
         let records = self.records.clone();

@@ -1,6 +1,6 @@
 //! Follows the change feed: keeps the caches current, and proves that they are.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{backoff::Backoff, users::Users};
 use crate::{
+    domain::ids::Uid,
     ports::{Change, ChangeFeed, Cursor, FeedBatch, StoreError},
     telemetry::Meters,
 };
@@ -22,6 +23,10 @@ pub trait Listener: Send + Sync {
     fn on_keys(&self);
     /// Anything may have changed: this is the start, another server, or a long silence.
     fn on_reset(&self);
+    /// A person changed; they were erased, where they have no version. Repeats are common.
+    fn on_person(&self, account: u32, uid: Uid, version: Option<i64>);
+    /// Lists of people between two, both included, changed.
+    fn on_lists(&self, account: u32, from: Uid, upto: Uid);
 }
 
 /// Settings of the feed.
@@ -62,6 +67,28 @@ struct Position {
     cursor: Option<Cursor>,
     /// Start of the last good look.
     proven: Option<Instant>,
+    lists: Known,
+}
+
+/// Changes to lists that were told lately. A transaction that stays open has them told again with
+/// every look, and each would have many people read anew.
+#[derive(Default)]
+struct Known {
+    new: HashSet<i64>,
+    old: HashSet<i64>,
+}
+
+impl Known {
+    /// At least so many are remembered.
+    const KEPT: usize = 8_192;
+
+    /// Whether a change is told for the first time, as far as is remembered.
+    fn is_new(&mut self, change: i64) -> bool {
+        if self.new.len() >= Self::KEPT {
+            self.old = std::mem::take(&mut self.new);
+        }
+        self.new.insert(change) && !self.old.contains(&change)
+    }
 }
 
 impl Feed {
@@ -117,15 +144,27 @@ impl Feed {
         }
         for change in batch.changes {
             match change {
-                Change::Person { account, uid, version } => self.users.on_remote_change(account, uid, version),
-                Change::Erased { account, uid } => self.users.on_erased(account, uid),
-                Change::Lists { account } => self.users.on_lists(account),
+                Change::Person { account, uid, version } => {
+                    self.users.on_remote_change(account, uid, version);
+                    self.listener.on_person(account, uid, Some(version));
+                }
+                Change::Erased { account, uid } => {
+                    self.users.on_erased(account, uid);
+                    self.listener.on_person(account, uid, None);
+                }
+                Change::Lists { account, change, from, upto } => {
+                    if position.lists.is_new(change) {
+                        self.users.on_lists(account, from, upto);
+                        self.listener.on_lists(account, from, upto);
+                    }
+                }
                 Change::Catalog { account, version } => self.listener.on_catalog(account, version),
                 Change::Keys => self.listener.on_keys(),
             }
         }
         self.users.note_told(batch.cursor.low.parse().unwrap_or_default());
-        *position = Position { cursor: Some(batch.cursor), proven: Some(start) };
+        position.cursor = Some(batch.cursor);
+        position.proven = Some(start);
         self.users.prove(start);
         Ok(())
     }
@@ -148,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{consent::Purposes, decision::standing::Standing, ids::Uid},
+        domain::{consent::Purposes, decision::standing::Standing},
         engine::{
             deadline::Deadline,
             fakes::{FakeFeed, FakeUsers, Fault},
@@ -162,6 +201,7 @@ mod tests {
         catalogs: AtomicUsize,
         keys: AtomicUsize,
         resets: AtomicUsize,
+        lists: AtomicUsize,
     }
 
     impl Listener for Heard {
@@ -175,6 +215,12 @@ mod tests {
 
         fn on_reset(&self) {
             self.resets.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn on_person(&self, _: u32, _: Uid, _: Option<i64>) {}
+
+        fn on_lists(&self, _: u32, _: Uid, _: Uid) {
+            self.lists.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -232,6 +278,24 @@ mod tests {
         time::sleep(LOOK).await;
         assert!(!world.get(1).await.known);
         world.stop.cancel();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_to_lists_counts_once_however_often_it_is_told() {
+        let world = world();
+        time::sleep(LOOK).await;
+        world.store.write(1, 1);
+        for _ in 0..5 {
+            let (from, upto) = (Uid(0), Uid(9));
+            world.feed.tell(Change::Lists { account: 1, change: 3, from, upto });
+            time::sleep(LOOK).await;
+            world.get(1).await;
+        }
+        assert_eq!(world.heard.lists.load(Ordering::SeqCst), 1);
+        assert_eq!(world.store.calls().0, 1, "read once, after the first time it was told");
+        let mut known = Known::default();
+        assert!((0..3 * Known::KEPT as i64).all(|change| known.is_new(change)), "forgetting only repeats work");
+        assert!(!known.is_new(3 * Known::KEPT as i64 - 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,8 +12,9 @@
 //! | [`ingest`] | events, committed in groups with the profiles that they change |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
-//! | [`authoring`], [`people`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
+//! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
 
@@ -30,12 +31,15 @@ pub mod disk;
 mod fakes;
 pub mod feed;
 pub mod ingest;
+pub mod insight;
 pub mod keys;
+pub mod members;
 pub mod outcomes;
 pub mod people;
 mod queue;
 pub mod records;
 pub mod reservations;
+pub mod reservoir;
 mod seeds;
 pub mod spool;
 pub mod tasks;
@@ -46,7 +50,9 @@ use std::sync::Arc;
 
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
-pub use crate::ports::{ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError};
+pub use crate::ports::{
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, UploadMode, VersionRow,
+};
 
 /// Everything that can be asked of the service: the one face that the edge sees.
 pub struct Engine {
@@ -64,6 +70,10 @@ pub struct Engine {
     pub authoring: authoring::Authoring,
     /// Reads and changes people.
     pub people: people::People,
+    /// Takes uploads to static segments.
+    pub members: members::Members,
+    /// Tells what rules would mean.
+    pub insight: insight::Insight,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
     /// Keeps and serves images.

@@ -9,10 +9,11 @@ use crate::{
     domain::{
         audience::{
             caps::CapRing,
-            compile::SegmentKind,
+            compile::{SegmentIx, SegmentKind},
             context::Context,
             evaluate::{Evaluator, UserView},
             explain::Explanation,
+            node::Node,
             profile::TraitPatch,
             user::{CodecError, Lists, UserState},
         },
@@ -47,6 +48,9 @@ pub enum PeopleError {
     /// Others kept changing the same person.
     #[error("the person changes too fast")]
     Contended,
+    /// As many uploads as may run at a time are running.
+    #[error("others upload already")]
+    Busy,
     /// What the store holds of the person cannot be read.
     #[error("the person's profile cannot be read: {0}")]
     Corrupt(#[from] CodecError),
@@ -101,6 +105,8 @@ pub struct MembershipView {
     pub key: SegmentKey,
     /// How it gets its members.
     pub kind: SegmentKind,
+    /// What puts the person into it.
+    pub source: Source,
     /// Since when, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Millis>,
@@ -109,6 +115,18 @@ pub struct MembershipView {
     pub valid_until: Option<Millis>,
     /// The conditions it rests on.
     pub why: Explanation,
+}
+
+/// What puts a person into a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A rule over what is known of them.
+    Rule,
+    /// They were put in by name.
+    List,
+    /// A rule that asks a model.
+    Model,
 }
 
 /// A change to a person that is durable.
@@ -295,18 +313,30 @@ impl People {
 }
 
 /// Decodes what the store keeps of a person.
-fn unpack(row: UserRow) -> Result<UserState, CodecError> {
+pub(super) fn unpack(row: UserRow) -> Result<UserState, CodecError> {
     let caps = CapRing::decode(&row.caps)?;
     UserState::decode(&row.packed, row.version.unsigned_abs(), Lists::new(row.lists), caps)
 }
 
-fn must_be_static(account: &Account, segment: &SegmentKey) -> Result<(), PeopleError> {
+pub(super) fn must_be_static(account: &Account, segment: &SegmentKey) -> Result<(), PeopleError> {
     let rules = &account.snapshot.rules;
     match rules.ix(segment).map(|ix| rules.kind(ix)) {
         Some(SegmentKind::Static) => Ok(()),
         Some(SegmentKind::Dynamic) => Err(PeopleError::NotStatic(segment.clone())),
         None => Err(PeopleError::NoSegment(segment.clone())),
     }
+}
+
+/// Segments stand in the snapshot where the compiled rules have them.
+fn source(account: &Account, ix: SegmentIx) -> Source {
+    let Some(node) = account.snapshot.segments().get(ix.0 as usize).and_then(|(_, rule)| rule.as_ref()?.node()) else {
+        return Source::List;
+    };
+    let mut model = false;
+    node.walk(&mut |node| {
+        model |= matches!(node, Node::Cluster { .. } | Node::Rfm(_) | Node::Lookalike { .. } | Node::Score { .. });
+    });
+    if model { Source::Model } else { Source::Rule }
 }
 
 fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> Vec<MembershipView> {
@@ -321,6 +351,7 @@ fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> V
             held.push(MembershipView {
                 key: rules.key(ix).clone(),
                 kind: rules.kind(ix),
+                source: source(account, ix),
                 since: verdict.since,
                 valid_until: verdict.valid_until,
                 why: evaluator.explain_segment(ix),

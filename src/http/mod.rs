@@ -24,11 +24,14 @@ pub mod layers;
 pub mod members;
 pub mod openapi;
 pub mod page;
+pub mod previews;
 pub mod problem;
 pub mod profiles;
 pub mod rate;
 pub mod records;
 pub mod request;
+pub mod rows;
+pub mod versions;
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
@@ -47,7 +50,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
             events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
         ),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
-        (Class::Reports, records::routes()),
+        (Class::Reports, records::routes().merge(previews::routes()).merge(versions::routes())),
     ]
 }
 

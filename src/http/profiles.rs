@@ -13,7 +13,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{access::Scope, ids::UserKey, values::Millis},
+    domain::{access::Scope, ids::UserKey, values::Millis, violation::Violation},
     engine::people::{Changed, MembershipView, PeopleError, ProfileView},
     problems,
 };
@@ -22,6 +22,9 @@ use crate::{
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(read, patch, erase)).routes(routes!(segments))
 }
+
+/// How far back memberships are told, in milliseconds.
+const REMEMBERED: i64 = 30 * 86_400_000;
 
 problems!(ReadProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
 problems!(
@@ -54,7 +57,7 @@ struct Person {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Instant {
-    /// The time to look at, with the traits of today; left out: now.
+    /// The time to look at, at most 30 days ago, with what is known today; left out: now.
     #[param(inline, value_type = Millis, required = false)]
     at: Option<Millis>,
 }
@@ -75,6 +78,9 @@ struct ProfilePatch {
 struct Memberships {
     /// The time they are of.
     at: Millis,
+    /// Whether they are what a decision at that time finds, if nothing happens until then. Past
+    /// memberships are told from what is known today, and so are not.
+    exact: bool,
     /// Every segment the person is in at that time.
     segments: Vec<MembershipView>,
 }
@@ -186,7 +192,8 @@ async fn erase(
 
 /// List the segments of a person
 ///
-/// Every membership at a time, with since when, until when time alone cannot end it, and why.
+/// Every membership at a time, with since when, until when time alone cannot end it, what puts the
+/// person in, and why.
 /// Needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/profiles/{user}/segments", tag = "profiles", operation_id = "list_profile_segments",
@@ -200,7 +207,12 @@ async fn segments(
     ApiQuery(Instant { at }): ApiQuery<Instant>,
 ) -> Result<Json<Memberships>, Problem> {
     caller.must(Scope::Report)?;
-    let at = at.unwrap_or_else(|| app.engine.clock.now());
+    let now = app.engine.clock.now();
+    let at = at.unwrap_or(now);
+    if at < now.plus(-REMEMBERED) {
+        let detail = "must be at most 30 days ago: what people did longer ago is not kept in full";
+        return Err(Problem::invalid(vec![Violation::new("", "at", detail)]));
+    }
     let segments = app.engine.people.segments(&caller.account, &user, Some(at)).await?;
-    Ok(Json(Memberships { at, segments }))
+    Ok(Json(Memberships { at, exact: at >= now, segments }))
 }

@@ -108,6 +108,21 @@ pub struct AssetRow {
     pub bytes: Vec<u8>,
 }
 
+/// A document as it was from one catalogue version on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VersionRow {
+    /// The catalogue version that wrote it.
+    pub version: i64,
+    /// The catalogue version that replaced or deleted it; none: it is in force.
+    pub until: Option<i64>,
+    /// When it was written.
+    pub changed_at: Millis,
+    /// Who wrote it.
+    pub changed_by: String,
+    /// The document.
+    pub body: Value,
+}
+
 /// What became of a commit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Commit {
@@ -169,6 +184,8 @@ pub trait CatalogStore: Send + Sync {
         after: Option<String>,
         limit: u32,
     ) -> Answer<'_, Documents>;
+    /// What a document was, the newest first, before a catalogue version, at most `limit`.
+    fn history(&self, account: u32, key: DocumentKey, before: Option<i64>, limit: u32) -> Answer<'_, Vec<VersionRow>>;
     /// Writes documents in one transaction, all or none, if the account's catalogue still is at
     /// `based_on`. References are checked against the state after the writes. Announces the
     /// change on the feed. With `dry_run`, checks everything and changes nothing.

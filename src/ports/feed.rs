@@ -44,6 +44,13 @@ pub enum Change {
     Lists {
         /// Number of the account.
         account: u32,
+        /// Tells this change from all others, so that a repeat is known as one. Says nothing of
+        /// their order.
+        change: i64,
+        /// The first person whom it may have touched.
+        from: Uid,
+        /// The last one.
+        upto: Uid,
     },
     /// The catalogue of an account.
     Catalog {

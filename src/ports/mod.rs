@@ -3,6 +3,7 @@
 //! Rows carry plain documents and packed bytes; parsing them is the engine's and the core's work.
 
 mod catalog;
+mod crowds;
 mod events;
 mod feed;
 mod outcomes;
@@ -10,7 +11,7 @@ mod users;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use self::{catalog::*, events::*, feed::*, outcomes::*, users::*};
+pub use self::{catalog::*, crowds::*, events::*, feed::*, outcomes::*, users::*};
 use crate::domain::values::Millis;
 
 /// A call to the outside. Never drop one half way: spawn it and await the handle, because a
@@ -49,6 +50,8 @@ pub struct Ports {
     pub catalog: Arc<dyn CatalogStore>,
     /// People.
     pub users: Arc<dyn UserStore>,
+    /// Many people at once.
+    pub crowds: Arc<dyn CrowdStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// Events and the streams that remember them.

@@ -6,7 +6,8 @@ use tokio::{sync::mpsc, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{Engine, catalogue::Catalogue, feed::Listener, reservations::Reservations},
+    domain::ids::Uid,
+    engine::{Engine, catalogue::Catalogue, feed::Listener, reservations::Reservations, reservoir::Reservoir},
     ports::Clock,
     store::Opened,
     telemetry::{Exposition, Meters},
@@ -23,13 +24,14 @@ pub(super) enum Note {
 /// Passes the feed's notes on to the task that follows them.
 pub(super) struct Notes {
     engine: std::sync::Weak<Catalogue>,
+    reservoir: Arc<Reservoir>,
     sender: mpsc::UnboundedSender<Note>,
 }
 
 impl Notes {
-    pub(super) fn new(engine: &Engine) -> (Arc<Self>, mpsc::UnboundedReceiver<Note>) {
+    pub(super) fn new(engine: &Engine, reservoir: Arc<Reservoir>) -> (Arc<Self>, mpsc::UnboundedReceiver<Note>) {
         let (sender, notes) = mpsc::unbounded_channel();
-        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), sender }), notes)
+        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), reservoir, sender }), notes)
     }
 
     fn tell(&self, note: Note) {
@@ -54,7 +56,16 @@ impl Listener for Notes {
     }
 
     fn on_reset(&self) {
+        self.reservoir.on_reset();
         self.tell(Note::Reset);
+    }
+
+    fn on_person(&self, account: u32, uid: Uid, version: Option<i64>) {
+        self.reservoir.on_person(account, uid, version);
+    }
+
+    fn on_lists(&self, account: u32, from: Uid, upto: Uid) {
+        self.reservoir.on_lists(account, from, upto);
     }
 }
 

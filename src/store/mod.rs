@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::values::Millis,
-    ports::{Answer, CatalogStore, ChangeFeed, EventStore, OutcomeStore, StoreError, UserStore},
+    ports::{Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, OutcomeStore, StoreError, UserStore},
 };
 
 /// Where the database is and how much of it to use.
@@ -62,6 +62,8 @@ pub struct Opened {
     pub catalog: Arc<dyn CatalogStore>,
     /// People.
     pub users: Arc<dyn UserStore>,
+    /// Many people at once.
+    pub crowds: Arc<dyn CrowdStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// Events and the streams that remember them.
@@ -99,6 +101,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
     Ok(Opened {
         catalog: Arc::new(postgres::Catalog::new(&lanes)),
         users: Arc::new(postgres::Users::new(&lanes)),
+        crowds: Arc::new(postgres::Crowds::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
         events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),

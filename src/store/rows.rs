@@ -19,8 +19,8 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, SigningKeyRow,
-        StreamRow, UserRow,
+        AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents,
+        SigningKeyRow, StreamRow, UserRow,
     },
 };
 
@@ -133,6 +133,15 @@ pub(super) fn user(row: &PgRow) -> Result<((u32, Uid), UserRow), Error> {
             lists: lists.map(|(list, expires)| (NameHash(list.cast_unsigned()), expires.map(Millis))).collect(),
         },
     ))
+}
+
+pub(super) fn crowd(row: &PgRow) -> Result<CrowdRow, Error> {
+    let key = match row.try_get::<Option<&str>, _>("key")? {
+        Some(_) => Some(parsed(row, "key")?),
+        None => None,
+    };
+    let ((_, uid), user) = user(row)?;
+    Ok(CrowdRow { uid, key, row: user })
 }
 
 pub(super) fn record(row: &PgRow) -> Result<DecisionRecord, Error> {

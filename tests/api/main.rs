@@ -8,6 +8,7 @@ mod harness;
 mod keys;
 mod people;
 mod publishing;
+mod segments;
 
 use harness::Check;
 
@@ -34,6 +35,10 @@ const CHECKS: &[Check] = checks![
     people::segments_follow_from_traits,
     people::the_erased_stay_away,
     people::members_come_and_go,
+    people::members_are_uploaded,
+    segments::a_rule_is_previewed_before_anybody_uses_it,
+    segments::a_segment_keeps_its_versions,
+    segments::authors_are_told_what_to_look_at,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
     keys::a_key_cannot_revoke_itself,
     assets::an_image_is_served_for_ever,

@@ -46,8 +46,11 @@ pub(crate) async fn segments_follow_from_traits(service: Arc<Service>) {
     let answer = service.get(&format!("{path}/segments")).await.json();
     assert_eq!(held(&answer), ["dynamic"], "{answer}");
     assert_eq!(held(&service.get(&path).await.json()), ["dynamic"]);
-    let past = service.get(&format!("{path}/segments?at=2020-01-01T00:00:00Z")).await.json();
-    assert_eq!(past["at"], "2020-01-01T00:00:00.000Z");
+    assert_eq!((&answer["exact"], answer["segments"][0]["source"].is_string()), (&json!(true), true));
+    let future = service.get(&format!("{path}/segments?at=2100-01-01T00:00:00Z")).await.json();
+    assert_eq!((&future["at"], &future["exact"]), (&json!("2100-01-01T00:00:00.000Z"), &json!(true)));
+    let faults = service.get(&format!("{path}/segments?at=2020-01-01T00:00:00Z")).await.faults(422);
+    assert_eq!(faults[0].1, "at", "past what is kept");
     service.get(&format!("{path}/segments?at=yesterday")).await.faults(422);
     service.patch(&path, &json!({"traits": {"age": 26}})).await;
     assert!(held(&service.get(&format!("{path}/segments")).await.json()).is_empty());
@@ -96,6 +99,64 @@ pub(crate) async fn members_come_and_go(service: Arc<Service>) {
     assert_eq!(faults, [("/remove/0".to_owned(), "duplicate".to_owned())]);
     service.post(&path, &json!({"add": [{"usr": "x"}]})).await.faults(422);
     service.post(&format!("/v1/segments/{rule}/members"), &add).await.faults(409);
+    // whom a rule puts in is asked anew, page by page
+    for (user, age) in [(&one, 20), (&two, 21), (&three, 30)] {
+        service.patch(&format!("/v1/profiles/{user}"), &json!({"traits": {"age": age}})).await;
+    }
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = service.get(&format!("/v1/segments/{rule}/members?limit=1{after}")).await.json();
+        found.extend(page["items"].as_array().expect("items").iter().map(|one| one["user"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    let counts = |user: &str| found.iter().filter(|one| **one == user).count();
+    assert_eq!((counts(&one), counts(&two), counts(&three)), (1, 1, 0), "{found:?}");
     service.get("/v1/segments/nobodys/members").await.faults(404);
     service.get(&format!("{path}?after=x")).await.faults(422);
+}
+
+pub(crate) async fn members_are_uploaded(service: Arc<Service>) {
+    let list = service.name("upload");
+    service.create(&format!("/v1/segments/{list}"), &json!({"name": "CRM", "rule": {"v": 1, "kind": "static"}})).await;
+    let path = format!("/v1/segments/{list}/members");
+    let upload = async |query: &str, kind: &str, rows: String| {
+        let request = service.request(Method::POST, &format!("{path}{query}")).header(header::CONTENT_TYPE, kind);
+        send(request.body(rows)).await
+    };
+    let users: Vec<String> = (0..2_300).map(|n| format!("{list}-{n}")).collect();
+    let csv = |users: &[String]| {
+        format!("user,expires_at\r\n{}", users.iter().map(|user| format!("{user},\r\n")).collect::<String>())
+    };
+    let foreseen = upload("?dry_run=true", "text/csv; charset=utf-8", csv(&users)).await;
+    assert_eq!(foreseen.json(), json!({"changed": 2_300, "rows": 2_300, "rejected": 0}), "{}", foreseen.text());
+    assert_eq!(service.get(&path).await.json(), json!({"items": []}), "a dry run changes nothing");
+    let bad = format!("{}\n\"open", csv(&users).replacen(&format!("{list}-7,\r"), &format!("{list}-7,soon\r"), 1));
+    let answer = upload("?mode=add", "text/csv", bad.clone()).await.json();
+    assert_eq!((&answer["changed"], &answer["rejected"]), (&json!(2_299), &json!(2)), "{answer}");
+    assert_eq!((&answer["errors"][0]["line"], &answer["errors"][0]["code"]), (&json!(9), &json!("invalid_time")));
+    // membership is read at the next decision, without a version of its own
+    let held = service.get(&format!("/v1/profiles/{}/segments", users[8])).await.json();
+    assert!(held["segments"].as_array().expect("segments").iter().any(|one| one["key"] == list.as_str()), "{held}");
+
+    let faults = upload("?mode=replace", "text/csv", bad).await.faults(422);
+    assert_eq!(
+        faults,
+        [("/9".to_owned(), "invalid_time".to_owned()), ("/2303".to_owned(), "malformed_csv".to_owned())]
+    );
+    let lines = format!("\"{}\"\n{}\n", users[0], json!({"user": users[1], "expires_at": "2100-01-01T00:00:00Z"}));
+    let answer = upload("?mode=replace", "application/x-ndjson", lines.clone()).await.json();
+    assert_eq!(answer, json!({"changed": 2_298, "rows": 2, "rejected": 0}), "2,297 leave, one has an end now");
+    let members = service.get(&path).await.json();
+    assert_eq!(members["items"].as_array().expect("members").len(), 2);
+    let answer = upload("?mode=remove", "application/x-ndjson", lines).await.json();
+    assert_eq!(answer["changed"], 2);
+    let json = json!({"add": [users[0]], "remove": [users[1]]});
+    assert_eq!(service.post(&format!("{path}?dry_run=true"), &json).await.json(), json!({"changed": 1}));
+    assert_eq!(service.get(&path).await.json(), json!({"items": []}));
+
+    service.post(&format!("{path}?mode=add"), &json).await.faults(422);
+    upload("?mode=swap", "text/csv", csv(&users)).await.faults(422);
+    upload("", "text/csv", "id\nu".into()).await.faults(422);
+    upload("", "text/plain", "u".into()).await.faults(415);
 }

@@ -48,6 +48,7 @@ const CHECKS: &[(&str, Check)] = checks![
     people::are_loaded_many_at_a_time_and_by_key,
     people::are_written_by_whoever_knows_their_newest_version,
     people::are_moved_in_and_out_of_lists,
+    people::are_uploaded_to_lists_in_bulk,
     people::leave_a_list_that_is_deleted,
     people::once_erased_stay_away,
     people::are_erased_for_good_while_others_write,

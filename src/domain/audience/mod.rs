@@ -15,6 +15,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
+//! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
 pub mod activity;
 pub mod caps;
@@ -26,6 +27,8 @@ pub mod evaluate;
 pub mod explain;
 mod grammar;
 mod grammar_events;
+mod implication;
+pub mod lint;
 mod lower;
 pub mod models;
 mod nearest;
@@ -35,6 +38,7 @@ mod oracle;
 mod parser;
 mod places;
 pub mod predicate;
+pub mod preview;
 pub mod profile;
 #[cfg(test)]
 mod proof;

@@ -140,6 +140,12 @@ impl Snapshot {
         now >= self.built_at
     }
 
+    /// Every segment there ever was with its rule; without one, it was deleted or cannot be read.
+    #[must_use]
+    pub fn segments(&self) -> &[(SegmentKey, Option<SegmentRule>)] {
+        &self.segments
+    }
+
     /// What must be remembered of events to answer a segment and those that it names.
     #[must_use]
     pub fn streams_of(&self, segment: &SegmentKey) -> Streams {

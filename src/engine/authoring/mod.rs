@@ -31,7 +31,7 @@ use crate::{
         violation::Violation,
     },
     engine::catalogue::Catalogue,
-    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError},
+    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError, VersionRow},
     schema::{ReadError, Schemas},
 };
 
@@ -160,6 +160,21 @@ impl Authoring {
     pub async fn get(&self, account: u32, key: DocumentKey) -> Result<DocumentRow, AuthoringError> {
         let mut found = self.store.get(account, vec![key.clone()]).await?;
         found.rows.pop().ok_or(AuthoringError::NotFound(key))
+    }
+
+    /// What a document was, the newest first, before a catalogue version, at most `limit`.
+    ///
+    /// # Errors
+    /// There never was such a document; the store's.
+    pub async fn history(
+        &self,
+        account: u32,
+        key: DocumentKey,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<VersionRow>, AuthoringError> {
+        let found = self.store.history(account, key.clone(), before, limit).await?;
+        if found.is_empty() && before.is_none() { Err(AuthoringError::NotFound(key)) } else { Ok(found) }
     }
 
     /// Documents of a kind in the order of their ids.

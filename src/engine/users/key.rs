@@ -78,9 +78,11 @@ pub(super) struct Times {
     proven: AtomicU64,
     /// Counts the times at which everything was dropped.
     generation: AtomicU32,
-    /// Counts changes to the lists of many, by account. Accounts share counters, which costs an
-    /// unneeded read now and then.
-    lists: [AtomicU32; Self::COUNTERS],
+    /// Numbers the changes to the lists of many.
+    list_changes: AtomicU32,
+    /// The newest such change, by account and by parts of its people. Accounts share parts, which
+    /// costs an unneeded read now and then.
+    lists: Box<[AtomicU32]>,
 }
 
 /// What is held, judged: since when nothing is known of a change.
@@ -93,14 +95,18 @@ pub(super) struct Currency {
 }
 
 impl Times {
-    const COUNTERS: usize = 256;
+    /// Accounts that are told apart.
+    const ACCOUNTS: usize = 64;
+    /// Parts of an account's people, by the first bits of their uid.
+    const PARTS: usize = 64;
 
     pub(super) fn new() -> Self {
         Self {
             base: Instant::now(),
             proven: AtomicU64::new(0),
             generation: AtomicU32::new(0),
-            lists: [const { AtomicU32::new(0) }; Self::COUNTERS],
+            list_changes: AtomicU32::new(0),
+            lists: (0..Self::ACCOUNTS * Self::PARTS).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -118,16 +124,17 @@ impl Times {
     }
 
     /// The present moment, to be taken before a read.
-    pub(super) fn moment(&self, account: u32) -> Moment {
-        Moment { at: self.now(), generation: self.generation(), lists: self.lists(account) }
+    pub(super) fn moment(&self) -> Moment {
+        Moment { at: self.now(), generation: self.generation(), lists: self.list_changes.load(Ordering::SeqCst) }
     }
 
     fn generation(&self) -> u32 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    fn lists(&self, account: u32) -> u32 {
-        self.lists[account as usize % Self::COUNTERS].load(Ordering::SeqCst)
+    /// Where a person's part is noted.
+    fn part(account: u32, uid: Uid) -> usize {
+        account as usize % Self::ACCOUNTS * Self::PARTS + (uid.0 >> 122) as usize
     }
 
     /// What the feed has proven. Read it before looking into a cache: what is dropped from the
@@ -141,8 +148,12 @@ impl Times {
         self.proven.fetch_max(self.nanos(start), Ordering::SeqCst);
     }
 
-    pub(super) fn lists_changed(&self, account: u32) {
-        self.lists[account as usize % Self::COUNTERS].fetch_add(1, Ordering::SeqCst);
+    /// Numbered first and noted second: what is read from then on saw the change.
+    pub(super) fn lists_changed(&self, account: u32, from: Uid, upto: Uid) {
+        let change = self.list_changes.fetch_add(1, Ordering::SeqCst) + 1;
+        for part in &self.lists[Self::part(account, from)..=Self::part(account, upto.max(from))] {
+            part.fetch_max(change, Ordering::SeqCst);
+        }
     }
 
     pub(super) fn drop_all(&self) {
@@ -156,8 +167,9 @@ impl Times {
 
     /// Judges what was read at `moment` and found in a cache after `proven` was read. None if it
     /// must not be used at all.
-    pub(super) fn judge(&self, account: u32, moment: Moment, proven: u64) -> Option<Currency> {
-        let changed = moment.lists != self.lists(account);
+    pub(super) fn judge(&self, key: Key, moment: Moment, proven: u64) -> Option<Currency> {
+        let noted = self.lists[Self::part(key.account, key.uid)].load(Ordering::SeqCst);
+        let changed = noted > moment.lists;
         let at = if changed { moment.at } else { moment.at.max(proven) };
         self.stands(moment).then_some(Currency { at, changed })
     }
@@ -167,21 +179,35 @@ impl Times {
 mod tests {
     use super::*;
 
+    const SOMEBODY: Key = Key { account: 1, uid: Uid(7) };
+
     #[tokio::test(start_paused = true)]
     async fn the_feed_proves_what_has_not_changed() {
         let times = Times::new();
-        let moment = times.moment(1);
+        let moment = times.moment();
         tokio::time::advance(Duration::from_secs(2)).await;
         times.prove(Instant::now());
         let two = 2_000_000_000;
-        assert_eq!(times.judge(1, moment, times.proven()), Some(Currency { at: two, changed: false }));
+        assert_eq!(times.judge(SOMEBODY, moment, times.proven()), Some(Currency { at: two, changed: false }));
         times.prove(Instant::now() - Duration::from_secs(1));
         assert_eq!(times.proven(), two, "a late proof takes nothing back");
-        times.lists_changed(2);
-        assert_eq!(times.judge(1, moment, times.proven()), Some(Currency { at: two, changed: false }));
-        times.lists_changed(1);
-        assert_eq!(times.judge(1, moment, times.proven()), Some(Currency { at: 0, changed: true }));
+        times.lists_changed(2, Uid(0), Uid(u128::MAX));
+        assert_eq!(times.judge(SOMEBODY, moment, times.proven()), Some(Currency { at: two, changed: false }));
+        times.lists_changed(1, Uid(0), Uid(u128::MAX));
+        assert_eq!(times.judge(SOMEBODY, moment, times.proven()), Some(Currency { at: 0, changed: true }));
         times.drop_all();
-        assert_eq!(times.judge(1, moment, times.proven()), None);
+        assert_eq!(times.judge(SOMEBODY, moment, times.proven()), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_to_lists_touches_its_stretch_of_people() {
+        let times = Times::new();
+        let moment = times.moment();
+        let half = Uid(1 << 127);
+        times.lists_changed(1, half, Uid(u128::MAX));
+        let changed = |uid: Uid, moment| times.judge(Key { account: 1, uid }, moment, 0).expect("it stands").changed;
+        assert!(!changed(Uid(half.0 - 1), moment) && changed(half, moment) && changed(Uid(u128::MAX), moment));
+        assert!(!changed(half, times.moment()), "what is read from now on saw it");
+        assert!(!times.judge(Key { account: 2, uid: half }, moment, 0).expect("it stands").changed);
     }
 }

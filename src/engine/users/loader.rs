@@ -134,7 +134,7 @@ impl Loader {
     /// Reads until the queue is empty or the store fails.
     async fn read_on(self: Arc<Self>) {
         while let Some(mut batch) = self.next_batch() {
-            let moments: Vec<Moment> = batch.keys().map(|key| self.memory.moment(key.account)).collect();
+            let moments: Vec<Moment> = batch.keys().map(|_| self.memory.moment()).collect();
             let people = batch.keys().map(|key| (key.account, key.uid)).collect();
             let mut call = self.store.load(people);
             match time::timeout(Self::PATIENCE, &mut call).await {

@@ -11,7 +11,7 @@ use super::{
     announced::Announced,
     key::{BuildKeyHasher, Currency, Key, Moment, Times},
 };
-use crate::domain::audience::user::UserState;
+use crate::domain::{audience::user::UserState, ids::Uid};
 
 /// A cached person.
 #[derive(Clone)]
@@ -76,14 +76,14 @@ impl Memory {
                 None => return Look::Nothing,
             },
         };
-        match self.times.judge(key.account, moment, proven) {
+        match self.times.judge(key, moment, proven) {
             Some(currency) => Look::Held(state, currency),
             None => Look::Nothing,
         }
     }
 
-    pub(super) fn moment(&self, account: u32) -> Moment {
-        self.times.moment(account)
+    pub(super) fn moment(&self) -> Moment {
+        self.times.moment()
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -208,9 +208,9 @@ impl Memory {
         self.people.invalidate(&key);
     }
 
-    /// Lists of many people of an account changed.
-    pub(super) fn lists_changed(&self, account: u32) {
-        self.times.lists_changed(account);
+    /// Lists of many people of an account changed, all between two of them.
+    pub(super) fn lists_changed(&self, account: u32, from: Uid, upto: Uid) {
+        self.times.lists_changed(account, from, upto);
     }
 
     /// Nothing held may be used any more.
@@ -241,10 +241,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
-    use crate::domain::{
-        audience::{caps::CapRing, user::Lists},
-        ids::Uid,
-    };
+    use crate::domain::audience::{caps::CapRing, user::Lists};
 
     /// Whatever the order in which reads, announcements and own writes meet, nothing that was
     /// outdated by an announcement stays.
@@ -275,7 +272,7 @@ mod tests {
                         let person = turn % PEOPLE;
                         if !matches!(memory.look(key(person)), Look::Held(_, Currency { changed: false, .. })) {
                             misses.fetch_add(1, Ordering::Relaxed);
-                            let moment = memory.moment(1);
+                            let moment = memory.moment();
                             let read = stored[person].load(Ordering::SeqCst);
                             std::thread::yield_now();
                             memory.fill(key(person), state(read), moment);
@@ -285,7 +282,7 @@ mod tests {
             }
             for change in 0..CHANGES {
                 let person = change * 7 % PEOPLE;
-                let moment = memory.moment(1);
+                let moment = memory.moment();
                 let new = stored[person].load(Ordering::SeqCst) + 1;
                 stored[person].store(new, Ordering::SeqCst);
                 match change % 3 {

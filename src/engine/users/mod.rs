@@ -301,8 +301,8 @@ impl Users {
 
     /// The present moment, to be taken before reading what a later [`Users::put`] is based on.
     #[must_use]
-    pub fn moment(&self, account: u32) -> Moment {
-        self.memory.moment(account)
+    pub fn moment(&self, _account: u32) -> Moment {
+        self.memory.moment()
     }
 
     /// Takes a person as committed by this replica, based on what was read after `moment`. An
@@ -335,9 +335,10 @@ impl Users {
         self.memory.erase(Key { account, uid });
     }
 
-    /// Static lists of many people of an account changed; they are read again at their next use.
-    pub fn on_lists(&self, account: u32) {
-        self.memory.lists_changed(account);
+    /// Static lists of many people of an account changed, all between two of them; these are read
+    /// again at their next use.
+    pub fn on_lists(&self, account: u32, from: Uid, upto: Uid) {
+        self.memory.lists_changed(account, from, upto);
     }
 
     /// Nothing held may be used any more: the server is another one, or changes may have been

@@ -329,7 +329,7 @@ async fn an_unknown_key_is_remembered_until_it_changes() {
     assert!(world.get(1).await.known);
     assert!(!world.get(2).await.known);
     world.store.write(2, 1);
-    world.users.on_lists(1);
+    world.users.on_lists(1, Uid(0), Uid(u128::MAX));
     assert!(world.get(2).await.known, "being listed makes a person known");
 }
 
@@ -462,11 +462,11 @@ async fn lists_of_many_are_read_again_and_the_old_ones_serve_meanwhile() {
     world.store.write(1, 1);
     world.get(1).await;
     world.prove();
-    world.users.on_lists(1);
+    world.users.on_lists(1, Uid(0), Uid(u128::MAX));
     let lists = vec![(NameHash(9), None)];
     world.store.write_row(1, UserRow { version: 1, packed: vec![], caps: vec![], lists });
     assert!(world.get(1).await.state.expect("a person").lists.expiry(NameHash(9)).is_some());
-    world.users.on_lists(1);
+    world.users.on_lists(1, Uid(0), Uid(u128::MAX));
     world.store.set(Fault::Hang);
     time::sleep(LEASE + MS).await;
     world.prove();

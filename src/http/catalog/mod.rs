@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, Ref, RefOr, Schema, schema::Type},
+    openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, schema::Type},
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -29,13 +29,16 @@ use super::{
 use crate::{
     domain::{
         access::Scope,
+        audience::rule::SegmentRule,
         catalog::key::{DocumentKey, Kind},
         ids::CreativeId,
         values::Millis,
+        violation::Violation,
     },
     engine::{
         DocumentRow,
         authoring::{Author, Authoring, AuthoringError, Expect},
+        insight::Insight,
     },
     problems,
 };
@@ -76,6 +79,9 @@ pub(super) struct Resource<T> {
     changed_at: Option<Millis>,
     /// The document, with every default filled in.
     document: T,
+    /// What its author should look at, though it can be used; of segments that were just written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lint: Vec<Violation>,
 }
 
 // Described by hand, because a derived description would repeat that of the document.
@@ -85,11 +91,15 @@ impl<T: ToSchema> PartialSchema for Resource<T> {
         let version = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
         let version =
             version.description(Some("The catalogue version that wrote it; its ETag. In a dry run, a guess."));
+        let lint = ArrayBuilder::new().items(Ref::from_schema_name(Violation::name())).description(Some(
+            "What its author should look at, though it can be used; of segments that were just written.",
+        ));
         ObjectBuilder::new()
             .property("id", text("Its id."))
             .property("version", version)
             .property("changed_at", Ref::from_schema_name(Millis::name()))
             .property("document", Ref::from_schema_name(T::name()))
+            .property("lint", lint)
             .required("id")
             .required("version")
             .required("document")
@@ -143,6 +153,7 @@ impl Place {
 /// A caller at work on documents of one place.
 struct Desk<'a> {
     authoring: &'a Authoring,
+    insight: &'a Insight,
     caller: &'a Caller,
     place: Place,
 }
@@ -153,13 +164,13 @@ impl<'a> Desk<'a> {
     /// For those who may look.
     fn reading(app: &'a App, caller: &'a Caller, place: Place) -> Result<Self, Problem> {
         caller.must_one(&[Scope::Author, Scope::Report])?;
-        Ok(Self { authoring: &app.engine.authoring, caller, place })
+        Ok(Self { authoring: &app.engine.authoring, insight: &app.engine.insight, caller, place })
     }
 
     /// For those who may change.
     fn writing(app: &'a App, caller: &'a Caller, place: Place) -> Result<Self, Problem> {
         caller.must(Scope::Author)?;
-        Ok(Self { authoring: &app.engine.authoring, caller, place })
+        Ok(Self { authoring: &app.engine.authoring, insight: &app.engine.insight, caller, place })
     }
 
     fn account(&self) -> u32 {
@@ -199,8 +210,13 @@ impl<'a> Desk<'a> {
     async fn write(&self, id: &str, expect: Precondition, dry_run: DryRun, document: &[u8]) -> Answer {
         let written = self.authoring.put(&self.author(dry_run), self.place.key(id), expect.0, document).await?;
         let created = written.created;
-        let resource =
-            Resource { id: id.to_owned(), version: written.version, changed_at: None, document: written.body };
+        let resource = Resource {
+            id: id.to_owned(),
+            version: written.version,
+            changed_at: None,
+            lint: self.lint(id, &written.body),
+            document: written.body,
+        };
         let tag = [(header::ETAG, etag::tag(written.version))];
         Ok(match (dry_run.dry_run, created) {
             (true, _) => Json(resource).into_response(),
@@ -224,9 +240,16 @@ impl<'a> Desk<'a> {
         }
     }
 
+    fn lint(&self, id: &str, document: &Value) -> Vec<Violation> {
+        let rule = document.get("rule").filter(|_| self.place.kind == Kind::Segment);
+        let Some(rule) = rule.and_then(|rule| SegmentRule::parse(rule).ok()) else { return Vec::new() };
+        let found = self.insight.lint(&self.caller.account, id.parse().ok().as_ref(), &rule);
+        found.into_iter().map(|found| found.under("/rule")).collect()
+    }
+
     fn resource(&self, row: DocumentRow) -> Resource<Value> {
         let id = row.key.id[self.place.prefix().len()..].to_owned();
-        Resource { id, version: row.version, changed_at: Some(row.changed_at), document: row.body }
+        Resource { id, version: row.version, changed_at: Some(row.changed_at), document: row.body, lint: Vec::new() }
     }
 }
 

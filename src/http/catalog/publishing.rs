@@ -213,7 +213,13 @@ async fn revision(
     let key = DocumentKey::new(Kind::Revision, format!("{id}/{revision}"));
     let row = app.engine.authoring.get(caller.account.number(), key).await?;
     let id = revision.to_string();
-    Ok(Json(Resource { id, version: row.version, changed_at: Some(row.changed_at), document: row.body }))
+    Ok(Json(Resource {
+        id,
+        version: row.version,
+        changed_at: Some(row.changed_at),
+        document: row.body,
+        lint: Vec::new(),
+    }))
 }
 
 /// The number at the end of a revision's id.

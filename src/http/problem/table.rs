@@ -47,6 +47,7 @@ impl From<PeopleError> for Problem {
             PeopleError::NotStatic(_) => Self::new(ProblemKind::Conflict, format!("The {error}.")),
             PeopleError::Invalid(faults) => Self::invalid(faults),
             PeopleError::Contended => Self::new(ProblemKind::Overloaded, "Others keep changing the same person."),
+            PeopleError::Busy => Self::new(ProblemKind::Overloaded, "Other uploads are under way."),
             PeopleError::Corrupt(error) => Self::internal(error),
             PeopleError::Store(error) => error.into(),
         }

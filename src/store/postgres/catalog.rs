@@ -1,6 +1,6 @@
 //! Accounts, keys and documents.
 
-use sqlx::{Connection, Error, PgConnection, query, query_scalar, types::Json};
+use sqlx::{Connection, Error, PgConnection, Row, query, query_scalar, types::Json};
 
 use super::{Lane, Lanes, commit};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     },
     ports::{
         AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents,
-        SigningKeyRow, StoreError,
+        SigningKeyRow, StoreError, VersionRow,
     },
     store::rows,
 };
@@ -218,6 +218,36 @@ impl CatalogStore for Catalog {
                 let (kinds, ids): (Vec<_>, Vec<_>) = keys.into_iter().map(|key| (key.kind.as_str(), key.id)).unzip();
                 let rows = query(GET).bind(account.cast_signed()).bind(kinds).bind(ids).fetch_all(connection).await?;
                 rows::documents(&rows)
+            })
+        })
+    }
+
+    fn history(&self, account: u32, key: DocumentKey, before: Option<i64>, limit: u32) -> Answer<'_, Vec<VersionRow>> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select version_from, version_to, changed_at, changed_by, body from document
+                     where account = $1 and kind = $2 and id = $3 and ($4::bigint is null or version_from < $4)
+                     order by version_from desc limit $5",
+                )
+                .bind(account.cast_signed())
+                .bind(key.kind.as_str())
+                .bind(key.id)
+                .bind(before)
+                .bind(i64::from(limit))
+                .fetch_all(connection)
+                .await?;
+                rows.iter()
+                    .map(|row| {
+                        Ok(VersionRow {
+                            version: row.try_get("version_from")?,
+                            until: row.try_get("version_to")?,
+                            changed_at: rows::millis(row, "changed_at")?,
+                            changed_by: row.try_get("changed_by")?,
+                            body: rows::json(row, "body")?,
+                        })
+                    })
+                    .collect()
             })
         })
     }

@@ -81,7 +81,7 @@ macro_rules! look {
                     (select system_identifier from pg_control_system()) as system,
                     ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int as timeline,
                     coalesce(f.xid >= $1::text::xid8, false) as missed,
-                    c.kind, c.account, c.uid, c.version
+                    c.kind, c.account, c.uid, c.upto, c.version
              from change_log_floor f left join change_log c on c.xid >= ",
             $from
         )
@@ -125,7 +125,12 @@ fn change(row: &PgRow) -> Result<Option<Change>, Error> {
     Ok(Some(match row.try_get::<Option<&str>, _>("kind")? {
         None => return Ok(None),
         Some("keys") => Change::Keys,
-        Some("lists") => Change::Lists { account: rows::account(row, "account")? },
+        Some("lists") => Change::Lists {
+            account: rows::account(row, "account")?,
+            change: row.try_get("version")?,
+            from: rows::uid(row, "uid")?,
+            upto: rows::uid(row, "upto")?,
+        },
         Some("catalog") => {
             Change::Catalog { account: rows::account(row, "account")?, version: row.try_get("version")? }
         }

@@ -198,7 +198,10 @@ async fn drop_lists(tx: &mut PgConnection, account: i32, lists: &[i64]) -> Resul
     }
     for statement in [
         "with gone as (delete from list_member where account = $1 and list = any($2) returning 1)
-         insert into change_log (kind, account) select 'lists', $1 from gone limit 1",
+         insert into change_log (kind, account, uid, upto, version)
+         select 'lists', $1, '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+                nextval('list_change')
+         from (select 1 from gone limit 1) once",
         "delete from list where account = $1 and list = any($2)",
     ] {
         query(statement).bind(account).bind(lists).execute(&mut *tx).await?;

@@ -3,6 +3,7 @@
 mod catalog;
 mod changes;
 mod commit;
+mod crowds;
 mod events;
 mod outcomes;
 mod users;
@@ -16,7 +17,9 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-pub(super) use self::{catalog::Catalog, changes::Changes, events::Events, outcomes::Outcomes, users::Users};
+pub(super) use self::{
+    catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, users::Users,
+};
 use super::Options;
 use crate::ports::{Answer, StoreError};
 
@@ -26,6 +29,8 @@ type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>;
 /// Longest that opening the feed's or the migration's own connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const INGEST_LIMIT: Duration = Duration::from_secs(5);
+/// Longest that a single call of an upload may take.
+const UPLOAD_LIMIT: Duration = Duration::from_secs(60);
 const ADMIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Separate pools, so that reports cannot starve decisions.
@@ -35,6 +40,8 @@ pub(super) struct Lanes {
     admin: Lane,
     /// For connections outside the pools.
     connect: PgConnectOptions,
+    /// The same for those that look people up by key.
+    by_key: PgConnectOptions,
 }
 
 impl Lanes {
@@ -57,9 +64,10 @@ impl Lanes {
             (options.serving_connections, options.ingest_connections, options.admin_connections);
         Ok(Self {
             serving: Lane::new(by_key.clone(), serving, Duration::from_millis(250), options.serving_limit),
-            ingest: Lane::new(by_key, ingest, Duration::from_secs(1), INGEST_LIMIT),
+            ingest: Lane::new(by_key.clone(), ingest, Duration::from_secs(1), INGEST_LIMIT),
             admin: Lane::new(connect.clone(), admin, Duration::from_secs(2), ADMIN_LIMIT),
             connect,
+            by_key,
         })
     }
 }

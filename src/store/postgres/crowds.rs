@@ -1,0 +1,349 @@
+//! Many people at once.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgConnectOptions, query, query_scalar};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{Lane, Lanes, UPLOAD_LIMIT, detached, dial, limited};
+use crate::{
+    domain::ids::{NameHash, SegmentKey, Uid},
+    ports::{Answer, CrowdRow, CrowdStore, ListUpload, StoreError, UploadMode, UploadRow, UploadStep},
+    store::rows,
+};
+
+/// See [`CrowdStore`].
+pub(in crate::store) struct Crowds {
+    admin: Lane,
+    connect: PgConnectOptions,
+}
+
+impl Crowds {
+    pub(in crate::store) fn new(lanes: &Lanes) -> Self {
+        let connect = limited(lanes.by_key.clone(), UPLOAD_LIMIT).options([
+            ("work_mem", "64MB"),
+            ("maintenance_work_mem", "128MB"),
+            ("temp_buffers", "32MB"),
+        ]);
+        Self { admin: lanes.admin.clone(), connect }
+    }
+}
+
+const SCAN: &str = "
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, m.lists, m.expiries
+    from profile p
+    left join lateral (
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        from list_member l where l.account = p.account and l.uid = p.uid
+    ) m on true
+    where p.account = $1 and p.uid > $2 and p.erased_at is null
+    order by p.uid limit $3";
+
+/// The limit makes it a look-up for each person.
+const PEOPLE: &str = "
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, m.lists, m.expiries
+    from unnest($2::uuid[]) k (uid)
+    cross join lateral (
+        select * from profile where account = $1 and uid = k.uid and erased_at is null limit 1
+    ) p
+    left join lateral (
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        from list_member l where l.account = p.account and l.uid = p.uid
+    ) m on true";
+
+impl CrowdStore for Crowds {
+    fn upload(&self, account: u32, list: SegmentKey, mode: UploadMode) -> Answer<'_, Box<dyn ListUpload>> {
+        let connect = self.connect.clone();
+        detached(async move {
+            let mut link = dial(&connect).await?;
+            let staging = "create temp table staged (n bigint, uid uuid, key text, expires_at bigint)";
+            query(staging).execute(&mut link).await?;
+            let job =
+                Job { link, account: account.cast_signed(), list, mode, staged: 0, sorted: false, next: Some(Uid(0)) };
+            Ok(Box::new(Upload(Arc::new(Mutex::new(Some(job))))) as Box<dyn ListUpload>)
+        })
+    }
+
+    fn scan(&self, account: u32, after: Option<Uid>, limit: u32) -> Answer<'_, Vec<CrowdRow>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                // Nobody's uid is zero: it is a hash.
+                let rows = query(SCAN)
+                    .bind(account.cast_signed())
+                    .bind(after.unwrap_or(Uid(0)).as_uuid())
+                    .bind(i64::from(limit))
+                    .fetch_all(connection)
+                    .await?;
+                rows.iter().map(rows::crowd).collect()
+            })
+        })
+    }
+
+    fn people(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<CrowdRow>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
+                let rows = query(PEOPLE).bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
+                rows.iter().map(rows::crowd).collect()
+            })
+        })
+    }
+
+    fn trait_names(&self, account: u32, upto: Uid) -> Answer<'_, Vec<String>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                query_scalar(
+                    "select distinct name from profile p, json_object_keys(p.traits) name
+                     where p.account = $1 and p.uid <= $2 order by name limit 10000",
+                )
+                .bind(account.cast_signed())
+                .bind(upto.as_uuid())
+                .fetch_all(connection)
+                .await
+            })
+        })
+    }
+}
+
+/// An upload. A call takes the job out and puts it back when all went well, so that one that was
+/// given up half way closes its connection and ends the upload.
+struct Upload(Arc<Mutex<Option<Job>>>);
+
+/// A connection with what was uploaded in a table of its own.
+struct Job {
+    link: PgConnection,
+    account: i32,
+    list: SegmentKey,
+    mode: UploadMode,
+    staged: i64,
+    sorted: bool,
+    /// From whom the next step goes on.
+    next: Option<Uid>,
+}
+
+/// Runs a call on the job in a task of its own, within the limit.
+macro_rules! on_job {
+    ($upload:expr, $job:ident => $work:expr) => {{
+        let upload = Arc::clone(&$upload.0);
+        detached(async move {
+            let mut upload = upload.lock().await;
+            let mut taken = upload.take().ok_or_else(|| StoreError::Unavailable("the upload has failed".into()))?;
+            let $job = &mut taken;
+            let done = timeout(UPLOAD_LIMIT, async { $work });
+            let done: Result<_, Error> = done.await.map_err(|_| StoreError::Timeout("no answer in time".into()))?;
+            let done = done?;
+            *upload = Some(taken);
+            Ok(done)
+        })
+    }};
+}
+
+impl ListUpload for Upload {
+    fn stage(&mut self, rows: Vec<UploadRow>) -> Answer<'_, ()> {
+        on_job!(self, job => job.stage(&rows).await)
+    }
+
+    fn survey(&mut self) -> Answer<'_, u64> {
+        on_job!(self, job => job.survey().await)
+    }
+
+    fn step(&mut self) -> Answer<'_, Option<UploadStep>> {
+        on_job!(self, job => job.step().await)
+    }
+}
+
+/// The newest row of each person in a stretch.
+macro_rules! part {
+    ($rest:literal) => {
+        concat!(
+            "with part as (
+                 select distinct on (uid) uid, key, expires_at from staged where uid between $2 and $3
+                 order by uid, n desc) ",
+            $rest
+        )
+    };
+}
+
+/// Makes rows for people who have none.
+const MEET: &str = part!(
+    "insert into profile (account, uid, key)
+     select $1, s.uid, s.key from part s
+     where (select p.version from profile p where p.account = $1 and p.uid = s.uid) is null
+     order by s.uid on conflict do nothing"
+);
+
+/// Fills in the names of those known from impressions alone.
+const NAME: &str = part!(
+    "update profile p set key = s.key, updated_at = now_ms() from part s
+     where p.account = $1 and p.uid = s.uid and p.key is null and p.erased_at is null"
+);
+
+/// Only rows that differ are written, and none is locked for being looked at.
+const ENTER: &str = part!(
+    "insert into list_member (account, uid, list, expires_at)
+     select $1, s.uid, $4, s.expires_at from part s
+     cross join lateral (
+         select 1 from profile p where p.account = $1 and p.uid = s.uid and p.erased_at is null limit 1) known
+     left join lateral (
+         select m.uid, m.expires_at from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1
+     ) held on true
+     where held.uid is null or held.expires_at is distinct from s.expires_at
+     order by s.uid
+     on conflict (account, uid, list) do update set expires_at = excluded.expires_at"
+);
+
+const LEAVE: &str =
+    part!("delete from list_member m using part s where m.account = $1 and m.list = $4 and m.uid = s.uid");
+
+/// Whoever is on the list and not in the upload leaves.
+const GO: &str = "
+    delete from list_member m where m.account = $1 and m.list = $4 and m.uid between $2 and $3
+      and (select max(s.n) from staged s where s.uid = m.uid) is null";
+
+const SURVEY_ENTER: &str = part!(
+    "select count(*) from part s
+     left join lateral (
+         select p.erased_at from profile p where p.account = $1 and p.uid = s.uid limit 1) known on true
+     left join lateral (
+         select m.uid, m.expires_at from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1
+     ) held on true
+     where known.erased_at is null and (held.uid is null or held.expires_at is distinct from s.expires_at)"
+);
+
+const SURVEY_LEAVE: &str = part!(
+    "select count(*) from part s cross join lateral (
+         select 1 from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1) held"
+);
+
+const SURVEY_GO: &str = "
+    select count(*) from list_member m where m.account = $1 and m.list = $4 and m.uid between $2 and $3
+      and (select max(s.n) from staged s where s.uid = m.uid) is null";
+
+impl Job {
+    /// People touched in one transaction: those who read the feed read again all that was written
+    /// since the oldest open transaction, so none may be open for long.
+    const STEP: i64 = 1_000;
+
+    async fn stage(&mut self, rows: &[UploadRow]) -> Result<(), Error> {
+        let mut lines = String::with_capacity(rows.len() * 80);
+        for row in rows {
+            self.staged += 1;
+            // Writing to a string cannot fail. Keys hold no control characters, so only the
+            // backslash has a meaning of its own.
+            let _ =
+                write!(lines, "{}\t{}\t{}\t", self.staged, row.uid.as_uuid(), row.key.as_str().replace('\\', "\\\\"));
+            let _ = match row.expires_at {
+                Some(at) => writeln!(lines, "{}", at.0),
+                None => writeln!(lines, "\\N"),
+            };
+        }
+        let mut copy = self.link.copy_in_raw("copy staged from stdin").await?;
+        copy.send(lines.as_bytes()).await?;
+        copy.finish().await?;
+        Ok(())
+    }
+
+    /// The order of the uids is that of all writers, so that they never wait in a circle.
+    async fn sort(&mut self) -> Result<(), Error> {
+        if !self.sorted {
+            query("create index on staged (uid, n)").execute(&mut self.link).await?;
+            query("analyze staged").execute(&mut self.link).await?;
+            self.sorted = true;
+        }
+        Ok(())
+    }
+
+    async fn survey(&mut self) -> Result<u64, Error> {
+        self.sort().await?;
+        let counts: &[&'static str] = match self.mode {
+            UploadMode::Add => &[SURVEY_ENTER],
+            UploadMode::Remove => &[SURVEY_LEAVE],
+            UploadMode::Replace => &[SURVEY_ENTER, SURVEY_GO],
+        };
+        let mut changes = 0;
+        for count in counts {
+            let counted: i64 = query_scalar(*count)
+                .bind(self.account)
+                .bind(Uid(0).as_uuid())
+                .bind(Uid(u128::MAX).as_uuid())
+                .bind(hash(&self.list))
+                .fetch_one(&mut self.link)
+                .await?;
+            changes += counted.unsigned_abs();
+        }
+        Ok(changes)
+    }
+
+    async fn step(&mut self) -> Result<Option<UploadStep>, Error> {
+        self.sort().await?;
+        let Some(from) = self.next else { return Ok(None) };
+        let upto = self.reach(from).await?;
+        let changed = self.change(from, upto).await?;
+        self.next = upto.0.checked_add(1).map(Uid);
+        Ok(Some(UploadStep { changed, from, upto }))
+    }
+
+    /// How far the step from a person on may go, by those uploaded and by those on the list.
+    async fn reach(&mut self, from: Uid) -> Result<Uid, Error> {
+        let row = query(
+            "select (select uid from staged where uid >= $1 order by uid, n offset $2 limit 1) as staged,
+                    (select uid from list_member where account = $3 and list = $4 and uid >= $1
+                     order by uid offset $2 limit 1) as listed",
+        )
+        .bind(from.as_uuid())
+        .bind(Self::STEP - 1)
+        .bind(self.account)
+        .bind(hash(&self.list))
+        .fetch_one(&mut self.link)
+        .await?;
+        let staged: Option<sqlx::types::Uuid> = row.try_get("staged")?;
+        let listed: Option<sqlx::types::Uuid> = row.try_get("listed")?;
+        let listed = listed.filter(|_| self.mode == UploadMode::Replace);
+        Ok(staged.into_iter().chain(listed).min().map_or(Uid(u128::MAX), Uid::from))
+    }
+
+    async fn change(&mut self, from: Uid, upto: Uid) -> Result<u64, Error> {
+        let (account, list) = (self.account, hash(&self.list));
+        let mut tx = self.link.begin().await?;
+        query(super::users::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+        let mut changed = 0;
+        let statements: &[(&'static str, bool)] = match self.mode {
+            UploadMode::Add => &[(MEET, false), (NAME, false), (ENTER, true)],
+            UploadMode::Remove => &[(LEAVE, true)],
+            UploadMode::Replace => &[(MEET, false), (NAME, false), (ENTER, true), (GO, true)],
+        };
+        if self.mode != UploadMode::Remove {
+            query("insert into list (account, list, name) values ($1, $2, $3) on conflict do nothing")
+                .bind(account)
+                .bind(list)
+                .bind(self.list.as_str())
+                .execute(&mut *tx)
+                .await?;
+        }
+        for (statement, moves) in statements {
+            let statement = query(*statement).bind(account).bind(from.as_uuid()).bind(upto.as_uuid());
+            if *moves {
+                changed += statement.bind(list).execute(&mut *tx).await?.rows_affected();
+            } else {
+                statement.execute(&mut *tx).await?;
+            }
+        }
+        if changed > 0 {
+            query(
+                "insert into change_log (kind, account, uid, upto, version)
+                 values ('lists', $1, $2, $3, nextval('list_change'))",
+            )
+            .bind(account)
+            .bind(from.as_uuid())
+            .bind(upto.as_uuid())
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(changed)
+    }
+}
+
+fn hash(list: &SegmentKey) -> i64 {
+    NameHash::of(list.as_str()).0.cast_signed()
+}

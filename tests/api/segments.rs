@@ -1,0 +1,104 @@
+//! Segments as their authors see them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::Service;
+
+fn dynamic(condition: &Value) -> Value {
+    json!({"v": 1, "kind": "dynamic", "match": condition})
+}
+
+pub(crate) async fn a_rule_is_previewed_before_anybody_uses_it(service: Arc<Service>) {
+    let (mark, grown) = (service.name("mark"), service.name("grown"));
+    let rule = json!({"name": "Grown", "rule": dynamic(&json!({"trait": "age", "gte": 18}))});
+    service.create(&format!("/v1/segments/{grown}"), &rule).await;
+    for age in 0..40 {
+        let traits = json!({"traits": {"batch": mark, "age": age}});
+        assert_eq!(service.patch(&format!("/v1/profiles/{mark}-{age}"), &traits).await.status, 200);
+    }
+    let all = json!({"all": [{"trait": "batch", "eq": mark}, {"trait": "age", "lt": 30}, {"not": {"trait": "age", "lt": 10}}]});
+    let ask = json!({"rule": dynamic(&all), "overlap": [grown], "members": 3});
+    let began = Instant::now();
+    let answer = loop {
+        let answer = service.post("/v1/segments/preview", &ask).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = answer.json();
+        if answer["conditions"][0]["keeps"]["people"] == 40 {
+            break answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the sample follows: {answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let exactly = |people: u64| json!({"people": people, "at_least": people, "at_most": people});
+    assert_eq!((&answer["size"], &answer["exact"]), (&exactly(20), &json!(true)), "few people are all in the sample");
+    assert_eq!(answer["overlap"][0]["segment"], grown.as_str());
+    assert_eq!(answer["overlap"][0]["both"], exactly(12));
+    let drops: Vec<_> = answer["conditions"].as_array().expect("conditions").iter().map(|one| &one["drops"]).collect();
+    assert_eq!(drops[1..], [&exactly(10), &exactly(10)]);
+    assert_eq!(answer["conditions"][2]["pointer"], "/match/all/2/not");
+    assert_eq!(answer["members"].as_array().expect("members").len(), 3);
+    assert!(
+        answer["members"]
+            .as_array()
+            .expect("members")
+            .iter()
+            .all(|user| user.as_str().is_some_and(|user| user.starts_with(&mark)))
+    );
+    assert_eq!(answer["lint"], json!([]));
+
+    let mut everybody = ask.clone();
+    everybody["exact"] = json!(true);
+    let exact = service.post("/v1/segments/preview", &everybody).await.json();
+    assert_eq!((&exact["size"], &exact["exact"]), (&exactly(20), &json!(true)), "{exact}");
+
+    let unknown = json!({"rule": dynamic(&json!({"any": [{"segment": "nobodys"}]})), "overlap": [grown, "nobodys"]});
+    let faults = service.post("/v1/segments/preview", &unknown).await.faults(422);
+    let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
+    assert_eq!(places, ["/rule/match/any/0/segment", "/overlap/1"]);
+    service.post("/v1/segments/preview", &json!({"rule": {"v": 1, "kind": "static"}})).await.faults(422);
+    service.post("/v1/segments/preview", &json!({"rule": dynamic(&all), "members": 21})).await.faults(422);
+}
+
+pub(crate) async fn authors_are_told_what_to_look_at(service: Arc<Service>) {
+    let key = service.name("odd");
+    let path = format!("/v1/segments/{key}");
+    let rule = json!({"all": [{"trait": "age", "gt": 30}, {"trait": "age", "gte": 18}, {"trait": "agee", "lt": 9}]});
+    assert_eq!(service.patch("/v1/profiles/lint", &json!({"traits": {"age": 1}})).await.status, 200);
+    let ask = json!({"rule": dynamic(&rule)});
+    let began = Instant::now();
+    while service.post("/v1/segments/preview", &ask).await.json()["lint"].as_array().expect("lint").len() != 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the sample follows");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answer = service.create(&path, &json!({"name": "Odd", "rule": dynamic(&rule)})).await.json();
+    let found: Vec<_> =
+        answer["lint"].as_array().expect("lint").iter().map(|one| (&one["pointer"], &one["code"])).collect();
+    let expected =
+        [(json!("/rule/match/all/1"), json!("shadowed")), (json!("/rule/match/all/2/trait"), json!("unknown_trait"))];
+    assert_eq!(found, expected.iter().map(|(place, code)| (place, code)).collect::<Vec<_>>());
+    let detail = answer["lint"][1]["detail"].as_str().expect("words");
+    assert!(detail.contains("did you mean \"age\"?"), "{detail}");
+    assert!(service.get(&path).await.json().get("lint").is_none());
+}
+
+pub(crate) async fn a_segment_keeps_its_versions(service: Arc<Service>) {
+    let key = service.name("versions");
+    let path = format!("/v1/segments/{key}");
+    let doc = |age: u32| json!({"name": "V", "rule": dynamic(&json!({"trait": "age", "gte": age}))});
+    let first = service.create(&path, &doc(18)).await;
+    let second = service.put(&path, first.header("etag"), &doc(21)).await;
+    assert_eq!(second.status, 200, "{}", second.text());
+    let all = service.get(&format!("{path}/versions?limit=1")).await.json();
+    assert_eq!(all["items"][0]["document"]["rule"]["match"]["gte"], 21);
+    assert!(all["items"][0].get("until").is_none() && all["items"][0]["changed_by"].is_string());
+    let rest = service.get(&format!("{path}/versions?after={}", all["next"].as_str().expect("more"))).await.json();
+    assert_eq!(rest["items"].as_array().expect("items").len(), 1);
+    assert_eq!(rest["items"][0]["until"], all["items"][0]["version"]);
+    assert_eq!(rest["items"][0]["document"]["rule"]["match"]["gte"], 18);
+    service.get("/v1/segments/nobodys/versions").await.faults(404);
+}
