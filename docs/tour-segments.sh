@@ -35,7 +35,7 @@ say "who bought in the last 30 days and is 18 to 25"
 call PUT /v1/segments/young-buyers -H 'If-None-Match: *' -d '{
   "name": "Young buyers", "rule": {"v": 1, "kind": "dynamic", "match": {"all": [
     {"trait": "age", "gte": 18, "lte": 25},
-    {"event": "purchase", "count": {"gte": 1}, "in": {"last": "P30D"}}]}}}' | jq -c 'del(.rule)'
+    {"event": "purchase", "count": {"gte": 1}, "in": {"last": "P30D"}}]}}}' | jq -c '{id, version}'
 
 say "who leaves a full basket for half an hour without buying, or keeps emptying it"
 call PUT /v1/segments/basket-left -H 'If-None-Match: *' -d '{
@@ -43,7 +43,7 @@ call PUT /v1/segments/basket-left -H 'If-None-Match: *' -d '{
     {"sequence": {"start": {"event": "add_to_cart"}, "then": [{"not": "purchase", "within": "PT30M"}],
                   "same": "cart_id", "lookback": "P7D"}},
     {"all": [{"event": "basket_emptied", "count": {"gte": 3}, "in": {"last": "P30D"}},
-             {"event": "purchase", "count": {"eq": 0}, "in": {"last": "P30D"}}]}]}}}' | jq -c 'del(.rule)'
+             {"event": "purchase", "count": {"eq": 0}, "in": {"last": "P30D"}}]}]}}}' | jq -c '{id, version}'
 
 say "a person of 22 years buys"
 call PATCH "/v1/profiles/$who" -d '{"traits": {"age": 22}}' >/dev/null
