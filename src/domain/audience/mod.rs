@@ -18,6 +18,7 @@
 
 pub mod activity;
 pub mod caps;
+mod check;
 mod cluster;
 mod codec;
 pub mod compile;
