@@ -188,7 +188,7 @@ impl Upload {
             }
             Ok(changed)
         });
-        work.await.unwrap_or_else(|_| Err(PeopleError::Contended))
+        work.await.unwrap_or(Err(PeopleError::Contended))
     }
 
     async fn flush(&mut self) -> Result<(), PeopleError> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    activity::{ActivityView, Keep, Stream, StreamId, Timeline, count_distinct, total_within},
+    activity::{Activity, ActivityView, Keep, Stream, StreamId, Timeline, count_distinct, total_within},
     models::{ClusterModel, Feature, FeatureKind},
     verdict::Verdict,
 };
@@ -85,6 +85,14 @@ impl FeatureCheck {
             }
             _ => stream.whole().atoms().for_each(|atom| of(atom.at)),
         }
+    }
+}
+
+impl Feature {
+    /// What the feature is of a person at `now`, before it is normalised: for learning.
+    #[must_use]
+    pub fn value(&self, activity: &Activity, now: Millis) -> f64 {
+        FeatureCheck::new(self).value(activity.view(), now.0)
     }
 }
 

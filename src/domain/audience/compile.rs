@@ -8,42 +8,27 @@ use std::{
 
 use super::{
     Requirements,
-    activity::{Chain, Gauge, Stream, Streams},
-    cluster::ClusterCheck,
-    lower::Lowering,
+    activity::{Stream, Streams},
+    check::Check,
+    lower::{Lowering, Scope},
     models::Models,
-    node::{ContextCondition, Node, Rfm},
+    node::Node,
     parser::Path,
-    predicate::Test,
     rule::{SegmentRule, Zone},
 };
 use crate::domain::{
-    ids::{NameHash, SegmentKey, TraitName},
-    values::Span,
+    ids::{NameHash, SegmentKey},
     violation::Violation,
 };
 
-/// A segment within its [`RuleSet`]: its position among the rules that the set was built from, so
-/// that a set built from the same rules and more numbers the old ones as before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentIx(pub u32);
-
-/// How a segment gets its members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SegmentKind {
-    /// By name.
-    Static,
-    /// By a rule.
-    Dynamic,
-}
+pub use super::check::{SegmentIx, SegmentKind};
 
 /// Every segment of an account, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     segments: Vec<Segment>,
-    pub(super) by_key: HashMap<SegmentKey, SegmentIx>,
-    pub(super) models: Arc<Models>,
+    by_key: HashMap<SegmentKey, SegmentIx>,
+    models: Arc<Models>,
     streams: Streams,
 }
 
@@ -57,46 +42,6 @@ pub(super) struct Segment {
     depth: usize,
     /// What its own conditions need of events.
     streams: Box<[Stream]>,
-}
-
-/// A compiled condition.
-#[derive(Clone, Debug)]
-pub(super) enum Check {
-    All(Group),
-    Any(Group),
-    Not(Box<Check>),
-    Trait(TraitCheck),
-    Context(ContextCondition),
-    Segment(SegmentIx),
-    Sample(Share),
-    Event(Box<Gauge>),
-    Sequence(Box<Chain>),
-    Cluster(Box<ClusterCheck>),
-    /// Fifths, and the conditions on events that they come to.
-    Rfm(Box<(Rfm, Check)>),
-}
-
-/// Children as written, and the order in which to ask them: cheap and timeless ones first.
-#[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) children: Box<[Check]>,
-    pub(super) order: Box<[u8]>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct TraitCheck {
-    pub(super) name: TraitName,
-    pub(super) hash: NameHash,
-    pub(super) tests: Box<[Test]>,
-    pub(super) max_age: Option<Span>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Share {
-    pub(super) name: Box<str>,
-    pub(super) salt: NameHash,
-    pub(super) from: u16,
-    pub(super) to: u16,
 }
 
 /// A targeting rule bound to a [`RuleSet`].
@@ -290,7 +235,8 @@ impl RuleSet {
         at: &Path<'_>,
         given: &HashMap<&str, usize>,
     ) -> Result<(Check, Vec<Stream>), Vec<Violation>> {
-        let mut lowering = Lowering::new(self, given);
+        let scope = Scope { segments: &self.by_key, kind: &|ix| self.kind(ix), given, models: &self.models };
+        let mut lowering = Lowering::new(scope);
         let check = lowering.node(node, at);
         lowering.finish(check)
     }

@@ -6,8 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::{
     activity::{ActivityView, Gauge, Page, fault},
+    check::{Check, Group, Share, TraitCheck},
     cluster::{ClusterCheck, Nearest},
-    compile::{Check, Condition, Group, RuleSet, SegmentIx, Share, TraitCheck},
+    compile::{Condition, RuleSet, SegmentIx},
     context::Context,
     models::ClusterModel,
     node::{Calendar, ContextCondition},

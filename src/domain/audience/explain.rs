@@ -4,7 +4,8 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{
-    compile::{Check, Condition, SegmentIx, TraitCheck},
+    check::{Check, TraitCheck},
+    compile::{Condition, SegmentIx},
     evaluate::Evaluator,
     node::Rfm,
     predicate::Test,

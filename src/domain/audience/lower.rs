@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::{
     activity::{Chain, Gauge, Stream},
+    check::{Check, Group, SegmentIx, SegmentKind, Share, TraitCheck},
     cluster::ClusterCheck,
-    compile::{Check, Group, RuleSet, SegmentIx, SegmentKind, Share, TraitCheck},
+    models::Models,
     nearest::hint,
     node::{ContextCondition, Node},
     parser::Path,
@@ -16,17 +17,28 @@ use crate::domain::{
     violation::{Violation, Violations},
 };
 
-pub(super) struct Lowering<'a> {
-    rules: &'a RuleSet,
+/// What a condition may name.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// Segments that are compiled.
+    pub(super) segments: &'a HashMap<SegmentKey, SegmentIx>,
+    /// How each of them gets its members.
+    pub(super) kind: &'a dyn Fn(SegmentIx) -> SegmentKind,
     /// Segments that exist, compiled or not.
-    given: &'a HashMap<&'a str, usize>,
+    pub(super) given: &'a HashMap<&'a str, usize>,
+    /// Models.
+    pub(super) models: &'a Models,
+}
+
+pub(super) struct Lowering<'a> {
+    scope: Scope<'a>,
     streams: Vec<Stream>,
     faults: Violations,
 }
 
 impl<'a> Lowering<'a> {
-    pub(super) fn new(rules: &'a RuleSet, given: &'a HashMap<&'a str, usize>) -> Self {
-        Self { rules, given, streams: Vec::new(), faults: Violations::new() }
+    pub(super) fn new(scope: Scope<'a>) -> Self {
+        Self { scope, streams: Vec::new(), faults: Violations::new() }
     }
 
     /// The condition and the streams that it needs.
@@ -52,7 +64,7 @@ impl<'a> Lowering<'a> {
             Node::Segment(key) => Check::Segment(self.segment(key, &at.key("segment"))?),
             Node::List(key) => {
                 let ix = self.segment(key, &at.key("list"))?;
-                if self.rules.kind(ix) == SegmentKind::Dynamic {
+                if (self.scope.kind)(ix) == SegmentKind::Dynamic {
                     let detail = format!("\"{key}\" is a dynamic segment: name it with \"segment\"");
                     self.faults.push(at.key("list").pointer(), "not_a_list", detail);
                     return None;
@@ -74,7 +86,7 @@ impl<'a> Lowering<'a> {
                 Check::Sequence(Chain::new(sequence).into())
             }
             Node::Cluster { model, among, max_distance } => {
-                let found = self.rules.models.cluster(model);
+                let found = self.scope.models.cluster(model);
                 let check = found.and_then(|found| ClusterCheck::new(model, found, among, *max_distance));
                 match check {
                     Ok(check) => {
@@ -84,7 +96,7 @@ impl<'a> Lowering<'a> {
                     Err(fault) => return self.fault("cluster", fault, at),
                 }
             }
-            Node::Rfm(rfm) => match self.rules.models.rfm(rfm) {
+            Node::Rfm(rfm) => match self.scope.models.rfm(rfm) {
                 Ok(node) => Check::Rfm(Box::new((rfm.clone(), self.node(&node, &at.key("rfm"))?))),
                 Err(fault) => return self.fault("rfm", fault, at),
             },
@@ -103,12 +115,13 @@ impl<'a> Lowering<'a> {
     }
 
     fn segment(&mut self, key: &SegmentKey, at: &Path<'_>) -> Option<SegmentIx> {
-        let found = self.rules.ix(key);
+        let Scope { segments, given, .. } = self.scope;
+        let found = segments.get(key).copied();
         if found.is_none() {
-            let (code, detail) = if self.given.contains_key(key.as_str()) {
+            let (code, detail) = if given.contains_key(key.as_str()) {
                 ("refused_reference", format!("segment \"{key}\" is refused itself"))
             } else {
-                let known = self.rules.by_key.keys().map(SegmentKey::as_str).chain(self.given.keys().copied());
+                let known = segments.keys().map(SegmentKey::as_str).chain(given.keys().copied());
                 ("unknown_segment", format!("no segment is called \"{key}\"{}", hint(key.as_str(), known)))
             };
             self.faults.push(at.pointer(), code, detail);
@@ -132,28 +145,4 @@ fn by_cost(tests: &[Test]) -> Vec<Test> {
     let mut tests = tests.to_vec();
     tests.sort_by_key(Test::cost);
     tests
-}
-
-impl Check {
-    fn cost(&self) -> u32 {
-        match self {
-            Self::All(group) | Self::Any(group) => group.children.iter().map(Self::cost).fold(2, u32::saturating_add),
-            Self::Not(check) => check.cost(),
-            Self::Trait(check) => {
-                let aging = if check.max_age.is_some() { 60 } else { 0 };
-                check.tests.iter().map(Test::cost).fold(10 + aging, u32::saturating_add)
-            }
-            Self::Context(context) => {
-                let moving = if context.path.moves() { 60 } else { 0 };
-                context.tests.iter().map(Test::cost).fold(5 + moving, u32::saturating_add)
-            }
-            Self::Sample(_) => 5,
-            // Often answered before by another rule, and seldom dearer than a few traits.
-            Self::Segment(_) => 50,
-            Self::Event(gauge) => gauge.cost(),
-            Self::Sequence(chain) => chain.cost(),
-            Self::Rfm(rfm) => rfm.1.cost(),
-            Self::Cluster(_) => 1_000,
-        }
-    }
 }

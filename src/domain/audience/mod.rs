@@ -19,6 +19,7 @@
 
 pub mod activity;
 pub mod caps;
+mod check;
 mod cluster;
 mod codec;
 pub mod compile;

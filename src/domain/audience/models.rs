@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     ids::{EventName, SegmentKey, TraitName},
-    values::{Millis, Span},
+    values::Span,
     violation::{Violation, Violations},
 };
 
@@ -241,14 +241,6 @@ impl FeatureKind {
             Self::Recency => None,
             Self::Count { last } | Self::Sum { last, .. } | Self::Distinct { last, .. } => Some(*last),
         }
-    }
-}
-
-impl Feature {
-    /// What the feature is of a person at `now`, before it is normalised: for learning.
-    #[must_use]
-    pub fn value(&self, state: &super::user::UserState, now: Millis) -> f64 {
-        super::cluster::FeatureCheck::new(self).value(state.activity.view(), now.0)
     }
 }
 

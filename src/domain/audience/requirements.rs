@@ -1,7 +1,7 @@
 //! What a condition needs before it can hold, for an index to skip those that cannot.
 
 use super::{
-    compile::{Check, SegmentIx},
+    check::{Check, SegmentIx},
     context::ContextPath,
     predicate::Test,
     value::Folded,

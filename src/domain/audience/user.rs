@@ -1,7 +1,7 @@
 //! One person as the caches hold them and the store keeps them.
 
 use super::{
-    activity::Activity,
+    activity::{Activity, Event, Streams},
     caps::CapRing,
     codec::{Unpack, put_varint},
     profile::Traits,
@@ -132,6 +132,12 @@ impl UserState {
             }
         }
         Ok(Self { version, traits, lists, caps, activity, others: others.into() })
+    }
+
+    /// Adds an event to every one of `streams` that it belongs to: of live rules, or only new ones
+    /// that past events are folded into.
+    pub fn absorb(&mut self, streams: &Streams, event: &Event) {
+        self.activity.absorb(streams, event);
     }
 
     /// Bytes on the heap, without the allocator's own.

@@ -5,7 +5,6 @@ use std::ops::{Bound, RangeInclusive};
 
 use super::{
     exact::Timeline,
-    gauge::Bounds,
     packed::{Atom, StreamView, TrackView},
     stream::Stream,
     window::Reach,
@@ -30,6 +29,17 @@ pub(super) fn answer(question: &impl Question, now: i64, thorough: bool) -> Verd
     // An event that lies ahead, by a clock that is, comes into force when its time comes.
     let ahead = question.newest().is_some_and(|newest| newest > now);
     if thorough || ahead { question.exact(now) } else { question.quick(now) }
+}
+
+/// What is added up, and what it must be; amounts are in millionths.
+#[derive(Clone, Debug)]
+pub(crate) enum Bounds {
+    /// How many events.
+    Count(RangeInclusive<i64>),
+    /// The sum of their values.
+    Sum(RangeInclusive<i64>),
+    /// The mean of their values.
+    Avg(Bound<i64>, Bound<i64>),
 }
 
 /// How many events there were, what their values add up to, or their mean.

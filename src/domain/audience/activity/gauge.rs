@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeInclusive};
 
 use super::{
     ActivityView, StreamId,
-    amount::{Distinct, Seen, Total, answer},
+    amount::{Bounds, Distinct, Seen, Total, answer},
     packed::TrackView,
     window::{Page, Reach},
 };
@@ -36,17 +36,6 @@ enum Asks {
     Distinct(RangeInclusive<i64>, When),
     /// How long ago the newest or the oldest was.
     Seen { age: Age, first: bool },
-}
-
-/// What is added up, and what it must be; amounts are in millionths.
-#[derive(Clone, Debug)]
-pub(crate) enum Bounds {
-    /// How many events.
-    Count(RangeInclusive<i64>),
-    /// The sum of their values.
-    Sum(RangeInclusive<i64>),
-    /// The mean of their values.
-    Avg(Bound<i64>, Bound<i64>),
 }
 
 /// Which events are asked about.

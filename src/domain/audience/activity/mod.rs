@@ -36,18 +36,11 @@ pub use stream::{Keep, Stream, StreamId, Streams};
 pub(super) use window::Page;
 
 use self::track::Kept;
-use super::{codec::CodecError, user::UserState};
+use super::codec::CodecError;
 
 /// What a person did: packed bytes that are read where they lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Activity(Box<[u8]>);
-
-impl UserState {
-    /// Adds an event to every one of `streams` that it belongs to.
-    pub fn absorb(&mut self, streams: &Streams, event: &Event) {
-        self.activity.absorb(streams, event);
-    }
-}
 
 impl Activity {
     /// The most merges of other activities that are remembered.

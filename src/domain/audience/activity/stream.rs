@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Event, track::Kept};
+use super::Event;
 use crate::domain::{
     audience::{
         codec::{put_text, put_varint},
@@ -75,6 +75,8 @@ impl Stream {
     /// The most keys of a keyed stream that are kept for one person; beyond, the one seen least
     /// recently is forgotten.
     pub const KEYS: usize = 16;
+    /// Stands in for the key of streams without keys.
+    pub(super) const UNKEYED: NameHash = NameHash(0);
     /// How far back events are remembered, before the newest one of the same kind.
     pub const RETENTION_DAYS: i64 = 400;
 
@@ -163,7 +165,7 @@ impl Stream {
         if !event.passes(&self.filter) {
             return None;
         }
-        let key = self.key.as_deref().map_or(Some(Kept::UNKEYED), |property| event.key(property))?;
+        let key = self.key.as_deref().map_or(Some(Self::UNKEYED), |property| event.key(property))?;
         let value = self.value.as_deref().map_or(Some(0), |property| event.micros(property))?;
         Some((key, value))
     }

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::domain::{audience::codec::CodecError, ids::EventName, values::Millis};
+use crate::domain::{
+    audience::{codec::CodecError, user::UserState},
+    ids::EventName,
+    values::Millis,
+};
 
 const DAY: i64 = 86_400_000;
 const NOW: i64 = 1_790_000_000_000;

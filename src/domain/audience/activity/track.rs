@@ -44,9 +44,6 @@ struct Day {
 }
 
 impl Kept {
-    /// Stands in for the key of streams without keys.
-    pub(super) const UNKEYED: NameHash = NameHash(0);
-
     pub(super) fn new(stream: &Stream) -> Self {
         let (keyed, valued) = (stream.key().is_some(), stream.value().is_some());
         Self { keep: stream.keep(), valued, keyed, floor: 0, tracks: Vec::new() }
@@ -57,7 +54,7 @@ impl Kept {
         let tracks = if view.keyed() {
             view.tracks().map(|(key, track)| (key, Track::decode(track))).collect()
         } else {
-            vec![(Self::UNKEYED, Track::decode(view.whole()))]
+            vec![(Stream::UNKEYED, Track::decode(view.whole()))]
         };
         Self { keep: view.keep(), valued: view.valued(), keyed: view.keyed(), floor: view.floor(), tracks }
     }
