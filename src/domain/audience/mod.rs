@@ -1,7 +1,8 @@
-//! Who the user is: traits, list memberships and the segments that follow from them.
+//! Who the user is: traits, list memberships, what they did, and the segments that follow from it.
 //!
 //! A rule is parsed once ([`rule`]), compiled once per catalogue ([`compile`]) and evaluated at
-//! read ([`evaluate`]), so no membership is ever stored for deciding. Every answer is a
+//! read ([`evaluate`]), so no membership is ever stored for deciding. Events are folded into
+//! packed streams ([`activity`]), as many as the rules need, and conditions read them in place. Every answer is a
 //! [`verdict::Verdict`]: whether the condition holds, since when, and until when time alone
 //! cannot change that.
 //!
@@ -11,6 +12,8 @@
 //! | [`rule`] | the documents and their one parser |
 //! | [`predicate`] | what each operator means, to the millisecond |
 //! | [`profile`], [`user`], [`caps`] | what is known of a person, and its packed form |
+//! | [`activity`] | what a person did, summed up, and the conditions on it |
+//! | [`models`] | cut points and clusters, for rules to name |
 //! | [`context`] | what is known of a request |
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |

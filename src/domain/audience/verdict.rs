@@ -6,7 +6,8 @@ use crate::domain::values::Millis;
 /// unless an event, a trait or a list changes first.
 ///
 /// Both ends are sound rather than exact: `since` is never earlier than the real start of the
-/// stretch and `valid_until` never later than its real end. For a single condition they are exact.
+/// stretch and `valid_until` never later than its real end. For a single condition they are exact
+/// when asked thoroughly, save that those over the calendar also end with its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     /// Whether the condition holds now.

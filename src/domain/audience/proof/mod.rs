@@ -4,6 +4,8 @@
 
 mod truth;
 mod world;
+mod write;
+mod zones;
 
 use std::sync::Arc;
 
@@ -12,9 +14,11 @@ use serde_json::{Map, Value, json};
 use self::{
     truth::{
         Bound, CLUSTER_SCALE, CLUSTER_WINDOW, CLUSTERS, DAY, FAR, Measure, Node, Person, RFM_FREQUENCY, RFM_MONEY,
-        RFM_RECENCY, RFM_WINDOW, Truth, Window, Zone, span,
+        RFM_RECENCY, RFM_WINDOW, Truth, Window,
     },
     world::{Draw, World},
+    write::span,
+    zones::Zone,
 };
 use super::{
     activity::{

@@ -1,9 +1,9 @@
 //! What conditions mean, read from the raw log of events with nothing but loops: no code of the
 //! evaluator, its calendar or its summaries.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::LazyLock};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use serde_json::{Map, Value, json};
+use super::zones::{Zone, month_of};
 
 pub(super) const SECOND: i64 = 1_000;
 pub(super) const HOUR: i64 = 3_600_000;
@@ -88,16 +88,6 @@ pub(super) enum Node {
     Sequence(Sequence),
     Rfm(Vec<i64>, Vec<i64>, Vec<i64>),
     Cluster(Vec<usize>, Option<f64>),
-}
-
-/// A zone whose clock changes are known by rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Zone {
-    Utc,
-    London,
-    NewYork,
-    LordHowe,
-    Kolkata,
 }
 
 /// Rules and the person they are about.
@@ -336,22 +326,6 @@ impl Which {
             && self.shops.as_ref().is_none_or(|shops| entry.shop.is_some_and(|shop| shops.contains(&shop)))
             && self.dearer.is_none_or(|least| entry.cents.is_some_and(|cents| cents >= least * 100))
     }
-
-    fn put(&self, into: &mut Map<String, Value>) {
-        let mut filter = Map::new();
-        if let Some(shops) = &self.shops {
-            filter.insert(
-                "shop".to_owned(),
-                json!({"in": shops.iter().map(|shop| format!("s{shop}")).collect::<Vec<_>>()}),
-            );
-        }
-        if let Some(least) = self.dearer {
-            filter.insert("amount".to_owned(), json!({"gte": least}));
-        }
-        if !filter.is_empty() {
-            into.insert("where".to_owned(), Value::Object(filter));
-        }
-    }
 }
 
 impl Bound {
@@ -373,96 +347,6 @@ impl Bound {
             Self::Between(least, most) => least.max(most),
         };
         [16, 32, 64].into_iter().find(|&keep| keep > largest).expect("a threshold up to 63") as usize
-    }
-
-    fn json(self) -> Value {
-        match self {
-            Self::Gte(n) => json!({"gte": n}),
-            Self::Lte(n) => json!({"lte": n}),
-            Self::Eq(n) => json!({"eq": n}),
-            Self::Between(least, most) => json!({"gte": least, "lt": most}),
-            Self::Above(n) => json!({"gt": n}),
-            Self::Below(n) => json!({"lt": n}),
-        }
-    }
-}
-
-/// Midnight of a date as days since 1970, by counting.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let lengths = |year| [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let years: i64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();
-    years + lengths(year)[..month as usize - 1].iter().sum::<i64>() + day - 1
-}
-
-/// The months from January 2000 on, each by its first day.
-static MONTHS: LazyLock<Vec<i64>> =
-    LazyLock::new(|| (0..12 * 50).map(|month| days_of(2000 + month / 12, 1 + month % 12, 1)).collect());
-
-/// Which of [`MONTHS`] a day falls into.
-fn month_of(day: i64) -> i64 {
-    MONTHS.partition_point(|&first| first <= day) as i64 - 1
-}
-
-/// The first Sunday on or after a date, as days since 1970.
-fn sunday(year: i64, month: i64, from: i64) -> i64 {
-    let day = days_of(year, month, from);
-    // 1 January 1970 was a Thursday.
-    day + (3 - day).rem_euclid(7)
-}
-
-impl Zone {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Utc => "UTC",
-            Self::London => "Europe/London",
-            Self::NewYork => "America/New_York",
-            Self::LordHowe => "Australia/Lord_Howe",
-            Self::Kolkata => "Asia/Kolkata",
-        }
-    }
-
-    /// When the clock is put forward and back in `year`, in UTC.
-    pub(super) fn changes(self, year: i64) -> Option<(i64, i64)> {
-        Some(match self {
-            Self::London => (sunday(year, 3, 25) * DAY + HOUR, sunday(year, 10, 25) * DAY + HOUR),
-            Self::NewYork => (sunday(year, 3, 8) * DAY + 7 * HOUR, sunday(year, 11, 1) * DAY + 6 * HOUR),
-            // Two o'clock of local time, half past ten or eleven hours ahead.
-            Self::LordHowe => (sunday(year, 10, 1) * DAY - 8 * HOUR - HOUR / 2, sunday(year, 4, 1) * DAY - 9 * HOUR),
-            Self::Utc | Self::Kolkata => return None,
-        })
-    }
-
-    /// How far the clock is ahead of UTC: out of and in summer time.
-    fn offsets(self) -> (i64, i64) {
-        match self {
-            Self::Utc => (0, 0),
-            Self::London => (0, HOUR),
-            Self::NewYork => (-5 * HOUR, -4 * HOUR),
-            Self::LordHowe => (10 * HOUR + HOUR / 2, 11 * HOUR),
-            Self::Kolkata => (5 * HOUR + HOUR / 2, 5 * HOUR + HOUR / 2),
-        }
-    }
-
-    fn offset(self, at: i64) -> i64 {
-        /// Changes of clocks by zone: when, and to which offset.
-        static CHANGES: LazyLock<[Vec<(i64, i64)>; 5]> = LazyLock::new(|| {
-            [Zone::Utc, Zone::London, Zone::NewYork, Zone::LordHowe, Zone::Kolkata].map(|zone| {
-                let (winter, summer) = zone.offsets();
-                let years = (2000..2050).filter_map(|year| zone.changes(year));
-                let mut changes: Vec<_> =
-                    years.flat_map(|(forward, back)| [(forward, summer), (back, winter)]).collect();
-                changes.sort_unstable();
-                changes
-            })
-        });
-        let changes = &CHANGES[self as usize];
-        let last = changes.partition_point(|(from, _)| *from <= at).checked_sub(1);
-        last.map_or(self.offsets().0, |last| changes[last].1)
-    }
-
-    fn day(self, at: i64) -> i64 {
-        (at + self.offset(at)).div_euclid(DAY)
     }
 }
 
@@ -488,98 +372,5 @@ impl Window {
             }
         };
         there && at <= now
-    }
-
-    fn json(&self) -> Value {
-        let instant = |at: i64| crate::domain::values::Millis(at).to_string();
-        match self {
-            Self::Last(last) => json!({"last": span(*last)}),
-            Self::Ago(from, to) => json!({"ago": {"from": span(*from), "to": span(*to)}}),
-            Self::Since(since, None) => json!({"since": instant(*since)}),
-            Self::Since(since, Some(until)) => json!({"since": instant(*since), "until": instant(*until)}),
-            Self::Calendar("days", n) => json!({"calendar": "days", "n": n}),
-            Self::Calendar(name, _) => json!({"calendar": name}),
-            Self::Ever => json!({"ever": true}),
-        }
-    }
-}
-
-/// A length of whole seconds as rules write it.
-pub(super) fn span(ms: i64) -> String {
-    format!("PT{}S", ms / SECOND)
-}
-
-impl Node {
-    /// As a rule writes it.
-    pub(super) fn json(&self) -> Value {
-        let all = |nodes: &[Self]| -> Value { nodes.iter().map(Self::json).collect() };
-        let age = |older: &Option<i64>, within: &Option<i64>| {
-            let bounds = [("older_than", older), ("within", within)].into_iter();
-            bounds.filter_map(|(name, ms)| Some((name.to_owned(), json!(span((*ms)?))))).collect::<Map<_, _>>()
-        };
-        match self {
-            Self::All(nodes) => json!({"all": all(nodes)}),
-            Self::Any(nodes) => json!({"any": all(nodes)}),
-            Self::Not(node) => json!({"not": node.json()}),
-            Self::Segment(at) => json!({"segment": format!("s{at}")}),
-            Self::List(at) => json!({"list": format!("l{at}")}),
-            Self::Trait(name, None) => json!({"trait": name, "exists": true}),
-            Self::Trait(name, Some(last)) => json!({"trait": name, "within_last": span(*last)}),
-            Self::Event(which, shop, measure) => {
-                let mut json = json!({"event": format!("e{}", which.name)});
-                which.put(json.as_object_mut().expect("an object"));
-                if let Some(shop) = shop {
-                    json["key"] = json!({"shop": format!("s{shop}")});
-                }
-                let mut put = |name: &str, value: Value, window: Option<&Window>| {
-                    json[name] = value;
-                    if let Some(window) = window {
-                        json["in"] = window.json();
-                    }
-                };
-                match measure {
-                    Measure::Count(bound, window) => put("count", bound.json(), Some(window)),
-                    Measure::Sum(bound, window) => {
-                        put("sum", json!({"of": "amount", "is": bound.json()}), Some(window))
-                    }
-                    Measure::Avg(bound, window) => {
-                        put("avg", json!({"of": "amount", "is": bound.json()}), Some(window))
-                    }
-                    Measure::Distinct(bound, window) => {
-                        put("distinct", json!({"of": "item", "is": bound.json()}), Some(window));
-                    }
-                    Measure::Last(older, within) => put("last_seen", Value::Object(age(older, within)), None),
-                    Measure::First(older, within) => put("first_seen", Value::Object(age(older, within)), None),
-                }
-                json
-            }
-            Self::Sequence(sequence) => {
-                let step = |which: &Which, named: &str| {
-                    let mut step = Map::new();
-                    step.insert(named.to_owned(), json!(format!("e{}", which.name)));
-                    which.put(&mut step);
-                    step
-                };
-                let then = sequence.then.iter().map(|next| {
-                    let mut step = step(&next.which, if next.happens { "event" } else { "not" });
-                    step.insert("within".to_owned(), json!(span(next.within)));
-                    step
-                });
-                let mut json = json!({"start": step(&sequence.start, "event"), "then": then.collect::<Vec<_>>(),
-                    "lookback": span(sequence.lookback), "late_clears": sequence.late_clears,
-                    "anchor": if sequence.any { "any" } else { "last" }});
-                if sequence.same {
-                    json["same"] = json!("item");
-                }
-                json!({"sequence": json})
-            }
-            Self::Rfm(recency, frequency, money) => {
-                let fifths = [("r", recency), ("f", frequency), ("m", money)].into_iter();
-                let given = fifths.filter(|(_, fifths)| !fifths.is_empty());
-                json!({"rfm": given.map(|(name, fifths)| (name.to_owned(), json!(fifths))).collect::<Map<_, _>>()})
-            }
-            Self::Cluster(among, None) => json!({"cluster": {"model": "k", "in": among}}),
-            Self::Cluster(among, Some(most)) => json!({"cluster": {"model": "k", "in": among, "max_distance": most}}),
-        }
     }
 }

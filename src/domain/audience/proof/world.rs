@@ -1,7 +1,8 @@
 //! Random rules and people, drawn so that edges fall together and rare kinds are not rare.
 
-use super::truth::{
-    Bound, DAY, Entry, HOUR, Measure, Next, Node, Person, RFM_WINDOW, SECOND, Sequence, Which, Window, Zone,
+use super::{
+    truth::{Bound, DAY, Entry, HOUR, Measure, Next, Node, Person, RFM_WINDOW, SECOND, Sequence, Which, Window},
+    zones::Zone,
 };
 
 /// SplitMix64: enough for drawing cases.
