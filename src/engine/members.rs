@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    people::{PeopleError, must_be_static, unpack},
+    people::{PeopleError, must_be_static},
+    unpack::unpack,
     users::Users,
     world::Account,
 };
@@ -188,7 +189,7 @@ impl Upload {
             }
             Ok(changed)
         });
-        work.await.unwrap_or_else(|_| Err(PeopleError::Contended))
+        work.await.unwrap_or(Err(PeopleError::Contended))
     }
 
     async fn flush(&mut self) -> Result<(), PeopleError> {

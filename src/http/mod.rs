@@ -29,6 +29,7 @@ pub mod profiles;
 pub mod records;
 pub mod request;
 pub mod rows;
+pub mod transitions;
 pub mod versions;
 
 use axum::Router;
@@ -45,7 +46,10 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         (Class::Beacons, beacons::routes().merge(assets::public())),
         (Class::Events, events::routes().merge(profiles::routes()).merge(members::routes())),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
-        (Class::Reports, records::routes().merge(previews::routes()).merge(versions::routes())),
+        (
+            Class::Reports,
+            records::routes().merge(previews::routes()).merge(versions::routes()).merge(transitions::routes()),
+        ),
     ]
 }
 

@@ -15,6 +15,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
+//! | [`transition`] | who enters and who leaves |
 //! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
 pub mod activity;
@@ -39,6 +40,7 @@ pub mod profile;
 mod requirements;
 pub mod rule;
 mod schema;
+pub mod transition;
 pub mod user;
 pub mod value;
 pub mod verdict;
