@@ -31,6 +31,7 @@ use crate::{
         reservations::Reservations,
         reservoir::Reservoir,
         tasks::Tasks,
+        transitions::Transitions,
         users::{Users, UsersConfig},
     },
     http::{
@@ -148,9 +149,18 @@ impl Core {
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
         let people = usize::try_from(config.users.sampled).unwrap_or(usize::MAX);
         let reservoir = Arc::new(Reservoir::new(Arc::clone(&opened.crowds), people));
+        let transitions =
+            Transitions::new(Arc::clone(&opened.transitions), Arc::clone(&opened.crowds), Arc::clone(&catalogue));
+        let told = Some((transitions.clone(), Arc::clone(&clock)));
         let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));
-        let ingest =
-            Ingest::new(IngestConfig::default(), Arc::clone(&opened.events), users.clone(), streams, meters.clone());
+        let ingest = Ingest::new(
+            IngestConfig::default(),
+            Arc::clone(&opened.events),
+            users.clone(),
+            streams,
+            told,
+            meters.clone(),
+        );
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -170,7 +180,14 @@ impl Core {
                 Arc::clone(&clock),
                 Arc::clone(&schemas),
             ),
-            people: People::new(Arc::clone(&opened.users), users.clone(), Arc::clone(&catalogue), Arc::clone(&clock)),
+            people: People::new(
+                Arc::clone(&opened.users),
+                users.clone(),
+                Arc::clone(&catalogue),
+                Arc::clone(&clock),
+                transitions.clone(),
+            ),
+            transitions: transitions.clone(),
             members: Members::new(Arc::clone(&opened.crowds), users.clone()),
             insight: Insight::new(
                 Arc::clone(&reservoir),
@@ -231,6 +248,8 @@ impl Core {
         self.tasks.spawn("reservoir", move |stop| Arc::clone(&reservoir).run(Arc::clone(&catalogue), stop));
         let (ingest, catalogue) = (self.engine.ingest.clone(), Arc::clone(&self.engine.catalogue));
         self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
+        let transitions = self.engine.transitions.clone();
+        self.tasks.spawn("transitions", move |stop| transitions.clone().work(stop));
         let records = self.records.clone();
         self.tasks.spawn("records", move |stop| records.clone().write(stop));
         if let Some(notes) = self.notes.take() {

@@ -204,7 +204,7 @@ impl Decider {
             return self.users.get(account, uid, purposes, deadline, freshness).await;
         };
         // whatever the token names was committed before this
-        let asked = self.users.moment(account);
+        let asked = self.users.moment();
         let told = matches!(wanted, Consistency::Transaction(xid) if self.users.was_told(xid));
         let has = |read: &UserRead| match wanted {
             Consistency::Version(version) => read.state.as_ref().is_some_and(|state| state.version >= version),

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    people::{PeopleError, unpack},
+    people::PeopleError,
     reservoir::{Drawn, Reservoir},
+    unpack::unpack,
     world::Account,
 };
 use crate::{

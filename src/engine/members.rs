@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    people::{PeopleError, must_be_static, unpack},
+    people::{PeopleError, must_be_static},
+    unpack::unpack,
     users::Users,
     world::Account,
 };

@@ -15,6 +15,7 @@
 //! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
+//! | [`transitions`] | announces who enters and leaves segments |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
 
@@ -43,6 +44,8 @@ pub mod reservoir;
 mod seeds;
 pub mod spool;
 pub mod tasks;
+pub mod transitions;
+mod unpack;
 pub mod users;
 pub mod world;
 
@@ -51,7 +54,8 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, UploadMode, VersionRow,
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, TransitionCursor,
+    TransitionRead, UploadMode, VersionRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.
@@ -72,6 +76,8 @@ pub struct Engine {
     pub people: people::People,
     /// Takes uploads to static segments.
     pub members: members::Members,
+    /// Tells who enters and leaves segments.
+    pub transitions: transitions::Transitions,
     /// Tells what rules would mean.
     pub insight: insight::Insight,
     /// Makes and revokes API keys.

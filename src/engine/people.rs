@@ -8,23 +8,27 @@ use serde_json::{Map, Value, json};
 use crate::{
     domain::{
         audience::{
-            caps::CapRing,
             compile::{SegmentIx, SegmentKind},
             context::Context,
             evaluate::{Evaluator, UserView},
             explain::Explanation,
             node::Node,
             profile::TraitPatch,
-            user::{CodecError, Lists, UserState},
+            user::{CodecError, UserState},
         },
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
         violation::Violation,
     },
-    engine::{catalogue::Catalogue, consistency::Consistency, users::Users, world::Account},
-    ports::{
-        Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserRow, UserStore,
+    engine::{
+        catalogue::Catalogue,
+        consistency::Consistency,
+        transitions::{Before, Note, Transitions},
+        unpack::unpack,
+        users::Users,
+        world::Account,
     },
+    ports::{Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserStore},
 };
 
 /// Why people could not be read or changed.
@@ -145,6 +149,7 @@ pub struct People {
     users: Users,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
+    transitions: Transitions,
 }
 
 impl People {
@@ -153,10 +158,16 @@ impl People {
     /// People changed in one transaction.
     const BATCH: usize = 1_000;
 
-    /// People behind a store; caches behind `users` learn of changes at once.
+    /// People behind a store; caches behind `users` and followers of `transitions` learn of changes.
     #[must_use]
-    pub fn new(store: Arc<dyn UserStore>, users: Users, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, users, catalogue, clock }
+    pub fn new(
+        store: Arc<dyn UserStore>,
+        users: Users,
+        catalogue: Arc<Catalogue>,
+        clock: Arc<dyn Clock>,
+        transitions: Transitions,
+    ) -> Self {
+        Self { store, users, catalogue, clock, transitions }
     }
 
     /// A person with their memberships.
@@ -208,9 +219,15 @@ impl People {
             if state.as_ref().map_or(0, |state| state.version) != based_on.unsigned_abs() {
                 continue;
             }
+            let before = state.as_ref().map(UserState::encode).unwrap_or_default();
             let write = self.patched(uid, key, row, state, &parsed)?;
+            let after = write.packed.clone();
             match self.store.write_profiles(account.number(), vec![write]).await?.first() {
-                Some(ProfileWritten::Done { version }) => return Ok(self.changed(account, uid, *version)),
+                Some(ProfileWritten::Done { version }) => {
+                    let before = Before::Packed(before, after);
+                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+                    return Ok(self.changed(account, uid, *version));
+                }
                 Some(ProfileWritten::Erased) => return Err(PeopleError::Erased),
                 Some(ProfileWritten::Moved) | None => {}
             }
@@ -236,9 +253,12 @@ impl People {
             let batch: Vec<_> =
                 batch.map(|(key, change)| MemberChange { uid: account.uid(&key), key, change }).collect();
             let uids: Vec<Uid> = batch.iter().map(|change| change.uid).collect();
+            let mut before = self.transitions.lists_of(account.number(), uids.clone()).await?;
             changed += self.store.change_members(account.number(), segment.clone(), batch).await?;
             for uid in uids {
                 self.users.forget(account.number(), uid);
+                let before = Before::Lists(before.remove(&uid).unwrap_or_default());
+                self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
             }
         }
         Ok(changed)
@@ -310,12 +330,6 @@ impl People {
         self.users.on_remote_change(account.number(), uid, version);
         Changed { version, consistency_token: Consistency::Version(version.unsigned_abs()).to_string() }
     }
-}
-
-/// Decodes what the store keeps of a person.
-pub(super) fn unpack(row: UserRow) -> Result<UserState, CodecError> {
-    let caps = CapRing::decode(&row.caps)?;
-    UserState::decode(&row.packed, row.version.unsigned_abs(), Lists::new(row.lists), caps)
 }
 
 pub(super) fn must_be_static(account: &Account, segment: &SegmentKey) -> Result<(), PeopleError> {

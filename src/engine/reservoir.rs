@@ -11,7 +11,7 @@ use std::{
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::Backoff, catalogue::Catalogue, people::unpack};
+use super::{backoff::Backoff, catalogue::Catalogue, unpack::unpack};
 use crate::{
     domain::{
         audience::{preview::Population, user::UserState},

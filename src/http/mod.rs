@@ -31,6 +31,7 @@ pub mod rate;
 pub mod records;
 pub mod request;
 pub mod rows;
+pub mod transitions;
 pub mod versions;
 
 use axum::Router;
@@ -50,7 +51,10 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
             events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
         ),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
-        (Class::Reports, records::routes().merge(previews::routes()).merge(versions::routes())),
+        (
+            Class::Reports,
+            records::routes().merge(previews::routes()).merge(versions::routes()).merge(transitions::routes()),
+        ),
     ]
 }
 

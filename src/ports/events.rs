@@ -67,6 +67,8 @@ pub struct FoldedPerson {
     pub base: i64,
     /// Their version now; the same where nothing changed.
     pub version: i64,
+    /// Their packed profile before.
+    pub before: Vec<u8>,
     /// Their packed profile now.
     pub packed: Vec<u8>,
 }

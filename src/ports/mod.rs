@@ -7,11 +7,12 @@ mod crowds;
 mod events;
 mod feed;
 mod outcomes;
+mod transitions;
 mod users;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use self::{catalog::*, crowds::*, events::*, feed::*, outcomes::*, users::*};
+pub use self::{catalog::*, crowds::*, events::*, feed::*, outcomes::*, transitions::*, users::*};
 use crate::domain::values::Millis;
 
 /// A call to the outside. Never drop one half way: spawn it and await the handle, because a
@@ -52,6 +53,8 @@ pub struct Ports {
     pub users: Arc<dyn UserStore>,
     /// Many people at once.
     pub crowds: Arc<dyn CrowdStore>,
+    /// Who entered and left segments.
+    pub transitions: Arc<dyn TransitionStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// Events and the streams that remember them.

@@ -14,7 +14,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::values::Millis,
-    ports::{Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, OutcomeStore, StoreError, UserStore},
+    ports::{
+        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, OutcomeStore, StoreError, TransitionStore, UserStore,
+    },
 };
 
 /// Where the database is and how much of it to use.
@@ -64,6 +66,8 @@ pub struct Opened {
     pub users: Arc<dyn UserStore>,
     /// Many people at once.
     pub crowds: Arc<dyn CrowdStore>,
+    /// Who entered and left segments.
+    pub transitions: Arc<dyn TransitionStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// Events and the streams that remember them.
@@ -88,6 +92,7 @@ impl Opened {
     pub async fn maintain(&self, now: Millis) -> Result<(), StoreError> {
         self.outcomes.maintain(now).await?;
         self.events.maintain(now).await?;
+        self.transitions.maintain(now).await?;
         self.events.erase_events(None).await.map(drop)
     }
 }
@@ -102,6 +107,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         catalog: Arc::new(postgres::Catalog::new(&lanes)),
         users: Arc::new(postgres::Users::new(&lanes)),
         crowds: Arc::new(postgres::Crowds::new(&lanes)),
+        transitions: Arc::new(postgres::Transitions::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
         events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),

@@ -102,3 +102,57 @@ pub(crate) async fn a_segment_keeps_its_versions(service: Arc<Service>) {
     assert_eq!(rest["items"][0]["document"]["rule"]["match"]["gte"], 18);
     service.get("/v1/segments/nobodys/versions").await.faults(404);
 }
+
+/// What was told of a segment so far, oldest first.
+async fn told(service: &Service, key: &str) -> Vec<(String, String)> {
+    let page = service.get(&format!("/v1/segments/{key}/transitions")).await.json();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    page["items"].as_array().expect("items").iter().map(|one| (text(&one["user"]), text(&one["event"]))).collect()
+}
+
+pub(crate) async fn who_enters_and_leaves_is_told(service: Arc<Service>) {
+    let (young, list, user) = (service.name("young"), service.name("list"), service.name("u"));
+    let mine = json!({"all": [{"trait": "age", "lt": 30}, {"trait": "owner", "eq": user}]});
+    service.create(&format!("/v1/segments/{young}"), &json!({"name": "Young", "rule": dynamic(&mine)})).await;
+    service.create(&format!("/v1/segments/{list}"), &json!({"name": "L", "rule": {"v": 1, "kind": "static"}})).await;
+    let request = service.request(reqwest::Method::GET, &format!("/v1/segments/{young}/transitions"));
+    let mut stream = request.header("accept", "text/event-stream").send().await.expect("a stream");
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let profile = format!("/v1/profiles/{user}");
+    for traits in [json!({"age": 20, "owner": user}), json!({"age": 25}), json!({"age": 40})] {
+        assert_eq!(service.patch(&profile, &json!({"traits": traits})).await.status, 200);
+        // one after the other, so that their order is known
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    service.post(&format!("/v1/segments/{list}/members"), &json!({"add": [user]})).await;
+    let pair = |event: &str| (user.clone(), event.to_owned());
+    let began = Instant::now();
+    while told(&service, &young).await != [pair("entered"), pair("left")]
+        || told(&service, &list).await != [pair("entered")]
+    {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", told(&service, &young).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut text = String::new();
+    while !text.contains("event: left") {
+        let piece = stream.chunk().await.expect("a piece").expect("the stream goes on");
+        text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
+    }
+    assert!(text.find("event: entered").is_some_and(|at| at < text.find("event: left").expect("both")), "{text}");
+    let first = text.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned();
+
+    let page = service.get(&format!("/v1/segments/{young}/transitions?limit=1")).await.json();
+    assert_eq!(page["next"], first.as_str());
+    let rest = service.get(&format!("/v1/segments/{young}/transitions?after={first}")).await.json();
+    assert_eq!(rest["items"][0]["event"], "left");
+    let again = service.request(reqwest::Method::GET, &format!("/v1/segments/{young}/transitions"));
+    let again = again.header("accept", "text/event-stream").header("last-event-id", &first).send().await;
+    let (mut again, mut text) = (again.expect("a stream"), String::new());
+    while !text.contains("event: ") {
+        let piece = again.chunk().await.expect("a piece").expect("the stream goes on");
+        text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
+    }
+    assert!(text.contains("event: left") && !text.contains("event: entered"), "{text}");
+    service.get("/v1/segments/nobodys/transitions").await.faults(404);
+    service.get(&format!("/v1/segments/{young}/transitions?after=x")).await.faults(422);
+}

@@ -18,6 +18,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
+//! | [`transition`] | who enters and who leaves |
 //! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
 pub mod activity;
@@ -51,6 +52,7 @@ pub mod rule;
 mod schema;
 #[cfg(test)]
 mod tests;
+pub mod transition;
 pub mod user;
 pub mod value;
 pub mod verdict;

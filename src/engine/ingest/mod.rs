@@ -19,10 +19,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::streams::{StreamRegistry, Streamed};
-use super::{consistency::Consistency, users::Users};
+use super::{
+    consistency::Consistency,
+    transitions::{Before, Note, Transitions},
+    users::Users,
+};
 use crate::{
     domain::{audience::activity::Event, ids::Uid},
-    ports::{BatchWritten, EventBatch, EventRow, EventStore, FoldedPerson, Ingested, StoreError},
+    ports::{BatchWritten, Clock, EventBatch, EventRow, EventStore, FoldedPerson, Ingested, StoreError},
     telemetry::Meters,
 };
 
@@ -88,8 +92,21 @@ struct Shared {
     store: Arc<dyn EventStore>,
     users: Users,
     streams: Arc<StreamRegistry>,
+    changed: Changed,
     config: IngestConfig,
     meters: Meters,
+}
+
+/// Whom to tell of people that events changed.
+struct Changed(Option<(Transitions, Arc<dyn Clock>)>);
+
+impl Changed {
+    fn folded(&self, account: u32, person: &FoldedPerson) {
+        if let Some((transitions, clock)) = &self.0 {
+            let before = Before::Packed(person.before.clone(), person.packed.clone());
+            transitions.note(Note { account, uid: person.uid, at: clock.now(), before });
+        }
+    }
 }
 
 /// Where events are taken. Clones are the same place.
@@ -104,13 +121,14 @@ impl Ingest {
     /// How often a batch is folded again because streams were added meanwhile.
     const TRIES: usize = 8;
 
-    /// A place to take events. Run [`Ingest::work`] and [`Ingest::backfill`] as background tasks.
+    /// A place to take events, which tells `changed`, if given, of those whom they change. Run [`Ingest::work`] and [`Ingest::backfill`] as background tasks.
     #[must_use]
     pub fn new(
         config: IngestConfig,
         store: Arc<dyn EventStore>,
         users: Users,
         streams: Arc<StreamRegistry>,
+        changed: Option<(Transitions, Arc<dyn Clock>)>,
         meters: Meters,
     ) -> Self {
         let shard = |_| {
@@ -118,7 +136,7 @@ impl Ingest {
             Shard { sender, receiver: Mutex::new(receiver) }
         };
         let shards = (0..config.workers.max(1)).map(shard).collect();
-        Self(Arc::new(Shared { shards, store, users, streams, config, meters }))
+        Self(Arc::new(Shared { shards, store, users, streams, changed: Changed(changed), config, meters }))
     }
 
     /// What profiles remember of events.
@@ -256,6 +274,7 @@ impl Ingest {
                 BatchWritten::Done { events, people, xid } => {
                     for person in people.iter().filter(|person| person.version != person.base) {
                         shared.users.advance(account, person.uid, person.base, person.version, &person.packed);
+                        shared.changed.folded(account, person);
                     }
                     return Ok(Written { became: events, people, xid });
                 }

@@ -56,7 +56,8 @@ impl EventStore for Store {
                 false => Ingested::Duplicate,
             };
             let events = batch.events.iter().map(&mut became).collect();
-            let person = |event: &EventRow| FoldedPerson { uid: event.uid, base: 0, version: 1, packed: vec![] };
+            let person =
+                |event: &EventRow| FoldedPerson { uid: event.uid, base: 0, version: 1, before: vec![], packed: vec![] };
             let people = batch.events.iter().map(person).collect();
             Ok(BatchWritten::Done { events, people, xid: 7 })
         })
@@ -94,7 +95,7 @@ fn ingest() -> (Arc<Store>, Ingest, CancellationToken) {
     let users = Users::new(config, Arc::new(FakeUsers::default()), &meters);
     let streams = Arc::new(StreamRegistry::new(store.clone()));
     let config = IngestConfig { patience: Duration::from_millis(50), ..IngestConfig::default() };
-    let ingest = Ingest::new(config, store.clone(), users, streams, meters);
+    let ingest = Ingest::new(config, store.clone(), users, streams, None, meters);
     for worker in 0..ingest.workers() {
         tokio::spawn(ingest.clone().work(worker, stop.clone()));
     }

@@ -301,7 +301,7 @@ impl Users {
 
     /// The present moment, to be taken before reading what a later [`Users::put`] is based on.
     #[must_use]
-    pub fn moment(&self, _account: u32) -> Moment {
+    pub fn moment(&self) -> Moment {
         self.memory.moment()
     }
 

@@ -388,7 +388,7 @@ async fn an_older_read_never_replaces_what_was_written_here() {
     let world = world();
     world.store.write(1, 1);
     world.store.set(Fault::Slow(10 * MS));
-    let moment = world.users.moment(1);
+    let moment = world.users.moment();
     let users = world.users.clone();
     let deadline = Deadline::starting(Instant::now(), BUDGET);
     let caller = tokio::spawn(async move { users.get(1, Uid(1), Purposes::ALL, deadline, Freshness::default()).await });
@@ -402,7 +402,7 @@ async fn an_older_read_never_replaces_what_was_written_here() {
     world.get(1).await;
     assert_eq!(world.store.calls().0, calls, "the feed's echo drops nothing");
 
-    world.users.put(1, Uid(1), state(1), world.users.moment(1));
+    world.users.put(1, Uid(1), state(1), world.users.moment());
     assert_eq!(version(&world.get(1).await), Some(2), "nor does an older write");
     world.users.on_remote_change(1, Uid(1), 4);
     world.users.put(1, Uid(1), state(3), moment);
@@ -514,7 +514,7 @@ async fn memory_stays_within_its_bound() {
     let config = UsersConfig { cache_bytes: 100_000, absent_keys: 1_000, ..UsersConfig::default() };
     let users = Users::new(config, store, &telemetry::metrics().0);
     for uid in 0..5_000 {
-        users.put(1, Uid(uid), state(1), users.moment(1));
+        users.put(1, Uid(uid), state(1), users.moment());
     }
     let (people, bytes) = users.size();
     assert!(people > 50 && bytes <= 100_000, "{people} people, {bytes} bytes");

@@ -6,6 +6,7 @@ mod commit;
 mod crowds;
 mod events;
 mod outcomes;
+mod transitions;
 mod users;
 
 use std::{pin::Pin, str::FromStr, time::Duration};
@@ -18,7 +19,8 @@ use sqlx::{
 use tokio::time::timeout;
 
 pub(super) use self::{
-    catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, users::Users,
+    catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, transitions::Transitions,
+    users::Users,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};

@@ -171,7 +171,8 @@ async fn write(connection: &mut PgConnection, batch: &EventBatch) -> Result<Opti
         if is_changed {
             changed.push((*uid, events[0].key.as_str(), folded.len()));
         }
-        folded.push(FoldedPerson { uid: *uid, base: person.base, version, packed });
+        let before = std::mem::take(&mut person.packed);
+        folded.push(FoldedPerson { uid: *uid, base: person.base, version, before, packed });
     }
     let erased = |uid: Uid| held.get(&uid).is_some_and(|person| person.erased);
     let kept: Vec<&EventRow> = people.values().flatten().copied().filter(|event| !erased(event.uid)).collect();

@@ -1,0 +1,209 @@
+//! Announces who enters and leaves segments: never on the way of a decision or of a change, which
+//! only puts a note into a queue once it is durable.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{catalogue::Catalogue, unpack::unpack};
+use crate::{
+    domain::{
+        audience::{
+            caps::CapRing,
+            transition::transitions,
+            user::{Lists, UserState},
+        },
+        ids::{SegmentKey, Uid},
+        values::Millis,
+    },
+    ports::{CrowdRow, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionRow, TransitionStore},
+};
+
+/// A change to a person that is durable.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// Number of the account.
+    pub account: u32,
+    /// Who.
+    pub uid: Uid,
+    /// When.
+    pub at: Millis,
+    /// What they were before.
+    pub before: Before,
+}
+
+/// What a person was before a change.
+#[derive(Debug, Clone)]
+pub enum Before {
+    /// Their packed profile before and after; their lists stayed as they are.
+    Packed(Vec<u8>, Vec<u8>),
+    /// Their lists; the rest stayed as it is.
+    Lists(Lists),
+}
+
+/// Takes notes of changes and tells who entered and left. Clones are the same.
+#[derive(Clone)]
+pub struct Transitions(Arc<Shared>);
+
+struct Shared {
+    store: Arc<dyn TransitionStore>,
+    crowds: Arc<dyn CrowdStore>,
+    catalogue: Arc<Catalogue>,
+    sender: mpsc::Sender<Note>,
+    receiver: Mutex<mpsc::Receiver<Note>>,
+    /// Notes that found no room.
+    dropped: AtomicU64,
+}
+
+impl Transitions {
+    /// Notes that may wait.
+    const QUEUE: usize = 20_000;
+    /// Notes taken together.
+    const BATCH: usize = 1_000;
+    /// How long to gather them.
+    const GATHER: Duration = Duration::from_millis(50);
+
+    /// A queue that nobody works on yet: run [`Transitions::work`].
+    #[must_use]
+    pub fn new(store: Arc<dyn TransitionStore>, crowds: Arc<dyn CrowdStore>, catalogue: Arc<Catalogue>) -> Self {
+        let (sender, receiver) = mpsc::channel(Self::QUEUE);
+        let receiver = Mutex::new(receiver);
+        Self(Arc::new(Shared { store, crowds, catalogue, sender, receiver, dropped: AtomicU64::new(0) }))
+    }
+
+    /// Notes a change that is durable. Never waits: where there is no room the note is dropped,
+    /// and the operators are told how many were.
+    pub fn note(&self, note: Note) {
+        if self.0.sender.try_send(note).is_err() {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lists of people before they are changed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn lists_of(&self, account: u32, uids: Vec<Uid>) -> Result<BTreeMap<Uid, Lists>, StoreError> {
+        let rows = self.0.crowds.people(account, uids).await?;
+        Ok(rows.into_iter().map(|who| (who.uid, Lists::new(who.row.lists))).collect())
+    }
+
+    /// Transitions of a segment after a place.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn read(
+        &self,
+        account: u32,
+        segment: SegmentKey,
+        after: TransitionCursor,
+        limit: u32,
+    ) -> Result<Vec<TransitionRead>, StoreError> {
+        self.0.store.read(account, segment, after, limit).await
+    }
+
+    /// Where to follow from, to see only what comes.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn end(&self) -> Result<TransitionCursor, StoreError> {
+        self.0.store.end().await
+    }
+
+    /// Works on the notes until `stop`.
+    pub async fn work(self, stop: CancellationToken) {
+        let mut notes = self.0.receiver.lock().await;
+        loop {
+            let first = match stop.run_until_cancelled(notes.recv()).await {
+                Some(note) => note,
+                None => notes.try_recv().ok(),
+            };
+            let Some(first) = first else { return };
+            let (mut batch, until) = (vec![first], Instant::now() + Self::GATHER);
+            while batch.len() < Self::BATCH {
+                let Ok(Some(note)) = time::timeout_at(until, notes.recv()).await else { break };
+                batch.push(note);
+            }
+            let count = batch.len();
+            if let Err(error) = self.tell(batch).await {
+                tracing::warn!(%error, count, "changes whose transitions could not be recorded");
+            }
+            match self.0.dropped.swap(0, Ordering::Relaxed) {
+                0 => {}
+                dropped => tracing::warn!(dropped, "changes came faster than their transitions could be told"),
+            }
+        }
+    }
+
+    async fn tell(&self, notes: Vec<Note>) -> Result<(), StoreError> {
+        let mut people: BTreeMap<u32, Vec<Uid>> = BTreeMap::new();
+        for note in &notes {
+            people.entry(note.account).or_default().push(note.uid);
+        }
+        let mut known = BTreeMap::new();
+        for (account, mut uids) in people {
+            uids.sort_unstable();
+            uids.dedup();
+            let rows = self.0.crowds.people(account, uids).await?;
+            known.extend(rows.into_iter().map(|who| ((account, who.uid), who)));
+        }
+        let world = self.0.catalogue.world();
+        let work = move || {
+            let mut told = Vec::new();
+            for note in notes {
+                let (Some(account), Some(now)) = (world.account(note.account), known.get(&(note.account, note.uid)))
+                else {
+                    continue;
+                };
+                let Some((before, after)) = sides(&note, now) else { continue };
+                let rules = &account.snapshot.rules;
+                told.extend(transitions(note.uid, before.as_ref(), Some(&after), rules, note.at).into_iter().map(
+                    |one| {
+                        let segment = rules.key(one.segment).clone();
+                        TransitionRow {
+                            account: note.account,
+                            segment,
+                            uid: note.uid,
+                            entered: one.entered,
+                            at: note.at,
+                        }
+                    },
+                ));
+            }
+            told
+        };
+        let told =
+            tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Refused("telling panicked".into()))?;
+        if told.is_empty() { Ok(()) } else { self.0.store.record(told).await }
+    }
+}
+
+/// The person before and after the change; `None` when what is kept of them cannot be read.
+fn sides(note: &Note, now: &CrowdRow) -> Option<(Option<UserState>, UserState)> {
+    let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
+    match &note.before {
+        Before::Packed(before, after) => {
+            let lists = Lists::new(now.row.lists.iter().copied());
+            let was =
+                if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
+            Some((was, state(after, lists)?))
+        }
+        Before::Lists(lists) => {
+            let after = unpack(now.row.clone()).ok()?;
+            let mut before = after.clone();
+            before.lists = lists.clone();
+            Some((Some(before), after))
+        }
+    }
+}

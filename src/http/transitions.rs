@@ -1,0 +1,218 @@
+//! Who enters and leaves segments, page by page or as it happens.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Json,
+    body::{Body, HttpBody},
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use hyper::body::Frame;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use tokio::{sync::mpsc, time};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    app::App,
+    auth::Caller,
+    extract::{ApiPath, ApiQuery},
+    page::{Limit, Page},
+    problem::{Problem, ProblemKind},
+};
+use crate::{
+    domain::{
+        access::Scope,
+        ids::{SegmentKey, UserKey},
+        values::Millis,
+        violation::Violation,
+    },
+    engine::{TransitionCursor, TransitionRead, transitions::Transitions},
+    problems,
+};
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(follow))
+}
+
+problems!(FollowProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+
+type Moves = Page<Move>;
+
+/// Time between two looks for a follower.
+const LOOK: Duration = Duration::from_millis(500);
+/// Time after which a silent stream says that it is alive.
+const ALIVE: Duration = Duration::from_secs(15);
+/// Time after which a stream ends, to be taken up again from its last event.
+const LONGEST: Duration = Duration::from_secs(300);
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Segment {
+    /// The segment.
+    key: SegmentKey,
+}
+
+/// A place among transitions, as callers send it back.
+struct Place(TransitionCursor);
+
+impl std::str::FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('-').and_then(|(xid, seq)| Some((xid.parse().ok()?, seq.parse().ok()?)));
+        let (xid, seq) = parts.ok_or("must be the id of a transition, such as `next` of the page before")?;
+        Ok(Self(TransitionCursor { xid, seq }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+fn id(cursor: TransitionCursor) -> String {
+    format!("{}-{}", cursor.xid, cursor.seq)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct FollowQuery {
+    /// How many items at most.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    limit: Limit,
+    /// Where to read on: `next` of the page before, or the id of a transition.
+    #[param(value_type = String, required = false, pattern = "^[0-9]+-[0-9]+$")]
+    after: Option<Place>,
+}
+
+/// Somebody who entered or left.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Transition, example = json!({"id": "812-44", "user": "u-1", "event": "entered", "at": "2026-11-22T08:30:00.000Z"}))]
+struct Move {
+    /// Its place among all.
+    id: String,
+    /// Who.
+    user: UserKey,
+    /// `entered` or `left`.
+    event: &'static str,
+    /// When.
+    at: Millis,
+}
+
+impl From<TransitionRead> for Move {
+    fn from(read: TransitionRead) -> Self {
+        let event = if read.entered { "entered" } else { "left" };
+        Self { id: id(read.cursor), user: read.key, event, at: read.at }
+    }
+}
+
+/// Follow who enters and leaves a segment
+///
+/// The oldest first, of the last 30 days; a page at a time, or, with `Accept: text/event-stream`, as
+/// server-sent events from now on or from `Last-Event-ID` on. Told are changes by events, traits and
+/// by adding and removing members by name, soon after they are made; not what time alone does, nor
+/// uploads. What a replica has not told yet when it crashes is never told. Needs a key with the
+/// scope `report`.
+#[utoipa::path(
+    get, path = "/v1/segments/{key}/transitions", tag = "segments", operation_id = "follow_segment",
+    params(Segment, FollowQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event received, of a stream.")),
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "A page, or a stream of events named `entered` and `left`.", content(
+            (Moves = "application/json"), (String = "text/event-stream"))),
+        FollowProblems
+    )
+)]
+async fn follow(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Segment { key }): ApiPath<Segment>,
+    ApiQuery(FollowQuery { limit, after }): ApiQuery<FollowQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Report)?;
+    let account = caller.account.number();
+    if caller.account.snapshot.rules.ix(&key).is_none() {
+        return Err(Problem::new(ProblemKind::NotFound, format!("There is no segment {key}.")));
+    }
+    let transitions = app.engine.transitions.clone();
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if !accepts.contains("text/event-stream") {
+        let after = after.map(|Place(cursor)| cursor).unwrap_or_default();
+        let rows = transitions.read(account, key, after, limit.and_one()).await?;
+        return Ok(Json(Page::of(rows, limit, |row| id(row.cursor), Move::from)).into_response());
+    }
+    let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default().parse::<Place>());
+    let last =
+        last.transpose().map_err(|detail| Problem::invalid(vec![Violation::new("", "last_event_id", detail)]))?;
+    let from = match last.or(after) {
+        Some(Place(cursor)) => cursor,
+        None => transitions.end().await?,
+    };
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(tell(transitions, account, key, from, sender));
+    let kind = HeaderValue::from_static("text/event-stream");
+    Ok(([(header::CONTENT_TYPE, kind)], Body::new(Pipe(receiver))).into_response())
+}
+
+/// Tells a follower what happens, until they leave or it has been long enough.
+async fn tell(
+    transitions: Transitions,
+    account: u32,
+    key: SegmentKey,
+    mut after: TransitionCursor,
+    follower: mpsc::Sender<Bytes>,
+) {
+    let (began, mut said) = (time::Instant::now(), time::Instant::now());
+    if follower.send(Bytes::from_static(b"retry: 1000\n\n")).await.is_err() {
+        return;
+    }
+    while began.elapsed() < LONGEST {
+        let mut text = String::new();
+        if let Ok(rows) = transitions.read(account, key.clone(), after, 500).await {
+            for row in rows {
+                after = row.cursor;
+                let told = Move::from(row);
+                let data = serde_json::to_string(&told).unwrap_or_default();
+                text.push_str(&format!("id: {}\nevent: {}\ndata: {data}\n\n", told.id, told.event));
+            }
+        }
+        if text.is_empty() && said.elapsed() > ALIVE {
+            text.push_str(": alive\n\n");
+        }
+        if !text.is_empty() {
+            said = time::Instant::now();
+            if follower.send(text.into()).await.is_err() {
+                return;
+            }
+        }
+        if time::timeout(LOOK, follower.closed()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// A body that is written as it comes.
+struct Pipe(mpsc::Receiver<Bytes>);
+
+impl HttpBody for Pipe {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

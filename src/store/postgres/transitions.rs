@@ -1,0 +1,108 @@
+//! Who entered and who left which segment.
+
+use sqlx::{Row, query, query_scalar, types::Uuid};
+
+use super::{Lane, Lanes};
+use crate::{
+    domain::{ids::SegmentKey, values::Millis},
+    ports::{Answer, TransitionCursor, TransitionRead, TransitionRow, TransitionStore},
+    store::rows,
+};
+
+/// See [`TransitionStore`].
+pub(in crate::store) struct Transitions {
+    ingest: Lane,
+    admin: Lane,
+}
+
+impl Transitions {
+    /// Days that transitions are kept.
+    const DAYS: i32 = 30;
+
+    pub(in crate::store) fn new(lanes: &Lanes) -> Self {
+        Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
+    }
+}
+
+impl TransitionStore for Transitions {
+    fn record(&self, rows: Vec<TransitionRow>) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let accounts: Vec<i32> = rows.iter().map(|row| row.account.cast_signed()).collect();
+                let segments: Vec<String> = rows.iter().map(|row| row.segment.to_string()).collect();
+                let uids: Vec<Uuid> = rows.iter().map(|row| row.uid.as_uuid()).collect();
+                let entered: Vec<bool> = rows.iter().map(|row| row.entered).collect();
+                let at: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
+                query(
+                    "insert into transition (day, account, segment, uid, entered, at)
+                     select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at
+                     from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[])
+                          w (account, segment, uid, entered, at)",
+                )
+                .bind(accounts)
+                .bind(segments)
+                .bind(uids)
+                .bind(entered)
+                .bind(at)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+    }
+
+    fn read(
+        &self,
+        account: u32,
+        segment: SegmentKey,
+        after: TransitionCursor,
+        limit: u32,
+    ) -> Answer<'_, Vec<TransitionRead>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select t.xid::text as xid, t.seq, p.key, t.entered, t.at
+                     from transition t join profile p on p.account = t.account and p.uid = t.uid and p.key is not null
+                     where t.account = $1 and t.segment = $2 and (t.xid, t.seq) > ($3::text::xid8, $4)
+                       and t.xid < pg_snapshot_xmin(pg_current_snapshot())
+                     order by t.xid, t.seq limit $5",
+                )
+                .bind(account.cast_signed())
+                .bind(segment.as_str())
+                .bind(after.xid.to_string())
+                .bind(after.seq)
+                .bind(i64::from(limit))
+                .fetch_all(connection)
+                .await?;
+                rows.iter()
+                    .map(|row| {
+                        let cursor = TransitionCursor { xid: rows::parsed(row, "xid")?, seq: row.try_get("seq")? };
+                        let (key, entered) = (rows::parsed(row, "key")?, row.try_get("entered")?);
+                        Ok(TransitionRead { cursor, key, entered, at: rows::millis(row, "at")? })
+                    })
+                    .collect()
+            })
+        })
+    }
+
+    fn end(&self) -> Answer<'_, TransitionCursor> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let low: String =
+                    query_scalar("select pg_snapshot_xmin(pg_current_snapshot())::text").fetch_one(connection).await?;
+                // everything of earlier transactions stands before this
+                let xid = low.parse::<u64>().map_err(|error| sqlx::Error::Decode(error.into()))?;
+                Ok(TransitionCursor { xid: xid.saturating_sub(1), seq: i64::MAX })
+            })
+        })
+    }
+
+    fn maintain(&self, now: Millis) -> Answer<'_, ()> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                query("select keep_transitions($1, $2)").bind(now.0).bind(Self::DAYS).execute(connection).await?;
+                Ok(())
+            })
+        })
+    }
+}
