@@ -118,9 +118,10 @@ pub(crate) async fn count_once_however_often_they_are_sent(place: Arc<Place>) {
 pub(crate) async fn lose_nothing_beside_other_writers(place: Arc<Place>) {
     let (store, account) = place.account().await;
     let people: Vec<_> = (0..6).map(|_| somebody(&account)).collect();
+    let replicas: Vec<_> = (0..3).map(|_| place.open()).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..12_usize {
-        let (store, account, people) = (place.open(), account.clone(), people.clone());
+        let (store, account, people) = (replicas[task % replicas.len()].clone(), account.clone(), people.clone());
         tasks.spawn(async move {
             for round in 0..5 {
                 let at = |n: usize| &people[(n * (task + 1) + round) % people.len()];
