@@ -15,6 +15,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
+//! | [`models`], [`model_document`], [`training`] | what is learned of people, and how |
 //! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
 pub mod activity;
@@ -30,6 +31,7 @@ mod grammar_events;
 mod implication;
 pub mod lint;
 mod lower;
+pub mod model_document;
 pub mod models;
 mod nearest;
 pub mod node;
@@ -47,6 +49,7 @@ pub mod rule;
 mod schema;
 #[cfg(test)]
 mod tests;
+pub mod training;
 pub mod user;
 pub mod value;
 pub mod verdict;
