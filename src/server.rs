@@ -31,6 +31,7 @@ use crate::{
         reservations::Reservations,
         reservoir::Reservoir,
         tasks::Tasks,
+        training::Trainer,
         users::{Users, UsersConfig},
     },
     http::{
@@ -172,6 +173,7 @@ impl Core {
             ),
             people: People::new(Arc::clone(&opened.users), users.clone(), Arc::clone(&catalogue), Arc::clone(&clock)),
             members: Members::new(Arc::clone(&opened.crowds), users.clone()),
+            trainer: Trainer::new(Arc::clone(&reservoir), Arc::clone(&clock)),
             insight: Insight::new(
                 Arc::clone(&reservoir),
                 Arc::clone(&opened.crowds),

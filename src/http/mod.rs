@@ -22,6 +22,7 @@ pub mod health;
 pub mod keys;
 pub mod layers;
 pub mod members;
+pub mod models;
 pub mod openapi;
 pub mod page;
 pub mod previews;
@@ -50,7 +51,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
             events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
         ),
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
-        (Class::Reports, records::routes().merge(previews::routes()).merge(versions::routes())),
+        (Class::Reports, records::routes().merge(previews::routes()).merge(models::routes()).merge(versions::routes())),
     ]
 }
 

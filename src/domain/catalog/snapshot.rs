@@ -150,6 +150,12 @@ impl Snapshot {
         &self.segments
     }
 
+    /// A model, trained or not.
+    #[must_use]
+    pub fn model(&self, key: &ModelKey) -> Option<&Arc<ModelDoc>> {
+        self.models.get(key)
+    }
+
     /// What must be remembered of events to answer a segment and those that it names.
     #[must_use]
     pub fn streams_of(&self, segment: &SegmentKey) -> Streams {

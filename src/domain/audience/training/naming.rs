@@ -22,9 +22,18 @@ pub(super) fn names(features: &[Feature], centroids: &[Vec<f64>]) -> Vec<String>
     let one_event = features.iter().all(|feature| feature.event == features[0].event);
     let mut names: Vec<String> = Vec::new();
     for centroid in centroids {
+        let never = |feature: &Feature| {
+            let of =
+                |(other, deviations): (&Feature, &f64)| other.event == feature.event && is_never(other, *deviations);
+            features.iter().zip(centroid).any(of)
+        };
+        // Who never did something did it neither seldom nor cheaply.
+        let (absent, present): (Vec<_>, Vec<_>) =
+            strongest(centroid).into_iter().partition(|one| never(&features[one.feature]));
+        let absent = absent.iter().map(|one| format!("no {}", spoken(features[one.feature].event.as_str())));
+        let present = present.iter().map(|one| word(&features[one.feature], one.deviations, one_event));
         let mut words: Vec<String> = Vec::new();
-        for one in strongest(centroid) {
-            let word = word(&features[one.feature], one.deviations, one_event);
+        for word in absent.chain(present) {
             if !words.contains(&word) {
                 words.push(word);
             }
@@ -38,26 +47,28 @@ pub(super) fn names(features: &[Feature], centroids: &[Vec<f64>]) -> Vec<String>
     names
 }
 
+/// Whether the middle of a cluster is among those without such an event.
+fn is_never(feature: &Feature, deviations: f64) -> bool {
+    let step = deviations * feature.scale + feature.mean;
+    feature.measure == FeatureKind::Recency && step > f64::from(FeatureKind::LONG_AGO) - 0.5
+}
+
 /// Where a cluster stands in one feature, in words.
 fn word(feature: &Feature, deviations: f64, one_event: bool) -> String {
-    let event = feature.event.as_str().replace('_', " ");
-    let of_event = |word: &str| if one_event { word.to_owned() } else { format!("{word} {event}") };
     let high = deviations > 0.0;
+    let which = |more: &'static str, less: &'static str| if high { more } else { less };
+    let of_event = |word: &str| match one_event {
+        true => word.to_owned(),
+        false => format!("{word} {}", spoken(feature.event.as_str())),
+    };
     match &feature.measure {
-        FeatureKind::Recency => {
-            let hours = deviations * feature.scale + feature.mean;
-            if hours > f64::from(FeatureKind::LONG_AGO) - 0.5 {
-                format!("no {event}")
-            } else {
-                of_event(if high { "lapsed" } else { "recent" })
-            }
-        }
-        FeatureKind::Count { .. } => of_event(if high { "frequent" } else { "rare" }),
-        FeatureKind::Sum { of, .. } => {
-            format!("{} {}", if high { "high" } else { "low" }, of.as_str().replace('_', " "))
-        }
-        FeatureKind::Distinct { of, .. } => {
-            format!("{} {}", if high { "varied" } else { "few" }, of.as_str().replace('_', " "))
-        }
+        FeatureKind::Recency => of_event(which("lapsed", "recent")),
+        FeatureKind::Count { .. } => of_event(which("frequent", "rare")),
+        FeatureKind::Sum { of, .. } => format!("{} {}", which("high", "low"), spoken(of.as_str())),
+        FeatureKind::Distinct { of, .. } => format!("{} {}", which("varied", "few"), spoken(of.as_str())),
     }
+}
+
+fn spoken(name: &str) -> String {
+    name.replace('_', " ")
 }
