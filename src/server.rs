@@ -31,6 +31,7 @@ use crate::{
         reservations::Reservations,
         reservoir::Reservoir,
         tasks::Tasks,
+        training::Trainer,
         transitions::Transitions,
         users::{Users, UsersConfig},
     },
@@ -189,6 +190,7 @@ impl Core {
             ),
             transitions: transitions.clone(),
             members: Members::new(Arc::clone(&opened.crowds), users.clone()),
+            trainer: Trainer::new(Arc::clone(&reservoir), Arc::clone(&clock)),
             insight: Insight::new(
                 Arc::clone(&reservoir),
                 Arc::clone(&opened.crowds),

@@ -148,6 +148,8 @@ slug!(/// An API key's public part.
     KeyId, "a key id");
 name!(/// A segment, static or dynamic.
     SegmentKey, "a segment key");
+name!(/// A model of people: cut points or clusters.
+    ModelKey, "a model key");
 name!(/// A trait of a person.
     TraitName, "a trait name");
 name!(/// A type of event.

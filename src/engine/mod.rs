@@ -15,6 +15,7 @@
 //! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
+//! | [`training`] | models learned from that sample |
 //! | [`transitions`] | announces who enters and leaves segments |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
@@ -44,6 +45,7 @@ pub mod reservoir;
 mod seeds;
 pub mod spool;
 pub mod tasks;
+pub mod training;
 pub mod transitions;
 mod unpack;
 pub mod users;
@@ -80,6 +82,8 @@ pub struct Engine {
     pub transitions: transitions::Transitions,
     /// Tells what rules would mean.
     pub insight: insight::Insight,
+    /// Proposes models.
+    pub trainer: training::Trainer,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
     /// Keeps and serves images.

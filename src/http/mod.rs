@@ -22,6 +22,7 @@ pub mod health;
 pub mod keys;
 pub mod layers;
 pub mod members;
+pub mod models;
 pub mod openapi;
 pub mod page;
 pub mod previews;
@@ -53,7 +54,11 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
         (
             Class::Reports,
-            records::routes().merge(previews::routes()).merge(versions::routes()).merge(transitions::routes()),
+            records::routes()
+                .merge(previews::routes())
+                .merge(models::routes())
+                .merge(versions::routes())
+                .merge(transitions::routes()),
         ),
     ]
 }

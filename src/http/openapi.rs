@@ -46,6 +46,7 @@ use crate::{
         (name = "events", description = "What people did."),
         (name = "profiles", description = "What is known of people."),
         (name = "segments", description = "Who belongs together, by rule or by list."),
+        (name = "models", description = "What is learned of people: fifths of recency, frequency and money, and clusters."),
         (name = "advertisers", description = "Brands."),
         (name = "campaigns", description = "What is shown when, where, to whom and how often."),
         (name = "placements", description = "Slots on pages and in apps."),

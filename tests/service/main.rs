@@ -6,6 +6,7 @@ mod browser;
 mod decisions;
 mod events;
 mod harness;
+mod models;
 mod refusals;
 mod replicas;
 mod streams;

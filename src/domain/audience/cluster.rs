@@ -8,7 +8,7 @@ use super::{
     models::{ClusterModel, Feature, FeatureKind},
     verdict::Verdict,
 };
-use crate::domain::{ids::SegmentKey, values::Millis, violation::Violation};
+use crate::domain::{ids::ModelKey, values::Millis, violation::Violation};
 
 const HOUR: i64 = 3_600_000;
 
@@ -22,7 +22,7 @@ pub(super) struct FeatureCheck {
 /// Whether a person is in one of some clusters.
 #[derive(Clone, Debug)]
 pub(super) struct ClusterCheck {
-    pub(super) name: SegmentKey,
+    pub(super) name: ModelKey,
     pub(super) among: Vec<u32>,
     max_distance: Option<f64>,
     pub(super) model: Arc<ClusterModel>,
@@ -47,6 +47,10 @@ impl FeatureCheck {
         };
         let stream = Stream::new(feature.event.clone(), Vec::new(), key, value, Keep::Few);
         Self { kind: feature.measure.clone(), stream }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
     }
 
     fn id(&self) -> StreamId {
@@ -103,7 +107,7 @@ fn step(age: i64) -> u32 {
 
 impl ClusterCheck {
     pub(super) fn new(
-        name: &SegmentKey,
+        name: &ModelKey,
         model: &Arc<ClusterModel>,
         among: &[u32],
         max_distance: Option<f64>,

@@ -52,6 +52,7 @@ pub struct Condition {
     traits: Box<[NameHash]>,
     streams: Box<[Stream]>,
     required: Requirements,
+    models: bool,
 }
 
 impl Segment {
@@ -202,7 +203,9 @@ impl RuleSet {
         traits.sort_unstable();
         let required = Requirements::of(&check);
         let (segments, traits, streams) = (segments.into(), traits.into(), streams.into());
-        Ok(Condition { check, segments, traits, streams, required })
+        let mut models = false;
+        node.walk(&mut |node| models |= matches!(node, Node::Cluster { .. } | Node::Rfm(_)));
+        Ok(Condition { check, segments, traits, streams, required, models })
     }
 
     pub(super) fn segment(&self, ix: SegmentIx) -> &Segment {
@@ -259,6 +262,12 @@ impl Condition {
     #[must_use]
     pub fn streams(&self) -> &[Stream] {
         &self.streams
+    }
+
+    /// Whether it names models, so that it changes with them.
+    #[must_use]
+    pub fn names_models(&self) -> bool {
+        self.models
     }
 
     /// The traits it names, sorted.

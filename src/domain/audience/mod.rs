@@ -19,6 +19,7 @@
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
 //! | [`transition`] | who enters and who leaves |
+//! | [`models`], [`model_document`], [`training`] | what is learned of people, and how |
 //! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
 pub mod activity;
@@ -35,6 +36,7 @@ mod grammar_events;
 mod implication;
 pub mod lint;
 mod lower;
+pub mod model_document;
 pub mod models;
 mod nearest;
 pub mod node;
@@ -52,6 +54,7 @@ pub mod rule;
 mod schema;
 #[cfg(test)]
 mod tests;
+pub mod training;
 pub mod transition;
 pub mod user;
 pub mod value;

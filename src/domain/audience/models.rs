@@ -1,17 +1,21 @@
 //! What was learned of people, for rules to name: cut points of recency, frequency and money, and
 //! clusters. Models are numbers only, so conditions on them are answered at read like all others.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     activity::Stream,
+    model_document::{Learned, ModelDoc},
     nearest::hint,
     node::{Age, EventCondition, Measure, Node, Range, Rfm, Window},
 };
 use crate::domain::{
-    ids::{EventName, SegmentKey, TraitName},
+    ids::{EventName, ModelKey, TraitName},
     values::Span,
     violation::{Violation, Violations},
 };
@@ -20,8 +24,10 @@ use crate::domain::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Models {
     /// The first is that of rules which name no event.
-    rfm: Vec<RfmModel>,
-    clusters: BTreeMap<SegmentKey, Arc<ClusterModel>>,
+    rfm: Vec<(ModelKey, RfmModel)>,
+    clusters: BTreeMap<ModelKey, Arc<ClusterModel>>,
+    /// Those that nothing was learned for yet.
+    untrained: BTreeSet<ModelKey>,
 }
 
 /// Where people fall into fifths of recency, frequency and money.
@@ -53,21 +59,25 @@ pub struct ClusterModel {
 }
 
 /// One number that people are compared by: `(value - mean) / scale`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"event": "purchase", "measure": {"sum": {"of": "amount", "last": "P90D"}}}))]
 pub struct Feature {
     /// The type of event that it is about.
     pub event: EventName,
     /// What of it.
     pub measure: FeatureKind,
-    /// The mean of everyone.
+    /// The mean of everyone; learned.
+    #[serde(default)]
     pub mean: f64,
-    /// The standard deviation of everyone; more than 0.
+    /// The standard deviation of everyone; more than 0; learned.
+    #[serde(default = "Feature::unscaled")]
+    #[schema(exclusive_minimum = 0.0)]
     pub scale: f64,
 }
 
 /// What of an event is measured, on a logarithmic scale.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeatureKind {
     /// Whole doublings of hours since the newest event: 0 within the first hour, 1 within the
@@ -104,26 +114,63 @@ impl Models {
     /// These models.
     ///
     /// # Errors
-    /// Every fault of a model, with its pointer within `{"rfm": [..], "clusters": {..}}`.
+    /// Every fault of a model, with its pointer within `{"rfm": {..}, "clusters": {..}}`.
     pub fn new(
-        rfm: Vec<RfmModel>,
-        clusters: impl IntoIterator<Item = (SegmentKey, ClusterModel)>,
+        rfm: impl IntoIterator<Item = (ModelKey, RfmModel)>,
+        clusters: impl IntoIterator<Item = (ModelKey, ClusterModel)>,
     ) -> Result<Self, Vec<Violation>> {
+        let rfm: Vec<_> = rfm.into_iter().collect();
         let clusters: BTreeMap<_, _> = clusters.into_iter().map(|(name, model)| (name, Arc::new(model))).collect();
         let mut faults = Violations::new();
-        for (at, model) in rfm.iter().enumerate() {
-            faults.extend_under(&format!("/rfm/{at}"), model.faults());
+        for (name, model) in &rfm {
+            faults.extend_under(&format!("/rfm/{name}"), model.faults());
         }
         for (name, model) in &clusters {
             faults.extend_under(&format!("/clusters/{name}"), model.faults());
         }
-        faults.into_result().map(|()| Self { rfm, clusters })
+        faults.into_result().map(|()| Self { rfm, clusters, untrained: BTreeSet::new() })
+    }
+
+    /// The models of these documents, in the order of their keys; those with faults are left out.
+    #[must_use]
+    pub fn of_documents<'a>(documents: impl IntoIterator<Item = (&'a ModelKey, &'a ModelDoc)>) -> Self {
+        let sound = documents.into_iter().filter(|(_, document)| document.check().is_ok());
+        let (mut models, mut sorted) = (Self::default(), sound.collect::<Vec<_>>());
+        sorted.sort_by_key(|(key, _)| *key);
+        for (key, document) in sorted {
+            match document.learned() {
+                Some(Learned::Rfm(model)) => models.rfm.push((key.clone(), model)),
+                Some(Learned::Clusters(model)) => drop(models.clusters.insert(key.clone(), Arc::new(model))),
+                None => drop(models.untrained.insert(key.clone())),
+            }
+        }
+        models
+    }
+
+    /// The models that a condition rests on.
+    #[must_use]
+    pub fn named(&self, node: &Node) -> BTreeSet<ModelKey> {
+        let mut named = BTreeSet::new();
+        node.walk(&mut |node| match node {
+            Node::Cluster { model, .. } => named.extend([model.clone()]),
+            Node::Rfm(wanted) => named.extend(self.fifths(wanted).map(|(key, _)| key.clone())),
+            _ => {}
+        });
+        named
+    }
+
+    fn fifths(&self, wanted: &Rfm) -> Option<&(ModelKey, RfmModel)> {
+        self.rfm.iter().find(|(_, model)| wanted.event.as_ref().is_none_or(|event| model.event == *event))
     }
 
     /// The cluster model called `name`, or that there is none.
-    pub(super) fn cluster(&self, name: &SegmentKey) -> Result<&Arc<ClusterModel>, Violation> {
+    pub(super) fn cluster(&self, name: &ModelKey) -> Result<&Arc<ClusterModel>, Violation> {
         self.clusters.get(name).ok_or_else(|| {
-            let near = hint(name.as_str(), self.clusters.keys().map(SegmentKey::as_str));
+            if self.untrained.contains(name) {
+                let detail = format!("\"{name}\" has no clusters yet: train it and put the document that it proposes");
+                return Violation::new("/model", "untrained_model", detail);
+            }
+            let near = hint(name.as_str(), self.clusters.keys().map(ModelKey::as_str));
             Violation::new("/model", "unknown_model", format!("no cluster model is called \"{name}\"{near}"))
         })
     }
@@ -131,11 +178,10 @@ impl Models {
     /// The conditions on events that these fifths come to, or that no model has cut points for
     /// them.
     pub(super) fn rfm(&self, wanted: &Rfm) -> Result<Node, Violation> {
-        let is_it = |model: &&RfmModel| wanted.event.as_ref().is_none_or(|event| model.event == *event);
-        let model = self.rfm.iter().find(is_it).ok_or_else(|| {
+        let (_, model) = self.fifths(wanted).ok_or_else(|| {
             let of = wanted.event.as_ref().map_or("the account's purchases".to_owned(), |event| format!("\"{event}\""));
             let near =
-                wanted.event.as_ref().map(|event| hint(event.as_str(), self.rfm.iter().map(|m| m.event.as_str())));
+                wanted.event.as_ref().map(|event| hint(event.as_str(), self.rfm.iter().map(|(_, m)| m.event.as_str())));
             let detail = format!("no model has cut points of recency, frequency and money for {of}");
             Violation::new("", "unknown_model", detail + &near.unwrap_or_default())
         })?;
@@ -144,7 +190,7 @@ impl Models {
 }
 
 impl RfmModel {
-    fn faults(&self) -> Vec<Violation> {
+    pub(super) fn faults(&self) -> Vec<Violation> {
         let mut faults = Violations::new();
         let ascending = "must ascend";
         if self.window.millis() > Stream::RETENTION_DAYS * 86_400_000 {
@@ -162,7 +208,7 @@ impl RfmModel {
         faults.into_vec()
     }
 
-    fn node(&self, wanted: &Rfm) -> Node {
+    pub(super) fn node(&self, wanted: &Rfm) -> Node {
         let event =
             |measure| Node::Event(EventCondition { event: self.event.clone(), filter: Vec::new(), key: None, measure });
         let window = Window::Last(self.window);
@@ -207,7 +253,7 @@ fn runs(fifths: &[u8]) -> Vec<(usize, usize)> {
 }
 
 impl ClusterModel {
-    fn faults(&self) -> Vec<Violation> {
+    pub(super) fn faults(&self) -> Vec<Violation> {
         let mut faults = Violations::new();
         if !(1..=32).contains(&self.features.len()) {
             faults.push("/features", "out_of_range", "must be 1 to 32");
@@ -244,6 +290,12 @@ impl FeatureKind {
     }
 }
 
+impl Feature {
+    fn unscaled() -> f64 {
+        1.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -254,6 +306,10 @@ mod tests {
         serde_json::from_value(json!({"event": "purchase", "amount": "amount", "window": "P365D",
             "recency": ["P7D", "P30D", "P90D", "P180D"], "frequency": [2, 3, 5, 9], "money": [20, 50, 100, 500]}))
         .expect("a model")
+    }
+
+    fn key() -> ModelKey {
+        "buyers".parse().expect("a key")
     }
 
     fn faults(models: Result<Models, Vec<Violation>>) -> Vec<String> {
@@ -268,13 +324,16 @@ mod tests {
             money: [2.0, 1.0, 3.0, 4.0],
             ..model()
         };
-        assert_eq!(faults(Models::new(vec![bad], [])), ["/rfm/0/recency", "/rfm/0/frequency", "/rfm/0/money"]);
+        assert_eq!(
+            faults(Models::new([(key(), bad)], [])),
+            ["/rfm/buyers/recency", "/rfm/buyers/frequency", "/rfm/buyers/money"]
+        );
         let cluster: ClusterModel = serde_json::from_value(json!({"features": [
             {"event": "view", "measure": {"count": {"last": "P500D"}}, "mean": 0, "scale": 0}], "centroids": [[0], [1, 2]]}))
         .expect("a model");
         let name = "k".parse().expect("a key");
         let pointers = ["/clusters/k/features/0", "/clusters/k/features/0/measure/last", "/clusters/k/centroids/1"];
-        assert_eq!(faults(Models::new(Vec::new(), [(name, cluster)])), pointers);
+        assert_eq!(faults(Models::new([], [(name, cluster)])), pointers);
     }
 
     #[test]
@@ -285,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_rule_names_the_model_of_its_event_or_the_first() {
-        let models = Models::new(vec![model()], []).expect("models");
+        let models = Models::new([(key(), model())], []).expect("models");
         let rfm = |event: Value| {
             let event = serde_json::from_value(event).expect("a name");
             models.rfm(&Rfm { event, recency: vec![5], frequency: Vec::new(), money: Vec::new() })

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::{context::ContextPath, predicate::Test};
 use crate::domain::{
-    ids::{EventName, SegmentKey, TraitName},
+    ids::{EventName, ModelKey, SegmentKey, TraitName},
     values::{Millis, Span},
 };
 
@@ -34,7 +34,7 @@ pub enum Node {
     /// A model puts the person into one of these clusters.
     Cluster {
         /// The model.
-        model: SegmentKey,
+        model: ModelKey,
         /// Cluster numbers.
         among: Vec<u32>,
         /// How far from the cluster's centre, if that matters.
@@ -45,14 +45,14 @@ pub enum Node {
     /// A model ranks the person among the most alike.
     Lookalike {
         /// The model.
-        model: SegmentKey,
+        model: ModelKey,
         /// Percent of everyone, above 0 and at most 50.
         top_pct: f64,
     },
     /// A model scores the person at least so high.
     Score {
         /// The model.
-        model: SegmentKey,
+        model: ModelKey,
         /// The least score.
         at_least: f64,
     },

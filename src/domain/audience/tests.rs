@@ -38,7 +38,7 @@ impl Case {
         let rfm: RfmModel = serde_json::from_value(json!({"event": "purchase", "amount": "amount", "window": "P365D",
             "recency": ["P7D", "P30D", "P90D", "P180D"], "frequency": [2, 3, 4, 5], "money": [20, 50, 100, 200]}))
         .expect("a model");
-        let models = Arc::new(Models::new(vec![rfm], []).expect("models"));
+        let models = Arc::new(Models::new([("buyers".parse().expect("a key"), rfm)], []).expect("models"));
         let given: Vec<_> = rules.iter().map(|(key, rule)| (key, Some(rule))).collect();
         let (rules, refused) = RuleSet::with_gaps(&given, models);
         assert_eq!(refused, []);

@@ -12,6 +12,8 @@ use crate::domain::{
     audience::{
         activity::Streams,
         compile::{Condition, RuleSet, SegmentIx},
+        model_document::ModelDoc,
+        models::Models,
         rule::SegmentRule,
     },
     catalog::{
@@ -24,7 +26,7 @@ use crate::domain::{
         key::{DocumentKey, Kind},
         snapshot::{Changed, Line, Placement, Snapshot, Ticket},
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, PlacementId, SegmentKey, WriteKeyId},
+    ids::{AdvertiserId, CampaignId, CreativeId, ModelKey, PlacementId, SegmentKey, WriteKeyId},
     values::Millis,
     violation::Violation,
 };
@@ -33,6 +35,7 @@ use crate::domain::{
 #[derive(Default)]
 struct Stale {
     segments: bool,
+    models: bool,
     advertisers: Vec<AdvertiserId>,
     documents: BTreeSet<DocumentKey>,
 }
@@ -57,12 +60,13 @@ impl Snapshot {
             index: Index::build(&[]),
             built_at: now,
             advertisers: self.advertisers.clone(),
+            models: self.models.clone(),
             segments: self.segments.clone(),
             sources: self.sources.clone(),
             campaigns: self.campaigns.clone(),
         };
         let mut stale = next.take_in(changes);
-        if stale.segments {
+        if stale.segments || stale.models {
             next.rebuild_rules(&mut stale);
         }
         next.note_dependants(&mut stale);
@@ -81,6 +85,10 @@ impl Snapshot {
         for (key, body) in changes {
             self.faults.remove(&key);
             match key.kind {
+                Kind::Model => {
+                    stale.models = true;
+                    self.take_model(&key, body);
+                }
                 Kind::Segment => {
                     stale.segments = true;
                     self.take_segment(&key, body);
@@ -134,6 +142,22 @@ impl Snapshot {
         };
     }
 
+    fn take_model(&mut self, key: &DocumentKey, body: Option<Value>) {
+        let Ok(name) = key.id.parse::<ModelKey>() else { return };
+        let document = body.and_then(|body| self.read::<ModelDoc>(key, &body));
+        let sound = document.and_then(|document| match document.check() {
+            Ok(()) => Some(document),
+            Err(faults) => {
+                self.fault(key, faults);
+                None
+            }
+        });
+        match sound {
+            Some(document) => self.models.insert(name, Arc::new(document)),
+            None => self.models.remove(&name),
+        };
+    }
+
     fn take_segment(&mut self, key: &DocumentKey, body: Option<Value>) {
         let Ok(name) = key.id.parse::<SegmentKey>() else { return };
         let rule = body.and_then(|body| self.read::<SegmentDoc>(key, &body)).and_then(|doc| {
@@ -150,8 +174,13 @@ impl Snapshot {
 
     /// Compiles every segment, and notes the documents whose references mean something else now.
     fn rebuild_rules(&mut self, stale: &mut Stale) {
+        let models = if stale.models {
+            Arc::new(Models::of_documents(self.models.iter().map(|(key, document)| (key, &**document))))
+        } else {
+            Arc::clone(self.rules.models())
+        };
         let given: Vec<_> = self.segments.iter().map(|(name, rule)| (name, rule.as_ref())).collect();
-        let (rules, faults) = RuleSet::with_gaps(&given, Arc::clone(self.rules.models()));
+        let (rules, faults) = RuleSet::with_gaps(&given, models);
         for (name, _) in self.segments.iter().filter(|(_, rule)| rule.is_some()) {
             self.faults.remove(&DocumentKey::new(Kind::Segment, name.as_str()));
         }
@@ -166,7 +195,10 @@ impl Snapshot {
         // what could not be bound before may be bound now
         let unbound = self.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign));
         stale.documents.extend(unbound.cloned());
-        let names = |condition: &Condition| condition.segments().iter().any(|ix| turned.contains(ix));
+        let learned = stale.models;
+        let names = |condition: &Condition| {
+            learned && condition.names_models() || condition.segments().iter().any(|ix| turned.contains(ix))
+        };
         let campaigns = self.campaigns.values().filter(|campaign| campaign.condition.as_ref().is_some_and(names));
         stale.documents.extend(campaigns.map(|campaign| DocumentKey::new(Kind::Campaign, campaign.id.as_str())));
         let creatives = self.creatives.values().filter(|creative| {
@@ -264,6 +296,7 @@ impl Snapshot {
         self.lines = lines;
         let mut streams = self.rules.streams().clone();
         streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
+        streams.extend(self.models.values().flat_map(|model| model.streams()));
         self.streams = streams;
     }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// A brand.
     Advertiser,
+    /// What is learned of people.
+    Model,
     /// A segment and its rule.
     Segment,
     /// Markup with typed slots.
@@ -32,8 +34,9 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, such that a document refers only to kinds before its own.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Advertiser,
+        Self::Model,
         Self::Segment,
         Self::Template,
         Self::Creative,
@@ -50,6 +53,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Advertiser => "advertiser",
+            Self::Model => "model",
             Self::Segment => "segment",
             Self::Template => "template",
             Self::Creative => "creative",

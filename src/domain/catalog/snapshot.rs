@@ -14,6 +14,7 @@ use crate::domain::{
     audience::{
         activity::{Stream, StreamId, Streams},
         compile::{Condition, RuleSet, SegmentIx},
+        model_document::ModelDoc,
         rule::SegmentRule,
     },
     catalog::{
@@ -23,7 +24,7 @@ use crate::domain::{
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, NameHash, PlacementId, SegmentKey, WriteKeyId},
+    ids::{AdvertiserId, CampaignId, CreativeId, ModelKey, NameHash, PlacementId, SegmentKey, WriteKeyId},
     values::{Format, Millis, Size},
     violation::Violation,
 };
@@ -35,7 +36,7 @@ pub struct Snapshot {
     pub version: i64,
     /// Segments, compiled.
     pub rules: Arc<RuleSet>,
-    /// What must be remembered of events, for segments and for targeting.
+    /// What must be remembered of events, for segments, for targeting and to learn models.
     pub streams: Streams,
     /// Published creatives.
     pub creatives: Creatives,
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub(super) index: Index,
     pub(super) built_at: Millis,
     pub(super) advertisers: BTreeMap<AdvertiserId, Arc<AdvertiserDoc>>,
+    /// Models that can be used, trained or not.
+    pub(super) models: BTreeMap<ModelKey, Arc<ModelDoc>>,
     /// Every segment there ever was, in the order of their positions; without a rule, it was
     /// deleted or cannot be read.
     pub(super) segments: Vec<(SegmentKey, Option<SegmentRule>)>,
@@ -117,6 +120,7 @@ impl Snapshot {
             index: Index::build(&[]),
             built_at: Millis(i64::MIN),
             advertisers: BTreeMap::new(),
+            models: BTreeMap::new(),
             segments: Vec::new(),
             sources: BTreeMap::new(),
             campaigns: BTreeMap::new(),
@@ -144,6 +148,12 @@ impl Snapshot {
     #[must_use]
     pub fn segments(&self) -> &[(SegmentKey, Option<SegmentRule>)] {
         &self.segments
+    }
+
+    /// A model, trained or not.
+    #[must_use]
+    pub fn model(&self, key: &ModelKey) -> Option<&Arc<ModelDoc>> {
+        self.models.get(key)
     }
 
     /// What must be remembered of events to answer a segment and those that it names.

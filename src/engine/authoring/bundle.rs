@@ -85,8 +85,9 @@ pub struct Imported {
 }
 
 /// Folders of a bundle and what they hold.
-const FOLDERS: [(&str, Kind); 6] = [
+const FOLDERS: [(&str, Kind); 7] = [
     ("advertisers", Kind::Advertiser),
+    ("models", Kind::Model),
     ("segments", Kind::Segment),
     ("templates", Kind::Template),
     ("placements", Kind::Placement),
@@ -174,8 +175,9 @@ impl Authoring {
             }
         }
         let mut imported = Imported { documents: changed.len(), assets: bundle.assets.len(), ..Imported::default() };
+        let models = work.rules.models();
         let write = |key: &DocumentKey, body: &Value| DocumentWrite {
-            refs: document::references(key, body),
+            refs: document::references(key, body, models),
             key: key.clone(),
             body: Some(body.clone()),
         };
@@ -220,7 +222,7 @@ impl Authoring {
             DocumentWrite {
                 key: DocumentKey::new(Kind::Publication, id),
                 body: Some(json!(publication)),
-                refs: document::revision_references(&creative, &doc),
+                refs: document::revision_references(&creative, &doc, work.rules.models()),
             },
         ]))
     }

@@ -6,14 +6,20 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        audience::rule::{SegmentRule, Targeting},
+        audience::{
+            model_document::ModelDoc,
+            models::Models,
+            node::Node,
+            rule::{SegmentRule, Targeting},
+        },
         catalog::{
             document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc, WriteKeyDoc},
             key::{DocumentKey, Kind},
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
         ids::{
-            AdvertiserId, CampaignId, ComponentId, CreativeId, IdError, PlacementId, SegmentKey, TemplateId, WriteKeyId,
+            AdvertiserId, CampaignId, ComponentId, CreativeId, IdError, ModelKey, PlacementId, SegmentKey, TemplateId,
+            WriteKeyId,
         },
     },
     schema::{ReadError, Schemas},
@@ -32,6 +38,7 @@ pub fn canonical(kind: Kind, schemas: &Schemas, bytes: &[u8]) -> Result<Value, R
     }
     match kind {
         Kind::Advertiser => via::<AdvertiserDoc>(schemas, bytes),
+        Kind::Model => via::<ModelDoc>(schemas, bytes),
         Kind::Segment => via::<SegmentDoc>(schemas, bytes),
         Kind::Template => via::<TemplateDoc>(schemas, bytes),
         Kind::Creative => via::<CreativeDoc>(schemas, bytes),
@@ -51,6 +58,7 @@ pub fn canonical(kind: Kind, schemas: &Schemas, bytes: &[u8]) -> Result<Value, R
 pub fn check_id(kind: Kind, id: &str) -> Result<(), IdError> {
     match kind {
         Kind::Advertiser => id.parse::<AdvertiserId>().map(drop),
+        Kind::Model => id.parse::<ModelKey>().map(drop),
         Kind::Segment => id.parse::<SegmentKey>().map(drop),
         Kind::Template => id.parse::<TemplateId>().map(drop),
         Kind::Creative | Kind::Publication | Kind::Revision => id.parse::<CreativeId>().map(drop),
@@ -65,9 +73,10 @@ pub fn check_id(kind: Kind, id: &str) -> Result<(), IdError> {
     }
 }
 
-/// The documents that a document names, as far as it can be read.
+/// The documents that a document names, as far as it can be read. `models` tells which model
+/// answers for the fifths of an event.
 #[must_use]
-pub fn references(key: &DocumentKey, body: &Value) -> Vec<DocumentKey> {
+pub fn references(key: &DocumentKey, body: &Value, models: &Models) -> Vec<DocumentKey> {
     let read = |refs: Option<Vec<DocumentKey>>| {
         let mut refs = refs.unwrap_or_default();
         refs.sort();
@@ -79,22 +88,22 @@ pub fn references(key: &DocumentKey, body: &Value) -> Vec<DocumentKey> {
         serde_json::from_value(body.clone()).ok()
     }
     read(match key.kind {
-        Kind::Advertiser | Kind::Template | Kind::Revision | Kind::Publication | Kind::WriteKey => None,
-        Kind::Segment => typed::<SegmentDoc>(body).map(|doc| segment_references(&doc)),
+        Kind::Advertiser | Kind::Model | Kind::Template | Kind::Revision | Kind::Publication | Kind::WriteKey => None,
+        Kind::Segment => typed::<SegmentDoc>(body).map(|doc| segment_references(&doc, models)),
         Kind::Creative => typed::<CreativeDoc>(body).map(|doc| {
             let templates = doc.templates.iter().map(|id| DocumentKey::new(Kind::Template, id.as_str()));
             templates.chain([DocumentKey::new(Kind::Advertiser, doc.advertiser.as_str())]).collect()
         }),
         Kind::Component => typed::<ComponentDoc>(body).map(|doc| {
             let creative = key.id.split('/').next().unwrap_or_default();
-            let mut refs = targeting_references(doc.targeting.as_ref());
+            let mut refs = targeting_references(doc.targeting.as_ref(), models);
             refs.push(DocumentKey::new(Kind::Creative, creative));
             refs
         }),
         Kind::Placement => typed::<PlacementDoc>(body)
             .map(|doc| doc.house_creative.iter().map(|id| DocumentKey::new(Kind::Creative, id.as_str())).collect()),
         Kind::Campaign => typed::<CampaignDoc>(body).map(|doc| {
-            let mut refs = targeting_references(doc.targeting.as_ref().map(|targeting| &targeting.0));
+            let mut refs = targeting_references(doc.targeting.as_ref().map(|targeting| &targeting.0), models);
             refs.push(DocumentKey::new(Kind::Advertiser, doc.advertiser.as_str()));
             let creatives = doc.creatives.iter().chain(&doc.default_creative);
             refs.extend(creatives.map(|id| DocumentKey::new(Kind::Creative, id.as_str())));
@@ -106,8 +115,8 @@ pub fn references(key: &DocumentKey, body: &Value) -> Vec<DocumentKey> {
 
 /// The documents that a publication of a revision needs for as long as it serves.
 #[must_use]
-pub fn revision_references(creative: &CreativeId, revision: &RevisionDoc) -> Vec<DocumentKey> {
-    let targeting = revision.components.values().flat_map(|doc| targeting_references(doc.targeting.as_ref()));
+pub fn revision_references(creative: &CreativeId, revision: &RevisionDoc, models: &Models) -> Vec<DocumentKey> {
+    let targeting = revision.components.values().flat_map(|doc| targeting_references(doc.targeting.as_ref(), models));
     let mut refs: Vec<_> = targeting
         .chain([
             DocumentKey::new(Kind::Creative, creative.as_str()),
@@ -120,14 +129,19 @@ pub fn revision_references(creative: &CreativeId, revision: &RevisionDoc) -> Vec
     refs
 }
 
-fn segment_references(doc: &SegmentDoc) -> Vec<DocumentKey> {
+fn segment_references(doc: &SegmentDoc, models: &Models) -> Vec<DocumentKey> {
     let rule = SegmentRule::parse(&doc.rule.0).ok();
-    let named = rule.as_ref().and_then(SegmentRule::node).map(|node| node.referenced_segments()).unwrap_or_default();
-    named.iter().map(|key| DocumentKey::new(Kind::Segment, key.as_str())).collect()
+    rule.as_ref().and_then(SegmentRule::node).map(|node| named(node, models)).unwrap_or_default()
 }
 
-fn targeting_references(targeting: Option<&Value>) -> Vec<DocumentKey> {
+fn targeting_references(targeting: Option<&Value>, models: &Models) -> Vec<DocumentKey> {
     let node = targeting.and_then(|targeting| Targeting::parse(targeting).ok());
-    let named = node.as_ref().map(|node| node.referenced_segments()).unwrap_or_default();
-    named.iter().map(|key| DocumentKey::new(Kind::Segment, key.as_str())).collect()
+    node.map(|node| named(&node, models)).unwrap_or_default()
+}
+
+/// The segments and models that a condition rests on.
+fn named(node: &Node, models: &Models) -> Vec<DocumentKey> {
+    let segments = node.referenced_segments().into_iter().map(|key| DocumentKey::new(Kind::Segment, key.as_str()));
+    let models = models.named(node).into_iter().map(|key| DocumentKey::new(Kind::Model, key.as_str()));
+    segments.chain(models).collect()
 }

@@ -23,6 +23,7 @@ use self::steps::{number, warnings};
 pub use self::workspace::Workspace;
 use crate::{
     domain::{
+        audience::models::Models,
         catalog::{
             document::{PublicationDoc, PublicationStatus},
             key::{DocumentKey, Kind},
@@ -234,7 +235,7 @@ impl Authoring {
         bytes: &[u8],
     ) -> Result<Written, AuthoringError> {
         let body = document::canonical(key.kind, &self.schemas, bytes)?;
-        let refs = document::references(&key, &body);
+        let refs = document::references(&key, &body, &Models::default());
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some((mut work, current)) = self.begin(author.account, &key, expect, refs.clone()).await? else {
@@ -245,7 +246,8 @@ impl Authoring {
                 continue;
             }
             work.check(&key, &body).map_err(AuthoringError::Invalid)?;
-            let write = DocumentWrite { key: key.clone(), body: Some(body.clone()), refs: refs.clone() };
+            let refs = document::references(&key, &body, work.rules.models());
+            let write = DocumentWrite { key: key.clone(), body: Some(body.clone()), refs };
             if let Some(version) = self.commit(author, work.version, vec![write]).await? {
                 return Ok(Written { version, created: current.is_none(), body });
             }
@@ -310,7 +312,7 @@ impl Authoring {
             let mut writes = vec![DocumentWrite {
                 key: DocumentKey::new(Kind::Publication, id.as_str()),
                 body: Some(publication),
-                refs: document::revision_references(id, &doc),
+                refs: document::revision_references(id, &doc, work.rules.models()),
             }];
             if fresh {
                 writes.push(DocumentWrite {

@@ -68,7 +68,7 @@ impl Authoring {
         work: &mut Workspace,
         key: &DocumentKey,
     ) -> Result<bool, AuthoringError> {
-        if key.kind != Kind::Segment {
+        if !matches!(key.kind, Kind::Segment | Kind::Model) {
             self.catalogue.reached(account, work.version, Duration::from_millis(50)).await;
             let world = self.catalogue.world();
             if let Some(live) = world.account(account).filter(|account| account.snapshot.version == work.version) {
@@ -76,21 +76,26 @@ impl Authoring {
                 return Ok(true);
             }
         }
-        let all = self.store.list(account, Kind::Segment, String::new(), None, Self::MANY).await?;
         let changed = work.documents.get(key).cloned();
-        if !take(work, all, vec![]) {
-            return Ok(false);
+        // targeting must still mean something when what was learned changes
+        let targeted = [Kind::Campaign, Kind::Component].into_iter().filter(|_| key.kind == Kind::Model);
+        for kind in [Kind::Model, Kind::Segment].into_iter().chain(targeted) {
+            let all = self.store.list(account, kind, String::new(), None, Self::MANY).await?;
+            if !take(work, all, vec![]) {
+                return Ok(false);
+            }
         }
         if let Some(changed) = changed {
             work.documents.insert(key.clone(), changed);
         }
         match work.compile_rules() {
-            Err(faults) if key.kind == Kind::Segment => {
+            Err(faults) if matches!(key.kind, Kind::Segment | Kind::Model) => {
+                let at = if key.kind == Kind::Segment { "/rule" } else { "" };
                 let own = |(of, fault): (DocumentKey, Violation)| {
                     if of == *key {
                         fault
                     } else {
-                        Violation::new("/rule", fault.code, format!("breaks {of}: {}", fault.detail))
+                        Violation::new(at, fault.code, format!("breaks {of}: {}", fault.detail))
                     }
                 };
                 Err(AuthoringError::Invalid(faults.into_iter().map(own).collect()))
@@ -107,7 +112,8 @@ impl Authoring {
             return Err(AuthoringError::NotFound(key));
         }
         let draft = work.typed::<CreativeDoc>(Kind::Creative, id.as_str());
-        let refs = document::references(&key, &draft.map(|draft| json!(draft)).unwrap_or_default());
+        let refs =
+            document::references(&key, &draft.map(|draft| json!(draft)).unwrap_or_default(), work.rules.models());
         let mut whole = self.read(account, &mut work, refs).await?;
         for kind in [Kind::Component, Kind::Revision] {
             let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY).await?;

@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::domain::{
     audience::{
         compile::RuleSet,
+        model_document::ModelDoc,
+        models::Models,
         rule::{SegmentRule, Targeting},
     },
     catalog::{
@@ -19,7 +21,7 @@ use crate::domain::{
         landing,
     },
     creative::{ComponentDoc, CreativeDoc, SlotValue, Template, TemplateDoc},
-    ids::{ComponentId, SegmentKey},
+    ids::{ComponentId, ModelKey, SegmentKey},
     values::Millis,
     violation::{Violation, Violations},
 };
@@ -57,7 +59,7 @@ impl Workspace {
         some.filter_map(|(key, document)| Some((key, &document.as_ref()?.1)))
     }
 
-    /// Compiles the segments that are in the workspace.
+    /// Compiles the segments that are in the workspace, with its models.
     ///
     /// # Errors
     /// What is wrong with each that cannot be used, with pointers into its document.
@@ -72,7 +74,13 @@ impl Workspace {
                 Err(found) => faults.extend(found.into_iter().map(|fault| (key.clone(), fault.under("/rule")))),
             }
         }
-        let (compiled, refused) = RuleSet::build(&rules);
+        let models = self.of(Kind::Model, "").filter_map(|(key, body)| {
+            Some((key.id.parse::<ModelKey>().ok()?, serde_json::from_value::<ModelDoc>(body.clone()).ok()?))
+        });
+        let models: Vec<_> = models.collect();
+        let models = Arc::new(Models::of_documents(models.iter().map(|(key, document)| (key, document))));
+        let given: Vec<_> = rules.iter().map(|(key, rule)| (key, Some(rule))).collect();
+        let (compiled, refused) = RuleSet::with_gaps(&given, models);
         let refused = refused.into_iter();
         faults.extend(
             refused.map(|(name, fault)| (DocumentKey::new(Kind::Segment, name.as_str()), fault.under("/rule"))),
@@ -88,6 +96,7 @@ impl Workspace {
     pub fn check(&self, key: &DocumentKey, body: &Value) -> Result<(), Vec<Violation>> {
         match key.kind {
             Kind::Advertiser => self.read(body).and_then(|doc| check_advertiser(&doc)),
+            Kind::Model => self.read(body).and_then(|doc| self.check_model(key, &doc)),
             Kind::Template => self.read(body).and_then(|doc: TemplateDoc| Template::parse(&doc).map(drop)),
             Kind::Creative => self.read(body).and_then(|doc| self.check_creative(&doc)),
             Kind::Component => self.read(body).and_then(|doc| self.check_component(key, &doc)),
@@ -191,6 +200,26 @@ impl Workspace {
             && end <= start
         {
             faults.push("/flight/end", "empty_flight", "must be later than start");
+        }
+        faults.into_result()
+    }
+
+    fn check_model(&self, key: &DocumentKey, doc: &ModelDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        faults.keep("", doc.check());
+        let others = self.of(Kind::Model, "").filter(|(other, _)| *other != key);
+        for (other, body) in others {
+            if doc.rfm_event().is_some() && body.get("event").and_then(Value::as_str) == doc.rfm_event() {
+                faults.push("/event", "duplicate_event", format!("{other} has cut points of this event already"));
+            }
+        }
+        for (of, body) in self.of(Kind::Campaign, "").chain(self.of(Kind::Component, "")) {
+            let node = body.get("targeting").and_then(|targeting| Targeting::parse(targeting).ok());
+            if let Some(Err(found)) = node.map(|node| self.rules.bind(&node)) {
+                let breaks =
+                    |fault: Violation| Violation::new("", fault.code, format!("breaks {of}: {}", fault.detail));
+                found.into_iter().map(breaks).for_each(|fault| faults.push(fault.pointer, fault.code, fault.detail));
+            }
         }
         faults.into_result()
     }

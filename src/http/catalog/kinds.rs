@@ -8,12 +8,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Answer, CreateProblems, DeleteProblems, Desk, LARGEST, Place, ReadProblems, Resource, WriteProblems};
 use crate::{
     domain::{
+        audience::model_document::ModelDoc,
         catalog::{
             document::{AdvertiserDoc, CampaignDoc, PlacementDoc, SegmentDoc, WriteKeyDoc},
             key::Kind,
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
-        ids::{AdvertiserId, CampaignId, ComponentId, CreativeId, PlacementId, SegmentKey, TemplateId, WriteKeyId},
+        ids::{
+            AdvertiserId, CampaignId, ComponentId, CreativeId, ModelKey, PlacementId, SegmentKey, TemplateId,
+            WriteKeyId,
+        },
     },
     http::{
         app::App,
@@ -179,6 +183,7 @@ kinds! {
     placements: Placement, PlacementDoc, PlacementId, "/v1/placements", "placements", "placement", "a placement";
     templates: Template, TemplateDoc, TemplateId, "/v1/templates", "templates", "template", "a template";
     segments: Segment, SegmentDoc, SegmentKey, "/v1/segments", "segments", "segment", "a segment";
+    models: Model, ModelDoc, ModelKey, "/v1/models", "models", "model", "a model";
     creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft";
     components: Component, ComponentDoc, ComponentId of creative: CreativeId,
         "/v1/creatives/{creative}/components", "components", "component", "a component of a creative's draft";

@@ -3,7 +3,10 @@
 use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
-    engine::{StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError},
+    engine::{
+        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError,
+        training::TrainingError,
+    },
 };
 
 impl From<StoreError> for Problem {
@@ -50,6 +53,21 @@ impl From<PeopleError> for Problem {
             PeopleError::Busy => Self::new(ProblemKind::Overloaded, "Other uploads are under way."),
             PeopleError::Corrupt(error) => Self::internal(error),
             PeopleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TrainingError> for Problem {
+    fn from(error: TrainingError) -> Self {
+        match error {
+            TrainingError::NotFound(key) => Self::new(ProblemKind::NotFound, format!("There is no model {key}.")),
+            TrainingError::Invalid(faults) => Self::invalid(faults),
+            TrainingError::TooFew(few) => Self::invalid(vec![Violation::new(
+                "",
+                "too_few_people",
+                format!("{few}; of a new model the history of events may still be being read"),
+            )]),
+            TrainingError::Ended => Self::internal(error),
         }
     }
 }

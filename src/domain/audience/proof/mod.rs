@@ -78,7 +78,7 @@ fn models() -> Models {
         .collect();
     let cluster: ClusterModel =
         serde_json::from_value(json!({"features": features, "centroids": CLUSTERS})).expect("a model");
-    Models::new(vec![rfm], [(key("k"), cluster)]).expect("sound models")
+    Models::new([("r".parse().expect("a key"), rfm)], [("k".parse().expect("a key"), cluster)]).expect("sound models")
 }
 
 fn compiled(world: &World, models: &Arc<Models>) -> RuleSet {
