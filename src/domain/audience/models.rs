@@ -81,8 +81,8 @@ pub struct Feature {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeatureKind {
     /// Whole doublings of hours since the newest event: 0 within the first hour, 1 within the
-    /// second, 2 until four hours have passed, and so on; [`FeatureKind::LONG_AGO`] from 8,192
-    /// hours on and when there was none.
+    /// second, 2 until four hours have passed, and so on; 14 from 8,192 hours on and
+    /// when there was none.
     Recency,
     /// `ln(1 + n)` of the number of events within the last stretch of time.
     Count {
