@@ -26,6 +26,9 @@ pub enum TrainingError {
     /// Too little is known.
     #[error(transparent)]
     TooFew(#[from] TooFew),
+    /// Another model is being trained.
+    #[error("another training is under way")]
+    Busy,
     /// The training itself failed: a fault of this program.
     #[error("the training ended early")]
     Ended,
@@ -59,7 +62,7 @@ impl Trainer {
         settings.check().map_err(TrainingError::Invalid)?;
         let document = account.snapshot.model(key).ok_or_else(|| TrainingError::NotFound(key.clone()))?;
         let document = Arc::clone(document);
-        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let turn = Arc::clone(&self.turn).try_lock_owned().map_err(|_| TrainingError::Busy)?;
         let people: Vec<_> = self.reservoir.draw(account.number()).people.into_iter().map(|(_, state)| state).collect();
         let now = self.clock.now();
         let learn = move || {

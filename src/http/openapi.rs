@@ -10,7 +10,8 @@ use bytes::Bytes;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        self,
+        self, RefOr, Schema,
+        schema::AdditionalProperties,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -77,9 +78,27 @@ impl Modify for Key {
 /// The whole document; needs no running server.
 #[must_use]
 pub fn document() -> openapi::OpenApi {
-    super::groups()
+    let mut document = super::groups()
         .into_iter()
-        .fold(Base::openapi(), |document, (_, routes)| document.merge_from(routes.into_openapi()))
+        .fold(Base::openapi(), |document, (_, routes)| document.merge_from(routes.into_openapi()));
+    let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
+    schemas.filter(|(name, _)| CLOSED.contains(&name.as_str())).for_each(|(_, schema)| close(schema));
+    document
+}
+
+/// Unions whose derived descriptions leave out that they refuse unknown fields.
+const CLOSED: [&str; 2] = ["ModelDoc", "FeatureKind"];
+
+/// Says of every object of a schema that it has no other fields.
+fn close(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::OneOf(union)) => union.items.iter_mut().for_each(close),
+        RefOr::T(Schema::Object(object)) if !object.properties.is_empty() => {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            object.properties.values_mut().for_each(close);
+        }
+        _ => {}
+    }
 }
 
 /// The document and its entity tag, made once.

@@ -1,16 +1,18 @@
 //! The document of a model: what is to be learned of people and, once trained, what was learned.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     activity::Stream,
     cluster::FeatureCheck,
-    models::{ClusterModel, Feature, FeatureKind, RfmModel},
+    models::{ClusterModel, Feature, FeatureKind, Models, RfmModel},
     node::{Node, Rfm},
     training::protected,
 };
 use crate::domain::{
-    ids::{EventName, TraitName},
+    ids::{EventName, ModelKey, TraitName},
     values::Span,
     violation::{Violation, Violations},
 };
@@ -181,6 +183,24 @@ impl ModelDoc {
             }
         }
         faults.into_result()
+    }
+}
+
+impl Models {
+    /// The models of these documents, in the order of their keys; those with faults are left out.
+    #[must_use]
+    pub fn of_documents<'a>(documents: impl IntoIterator<Item = (&'a ModelKey, &'a ModelDoc)>) -> Self {
+        let sound = documents.into_iter().filter(|(_, document)| document.check().is_ok());
+        let (mut models, mut sorted) = (Self::default(), sound.collect::<Vec<_>>());
+        sorted.sort_by_key(|(key, _)| *key);
+        for (key, document) in sorted {
+            match document.learned() {
+                Some(Learned::Rfm(model)) => models.rfm.push((key.clone(), model)),
+                Some(Learned::Clusters(model)) => drop(models.clusters.insert(key.clone(), Arc::new(model))),
+                None => drop(models.untrained.insert(key.clone())),
+            }
+        }
+        models
     }
 }
 

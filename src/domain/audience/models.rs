@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     activity::Stream,
-    model_document::{Learned, ModelDoc},
     nearest::hint,
     node::{Age, EventCondition, Measure, Node, Range, Rfm, Window},
 };
@@ -24,10 +23,10 @@ use crate::domain::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Models {
     /// The first is that of rules which name no event.
-    rfm: Vec<(ModelKey, RfmModel)>,
-    clusters: BTreeMap<ModelKey, Arc<ClusterModel>>,
+    pub(super) rfm: Vec<(ModelKey, RfmModel)>,
+    pub(super) clusters: BTreeMap<ModelKey, Arc<ClusterModel>>,
     /// Those that nothing was learned for yet.
-    untrained: BTreeSet<ModelKey>,
+    pub(super) untrained: BTreeSet<ModelKey>,
 }
 
 /// Where people fall into fifths of recency, frequency and money.
@@ -81,8 +80,8 @@ pub struct Feature {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FeatureKind {
     /// Whole doublings of hours since the newest event: 0 within the first hour, 1 within the
-    /// second, 2 until four hours have passed, and so on; [`FeatureKind::LONG_AGO`] from 8,192
-    /// hours on and when there was none.
+    /// second, 2 until four hours have passed, and so on; 14 from 8,192 hours on and
+    /// when there was none.
     Recency,
     /// `ln(1 + n)` of the number of events within the last stretch of time.
     Count {
@@ -129,22 +128,6 @@ impl Models {
             faults.extend_under(&format!("/clusters/{name}"), model.faults());
         }
         faults.into_result().map(|()| Self { rfm, clusters, untrained: BTreeSet::new() })
-    }
-
-    /// The models of these documents, in the order of their keys; those with faults are left out.
-    #[must_use]
-    pub fn of_documents<'a>(documents: impl IntoIterator<Item = (&'a ModelKey, &'a ModelDoc)>) -> Self {
-        let sound = documents.into_iter().filter(|(_, document)| document.check().is_ok());
-        let (mut models, mut sorted) = (Self::default(), sound.collect::<Vec<_>>());
-        sorted.sort_by_key(|(key, _)| *key);
-        for (key, document) in sorted {
-            match document.learned() {
-                Some(Learned::Rfm(model)) => models.rfm.push((key.clone(), model)),
-                Some(Learned::Clusters(model)) => drop(models.clusters.insert(key.clone(), Arc::new(model))),
-                None => drop(models.untrained.insert(key.clone())),
-            }
-        }
-        models
     }
 
     /// The models that a condition rests on.

@@ -13,7 +13,7 @@ pub(super) struct Points {
 pub(super) type Centroids = Vec<Vec<f64>>;
 
 /// Rounds of Lloyd's iteration at most; the last ones move hardly anybody.
-const ROUNDS: usize = 50;
+const ROUNDS: usize = 30;
 /// Seedings tried, of which the one with the least inertia is kept.
 const SEEDINGS: u64 = 4;
 

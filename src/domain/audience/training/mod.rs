@@ -26,8 +26,8 @@ pub struct Settings {
     /// The fewest clusters to try, 1 to 64.
     #[schema(minimum = 1, maximum = 64)]
     pub least_clusters: usize,
-    /// The most clusters to try, `least_clusters` to 64; of the numbers between, the one with the
-    /// best silhouette is taken.
+    /// The most clusters to try, `least_clusters` to 15 more and at most 64; of the numbers between,
+    /// the one with the best silhouette is taken.
     #[schema(minimum = 1, maximum = 64)]
     pub most_clusters: usize,
     /// The least share of the sample that is a cluster, 0 to 0.5; smaller ones join the nearest.
@@ -42,6 +42,9 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How many numbers of clusters are tried at most, so that training ends within a minute.
+    const TRIES: usize = 16;
+
     /// Whether training can follow them.
     ///
     /// # Errors
@@ -50,8 +53,10 @@ impl Settings {
         let fault = |pointer, detail| Violation::new(pointer, "out_of_range", detail);
         let faults = [
             (!(1..=64).contains(&self.least_clusters)).then(|| fault("/least_clusters", "must be 1 to 64")),
-            (self.most_clusters > 64 || self.most_clusters < self.least_clusters)
-                .then(|| fault("/most_clusters", "must be \"least_clusters\" to 64")),
+            (self.most_clusters > 64
+                || !(self.least_clusters..=self.least_clusters.saturating_add(Self::TRIES - 1))
+                    .contains(&self.most_clusters))
+            .then(|| fault("/most_clusters", "must be \"least_clusters\" to 15 more, and at most 64")),
             (!(0.0..=0.5).contains(&self.smallest)).then(|| fault("/smallest", "must be 0 to 0.5")),
         ];
         let faults: Vec<_> = faults.into_iter().flatten().collect();

@@ -170,6 +170,8 @@ fn people_who_are_all_the_same_are_one_cluster() {
 #[test]
 fn settings_have_bounds() {
     assert_eq!(Settings::default().check(), Ok(()));
+    let many = Settings { least_clusters: 2, most_clusters: 18, ..Settings::default() };
+    assert_eq!(many.check().expect_err("a fault")[0].pointer, "/most_clusters");
     let wrong = Settings { least_clusters: 0, most_clusters: 65, smallest: f64::NAN, ..Settings::default() };
     assert_eq!(wrong.check().expect_err("faults").len(), 3);
 }

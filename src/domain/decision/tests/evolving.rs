@@ -121,6 +121,40 @@ fn what_did_not_change_is_shared() {
 }
 
 #[test]
+fn what_names_a_model_follows_what_was_learned() {
+    let model = |centroids: Value| {
+        write(
+            Kind::Model,
+            "k",
+            json!({"name": "K", "kind": "clusters", "centroids": centroids,
+                "features": [{"event": "visit", "measure": "recency"}]}),
+        )
+    };
+    let far = json!({"cluster": {"model": "k", "in": [1]}});
+    let untrained = evolve(&two(), vec![model(json!([]))]);
+    assert_eq!(untrained.streams.of_event(&"visit".parse().expect("a name")).len(), 1, "remembered to learn from");
+    let aimed = json!({"priority": 1, "targeting": {"all": [far, {"segment": "far"}]}});
+    let named = vec![
+        write(Kind::Segment, "far", segment(json!({"cluster": {"model": "k", "in": [1]}}))),
+        write(Kind::Campaign, "aimed", super::campaign("aimed", aimed)),
+    ];
+    let early = evolve(&untrained, named);
+    assert_eq!(
+        faults(&early).iter().map(|(of, faults)| (of.as_str(), faults[0].1)).collect::<Vec<_>>(),
+        [("segment/far", "untrained_model"), ("campaign/aimed", "untrained_model")]
+    );
+    let nobody = person(json!({}), &[], &[]);
+    let shown = |snapshot: &Snapshot| campaigns(&decided(snapshot, &asked(), &known(Some(&nobody))))[0].to_owned();
+    assert_eq!(shown(&early), "open");
+    let learned = evolve(&early, vec![model(json!([[0.0], [14.0]]))]);
+    assert_eq!((faults(&learned), shown(&learned).as_str()), (vec![], "aimed"));
+    let turned = evolve(&learned, vec![model(json!([[14.0], [0.0]]))]);
+    assert_eq!((faults(&turned), shown(&turned).as_str()), (vec![], "open"), "targeting is bound to the new numbers");
+    let gone = evolve(&turned, vec![delete(Kind::Model, "k")]);
+    assert_eq!((faults(&gone).len(), shown(&gone).as_str()), (2, "open"));
+}
+
+#[test]
 fn one_bad_document_never_keeps_the_others_from_serving() {
     let before = two();
     let bad = [
