@@ -22,7 +22,10 @@ use super::{
     problem::ProblemDocument,
 };
 use crate::{
-    domain::{ids::WriteKeyId, violation::Violation},
+    domain::{
+        ids::{ModelKey, WriteKeyId},
+        violation::Violation,
+    },
     schema::{SchemaError, Schemas},
 };
 
@@ -40,7 +43,7 @@ use crate::{
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(health::healthz, health::readyz, health::metrics, describe),
-    components(schemas(ProblemDocument<'_>, Violation, WriteKeyId)),
+    components(schemas(ProblemDocument<'_>, Violation, ModelKey, WriteKeyId)),
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
         (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),
