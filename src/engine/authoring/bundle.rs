@@ -333,24 +333,19 @@ impl Reader<'_> {
         name: &str,
         fault: impl Fn(&T) -> Option<Violation>,
     ) -> Result<Vec<T>, BundleError> {
-        let (file, mut read_lines) = (self.folder.join(name), Vec::new());
-        if !file.exists() {
-            return Ok(read_lines);
-        }
-        for (at, line) in read(&file)?.split(|byte| *byte == b'\n').enumerate() {
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
+        let file = self.folder.join(name);
+        let bytes = if file.exists() { read(&file)? } else { Vec::new() };
+        let mut documents = Vec::new();
+        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+        for (at, line) in lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace)) {
             let document = serde_json::from_slice(line);
             let document = document.map_err(|error| Violation::new("", "invalid", error.to_string()));
             match document.and_then(|document| fault(&document).map_or(Ok(document), Err)) {
-                Ok(document) => read_lines.push(document),
-                Err(Violation { pointer, code, detail }) => {
-                    self.fault(&file, Violation { pointer: format!("/{at}{pointer}"), code, detail });
-                }
+                Ok(document) => documents.push(document),
+                Err(fault) => self.fault(&file, Violation { pointer: format!("/{at}{}", fault.pointer), ..fault }),
             }
         }
-        Ok(read_lines)
+        Ok(documents)
     }
 
     fn fault(&mut self, file: &Path, fault: Violation) {
