@@ -211,6 +211,8 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     let (known, erased) = (&people[0], &people[1]);
     write_one(&store, &account, traits(&known.0, known.1, 0, 1)).await;
     store.users.erase(account.number, erased.1).await.expect("an answer");
+    // known from an impression alone: the upload tells their name, without which no list shows them
+    store.outcomes.record(vec![impression(&account, Some(people[4].1))]).await.expect("an answer");
     let cursor = &mut position(&store).await;
 
     // Somebody twice: the last row counts.

@@ -164,18 +164,16 @@ macro_rules! part {
     };
 }
 
-/// Makes rows for people who have none.
+/// Makes rows for people who have none, and fills in the names of those known from impressions
+/// alone. Everybody is looked up by key, whatever the planner believes of the tables' sizes.
 const MEET: &str = part!(
     "insert into profile (account, uid, key)
      select $1, s.uid, s.key from part s
-     where (select p.version from profile p where p.account = $1 and p.uid = s.uid) is null
-     order by s.uid on conflict do nothing"
-);
-
-/// Fills in the names of those known from impressions alone.
-const NAME: &str = part!(
-    "update profile p set key = s.key, updated_at = now_ms() from part s
-     where p.account = $1 and p.uid = s.uid and p.key is null and p.erased_at is null"
+     where coalesce((select p.key is null and p.erased_at is null from profile p
+                     where p.account = $1 and p.uid = s.uid), true)
+     order by s.uid
+     on conflict (account, uid) do update set key = excluded.key, updated_at = now_ms()
+     where profile.key is null and profile.erased_at is null"
 );
 
 /// Only rows that differ are written, and none is locked for being looked at.
@@ -192,8 +190,13 @@ const ENTER: &str = part!(
      on conflict (account, uid, list) do update set expires_at = excluded.expires_at"
 );
 
-const LEAVE: &str =
-    part!("delete from list_member m using part s where m.account = $1 and m.list = $4 and m.uid = s.uid");
+const LEAVE: &str = part!(
+    "delete from list_member where ctid = any (array(
+         select held.ctid from part s cross join lateral (
+             select m.ctid from list_member m
+             where m.account = $1 and m.uid = s.uid and m.list = $4 for update) held
+         order by s.uid))"
+);
 
 /// Whoever is on the list and not in the upload leaves.
 const GO: &str = "
@@ -308,9 +311,9 @@ impl Job {
         query(super::users::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
         let mut changed = 0;
         let statements: &[(&'static str, bool)] = match self.mode {
-            UploadMode::Add => &[(MEET, false), (NAME, false), (ENTER, true)],
+            UploadMode::Add => &[(MEET, false), (ENTER, true)],
             UploadMode::Remove => &[(LEAVE, true)],
-            UploadMode::Replace => &[(MEET, false), (NAME, false), (ENTER, true), (GO, true)],
+            UploadMode::Replace => &[(MEET, false), (ENTER, true), (GO, true)],
         };
         if self.mode != UploadMode::Remove {
             query("insert into list (account, list, name) values ($1, $2, $3) on conflict do nothing")
