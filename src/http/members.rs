@@ -62,11 +62,12 @@ problems!(
     ]
 );
 
+/// The segment that a path names.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct Segment {
+pub(super) struct Segment {
     /// The segment.
-    key: SegmentKey,
+    pub(super) key: SegmentKey,
 }
 
 #[derive(Deserialize, IntoParams)]

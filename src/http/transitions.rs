@@ -24,6 +24,7 @@ use super::{
     app::App,
     auth::Caller,
     extract::{ApiPath, ApiQuery},
+    members::Segment,
     page::{Limit, Page},
     problem::{Problem, ProblemKind},
 };
@@ -53,13 +54,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const ALIVE: Duration = Duration::from_secs(15);
 /// Time after which a stream ends, to be taken up again from its last event.
 const LONGEST: Duration = Duration::from_secs(300);
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct Segment {
-    /// The segment.
-    key: SegmentKey,
-}
 
 /// A place among transitions, as callers send it back.
 struct Place(TransitionCursor);

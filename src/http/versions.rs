@@ -10,6 +10,7 @@ use super::{
     app::App,
     auth::Caller,
     extract::{ApiPath, ApiQuery},
+    members::Segment,
     page::{Limit, Page},
     problem::Problem,
 };
@@ -20,7 +21,6 @@ use crate::{
             document::SegmentDoc,
             key::{DocumentKey, Kind},
         },
-        ids::SegmentKey,
         values::Millis,
     },
     engine::VersionRow,
@@ -35,13 +35,6 @@ pub fn routes() -> OpenApiRouter<App> {
 problems!(ListProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
 
 type Versions = Page<SegmentVersion>;
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct Segment {
-    /// The segment.
-    key: SegmentKey,
-}
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

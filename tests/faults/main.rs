@@ -3,6 +3,8 @@
 //! `TESSERA_PROOF_SECONDS` makes each outage longer, `TESSERA_PROOF_ROUNDS` kills more often.
 #![expect(clippy::disallowed_methods, reason = "tests have settings and clocks of their own")]
 
+#[path = "../support/family.rs"]
+mod family;
 #[path = "../service/harness.rs"]
 mod harness;
 mod ingest;

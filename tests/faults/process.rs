@@ -13,7 +13,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{KEY, PATIENCE, Remote};
+use crate::{
+    family::family,
+    harness::{KEY, PATIENCE, Remote},
+};
 
 /// A service in a process of its own. It is killed when this is dropped.
 pub(crate) struct Process {
@@ -101,23 +104,4 @@ pub(crate) fn gone(pid: Pid) {
 
 fn is_zombie(pid: Pid) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
-}
-
-/// A process and all it started.
-fn family(root: i32) -> Vec<i32> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<i32>().ok());
-        parents.extend(parent.map(|parent| (pid, parent)));
-    }
-    let mut family = vec![root];
-    let mut at = 0;
-    while at < family.len() {
-        let of = family[at];
-        family.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
-        at += 1;
-    }
-    family
 }

@@ -6,6 +6,8 @@
 
 mod catalog;
 mod events;
+#[path = "../support/family.rs"]
+mod family;
 mod faults;
 mod feed;
 mod figures;

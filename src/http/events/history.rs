@@ -1,16 +1,17 @@
 //! Whether a segment knows what people did before it was made.
 
 use axum::{Json, extract::State};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    domain::{access::Scope, ids::SegmentKey},
+    domain::access::Scope,
     http::{
         app::App,
         auth::Caller,
         extract::ApiPath,
+        members::Segment,
         problem::{Problem, ProblemKind},
     },
     problems,
@@ -19,13 +20,6 @@ use crate::{
 /// The routes of this module.
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(status))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct Segment {
-    /// The segment.
-    key: SegmentKey,
 }
 
 /// Whether a segment knows what people did before.
