@@ -40,6 +40,7 @@ mod parser;
 mod places;
 pub mod predicate;
 pub mod profile;
+mod program;
 #[cfg(test)]
 mod proof;
 mod requirements;

@@ -249,8 +249,8 @@ fn cluster(lists: &[Vec<Seen>], among: &[usize], most: Option<f64>, now: i64) ->
         (0..4).map(|at| off(at).powi(2)).sum::<f64>().sqrt()
     };
     let mut best = 0;
-    for at in 1..CLUSTERS.len() {
-        if distance(&CLUSTERS[at]) < distance(&CLUSTERS[best]) {
+    for (at, centroid) in CLUSTERS.iter().enumerate() {
+        if distance(centroid) < distance(&CLUSTERS[best]) {
             best = at;
         }
     }
