@@ -14,6 +14,7 @@ use super::{
     models::Models,
     node::Node,
     parser::Path,
+    program::{Known, Program},
     rule::{SegmentRule, Zone},
 };
 use crate::domain::{
@@ -30,6 +31,8 @@ pub struct RuleSet {
     by_key: HashMap<SegmentKey, SegmentIx>,
     models: Arc<Models>,
     streams: Streams,
+    /// The rules of all segments, laid flat.
+    pub(super) program: Program,
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +125,10 @@ impl RuleSet {
             let names: Vec<_> = circle.iter().map(|&at| rules[at].0.as_str()).collect();
             let detail = format!("refers to itself in a circle: {}", names.join(" -> "));
             refused.push((at, Violation::new("/match", "reference_cycle", detail)));
+        }
+        let mut known = Known::default();
+        for segment in &set.segments {
+            set.program.add(segment.rule.as_ref(), &mut known);
         }
         refused.sort_by_key(|(at, _)| *at);
         (set, refused.into_iter().map(|(at, fault)| (rules[at].0.clone(), fault)).collect())

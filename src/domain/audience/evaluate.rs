@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use jiff::tz::TimeZone;
 
 use super::{
-    activity::{ActivityView, Gauge, Page, fault},
+    activity::{
+        ActivityView, Gauge, Page,
+        fault::{Fault, planted},
+    },
     check::{Check, Group, Share, TraitCheck},
     cluster::{ClusterCheck, Nearest},
     compile::{Condition, RuleSet, SegmentIx},
@@ -15,6 +18,7 @@ use super::{
     places::Places,
     predicate::Test,
     profile::{Trait, Traits},
+    program::{Op, Program},
     rule::Zone,
     user::UserState,
     value::{View, zone},
@@ -136,13 +140,13 @@ impl<'a> Evaluator<'a> {
     }
 
     fn member(&mut self, ix: SegmentIx) -> Verdict {
-        let segment = self.rules.segment(ix);
-        match &segment.rule {
-            Some((check, zone)) => {
+        let rules = self.rules;
+        match rules.program.entry(ix) {
+            Some((start, zone)) => {
                 let zone = self.zone(zone);
-                self.check(check, &zone)
+                self.run(&rules.program, start, &zone).0
             }
-            None => match self.user.state.and_then(|state| state.lists.expiry(segment.list)) {
+            None => match self.user.state.and_then(|state| state.lists.expiry(rules.segment(ix).list)) {
                 None => Verdict::NEVER,
                 Some(Millis::NEVER) => Verdict::ALWAYS,
                 Some(expiry) => !Verdict::from(expiry, self.now),
@@ -206,24 +210,54 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    /// The answer of the condition that begins at `at`, and where the next one begins.
+    fn run(&mut self, program: &Program, at: usize, zone: &TimeZone) -> (Verdict, usize) {
+        let (all, end) = match program.ops[at] {
+            Op::Leaf(leaf) => return (self.check(&program.leaves[leaf as usize], zone), at + 1),
+            Op::Segment(ix) => return (self.segment(ix), at + 1),
+            Op::Not => {
+                let (verdict, next) = self.run(program, at + 1, zone);
+                return (!verdict, next);
+            }
+            Op::All(end) => (true, end as usize),
+            Op::Any(end) => (false, end as usize),
+        };
+        let (mut whole, mut child) = (None, at + 1);
+        while child < end {
+            let (verdict, next) = self.run(program, child, zone);
+            match self.settle(whole, verdict, all) {
+                Ok(verdict) => return (verdict, end),
+                Err(verdict) => whole = Some(verdict),
+            }
+            child = next;
+        }
+        (whole.unwrap_or(Verdict::constant(all)), end)
+    }
+
+    /// The answer of a group with one more child: final (`Ok`), or so far.
+    #[inline]
+    fn settle(&self, whole: Option<Verdict>, child: Verdict, all: bool) -> Result<Verdict, Verdict> {
+        if child.holds != all && !self.thorough {
+            return Ok(if all && planted(Fault::AndOfFalse) { Verdict::NEVER } else { child });
+        }
+        Err(match (whole, all) {
+            (None, _) => child,
+            (Some(whole), true) => whole.and(child),
+            (Some(whole), false) => whole.or(child),
+        })
+    }
+
     /// The conjunction (`all`) or disjunction of a group.
     fn group(&mut self, group: &Group, zone: &TimeZone, all: bool) -> Verdict {
-        let mut whole = Verdict::constant(all);
-        for (at, &child) in group.order.iter().enumerate() {
+        let mut whole = None;
+        for &child in &group.order {
             let verdict = self.check(&group.children[usize::from(child)], zone);
-            if verdict.holds != all && !self.thorough {
-                if all && fault::planted(fault::Fault::AndOfFalse) {
-                    return Verdict::NEVER;
-                }
-                return verdict;
+            match self.settle(whole, verdict, all) {
+                Ok(verdict) => return verdict,
+                Err(verdict) => whole = Some(verdict),
             }
-            whole = match (at, all) {
-                (0, _) => verdict,
-                (_, true) => whole.and(verdict),
-                (_, false) => whole.or(verdict),
-            };
         }
-        whole
+        whole.unwrap_or(Verdict::constant(all))
     }
 
     fn held(&self, check: &TraitCheck, zone: &TimeZone) -> Verdict {

@@ -47,6 +47,7 @@ mod places;
 pub mod predicate;
 pub mod preview;
 pub mod profile;
+mod program;
 #[cfg(test)]
 mod proof;
 mod requirements;

@@ -20,11 +20,11 @@ use crate::domain::{
 /// A compiled [`EventCondition`].
 #[derive(Clone, Debug)]
 pub(crate) struct Gauge {
-    /// As it was written.
-    pub(crate) condition: EventCondition,
     stream: StreamId,
     key: Option<NameHash>,
     asks: Asks,
+    /// As it was written; apart, since only words need it.
+    pub(crate) condition: Box<EventCondition>,
 }
 
 /// What is asked of the events.
@@ -83,7 +83,7 @@ impl Gauge {
         // Of values that are told apart, a key is part of the filter.
         let key = condition.key.as_ref().filter(|_| !matches!(asks, Asks::Distinct(..)));
         let key = key.map(|(_, text)| NameHash::of(text));
-        Self { condition: condition.clone(), stream: condition.stream().id(), key, asks }
+        Self { stream: condition.stream().id(), key, asks, condition: Box::new(condition.clone()) }
     }
 
     /// Rough cost in nanoseconds, with a surcharge for answers that time moves.
