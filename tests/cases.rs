@@ -22,7 +22,7 @@ use tessera::domain::{
     },
     consent::Purposes,
     decision::{
-        answer::ItemAnswer,
+        answer::write_item,
         assemble::{Issuer, assemble},
         decide::decide,
         decided::Person,
@@ -31,7 +31,7 @@ use tessera::domain::{
     },
     ids::{NameHash, Uid, UserKey},
     measurement::beacon::TokenKeys,
-    values::{Millis, Span},
+    values::{Json, Millis, Span},
 };
 
 const URL: &str = "https://ads.example";
@@ -135,7 +135,9 @@ fn run(case: &Case) -> Value {
         let answers = items.iter().map(|item| {
             let shown = item.shown.as_ref();
             let assembled = shown.map(|shown| assemble(item, shown, &request, placement, purposes, issuer));
-            json!(ItemAnswer::new(item, assembled.as_ref(), &snapshot.rules))
+            let mut json = Json::default();
+            write_item(&mut json, item, assembled.as_ref(), &snapshot.rules);
+            serde_json::from_str::<Value>(&json.into_text()).expect("JSON")
         });
         placements.insert(placement.id.clone(), answers.collect());
     }

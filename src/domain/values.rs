@@ -70,8 +70,10 @@ impl fmt::Display for Size {
 }
 
 mod instant;
+mod json;
 mod money;
 pub use instant::Millis;
+pub use json::Json;
 pub use money::{Amount, Currency, Money};
 
 textual!(Size, "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", "300x250");

@@ -10,13 +10,14 @@ use crate::{
     domain::{
         catalog::snapshot::Snapshot,
         decision::{
-            answer::ItemAnswer,
+            answer::write_item,
             assemble::{Issuer, assemble},
             explanation::ItemExplanation,
             record::{Inputs, Recorded, ReplayError},
             request::Explain,
         },
         ids::DecisionId,
+        values::Json,
     },
     engine::{catalogue::Catalogue, world::Account},
     ports::{DecisionRecord, FoundRecord, OutcomeStore, StoreError},
@@ -104,8 +105,9 @@ impl Archive {
             .shown
             .as_ref()
             .map(|showing| assemble(item, showing, &inputs.request, placement, inputs.purposes, issuer));
-        let answer = ItemAnswer::new(item, assembled.as_ref(), &snapshot.rules);
-        Ok(serde_json::value::to_raw_value(&answer)?)
+        let mut json = Json::default();
+        write_item(&mut json, item, assembled.as_ref(), &snapshot.rules);
+        Ok(RawValue::from_string(json.into_text())?)
     }
 
     async fn snapshot(&self, account: &Account, version: i64) -> Result<Arc<Snapshot>, ArchiveError> {

@@ -3,23 +3,22 @@
 use std::{sync::Arc, time::Instant};
 
 use jiff::tz::TimeZone;
-use serde_json::value::to_raw_value;
 
 use crate::{
     domain::{
         audience::context::LocalTime,
         consent::Purposes,
         decision::{
-            answer::ItemAnswer,
+            answer::write_item,
             assemble::{Assembled, Issuer, assemble},
             decide::decide,
             decided::{Decision, Person},
-            record::{Inputs, Origin, Recorded},
+            record::{Inputs, Origin},
             request::{AdRequest, Explain},
             standing::{Degraded, FallbackLevel},
         },
         ids::{NameHash, Uid, UserKey},
-        values::Millis,
+        values::{Json, Millis},
         violation::Violation,
     },
     engine::{
@@ -230,24 +229,24 @@ impl Decider {
 
     fn record(&self, account: &Account, decision: &Decision, assembled: &[Vec<Option<Assembled>>], inputs: &Inputs) {
         let person = inputs.request.person;
-        let inputs = to_raw_value(inputs);
+        let inputs = match serde_json::to_string(inputs) {
+            Ok(inputs) => inputs,
+            Err(error) => return tracing::error!(%error, "a decision cannot be recorded"),
+        };
         for (items, assembled) in decision.placements.iter().zip(assembled) {
             for (item, assembled) in items.iter().zip(assembled) {
-                let answer = ItemAnswer::new(item, assembled.as_ref(), &account.snapshot.rules);
-                let recorded = inputs.as_deref().map_err(ToString::to_string).and_then(|inputs| {
-                    serde_json::to_string(&Recorded { inputs, item: answer }).map_err(|error| error.to_string())
-                });
-                let body = match recorded {
-                    Ok(body) => body,
-                    Err(error) => return tracing::error!(error, "a decision cannot be recorded"),
-                };
+                // in the shape of `Recorded`
+                let mut body = Json::with_capacity(2 * inputs.len());
+                body.raw("{\"inputs\":").raw(&inputs).raw(",\"item\":");
+                write_item(&mut body, item, assembled.as_ref(), &account.snapshot.rules);
+                body.raw("}");
                 self.records.keep(DecisionRecord {
                     account: account.number(),
                     decision: item.id,
                     at: decision.at,
                     person,
                     catalog_version: decision.catalog_version,
-                    body,
+                    body: body.into_text(),
                 });
             }
         }

@@ -283,7 +283,7 @@ impl Reader<'_> {
         }
         let content = content?.content();
         let landing = self.landing(slot, &content, &format!("{pointer}/value"));
-        let content = Content::new(content);
+        let content = Content::new(&content);
         Some(Component {
             hash: NameHash::of(id.as_str()),
             id: id.clone(),
@@ -312,7 +312,7 @@ impl Reader<'_> {
             let Some(default) = self.faults.keep(&pointer, value) else { continue };
             let content = default.content();
             let landing = self.landing(slot, &content, &pointer);
-            let content = Content::new(content);
+            let content = Content::new(&content);
             let prepared = slots[slot].candidates.iter().filter_map(|component| {
                 let value = &self.doc.components.get(&components[*component as usize].id)?.value;
                 // faults of values were noted with the component

@@ -1,17 +1,14 @@
 //! An item as callers read it: the document in the answer of a decision, and in its record.
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     audience::compile::RuleSet,
     decision::{
         assemble::{Assembled, contents},
         decided::{Item, Showing},
-        explanation::Reason,
-        standing::{Degraded, FallbackLevel},
     },
-    ids::{CampaignId, CreativeId, DecisionId, SegmentKey},
-    values::Format,
+    values::Json,
 };
 
 /// Whether an item is filled.
@@ -24,114 +21,53 @@ pub enum ItemStatus {
     NoFill,
 }
 
-/// One item of a placement.
-#[derive(Debug, Serialize)]
-pub struct ItemAnswer<'a> {
-    decision_id: DecisionId,
-    status: ItemStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    no_fill_reason: Option<&'static str>,
-    #[serde(flatten)]
-    filled: Option<FilledAnswer<'a>>,
-    fallback_level: FallbackLevel,
-    degraded: &'a [Degraded],
-}
-
-#[derive(Debug, Serialize)]
-struct FilledAnswer<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    campaign: Option<&'a CampaignId>,
-    creative: &'a CreativeId,
-    revision: u32,
-    combination_id: Hex,
-    crid: &'a str,
-    format: Format,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    width: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    height: Option<u16>,
-    markup: &'a str,
-    components: Components<'a>,
-    content: Contents<'a>,
-    impression_url: &'a str,
-    view_url: &'a str,
-    click_url: &'a str,
-    conversion_token: &'a str,
-    reason: Reason,
-    segments_matched: Vec<&'a SegmentKey>,
-}
-
-impl<'a> ItemAnswer<'a> {
-    /// An item, with what was assembled for it if it is filled.
-    #[must_use]
-    pub fn new(item: &'a Item, assembled: Option<&'a Assembled>, rules: &'a RuleSet) -> Self {
-        let filled = item.shown.as_ref().zip(assembled).map(|(showing, assembled)| {
-            let shape = showing.creative.variants[showing.variant].shape;
-            FilledAnswer {
-                campaign: showing.campaign.as_ref().map(|campaign| &campaign.id),
-                creative: &showing.creative.id,
-                revision: showing.creative.revision,
-                combination_id: Hex(assembled.combination),
-                crid: &assembled.crid,
-                format: shape.0,
-                width: showing.size.map(|size| size.width),
-                height: showing.size.map(|size| size.height),
-                markup: &assembled.markup,
-                components: Components(showing),
-                content: Contents(showing),
-                impression_url: &assembled.impression_url,
-                view_url: &assembled.view_url,
-                click_url: &assembled.click_url,
-                conversion_token: &assembled.conversion_token,
-                reason: showing.reason,
-                segments_matched: showing.matched.iter().map(|ix| rules.key(*ix)).collect(),
-            }
-        });
-        Self {
-            decision_id: item.id,
-            status: if filled.is_some() { ItemStatus::Filled } else { ItemStatus::NoFill },
-            no_fill_reason: filled.is_none().then_some("no_eligible_campaign_or_house_creative"),
-            filled,
-            fallback_level: item.fallback,
-            degraded: &item.degraded,
+/// Writes one item of a placement. `assembled` is what was made of it, if it is filled.
+pub fn write_item(json: &mut Json, item: &Item, assembled: Option<&Assembled>, rules: &RuleSet) {
+    json.raw("{\"decision_id\":\"").plain(item.id).raw("\",\"status\":");
+    match item.shown.as_ref().zip(assembled) {
+        Some((showing, assembled)) => {
+            json.value(&ItemStatus::Filled);
+            write_filled(json, showing, assembled, rules);
+        }
+        None => {
+            json.value(&ItemStatus::NoFill);
+            json.raw(",\"no_fill_reason\":\"no_eligible_campaign_or_house_creative\"");
         }
     }
+    json.raw(",\"fallback_level\":").value(&item.fallback).raw(",\"degraded\":").value(&item.degraded).raw("}");
 }
 
-/// A hash as 16 hexadecimal digits.
-#[derive(Debug, Clone, Copy)]
-struct Hex(u64);
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(&format_args!("{:016x}", self.0))
+fn write_filled(json: &mut Json, showing: &Showing, assembled: &Assembled, rules: &RuleSet) {
+    // ids and names of slots need no escape; neither do tokens, hashes and sizes
+    if let Some(campaign) = &showing.campaign {
+        json.raw(",\"campaign\":\"").raw(campaign.id.as_str()).raw("\"");
     }
-}
-
-/// Which component stands in each slot; `null` for the slot's default.
-#[derive(Debug)]
-struct Components<'a>(&'a Showing);
-
-impl Serialize for Components<'_> {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let mut map = out.serialize_map(None)?;
-        for (slot, component, _) in contents(self.0) {
-            map.serialize_entry(slot, &component)?;
-        }
-        map.end()
+    json.raw(",\"creative\":\"").raw(showing.creative.id.as_str());
+    json.raw("\",\"revision\":").plain(showing.creative.revision);
+    json.raw(",\"combination_id\":\"").plain(format_args!("{:016x}", assembled.combination));
+    json.raw("\",\"crid\":\"").raw(&assembled.crid);
+    json.raw("\",\"format\":").value(&showing.creative.variants[showing.variant].shape.0);
+    if let Some(size) = showing.size {
+        json.raw(",\"width\":").plain(size.width).raw(",\"height\":").plain(size.height);
     }
-}
-
-/// The value that stands in each slot.
-#[derive(Debug)]
-struct Contents<'a>(&'a Showing);
-
-impl Serialize for Contents<'_> {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let mut map = out.serialize_map(None)?;
-        for (slot, _, value) in contents(self.0) {
-            map.serialize_entry(slot, value)?;
-        }
-        map.end()
-    }
+    json.raw(",\"markup\":").text(&assembled.markup).raw(",\"components\":{");
+    json.each(contents(showing), |json, (slot, component, _)| {
+        json.raw("\"").raw(slot.as_str()).raw("\":");
+        match component {
+            Some(component) => json.raw("\"").raw(component.as_str()).raw("\""),
+            None => json.raw("null"),
+        };
+    });
+    json.raw("},\"content\":{").each(contents(showing), |json, (slot, _, value)| {
+        json.raw("\"").raw(slot.as_str()).raw("\":").raw(value.as_json());
+    });
+    json.raw("},\"impression_url\":").text(&assembled.impression_url);
+    json.raw(",\"view_url\":").text(&assembled.view_url).raw(",\"click_url\":").text(&assembled.click_url);
+    json.raw(",\"conversion_token\":\"").raw(&assembled.conversion_token);
+    json.raw("\",\"reason\":").value(&showing.reason).raw(",\"segments_matched\":[");
+    let matched = showing.matched.iter().map(|ix| rules.key(*ix));
+    json.each(matched, |json, key| {
+        json.raw("\"").raw(key.as_str()).raw("\"");
+    });
+    json.raw("]");
 }

@@ -65,11 +65,11 @@ pub struct Inputs {
 }
 
 /// A record as it is kept: what went in, and the item as it was answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Recorded<I, A> {
     /// [`Inputs`], in whichever form they are at hand.
     pub inputs: I,
-    /// An [`ItemAnswer`](super::answer::ItemAnswer), likewise.
+    /// The item as [`write_item`](super::answer::write_item) wrote it, likewise.
     pub item: A,
 }
 

@@ -1,65 +1,22 @@
 //! The answer of `POST /v1/decisions`, written once from what was decided.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-
 use crate::{
     domain::{
-        audience::compile::SegmentKind,
+        audience::{
+            compile::{RuleSet, SegmentIx, SegmentKind},
+            verdict::Verdict,
+        },
         consent::Purposes,
         decision::{
-            answer::ItemAnswer,
-            explanation::ItemExplanation,
+            answer::write_item,
             request::{AdRequest, Explain},
         },
-        ids::{DecisionId, SegmentKey, UserKey},
-        values::Millis,
+        ids::{SegmentKey, UserKey},
+        values::Json,
         violation::Violation,
     },
-    engine::decider::{Decided, Timing},
+    engine::decider::Decided,
 };
-
-/// The whole answer.
-#[derive(Serialize)]
-pub(super) struct DecisionAnswer<'a> {
-    request_decision_id: DecisionId,
-    catalog_version: i64,
-    decided_at: Millis,
-    user: UserAnswer<'a>,
-    purposes_used: Vec<&'static str>,
-    placements: Placements<'a>,
-    errors: Vec<Violation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    explanation: Option<ExplanationAnswer<'a>>,
-    timing_us: Timing,
-}
-
-#[derive(Serialize)]
-struct UserAnswer<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a UserKey>,
-    known: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    as_of: Option<Millis>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    staleness_ms: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    segments: Option<Vec<SegmentAnswer<'a>>>,
-}
-
-#[derive(Serialize)]
-struct SegmentAnswer<'a> {
-    key: &'a SegmentKey,
-    kind: SegmentKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<Millis>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    valid_until: Option<Millis>,
-}
-
-#[derive(Serialize)]
-struct ExplanationAnswer<'a> {
-    items: &'a [ItemExplanation],
-}
 
 /// What of the request the answer repeats.
 pub(super) struct Asked<'a> {
@@ -75,54 +32,58 @@ pub(super) struct Asked<'a> {
     pub(super) unknown_segments: &'a [Violation],
 }
 
-impl<'a> DecisionAnswer<'a> {
-    pub(super) fn new(decided: &'a Decided, asked: &Asked<'a>) -> Self {
-        let decision = &decided.decision;
-        let rules = &decided.account.snapshot.rules;
-        let segments = decision.segments.iter().map(|(ix, verdict)| SegmentAnswer {
-            key: rules.key(*ix),
-            kind: rules.kind(*ix),
-            since: verdict.since,
-            valid_until: verdict.valid_until,
+/// The whole answer, in the shape of [`DecisionAnswerDoc`](super::doc::DecisionAnswerDoc).
+pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> String {
+    let (decision, rules) = (&decided.decision, &decided.account.snapshot.rules);
+    let markup = decided.assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2);
+    let mut json = Json::with_capacity(2_048 + decision.segments.len() * 128 + markup.sum::<usize>());
+    json.raw("{\"request_decision_id\":\"").plain(decision.id);
+    json.raw("\",\"catalog_version\":").plain(decision.catalog_version);
+    json.raw(",\"decided_at\":").instant(decision.at).raw(",\"user\":{");
+    if let Some(key) = asked.key {
+        json.raw("\"key\":").text(key.as_str()).raw(if decided.user.known {
+            ",\"known\":true"
+        } else {
+            ",\"known\":false"
         });
-        let user = UserAnswer {
-            key: asked.key,
-            known: decided.user.known && asked.key.is_some(),
-            as_of: asked.key.and_then(|_| decided.user.as_of(decision.at)),
-            staleness_ms: asked.key.map(|_| decided.user.staleness_ms),
-            segments: asked.key.map(|_| segments.collect()),
-        };
-        Self {
-            request_decision_id: decision.id,
-            catalog_version: decision.catalog_version,
-            decided_at: decision.at,
-            user,
-            purposes_used: asked.purposes.names().collect(),
-            placements: Placements { decided, ids: asked.placements },
-            errors: asked.unknown_segments.to_vec(),
-            explanation: (asked.explain > Explain::None).then(|| ExplanationAnswer { items: &decision.explanation }),
-            timing_us: decided.timing,
+        if let Some(as_of) = decided.user.as_of(decision.at) {
+            json.raw(",\"as_of\":").instant(as_of);
         }
+        json.raw(",\"staleness_ms\":").plain(decided.user.staleness_ms).raw(",\"segments\":[");
+        json.each(&decision.segments, |json, (ix, verdict)| segment(json, rules, *ix, verdict)).raw("]}");
+    } else {
+        json.raw("\"known\":false}");
     }
+    json.raw(",\"purposes_used\":[").each(asked.purposes.names(), |json, name| {
+        json.text(name);
+    });
+    json.raw("],\"placements\":{");
+    let placements = asked.placements.iter().zip(&decision.placements).zip(&decided.assembled);
+    json.each(placements, |json, ((id, items), assembled)| {
+        json.text(id).raw(":[");
+        let items = items.iter().zip(assembled);
+        json.each(items, |json, (item, made)| write_item(json, item, made.as_ref(), rules)).raw("]");
+    });
+    json.raw("},\"errors\":").value(&asked.unknown_segments);
+    if asked.explain > Explain::None {
+        json.raw(",\"explanation\":{\"items\":").value(&decision.explanation).raw("}");
+    }
+    json.raw(",\"timing_us\":").value(&decided.timing).raw("}");
+    json.into_text()
 }
 
-/// The items of every placement, keyed by the caller's name for it.
-struct Placements<'a> {
-    decided: &'a Decided,
-    ids: &'a [String],
-}
-
-impl Serialize for Placements<'_> {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let (decision, rules) = (&self.decided.decision, &self.decided.account.snapshot.rules);
-        let mut map = out.serialize_map(Some(self.ids.len()))?;
-        for ((id, items), assembled) in self.ids.iter().zip(&decision.placements).zip(&self.decided.assembled) {
-            let items = items.iter().zip(assembled);
-            let items: Vec<_> = items.map(|(item, made)| ItemAnswer::new(item, made.as_ref(), rules)).collect();
-            map.serialize_entry(id, &items)?;
-        }
-        map.end()
+fn segment(json: &mut Json, rules: &RuleSet, ix: SegmentIx, verdict: &Verdict) {
+    json.raw("{\"key\":\"").raw(rules.key(ix).as_str()).raw(match rules.kind(ix) {
+        SegmentKind::Static => "\",\"kind\":\"static\"",
+        SegmentKind::Dynamic => "\",\"kind\":\"dynamic\"",
+    });
+    if let Some(since) = verdict.since {
+        json.raw(",\"since\":").instant(since);
     }
+    if let Some(valid_until) = verdict.valid_until {
+        json.raw(",\"valid_until\":").instant(valid_until);
+    }
+    json.raw("}");
 }
 
 /// Segments that a request names and the account does not have: they match nobody, which the

@@ -13,14 +13,14 @@ use std::{
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::Response,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::doc::ItemDoc;
 use self::{
-    answer::{Asked, DecisionAnswer, unknown_segments},
+    answer::{Asked, answer, unknown_segments},
     doc::DecisionAnswerDoc,
     wire::DecisionRequest,
 };
@@ -112,10 +112,7 @@ fn ns(since: Instant) -> u64 {
 }
 
 fn present(decided: &Decided, asked: &Asked<'_>) -> Result<Response, Problem> {
-    let mut body = Vec::with_capacity(4_096);
-    sonic_rs::to_writer(&mut body, &DecisionAnswer::new(decided, asked)).map_err(Problem::internal)?;
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::OK;
+    let mut response = Response::new(Body::from(answer(decided, asked)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -10,7 +10,7 @@ mod selection;
 use serde_json::{Value, json};
 
 use super::{
-    answer::ItemAnswer,
+    answer::write_item,
     assemble::{Issuer, assemble},
     decide::decide,
     decided::{Decision, Person, Showing},
@@ -31,7 +31,7 @@ use crate::domain::{
     consent::Purposes,
     ids::{NameHash, Uid},
     measurement::beacon::TokenKeys,
-    values::{Millis, Span},
+    values::{Json, Millis, Span},
 };
 
 /// 2 March 2026, a Monday, at noon in UTC.
@@ -210,8 +210,9 @@ pub(super) fn answers(
         for item in items {
             let assembled =
                 item.shown.as_ref().map(|showing| assemble(item, showing, request, placement, purposes, issuer));
-            let answer = ItemAnswer::new(item, assembled.as_ref(), &snapshot.rules);
-            answers.push(serde_json::to_string(&answer).expect("JSON"));
+            let mut json = Json::default();
+            write_item(&mut json, item, assembled.as_ref(), &snapshot.rules);
+            answers.push(json.into_text());
         }
     }
     answers
