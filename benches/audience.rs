@@ -212,7 +212,7 @@ fn main() {
     let user = UserView { state: Some(&state), uid: Some(Uid(7)), ..UserView::default() };
     let held = |rules: &RuleSet, ask: &[SegmentIx]| {
         let mut evaluator = Evaluator::new(rules, user, &context, NOW);
-        ask.iter().filter(|&&ix| evaluator.segment(ix).holds).count()
+        ask.iter().filter(|&&ix| evaluator.segment(ix).holds()).count()
     };
     let all = |rules: &RuleSet| rules.all().skip(20).collect::<Vec<_>>();
     let in_play = |rules: &RuleSet| all(rules).into_iter().step_by(rules.len() / 20).take(20).collect::<Vec<_>>();

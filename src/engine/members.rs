@@ -143,8 +143,8 @@ fn ask(
         let (Some(key), state) = (row.key, unpack(row.row)?) else { continue };
         let view = UserView { uid: Some(row.uid), state: Some(&state), ..UserView::default() };
         let verdict = Evaluator::new(&account.snapshot.rules, view, &context, now).thorough().segment(ix);
-        if verdict.holds {
-            found.push(RuleMember { key, since: verdict.since, valid_until: verdict.valid_until });
+        if verdict.holds() {
+            found.push(RuleMember { key, since: verdict.since(), valid_until: verdict.valid_until() });
         }
     }
     Ok((found, None))

@@ -361,13 +361,13 @@ fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> V
     let mut held = Vec::new();
     for ix in rules.all() {
         let verdict = evaluator.segment(ix);
-        if verdict.holds {
+        if verdict.holds() {
             held.push(MembershipView {
                 key: rules.key(ix).clone(),
                 kind: rules.kind(ix),
                 source: source(account, ix),
-                since: verdict.since,
-                valid_until: verdict.valid_until,
+                since: verdict.since(),
+                valid_until: verdict.valid_until(),
                 why: evaluator.explain_segment(ix),
             });
         }

@@ -142,7 +142,7 @@ impl ClusterCheck {
 
     pub(super) fn verdict(&self, nearest: Nearest) -> Verdict {
         let Nearest { cluster, distance, since, until } = nearest;
-        Verdict { holds: self.takes(cluster, distance), since, valid_until: until }
+        Verdict::new(self.takes(cluster, distance), since, until)
     }
 
     pub(super) fn exact(&self, activity: ActivityView<'_>, now: Millis) -> Verdict {

@@ -237,7 +237,7 @@ impl<'a> Evaluator<'a> {
     /// The answer of a group with one more child: final (`Ok`), or so far.
     #[inline]
     fn settle(&self, whole: Option<Verdict>, child: Verdict, all: bool) -> Result<Verdict, Verdict> {
-        if child.holds != all && !self.thorough {
+        if child.holds() != all && !self.thorough {
             return Ok(if all && planted(Fault::AndOfFalse) { Verdict::NEVER } else { child });
         }
         Err(match (whole, all) {
@@ -270,7 +270,7 @@ impl<'a> Evaluator<'a> {
             None => Verdict::ALWAYS,
         };
         for test in &check.tests {
-            if !whole.holds && !self.thorough {
+            if !whole.holds() && !self.thorough {
                 break;
             }
             whole = whole.and(test.verdict(Some(held.value.view()), self.now, zone));
@@ -281,9 +281,9 @@ impl<'a> Evaluator<'a> {
 
     fn circumstance(&self, condition: &ContextCondition) -> Verdict {
         let value = self.context.view(&condition.path);
-        let holds = condition.tests.iter().all(|test| test.verdict(value, self.now, &TimeZone::UTC).holds);
+        let holds = condition.tests.iter().all(|test| test.verdict(value, self.now, &TimeZone::UTC).holds());
         match self.context.local.filter(|_| condition.path.moves()) {
-            Some(local) => Verdict { holds, since: Some(local.since), valid_until: Some(local.until) },
+            Some(local) => Verdict::new(holds, Some(local.since), Some(local.until)),
             None => Verdict::constant(holds),
         }
     }
@@ -354,9 +354,9 @@ mod tests {
         let state = person(&json!({}), &[("crm", Some(NOW))]);
         let user = UserView { state: Some(&state), ..UserView::default() };
         let at = |now, key| Evaluator::new(&rules, user, &Context::default(), now).segment(ix(&rules, key));
-        assert_eq!(at(NOW.plus(-1), "crm"), Verdict { holds: true, since: None, valid_until: Some(NOW) });
-        assert_eq!(at(NOW, "crm"), Verdict { holds: false, since: Some(NOW), valid_until: None });
-        assert_eq!(at(NOW, "out"), Verdict { holds: true, since: Some(NOW), valid_until: None });
+        assert_eq!(at(NOW.plus(-1), "crm"), Verdict::new(true, None, Some(NOW)));
+        assert_eq!(at(NOW, "crm"), Verdict::new(false, Some(NOW), None));
+        assert_eq!(at(NOW, "out"), Verdict::new(true, Some(NOW), None));
     }
 
     #[test]
@@ -371,14 +371,14 @@ mod tests {
         let context = Context::default();
         let user = UserView { state: Some(&state), ..UserView::default() };
         let mut evaluator = Evaluator::new(&rules, user, &context, NOW);
-        assert!(evaluator.segment(ix(&rules, "b")).holds);
-        assert!(evaluator.segment(ix(&rules, "b")).holds);
+        assert!(evaluator.segment(ix(&rules, "b")).holds());
+        assert!(evaluator.segment(ix(&rules, "b")).holds());
         let told: Vec<_> =
-            evaluator.evaluated().iter().map(|(ix, verdict)| (rules.key(*ix).as_str(), verdict.holds)).collect();
+            evaluator.evaluated().iter().map(|(ix, verdict)| (rules.key(*ix).as_str(), verdict.holds())).collect();
         assert_eq!(told, [("a", true), ("c", false), ("b", true)]);
         // Nobody is known: what needs a trait fails, what excludes one holds.
         let mut nobody = Evaluator::new(&rules, UserView::default(), &context, NOW);
-        assert!(!nobody.segment(ix(&rules, "b")).holds);
+        assert!(!nobody.segment(ix(&rules, "b")).holds());
     }
 
     #[test]
@@ -393,14 +393,14 @@ mod tests {
         let denied = [(ix(&rules, "a"), Verdict::NEVER)];
         let user = UserView { state: Some(&state), forced: &denied, ..UserView::default() };
         let mut evaluator = Evaluator::new(&rules, user, &context, NOW);
-        assert!(!evaluator.segment(ix(&rules, "a")).holds);
-        assert!(!evaluator.segment(ix(&rules, "b")).holds);
-        assert!(evaluator.segment(ix(&rules, "crm")).holds);
+        assert!(!evaluator.segment(ix(&rules, "a")).holds());
+        assert!(!evaluator.segment(ix(&rules, "b")).holds());
+        assert!(evaluator.segment(ix(&rules, "crm")).holds());
         let only = [(ix(&rules, "b"), Verdict::ALWAYS)];
         let user = UserView { state: Some(&state), forced: &only, only_forced: true, ..UserView::default() };
         let mut evaluator = Evaluator::new(&rules, user, &context, NOW);
         let held: Vec<_> =
-            rules.all().filter(|&ix| evaluator.segment(ix).holds).map(|ix| rules.key(ix).as_str()).collect();
+            rules.all().filter(|&ix| evaluator.segment(ix).holds()).map(|ix| rules.key(ix).as_str()).collect();
         assert_eq!(held, ["b"]);
     }
 
@@ -410,7 +410,7 @@ mod tests {
         let state = person(&json!({"x": 1, "y": 1}), &[]);
         let given = Traits::parse(&json!({"x": 2}), NOW).expect("traits");
         let user = UserView { state: Some(&state), request_traits: Some(&given), ..UserView::default() };
-        assert!(Evaluator::new(&rules, user, &Context::default(), NOW).segment(SegmentIx(0)).holds);
+        assert!(Evaluator::new(&rules, user, &Context::default(), NOW).segment(SegmentIx(0)).holds());
     }
 
     #[test]
@@ -420,8 +420,8 @@ mod tests {
         let user = UserView { state: Some(&state), ..UserView::default() };
         let at = |now| Evaluator::new(&rules, user, &Context::default(), now).segment(SegmentIx(0));
         let ends = Some(NOW.plus(10_000));
-        assert_eq!(at(NOW.plus(9_999)), Verdict { holds: true, since: Some(NOW), valid_until: ends });
-        assert_eq!(at(NOW.plus(10_000)), Verdict { holds: false, since: ends, valid_until: None });
+        assert_eq!(at(NOW.plus(9_999)), Verdict::new(true, Some(NOW), ends));
+        assert_eq!(at(NOW.plus(10_000)), Verdict::new(false, ends, None));
     }
 
     #[test]
@@ -438,7 +438,7 @@ mod tests {
             let user = UserView { state: Some(&state), ..UserView::default() };
             let context = Context::default();
             let mut evaluator = Evaluator::new(&rules, user, &context, now);
-            ["utc", "tokyo", "own"].map(|key| evaluator.segment(ix(&rules, key)).holds)
+            ["utc", "tokyo", "own"].map(|key| evaluator.segment(ix(&rules, key)).holds())
         };
         assert_eq!(held(json!({"born": "2001-05-17"})), [false, true, false]);
         assert_eq!(held(json!({"born": "2001-05-17", "tz": "Asia/Tokyo"})), [false, true, true]);
@@ -486,12 +486,12 @@ mod tests {
             ("daypart", "eq", json!("evening"), true),
         ] {
             let node = json!({"context": path, operator: operand});
-            assert_eq!(targeted(&node, &context).holds, held, "{node}");
+            assert_eq!(targeted(&node, &context).holds(), held, "{node}");
             let unknown = targeted(&node, &Context::default());
             assert_eq!(unknown, Verdict::constant(operator == "exists"), "{node} of nothing");
         }
         let hour = targeted(&json!({"context": "hour", "eq": 22}), &context);
-        assert_eq!(hour.valid_until, Some("2023-11-14T23:00:00Z".parse().expect("an instant")));
+        assert_eq!(hour.valid_until(), Some("2023-11-14T23:00:00Z".parse().expect("an instant")));
     }
 
     #[test]

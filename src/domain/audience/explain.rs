@@ -10,7 +10,6 @@ use super::{
     node::Rfm,
     predicate::Test,
     value::View,
-    verdict::Verdict,
 };
 use crate::domain::values::Millis;
 
@@ -63,11 +62,12 @@ impl Evaluator<'_> {
     /// The first reason why a targeting rule does not hold, if it does not: less work than the
     /// whole explanation.
     pub fn failing(&mut self, condition: &Condition) -> Option<String> {
-        if self.condition(condition).holds { None } else { Some(self.why(&condition.check, &TimeZone::UTC)) }
+        if self.condition(condition).holds() { None } else { Some(self.why(&condition.check, &TimeZone::UTC)) }
     }
 
     fn explained(&mut self, check: &Check, zone: &TimeZone) -> Explanation {
-        let Verdict { holds, since, valid_until } = self.check(check, zone);
+        let verdict = self.check(check, zone);
+        let (holds, since, valid_until) = (verdict.holds(), verdict.since(), verdict.valid_until());
         let parts = match check {
             Check::All(group) | Check::Any(group) => {
                 group.children.iter().map(|child| self.explained(child, zone)).collect()
@@ -89,8 +89,8 @@ impl Evaluator<'_> {
                 gauge.found(gauge.measured(self.activity, self.now, page), self.now)
             }
             Check::Sequence(chain) => {
-                let Verdict { holds, valid_until, .. } = self.check(check, zone);
-                chain.found(holds, chain.started(self.activity, self.now), valid_until)
+                let verdict = self.check(check, zone);
+                chain.found(verdict.holds(), chain.started(self.activity, self.now), verdict.valid_until())
             }
             Check::Cluster(check) => {
                 let nearest = self.nearest(check);
@@ -104,7 +104,7 @@ impl Evaluator<'_> {
     fn why(&mut self, check: &Check, zone: &TimeZone) -> String {
         match check {
             Check::All(group) => {
-                let failing = group.children.iter().find(|child| !self.check(child, zone).holds);
+                let failing = group.children.iter().find(|child| !self.check(child, zone).holds());
                 failing.map(|child| self.why(child, zone)).unwrap_or_default()
             }
             Check::Any(group) => {
@@ -213,7 +213,7 @@ fn failing_test<'t>(
     now: Millis,
     zone: &TimeZone,
 ) -> String {
-    let failing = tests.find(|test| !test.verdict(value, now, zone).holds);
+    let failing = tests.find(|test| !test.verdict(value, now, zone).holds());
     match (value, failing) {
         (None, _) => format!("{what} is not known"),
         (Some(_), Some(Test::Exists(_))) => format!("{what} is known"),

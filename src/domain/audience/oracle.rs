@@ -297,29 +297,29 @@ fn single(node: &Value) -> bool {
 
 fn judge(node: &Value, world: &World, now: i64, verdict: Verdict, exact: bool, draw: &mut Draw) -> Option<String> {
     let holds = |at: i64| holds(node, world, at);
-    if holds(now) != verdict.holds {
+    if holds(now) != verdict.holds() {
         return Some("wrong".to_owned());
     }
-    let until = verdict.valid_until.map_or(now + 400 * DAY, |until| until.0);
-    let since = verdict.since.map_or(now - 400 * DAY, |since| since.0);
+    let until = verdict.valid_until().map_or(now + 400 * DAY, |until| until.0);
+    let since = verdict.since().map_or(now - 400 * DAY, |since| since.0);
     if since > now || until <= now {
         return Some("the promised stretch does not contain now".to_owned());
     }
     let grid = |draw: &mut Draw| BASE + 500 * (draw.below(60) as i64 - 30);
     let probes = [until - 1, since, now + 1, grid(draw), grid(draw), now + draw.below((until - now) as u64) as i64];
     for probe in probes.into_iter().filter(|&at| since <= at && at < until) {
-        if holds(probe) != verdict.holds {
+        if holds(probe) != verdict.holds() {
             return Some(format!("changes at {probe}, inside the promised stretch"));
         }
     }
-    if exact && verdict.valid_until.is_some() && holds(until) == verdict.holds {
+    if exact && verdict.valid_until().is_some() && holds(until) == verdict.holds() {
         return Some("does not change at the end of the promised stretch".to_owned());
     }
     let set_at = world.person.traits.get(node["trait"].as_str().unwrap_or_default()).map(|held| held.1);
     if exact
-        && verdict.since.is_some()
+        && verdict.since().is_some()
         && Some(since) != set_at.map(|at| at.min(now))
-        && holds(since - 1) == verdict.holds
+        && holds(since - 1) == verdict.holds()
     {
         return Some("does not change at the start of the promised stretch".to_owned());
     }
@@ -360,17 +360,17 @@ proptest! {
 fn planted_faults_are_found() {
     let later = |at: Option<Millis>| at.map(|at| at.plus(1));
     let plants: [fn(Verdict) -> Verdict; 4] = [
-        |verdict| Verdict { valid_until: None, ..verdict },
-        |verdict| Verdict { since: None, ..verdict },
-        |verdict| if verdict.holds { verdict } else { Verdict { valid_until: None, ..verdict } },
+        |verdict| verdict.until(None),
+        |verdict| verdict.starting(None),
+        |verdict| if verdict.holds() { verdict } else { verdict.until(None) },
         |verdict| !verdict,
     ];
     for (at, plant) in plants.into_iter().enumerate() {
         assert!(!faults(0..40, true, plant).is_empty(), "plant {at} was not found");
     }
-    let late = |verdict: Verdict| Verdict { valid_until: later(verdict.valid_until), ..verdict };
+    let late = |verdict: Verdict| verdict.until(later(verdict.valid_until()));
     assert!(!faults(0..40, true, late).is_empty());
-    let early = |verdict: Verdict| Verdict { since: verdict.since.map(|at| at.plus(-1)), ..verdict };
+    let early = |verdict: Verdict| verdict.starting(verdict.since().map(|at| at.plus(-1)));
     assert!(!faults(0..40, true, early).is_empty());
     assert_eq!(faults(0..40, true, |verdict| verdict), Vec::<String>::new());
 }

@@ -278,10 +278,10 @@ mod tests {
     #[track_caller]
     fn check(operators: Value, holding: &[Value], failing: &[Value]) {
         for value in holding {
-            assert!(verdict(&operators, value, T).holds, "{operators} of {value}");
+            assert!(verdict(&operators, value, T).holds(), "{operators} of {value}");
         }
         for value in failing {
-            assert!(!verdict(&operators, value, T).holds, "{operators} of {value}");
+            assert!(!verdict(&operators, value, T).holds(), "{operators} of {value}");
         }
     }
 
@@ -350,7 +350,7 @@ mod tests {
         let value = json!("2023-11-14T22:13:20Z");
         let ends = |operators: Value, now: i64| {
             let verdict = verdict(&operators, &value, now);
-            (verdict.holds, verdict.since.map(|at| at.0 - T), verdict.valid_until.map(|at| at.0 - T))
+            (verdict.holds(), verdict.since().map(|at| at.0 - T), verdict.valid_until().map(|at| at.0 - T))
         };
         let last = json!({"within_last": "PT10S"});
         assert_eq!(ends(last.clone(), T - 1), (false, None, Some(0)));

@@ -140,12 +140,12 @@ impl Probe {
             .leaves
             .iter()
             .enumerate()
-            .fold(0, |mask, (at, (_, ix))| mask | u64::from(evaluator.segment(*ix).holds) << at);
+            .fold(0, |mask, (at, (_, ix))| mask | u64::from(evaluator.segment(*ix).holds()) << at);
         *tally.people.entry(mask).or_default() += 1;
         let holds = self.tree.holds(mask, None);
         tally.others.resize(self.others.len(), (0, 0));
         for (counts, ix) in tally.others.iter_mut().zip(&self.others) {
-            let other = evaluator.segment(*ix).holds;
+            let other = evaluator.segment(*ix).holds();
             counts.0 += u64::from(other);
             counts.1 += u64::from(other && holds);
         }

@@ -67,8 +67,8 @@ impl Case {
     #[track_caller]
     fn holds_from_to(&self, from: &str, to: &str) {
         let (from, to) = (at(from), at(to));
-        assert_eq!(self.verdict(from), Verdict { holds: true, since: Some(from), valid_until: Some(to) });
-        assert!(!self.verdict(from.plus(-1)).holds && self.verdict(to.plus(-1)).holds && !self.verdict(to).holds);
+        assert_eq!(self.verdict(from), Verdict::new(true, Some(from), Some(to)));
+        assert!(!self.verdict(from.plus(-1)).holds() && self.verdict(to.plus(-1)).holds() && !self.verdict(to).holds());
     }
 }
 
@@ -94,8 +94,8 @@ fn a_basket_left_behind_enters_after_its_grace_and_leaves_with_the_lookback() {
     case.did("purchase", "2026-11-01T10:10:00Z", json!({"cart_id": "c2"}));
     case.holds_from_to("2026-11-01T10:30:00Z", "2026-11-08T10:00:00Z");
     case.did("purchase", "2026-11-02T00:00:00Z", json!({"cart_id": "c1"}));
-    assert_eq!(case.verdict(at("2026-11-02T00:00:00Z")).since, Some(at("2026-11-02T00:00:00Z")));
-    assert!(!case.verdict(at("2026-11-02T00:00:00Z")).holds);
+    assert_eq!(case.verdict(at("2026-11-02T00:00:00Z")).since(), Some(at("2026-11-02T00:00:00Z")));
+    assert!(!case.verdict(at("2026-11-02T00:00:00Z")).holds());
 }
 
 #[test]
@@ -189,9 +189,9 @@ fn lapsed_people_of_value() {
         {"event": "session", "last_seen": {"older_than": "P14D", "within": "P90D"}}, {"not": {"list": "suppressed"}}]})));
     case.did("purchase", "2026-01-10T00:00:00Z", json!({"amount": 150}));
     case.did("session", "2026-02-01T00:00:00Z", json!({}));
-    assert!(!case.verdict(at("2026-03-01T00:00:00Z")).holds);
+    assert!(!case.verdict(at("2026-03-01T00:00:00Z")).holds());
     case.did("purchase", "2026-02-01T00:00:00Z", json!({"amount": 49.99}));
-    assert!(!case.verdict(at("2026-03-01T00:00:00Z")).holds);
+    assert!(!case.verdict(at("2026-03-01T00:00:00Z")).holds());
     case.did("purchase", "2026-02-01T00:00:00Z", json!({"amount": 0.01}));
     case.holds_from_to("2026-02-15T00:00:00Z", "2026-05-02T00:00:00Z");
 }
@@ -204,12 +204,12 @@ fn browsing_counts_by_local_days() {
     case.did("product_view", "2026-10-18T23:30:00Z", json!({"product_id": "a"}));
     case.did("product_view", "2026-10-20T10:00:00Z", json!({"product_id": "b"}));
     case.did("product_view", "2026-10-20T11:00:00Z", json!({"product_id": "b"}));
-    assert!(!case.verdict(at("2026-10-20T12:00:00Z")).holds);
+    assert!(!case.verdict(at("2026-10-20T12:00:00Z")).holds());
     case.did("product_view", "2026-10-20T12:00:00Z", json!({"product_id": "c"}));
-    assert!(case.verdict(at("2026-10-20T12:00:00Z")).holds);
+    assert!(case.verdict(at("2026-10-20T12:00:00Z")).holds());
     // Summer time ends on the 25th: that day is the seventh, and 25 hours long.
-    assert!(case.verdict(at("2026-10-25T23:59:59.999Z")).holds);
-    assert!(!case.verdict(at("2026-10-26T00:00:00Z")).holds);
+    assert!(case.verdict(at("2026-10-25T23:59:59.999Z")).holds());
+    assert!(!case.verdict(at("2026-10-26T00:00:00Z")).holds());
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn nobody_has_done_nothing() {
     let known = Traits::parse(&json!({"age": 31}), Millis(0)).expect("traits");
     let state = UserState::new(1, known, Lists::default(), CapRing::default());
     let user = UserView { state: Some(&state), ..UserView::default() };
-    assert!(Evaluator::new(&rules, user, &context, at("2026-11-01T00:00:00Z")).condition(&condition).holds);
+    assert!(Evaluator::new(&rules, user, &context, at("2026-11-01T00:00:00Z")).condition(&condition).holds());
 }
 
 #[test]

@@ -33,8 +33,8 @@ pub fn transitions(
     let (mut old, mut new) = (evaluator(before), evaluator(after));
     let moved = rules.all().filter_map(|segment| {
         // nobody is in anything before there is anything to know of them
-        let was = before.is_some() && old.segment(segment).holds;
-        let entered = after.is_some() && new.segment(segment).holds;
+        let was = before.is_some() && old.segment(segment).holds();
+        let entered = after.is_some() && new.segment(segment).holds();
         (was != entered).then_some(Transition { segment, entered })
     });
     moved.collect()

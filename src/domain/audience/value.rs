@@ -153,7 +153,7 @@ impl Moment {
             }
         }
         let verdict = Verdict::within(from, to, now);
-        Verdict { since: verdict.since.or(ended), ..verdict }
+        verdict.starting(verdict.since().or(ended))
     }
 }
 
@@ -254,12 +254,15 @@ mod tests {
         // British summer time: the day runs from 23:00 to 23:00 UTC.
         let (from, to) = (at("2026-05-09T23:00:00Z"), at("2026-05-17T23:00:00Z"));
         let verdict = |now| birthday.anniversary(week, now, &london);
-        assert!(!verdict(from.plus(-1)).holds);
-        assert_eq!(verdict(from.plus(-1)).valid_until, Some(from));
-        assert_eq!(verdict(from), Verdict { holds: true, since: Some(from), valid_until: Some(to) });
-        assert!(verdict(to.plus(-1)).holds);
+        assert!(!verdict(from.plus(-1)).holds());
+        assert_eq!(verdict(from.plus(-1)).valid_until(), Some(from));
+        assert_eq!(verdict(from), Verdict::new(true, Some(from), Some(to)));
+        assert!(verdict(to.plus(-1)).holds());
         let after = verdict(to);
-        assert_eq!((after.holds, after.since, after.valid_until), (false, Some(to), Some(at("2027-05-09T23:00:00Z"))));
+        assert_eq!(
+            (after.holds(), after.since(), after.valid_until()),
+            (false, Some(to), Some(at("2027-05-09T23:00:00Z")))
+        );
     }
 
     #[test]
@@ -267,21 +270,21 @@ mod tests {
         let leap = Moment::parse("2024-02-29").expect("a date");
         let today = Span::from_millis(0);
         let verdict = |now: &str| leap.anniversary(today, at(now), &TimeZone::UTC);
-        assert!(verdict("2026-02-28T12:00:00Z").holds);
-        assert!(!verdict("2028-02-28T12:00:00Z").holds);
-        assert!(verdict("2028-02-29T12:00:00Z").holds);
-        assert!(!verdict("2023-02-28T12:00:00Z").holds);
-        assert_eq!(verdict("2020-01-01T00:00:00Z").valid_until, Some(at("2024-02-29T00:00:00Z")));
+        assert!(verdict("2026-02-28T12:00:00Z").holds());
+        assert!(!verdict("2028-02-28T12:00:00Z").holds());
+        assert!(verdict("2028-02-29T12:00:00Z").holds());
+        assert!(!verdict("2023-02-28T12:00:00Z").holds());
+        assert_eq!(verdict("2020-01-01T00:00:00Z").valid_until(), Some(at("2024-02-29T00:00:00Z")));
     }
 
     #[test]
     fn a_span_of_a_year_never_ends() {
         let day = Moment::parse("2001-05-17").expect("a date");
         let verdict = day.anniversary("P400D".parse().expect("a span"), at("2026-11-22T00:00:00Z"), &TimeZone::UTC);
-        assert_eq!((verdict.holds, verdict.valid_until), (true, None));
+        assert_eq!((verdict.holds(), verdict.valid_until()), (true, None));
         let nearly = day.anniversary("P364D".parse().expect("a span"), at("2026-11-22T00:00:00Z"), &TimeZone::UTC);
         // 366 days lie between the days of 2027 and 2028, so a gap of one day opens then.
-        assert_eq!((nearly.holds, nearly.valid_until), (true, Some(at("2027-05-18T00:00:00Z"))));
+        assert_eq!((nearly.holds(), nearly.valid_until()), (true, Some(at("2027-05-18T00:00:00Z"))));
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn decide(
         });
     }
     let evaluated = run.evaluator.evaluated().to_vec();
-    let mut segments: Vec<_> = evaluated.iter().filter(|(_, verdict)| verdict.holds).copied().collect();
+    let mut segments: Vec<_> = evaluated.iter().filter(|(_, verdict)| verdict.holds()).copied().collect();
     segments.sort_by_key(|(ix, _)| snapshot.rules.key(*ix));
     Ok(Decision {
         id,

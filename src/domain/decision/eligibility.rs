@@ -96,7 +96,7 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
             return Some(Exclusion::BelowFloor);
         }
     }
-    if campaign.condition.as_ref().is_some_and(|condition| !evaluator.condition(condition).holds) {
+    if campaign.condition.as_ref().is_some_and(|condition| !evaluator.condition(condition).holds()) {
         return Some(Exclusion::Targeting { why: None });
     }
     capped(campaign, ask.now, seen).or_else(|| beside(campaign, ask.placement, seen))

@@ -103,7 +103,7 @@ pub fn slots(
         let chosen = creative.chosen(at, choice).map(|component| &component.id);
         let components = slot.candidates.iter().map(|at| &creative.components[*at as usize]).map(|component| {
             let mut excluded = exclusion(component, manner, &mut |component| {
-                component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)
+                component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
             });
             if let (Some(ComponentExclusion::Targeting { why }), Some(condition)) =
                 (&mut excluded, &component.condition)

@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
         };
         if snapshot.index_holds_at(self.now) {
             let evaluator = &mut self.evaluator;
-            let found = snapshot.candidates(&offer, &mut self.scratch, |ix| evaluator.segment(ix).holds);
+            let found = snapshot.candidates(&offer, &mut self.scratch, |ix| evaluator.segment(ix).holds());
             for at in found {
                 if !consider(at, &mut self.evaluator, &self.seen) {
                     break;
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
         let manner = self.manner(campaign.map(Arc::as_ref));
         let evaluator = &mut self.evaluator;
         let chosen = choose(creative, &manner, |component| {
-            component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds)
+            component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
         });
         if chosen.unsatisfiable {
             degraded.push(Degraded::PairingUnsatisfiable);
@@ -240,7 +240,7 @@ impl<'a> Run<'a> {
         let conditions = campaign.and_then(|campaign| campaign.condition.as_ref()).into_iter().chain(components);
         let mut matched: Vec<SegmentIx> = Vec::new();
         for ix in conditions.flat_map(|condition| condition.segments()) {
-            if !matched.contains(ix) && self.evaluator.segment(*ix).holds {
+            if !matched.contains(ix) && self.evaluator.segment(*ix).holds() {
                 matched.push(*ix);
             }
         }

@@ -1,6 +1,6 @@
 //! JSON text, written straight down.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, io::Write as _};
 
 use serde::Serialize;
 
@@ -10,67 +10,70 @@ use super::Millis;
 /// which is what makes this several times cheaper than a general serialiser for an answer of a
 /// hundred short members. [`Json::value`] is there for everything that is not on that path.
 #[derive(Debug, Default)]
-pub struct Json(String);
+pub struct Json(Vec<u8>);
 
 impl Json {
     /// An empty text with room for `bytes`.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
+        Self(Vec::with_capacity(bytes))
     }
 
     /// Text that is JSON already: punctuation and names.
     #[inline]
     pub fn raw(&mut self, part: &str) -> &mut Self {
-        self.0.push_str(part);
+        self.0.extend_from_slice(part.as_bytes());
         self
     }
 
     /// Something whose written form is JSON already: a number, or an id between quotes.
     pub fn plain(&mut self, part: impl fmt::Display) -> &mut Self {
-        // writing into a String cannot fail
+        // writing into memory cannot fail
         let _ = write!(self.0, "{part}");
         self
     }
 
     /// A text, quoted and escaped.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.0.push('"');
-        let mut rest = text;
+        self.0.push(b'"');
+        let mut rest = text.as_bytes();
         loop {
-            let clean = clean(rest.as_bytes());
-            self.0.push_str(&rest[..clean]);
-            let Some(&byte) = rest.as_bytes().get(clean) else { break };
+            let (clean, escaped) = rest.split_at(clean(rest));
+            self.0.extend_from_slice(clean);
+            let Some((&byte, after)) = escaped.split_first() else { break };
             match byte {
-                b'"' => self.0.push_str("\\\""),
-                b'\\' => self.0.push_str("\\\\"),
-                b'\n' => self.0.push_str("\\n"),
-                b'\r' => self.0.push_str("\\r"),
-                b'\t' => self.0.push_str("\\t"),
-                0x08 => self.0.push_str("\\b"),
-                0x0c => self.0.push_str("\\f"),
-                control => {
-                    self.plain(format_args!("\\u{control:04x}"));
-                }
-            }
-            rest = &rest[clean + 1..];
+                b'"' => self.raw("\\\""),
+                b'\\' => self.raw("\\\\"),
+                b'\n' => self.raw("\\n"),
+                b'\r' => self.raw("\\r"),
+                b'\t' => self.raw("\\t"),
+                0x08 => self.raw("\\b"),
+                0x0c => self.raw("\\f"),
+                control => self.plain(format_args!("\\u{control:04x}")),
+            };
+            rest = after;
         }
-        self.0.push('"');
+        self.0.push(b'"');
         self
     }
 
     /// An instant, quoted.
     pub fn instant(&mut self, at: Millis) -> &mut Self {
-        self.0.push('"');
-        at.write(&mut self.0);
-        self.0.push('"');
-        self
+        match at.written() {
+            Some(text) => {
+                self.0.push(b'"');
+                self.0.extend_from_slice(&text);
+                self.0.push(b'"');
+                self
+            }
+            None => self.raw("\"").plain(at).raw("\""),
+        }
     }
 
     /// Plain data: texts, numbers, lists and objects with texts as names.
     pub fn value(&mut self, value: &impl Serialize) -> &mut Self {
         // plain data can always be written
-        self.0.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".into()));
+        let _ = serde_json::to_writer(&mut self.0, value);
         self
     }
 
@@ -78,17 +81,24 @@ impl Json {
     pub fn each<T>(&mut self, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) -> &mut Self {
         for (at, item) in items.into_iter().enumerate() {
             if at > 0 {
-                self.0.push(',');
+                self.0.push(b',');
             }
             write(self, item);
         }
         self
     }
 
+    /// What has been written, in UTF-8.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// What has been written.
     #[must_use]
     pub fn into_text(self) -> String {
-        self.0
+        // made of whole texts: every cut is at a character below 0x80
+        String::from_utf8(self.0).unwrap_or_default()
     }
 }
 

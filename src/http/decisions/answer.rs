@@ -33,7 +33,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// The whole answer, in the shape of [`DecisionAnswerDoc`](super::doc::DecisionAnswerDoc).
-pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> String {
+pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> Vec<u8> {
     let (decision, rules) = (&decided.decision, &decided.account.snapshot.rules);
     let markup = decided.assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2);
     let mut json = Json::with_capacity(2_048 + decision.segments.len() * 128 + markup.sum::<usize>());
@@ -69,7 +69,7 @@ pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> String {
         json.raw(",\"explanation\":{\"items\":").value(&decision.explanation).raw("}");
     }
     json.raw(",\"timing_us\":").value(&decided.timing).raw("}");
-    json.into_text()
+    json.into_bytes()
 }
 
 fn segment(json: &mut Json, rules: &RuleSet, ix: SegmentIx, verdict: &Verdict) {
@@ -77,10 +77,10 @@ fn segment(json: &mut Json, rules: &RuleSet, ix: SegmentIx, verdict: &Verdict) {
         SegmentKind::Static => "\",\"kind\":\"static\"",
         SegmentKind::Dynamic => "\",\"kind\":\"dynamic\"",
     });
-    if let Some(since) = verdict.since {
+    if let Some(since) = verdict.since() {
         json.raw(",\"since\":").instant(since);
     }
-    if let Some(valid_until) = verdict.valid_until {
+    if let Some(valid_until) = verdict.valid_until() {
         json.raw(",\"valid_until\":").instant(valid_until);
     }
     json.raw("}");

@@ -121,9 +121,9 @@ impl Total<'_> {
             }
         }
         Some(match (self.track, completing) {
-            _ if wanted <= 0 => Verdict { since: left, ..Verdict::ALWAYS },
+            _ if wanted <= 0 => Verdict::ALWAYS.starting(left),
             (Some(track), Some(at)) => self.standing(Some(at), track, now),
-            _ => Verdict { since: left, ..Verdict::NEVER },
+            _ => Verdict::NEVER.starting(left),
         })
     }
 
@@ -134,9 +134,9 @@ impl Total<'_> {
         let (_, to) = self.reach.stretch(at);
         if now < to {
             // Since the newest event, events only left.
-            Verdict { holds: true, since: Some(Millis(track.time(0))), valid_until: Some(Millis(to)) }
+            Verdict::new(true, Some(Millis(track.time(0))), Some(Millis(to)))
         } else {
-            Verdict { holds: false, since: Some(Millis(to)), valid_until: None }
+            Verdict::new(false, Some(Millis(to)), None)
         }
     }
 
@@ -160,7 +160,7 @@ impl Total<'_> {
             }
         }
         let valid_until = (until < i64::MAX).then_some(Millis(until));
-        Verdict { holds: self.meets(count, sum), since, valid_until }
+        Verdict::new(self.meets(count, sum), since, valid_until)
     }
 }
 
@@ -228,7 +228,7 @@ impl<'a> Distinct<'a> {
                 let (_, to) = self.reach.stretch(at);
                 let holds = now < to;
                 let since = if holds { seen[0] } else { to };
-                Verdict { holds, since: Some(Millis(since)), valid_until: holds.then_some(Millis(to)) }
+                Verdict::new(holds, Some(Millis(since)), holds.then_some(Millis(to)))
             }
         }
     }
@@ -255,7 +255,7 @@ impl Question for Distinct<'_> {
             let mut until = i64::MAX;
             self.edges(&mut |edge| until = if edge > now { until.min(edge) } else { until });
             let valid_until = (until < i64::MAX).then_some(Millis(until));
-            return Verdict { holds, since: self.latest_edge(now), valid_until };
+            return Verdict::new(holds, self.latest_edge(now), valid_until);
         }
         let (mut seen, mut count) = ([i64::MIN; Stream::KEYS], 0);
         for (place, track) in seen.iter_mut().zip(self.tracks()) {

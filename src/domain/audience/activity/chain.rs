@@ -176,9 +176,9 @@ impl<'a> Told<'a> {
         for point in self.ends(tracks, now).as_slice() {
             let end = point.start + lookback;
             if point.at <= now {
-                verdict = verdict.or(Verdict { holds: true, since: None, valid_until: Some(Millis(end)) });
+                verdict = verdict.or(Verdict::new(true, None, Some(Millis(end))));
             } else if point.at < end && !planted(Fault::SequenceGrace) {
-                verdict = verdict.or(Verdict { holds: false, since: None, valid_until: Some(Millis(point.at)) });
+                verdict = verdict.or(Verdict::new(false, None, Some(Millis(point.at))));
             }
         }
         verdict
@@ -222,7 +222,7 @@ impl Question for Told<'_> {
     fn quick(&self, now: i64) -> Verdict {
         let mut verdict = Verdict::NEVER;
         self.each(&mut |tracks| verdict = verdict.or(self.one(&tracks, now)));
-        Verdict { since: self.latest_edge(now), ..verdict }
+        verdict.starting(self.latest_edge(now))
     }
 }
 

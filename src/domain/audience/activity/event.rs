@@ -72,7 +72,7 @@ fn passes(tests: &[crate::domain::audience::predicate::Test], value: &Value) -> 
         Value::Null | Value::Array(_) | Value::Object(_) => return false,
     };
     // Comparisons of properties depend on neither the time nor the zone.
-    tests.iter().all(|test| test.verdict(Some(view), Millis::default(), &TimeZone::UTC).holds)
+    tests.iter().all(|test| test.verdict(Some(view), Millis::default(), &TimeZone::UTC).holds())
 }
 
 fn written(number: &Number) -> String {

@@ -31,6 +31,6 @@ pub(crate) trait Timeline {
         let (past, ahead) = edges.split_at(edges.partition_point(|&edge| edge <= now));
         let since = past.iter().rev().find(|&&edge| self.holds(edge - 1) != holds);
         let until = ahead.iter().find(|&&edge| self.holds(edge) != holds);
-        Verdict { holds, since: since.copied().map(Millis), valid_until: until.copied().map(Millis) }
+        Verdict::new(holds, since.copied().map(Millis), until.copied().map(Millis))
     }
 }

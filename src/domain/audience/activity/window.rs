@@ -92,8 +92,8 @@ impl Page {
 
     /// What was found for this page, no longer than the page is open.
     pub(crate) fn clip(self, verdict: Verdict) -> Verdict {
-        let until = verdict.valid_until.map_or(self.until, |until| until.0.min(self.until));
-        Verdict { valid_until: Some(Millis(until)), ..verdict.not_before(Millis(self.since)) }
+        let until = verdict.valid_until().map_or(self.until, |until| until.0.min(self.until));
+        verdict.not_before(Millis(self.since)).until(Some(Millis(until)))
     }
 }
 

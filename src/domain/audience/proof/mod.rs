@@ -185,11 +185,11 @@ impl Tally {
         self.checks += 1;
         let holds = truth.holds(rule, now);
         self.holding += u64::from(holds);
-        if holds != verdict.holds {
+        if holds != verdict.holds() {
             return self.mismatches.push(told("wrong"));
         }
-        let until = verdict.valid_until.map_or(now + 400 * DAY, |until| until.0);
-        let since = verdict.since.map_or(now - FAR, |since| since.0);
+        let until = verdict.valid_until().map_or(now + 400 * DAY, |until| until.0);
+        let since = verdict.since().map_or(now - FAR, |since| since.0);
         if since > now || until <= now {
             return self.unsound.push(told("the promised stretch does not contain now"));
         }
@@ -216,13 +216,13 @@ impl Tally {
         if !ends_exactly(&rule.0, thorough) {
             return;
         }
-        if verdict.valid_until.is_some() {
+        if verdict.valid_until().is_some() {
             self.exact += 1;
             if truth.holds(rule, until) == holds {
                 self.unsound.push(told("does not change at the end of the promised stretch"));
             }
         }
-        if verdict.since.is_some() && thorough {
+        if verdict.since().is_some() && thorough {
             self.exact += 1;
             if truth.holds(rule, since - 1) == holds {
                 self.unsound.push(told("does not change at the start of the promised stretch"));

@@ -70,7 +70,7 @@ fn holds(trained: &ModelDoc, rule: Value, state: &UserState) -> bool {
     let (rules, refused) = RuleSet::with_gaps(&[(&name, Some(&rule))], models);
     assert_eq!(refused, []);
     let user = UserView { state: Some(state), ..UserView::default() };
-    Evaluator::new(&rules, user, &Context::default(), NOW).segment(SegmentIx(0)).holds
+    Evaluator::new(&rules, user, &Context::default(), NOW).segment(SegmentIx(0)).holds()
 }
 
 #[test]
