@@ -144,7 +144,7 @@ impl<'a> Evaluator<'a> {
         match rules.program.entry(ix) {
             Some((start, zone)) => {
                 let zone = self.zone(zone);
-                self.run(&rules.program, start, &zone).0
+                self.run(&rules.program, start, &zone)
             }
             None => match self.user.state.and_then(|state| state.lists.expiry(rules.segment(ix).list)) {
                 None => Verdict::NEVER,
@@ -210,54 +210,48 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// The answer of the condition that begins at `at`, and where the next one begins.
-    fn run(&mut self, program: &Program, at: usize, zone: &TimeZone) -> (Verdict, usize) {
+    /// The answer of the condition that begins at `at`.
+    fn run(&mut self, program: &Program, at: usize, zone: &TimeZone) -> Verdict {
         let (all, end) = match program.ops[at] {
-            Op::Leaf(leaf) => return (self.check(&program.leaves[leaf as usize], zone), at + 1),
-            Op::Segment(ix) => return (self.segment(ix), at + 1),
-            Op::Not => {
-                let (verdict, next) = self.run(program, at + 1, zone);
-                return (!verdict, next);
-            }
+            Op::Leaf(leaf) => return self.check(&program.leaves[leaf as usize], zone),
+            Op::Segment(ix) => return self.segment(ix),
+            Op::Not(_) => return !self.run(program, at + 1, zone),
             Op::All(end) => (true, end as usize),
             Op::Any(end) => (false, end as usize),
         };
-        let (mut whole, mut child) = (None, at + 1);
+        // of no conditions all hold, and not any
+        let (mut whole, mut child) = (Verdict::constant(all), at + 1);
         while child < end {
-            let (verdict, next) = self.run(program, child, zone);
+            let verdict = self.run(program, child, zone);
             match self.settle(whole, verdict, all) {
-                Ok(verdict) => return (verdict, end),
-                Err(verdict) => whole = Some(verdict),
+                Ok(verdict) => return verdict,
+                Err(verdict) => whole = verdict,
             }
-            child = next;
+            child = program.after(child);
         }
-        (whole.unwrap_or(Verdict::constant(all)), end)
+        whole
     }
 
     /// The answer of a group with one more child: final (`Ok`), or so far.
     #[inline]
-    fn settle(&self, whole: Option<Verdict>, child: Verdict, all: bool) -> Result<Verdict, Verdict> {
+    fn settle(&self, whole: Verdict, child: Verdict, all: bool) -> Result<Verdict, Verdict> {
         if child.holds() != all && !self.thorough {
             return Ok(if all && planted(Fault::AndOfFalse) { Verdict::NEVER } else { child });
         }
-        Err(match (whole, all) {
-            (None, _) => child,
-            (Some(whole), true) => whole.and(child),
-            (Some(whole), false) => whole.or(child),
-        })
+        Err(if all { whole.and(child) } else { whole.or(child) })
     }
 
     /// The conjunction (`all`) or disjunction of a group.
     fn group(&mut self, group: &Group, zone: &TimeZone, all: bool) -> Verdict {
-        let mut whole = None;
+        let mut whole = Verdict::constant(all);
         for &child in &group.order {
             let verdict = self.check(&group.children[usize::from(child)], zone);
             match self.settle(whole, verdict, all) {
                 Ok(verdict) => return verdict,
-                Err(verdict) => whole = Some(verdict),
+                Err(verdict) => whole = verdict,
             }
         }
-        whole.unwrap_or(Verdict::constant(all))
+        whole
     }
 
     fn held(&self, check: &TraitCheck, zone: &TimeZone) -> Verdict {

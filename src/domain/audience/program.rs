@@ -15,8 +15,8 @@ pub(super) enum Op {
     All(u32),
     /// One of the conditions up to this position holds.
     Any(u32),
-    /// The next condition does not hold.
-    Not,
+    /// The next condition, up to this position, does not hold.
+    Not(u32),
     /// The person is in this segment.
     Segment(SegmentIx),
     /// This one of the leaves holds.
@@ -59,13 +59,24 @@ impl Program {
         self.entries[ix.0 as usize].map(|(start, zone)| (start as usize, &self.zones[zone as usize]))
     }
 
+    /// Where the condition after the one at `at` begins.
+    #[inline]
+    pub(super) fn after(&self, at: usize) -> usize {
+        match self.ops[at] {
+            Op::All(end) | Op::Any(end) | Op::Not(end) => end as usize,
+            Op::Segment(_) | Op::Leaf(_) => at + 1,
+        }
+    }
+
     fn flatten(&mut self, check: &Check, known: &mut Known) {
         match check {
             Check::All(group) => self.group(group, Op::All, known),
             Check::Any(group) => self.group(group, Op::Any, known),
             Check::Not(check) => {
-                self.ops.push(Op::Not);
+                let at = self.ops.len();
+                self.ops.push(Op::Not(0));
                 self.flatten(check, known);
+                self.ops[at] = Op::Not(self.ops.len() as u32);
             }
             Check::Rfm(rfm) => self.flatten(&rfm.1, known),
             Check::Segment(ix) => self.ops.push(Op::Segment(*ix)),
