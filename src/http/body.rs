@@ -1,9 +1,6 @@
 //! Bodies as bytes, within limits of size, time and coding.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::{io::Read, time::Instant};
 
 use axum::{
     body::{Body, HttpBody},
@@ -13,7 +10,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::{
     layers::BODY_DEADLINE,
@@ -60,10 +57,7 @@ pub async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let mut body = request.into_body();
     let bytes = match timeout_at(body_by.into(), collect(&mut body, limit)).await {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(Unread::TooLarge)) => {
-            linger(body).await;
-            return Err(too_large(limit));
-        }
+        Ok(Err(Unread::TooLarge)) => return Err(too_large(limit)),
         Ok(Err(Unread::Broken(error))) => {
             return Err(Problem::new(ProblemKind::BadRequest, "The body broke off.").caused_by(error));
         }
@@ -109,26 +103,6 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Unread> {
     Ok([first, rest.freeze()].concat().into())
 }
 
-/// Lets a client finish sending what was refused, within reason: a socket closed on unread bytes is
-/// reset, and the client never sees the answer.
-async fn linger(mut body: Body) {
-    const MOST: u64 = 4 * 1024 * 1024;
-    const LONGEST: Duration = Duration::from_millis(500);
-    if body.size_hint().lower() > MOST {
-        return;
-    }
-    let drain = async {
-        let mut left = MOST;
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    let _ = timeout(LONGEST, drain).await;
-}
-
 fn gunzip(bytes: &[u8], limit: usize) -> Result<Bytes, Problem> {
     let mut plain = Vec::with_capacity((bytes.len() * 4).min(limit));
     match MultiGzDecoder::new(bytes).take(limit as u64 + 1).read_to_end(&mut plain) {
@@ -168,6 +142,8 @@ mod tests {
     use axum::http::HeaderValue;
     use flate2::{Compression, write::GzEncoder};
     use hyper::body::Frame;
+
+    use std::time::Duration;
 
     use super::*;
 

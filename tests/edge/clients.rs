@@ -187,6 +187,21 @@ async fn a_body_may_wait_for_100_continue() {
 }
 
 #[tokio::test]
+async fn what_is_refused_unread_is_answered_all_the_same() {
+    let service = start(short(), AdmissionLimits::default()).await;
+    // far more than the buffers of both sockets hold
+    let body = vec![b' '; 32 << 20];
+    for (path, headers, status) in
+        [("/nowhere", "", 404), ("/orders", "content-type: text/plain\r\n", 415), ("/orders", "", 413)]
+    {
+        let mut client = service.connect().await;
+        client.send(&request("POST", path, headers, &body)).await;
+        client.answer().await.expect("an answer").problem(status);
+        client.closed().await;
+    }
+}
+
+#[tokio::test]
 async fn more_connections_than_slots_wait_their_turn() {
     let service = start(Limits { connections: 3, ..short() }, AdmissionLimits::default()).await;
     let silent: Vec<_> = [service.connect().await, service.connect().await, service.connect().await].into();

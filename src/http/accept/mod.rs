@@ -21,7 +21,12 @@ use std::{
 };
 
 use axum::response::Response;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request,
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -195,11 +200,12 @@ impl Server {
         let pulse = Arc::new(Pulse::new(self.draining.clone()));
         let answer = |mut request: Request<Incoming>| {
             pulse.enter(Phase::Serving);
+            pulse.carries(!request.body().is_end_stream());
             request.extensions_mut().insert(Arrival { at: Instant::now(), peer });
             // A service is ready when it is called: axum's always are, and load is shed by admission.
             Answer { inner: service.clone().call(request), pulse: pulse.clone() }
         };
-        let io = TokioIo::new(Watched { inner: stream, pulse: pulse.clone() });
+        let io = TokioIo::new(Watched::new(stream, pulse.clone()));
         let mut connection = pin!(self.http.serve_connection(io, service_fn(answer)));
         let mut clock = Clock::new(&self.limits);
         let mut tick = pin!(sleep(clock.tick));

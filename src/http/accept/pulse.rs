@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{
@@ -16,7 +17,10 @@ use axum::{
     response::Response,
 };
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 /// What a connection is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +46,19 @@ pub(super) struct Pulse {
     beat: AtomicU32,
     closing: AtomicBool,
     draining: Arc<AtomicBool>,
+    /// Whether the last request had a body.
+    body: AtomicBool,
 }
 
 impl Pulse {
     /// A new connection of a server that may begin to drain.
     pub(super) fn new(draining: Arc<AtomicBool>) -> Self {
-        Self { beat: AtomicU32::new(Phase::Fresh as u32), closing: AtomicBool::new(false), draining }
+        Self {
+            beat: AtomicU32::new(Phase::Fresh as u32),
+            closing: AtomicBool::new(false),
+            draining,
+            body: AtomicBool::new(false),
+        }
     }
 
     /// Notes progress into a phase.
@@ -65,6 +76,11 @@ impl Pulse {
         PHASES[(self.beat() & 7) as usize]
     }
 
+    /// Notes whether the request that begins has a body.
+    pub(super) fn carries(&self, body: bool) {
+        self.body.store(body, Relaxed);
+    }
+
     /// Lets the next answer be the last.
     pub(super) fn close(&self) {
         self.closing.store(true, Relaxed);
@@ -77,11 +93,21 @@ impl Pulse {
 
 /// A socket that tells the pulse about bytes.
 pub(super) struct Watched<T> {
-    pub(super) inner: T,
-    pub(super) pulse: Arc<Pulse>,
+    inner: T,
+    pulse: Arc<Pulse>,
+    /// Once everything is said: until when the client may go on talking.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
+/// How long a client may go on sending what nobody reads. A socket that is closed on unread bytes
+/// is reset, and the client never sees the answer that refused them.
+const LINGER: Duration = Duration::from_secs(2);
+
 impl<T> Watched<T> {
+    pub(super) fn new(inner: T, pulse: Arc<Pulse>) -> Self {
+        Self { inner, pulse, leaving: None }
+    }
+
     fn wrote<R>(&self, result: Poll<R>) -> Poll<R> {
         match self.pulse.phase() {
             // From the first full socket on, the whole answer is on the clock: a client that reads a
@@ -107,7 +133,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.wrote(result)
@@ -131,7 +157,23 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.leaving.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            if !this.pulse.body.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let until = this.leaving.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut unread = [0; 16 * 1024];
+        while until.as_mut().poll(cx).is_pending() {
+            let mut unread = ReadBuf::new(&mut unread);
+            match ready!(Pin::new(&mut this.inner).poll_read(cx, &mut unread)) {
+                Ok(()) if !unread.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
