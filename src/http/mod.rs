@@ -34,6 +34,7 @@ pub mod request;
 pub mod rows;
 pub mod transitions;
 pub mod versions;
+pub mod webhooks;
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
@@ -51,7 +52,10 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
             Class::Events,
             events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
         ),
-        (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
+        (
+            Class::Authoring,
+            catalog::routes().merge(assets::authoring()).merge(keys::routes()).merge(webhooks::routes()),
+        ),
         (
             Class::Reports,
             records::routes()

@@ -4,6 +4,7 @@ use super::Answer;
 use crate::domain::{
     ids::{SegmentKey, Uid, UserKey},
     values::Millis,
+    webhook::{MoveKind, Telling},
 };
 
 /// Somebody who entered or left a segment.
@@ -19,6 +20,8 @@ pub struct TransitionRow {
     pub entered: bool,
     /// When.
     pub at: Millis,
+    /// Whether they left because they were erased.
+    pub erased: bool,
 }
 
 /// A place among the transitions of a segment.
@@ -35,12 +38,33 @@ pub struct TransitionCursor {
 pub struct TransitionRead {
     /// Where it stands.
     pub cursor: TransitionCursor,
-    /// The account's own name of who it was.
-    pub key: UserKey,
+    /// The segment.
+    pub segment: SegmentKey,
+    /// Who.
+    pub uid: Uid,
+    /// The account's own name of them; none: they left because they were erased.
+    pub key: Option<UserKey>,
     /// In, or out.
     pub entered: bool,
     /// When.
     pub at: Millis,
+}
+
+impl TransitionCursor {
+    /// The place as its followers send it back.
+    #[must_use]
+    pub fn id(self) -> String {
+        format!("{}-{}", self.xid, self.seq)
+    }
+}
+
+impl From<TransitionRead> for Telling {
+    fn from(read: TransitionRead) -> Self {
+        let erased = read.key.is_none();
+        let event = if read.entered { MoveKind::Entered } else { MoveKind::Left };
+        let (id, person) = (read.cursor.id(), read.uid);
+        Self { id, segment: read.segment, person, user: read.key, event, at: read.at, erased }
+    }
 }
 
 /// Keeps transitions for some weeks.
@@ -48,7 +72,7 @@ pub trait TransitionStore: Send + Sync {
     /// Keeps transitions.
     fn record(&self, rows: Vec<TransitionRow>) -> Answer<'_, ()>;
     /// Those of a segment after a place, in an order in which none is ever missed, at most `limit`;
-    /// those of erased people are left out.
+    /// of erased people only that they left by it.
     fn read(
         &self,
         account: u32,

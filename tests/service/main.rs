@@ -10,6 +10,7 @@ mod models;
 mod refusals;
 mod replicas;
 mod streams;
+mod webhooks;
 mod wire;
 
 use std::{

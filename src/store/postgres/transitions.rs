@@ -1,6 +1,6 @@
 //! Who entered and who left which segment.
 
-use sqlx::{Row, query, query_scalar, types::Uuid};
+use sqlx::{Row, postgres::PgRow, query, query_scalar, types::Uuid};
 
 use super::{Lane, Lanes};
 use crate::{
@@ -33,17 +33,19 @@ impl TransitionStore for Transitions {
                 let uids: Vec<Uuid> = rows.iter().map(|row| row.uid.as_uuid()).collect();
                 let entered: Vec<bool> = rows.iter().map(|row| row.entered).collect();
                 let at: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
+                let erased: Vec<bool> = rows.iter().map(|row| row.erased).collect();
                 query(
-                    "insert into transition (day, account, segment, uid, entered, at)
-                     select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at
-                     from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[])
-                          w (account, segment, uid, entered, at)",
+                    "insert into transition (day, account, segment, uid, entered, at, erased)
+                     select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at, w.erased
+                     from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[], $6::bool[])
+                          w (account, segment, uid, entered, at, erased)",
                 )
                 .bind(accounts)
                 .bind(segments)
                 .bind(uids)
                 .bind(entered)
                 .bind(at)
+                .bind(erased)
                 .execute(connection)
                 .await?;
                 Ok(())
@@ -61,9 +63,9 @@ impl TransitionStore for Transitions {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select t.xid::text as xid, t.seq, p.key, t.entered, t.at
-                     from transition t join profile p on p.account = t.account and p.uid = t.uid and p.key is not null
-                     where t.account = $1 and t.segment = $2 and (t.xid, t.seq) > ($3::text::xid8, $4)
+                    "select t.xid::text as xid, t.seq, t.segment, t.uid, p.key, t.entered, t.at
+                     from transition t left join profile p on p.account = t.account and p.uid = t.uid
+                     where (p.key is not null or t.erased) and t.account = $1 and t.segment = $2 and (t.xid, t.seq) > ($3::text::xid8, $4)
                        and t.xid < pg_snapshot_xmin(pg_current_snapshot())
                      order by t.xid, t.seq limit $5",
                 )
@@ -74,13 +76,7 @@ impl TransitionStore for Transitions {
                 .bind(i64::from(limit))
                 .fetch_all(connection)
                 .await?;
-                rows.iter()
-                    .map(|row| {
-                        let cursor = TransitionCursor { xid: rows::parsed(row, "xid")?, seq: row.try_get("seq")? };
-                        let (key, entered) = (rows::parsed(row, "key")?, row.try_get("entered")?);
-                        Ok(TransitionRead { cursor, key, entered, at: rows::millis(row, "at")? })
-                    })
-                    .collect()
+                rows.iter().map(told).collect()
             })
         })
     }
@@ -105,4 +101,16 @@ impl TransitionStore for Transitions {
             })
         })
     }
+}
+
+/// A transition that followers are told.
+pub(super) fn told(row: &PgRow) -> Result<TransitionRead, sqlx::Error> {
+    Ok(TransitionRead {
+        cursor: TransitionCursor { xid: rows::parsed(row, "xid")?, seq: row.try_get("seq")? },
+        segment: rows::parsed(row, "segment")?,
+        uid: rows::uid(row, "uid")?,
+        key: rows::maybe_parsed(row, "key")?,
+        entered: row.try_get("entered")?,
+        at: rows::millis(row, "at")?,
+    })
 }
