@@ -29,6 +29,7 @@ use crate::{
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
         records::Records,
+        reports::Reports,
         reservations::Reservations,
         reservoir::Reservoir,
         tasks::Tasks,
@@ -199,6 +200,7 @@ impl Core {
             transitions: transitions.clone(),
             webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
             members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
+            reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
             trainer: Trainer::new(Arc::clone(&reservoir), Arc::clone(&clock)),
             insight: Insight::new(
                 Arc::clone(&reservoir),

@@ -15,6 +15,7 @@
 //! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
+//! | [`reports`] | segments side by side, from that sample and from what is recorded |
 //! | [`training`] | models learned from that sample |
 //! | [`transitions`] | announces who enters and leaves segments |
 //! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
@@ -42,6 +43,7 @@ pub mod outcomes;
 pub mod people;
 mod queue;
 pub mod records;
+pub mod reports;
 pub mod reservations;
 pub mod reservoir;
 mod seeds;
@@ -87,6 +89,8 @@ pub struct Engine {
     pub webhooks: webhooks::Webhooks,
     /// Tells what rules would mean.
     pub insight: insight::Insight,
+    /// Puts segments side by side.
+    pub reports: reports::Reports,
     /// Proposes models.
     pub trainer: training::Trainer,
     /// Makes and revokes API keys.

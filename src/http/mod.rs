@@ -30,6 +30,7 @@ pub mod problem;
 pub mod profiles;
 pub mod rate;
 pub mod records;
+pub mod reports;
 pub mod request;
 pub mod rows;
 pub mod transitions;
@@ -62,7 +63,8 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(previews::routes())
                 .merge(models::routes())
                 .merge(versions::routes())
-                .merge(transitions::routes()),
+                .merge(transitions::routes())
+                .merge(reports::routes()),
         ),
     ]
 }

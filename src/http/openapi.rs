@@ -59,6 +59,7 @@ use crate::{
         (name = "components", description = "Values for the slots of a creative."),
         (name = "templates", description = "Markup with typed slots."),
         (name = "assets", description = "Images."),
+        (name = "reports", description = "Segments side by side."),
         (name = "webhooks", description = "Who is told of those who enter and leave segments, by signed deliveries."),
         (name = "keys", description = "API keys."),
         (name = "operations", description = "For probes and collectors."),

@@ -67,6 +67,19 @@ impl From<TransitionRead> for Telling {
     }
 }
 
+/// How often a segment was entered and left on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransitionDay {
+    /// The segment.
+    pub segment: SegmentKey,
+    /// The day, counted from 1970-01-01, in UTC.
+    pub day: i64,
+    /// Entries.
+    pub entered: u64,
+    /// Exits.
+    pub left: u64,
+}
+
 /// Keeps transitions for some weeks.
 pub trait TransitionStore: Send + Sync {
     /// Keeps transitions.
@@ -80,6 +93,11 @@ pub trait TransitionStore: Send + Sync {
         after: TransitionCursor,
         limit: u32,
     ) -> Answer<'_, Vec<TransitionRead>>;
+    /// How often segments were entered and left on each day of some, in order; days on which nothing
+    /// happened are left out.
+    fn daily(&self, account: u32, segments: Vec<SegmentKey>, from: i64, to: i64) -> Answer<'_, Vec<TransitionDay>>;
+    /// For how many days they are kept.
+    fn kept_days(&self) -> u32;
     /// Where the next one will stand, or later.
     fn end(&self) -> Answer<'_, TransitionCursor>;
     /// Makes the partitions of the coming days and drops what is past its retention.

@@ -9,6 +9,7 @@ mod harness;
 mod models;
 mod refusals;
 mod replicas;
+mod reports;
 mod streams;
 mod webhooks;
 mod wire;

@@ -5,7 +5,7 @@ use sqlx::{Row, postgres::PgRow, query, query_scalar, types::Uuid};
 use super::{Lane, Lanes};
 use crate::{
     domain::{ids::SegmentKey, values::Millis},
-    ports::{Answer, TransitionCursor, TransitionRead, TransitionRow, TransitionStore},
+    ports::{Answer, TransitionCursor, TransitionDay, TransitionRead, TransitionRow, TransitionStore},
     store::rows,
 };
 
@@ -17,7 +17,7 @@ pub(in crate::store) struct Transitions {
 
 impl Transitions {
     /// Days that transitions are kept.
-    const DAYS: i32 = 30;
+    const DAYS: u16 = 30;
 
     pub(in crate::store) fn new(lanes: &Lanes) -> Self {
         Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
@@ -81,6 +81,36 @@ impl TransitionStore for Transitions {
         })
     }
 
+    fn daily(&self, account: u32, segments: Vec<SegmentKey>, from: i64, to: i64) -> Answer<'_, Vec<TransitionDay>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let keys: Vec<String> = segments.iter().map(|key| key.as_str().to_owned()).collect();
+                let rows = query(
+                    "select segment, day, count(*) filter (where entered) as entered,
+                            count(*) filter (where not entered) as gone
+                     from transition where account = $1 and segment = any ($2) and day between $3 and $4
+                     group by segment, day order by segment, day",
+                )
+                .bind(account.cast_signed())
+                .bind(keys)
+                .bind(i32::try_from(from).unwrap_or(0))
+                .bind(i32::try_from(to).unwrap_or(i32::MAX))
+                .fetch_all(connection)
+                .await?;
+                let day = |row: &PgRow| {
+                    let count = |column: &str| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
+                    let (segment, day) = (rows::parsed(row, "segment")?, row.try_get::<i32, _>("day")?.into());
+                    Ok(TransitionDay { segment, day, entered: count("entered")?, left: count("gone")? })
+                };
+                rows.iter().map(day).collect()
+            })
+        })
+    }
+
+    fn kept_days(&self) -> u32 {
+        Self::DAYS.into()
+    }
+
     fn end(&self) -> Answer<'_, TransitionCursor> {
         self.admin.run(move |connection| {
             Box::pin(async move {
@@ -96,7 +126,11 @@ impl TransitionStore for Transitions {
     fn maintain(&self, now: Millis) -> Answer<'_, ()> {
         self.admin.run(move |connection| {
             Box::pin(async move {
-                query("select keep_transitions($1, $2)").bind(now.0).bind(Self::DAYS).execute(connection).await?;
+                query("select keep_transitions($1, $2)")
+                    .bind(now.0)
+                    .bind(i32::from(Self::DAYS))
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })
