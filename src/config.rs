@@ -24,6 +24,8 @@ pub struct Config {
     pub users: Users,
     /// Decisions.
     pub decisions: Decisions,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// Logs.
     pub log: Log,
 }
@@ -93,6 +95,29 @@ pub struct Decisions {
     pub record_share: f64,
 }
 
+/// Webhooks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// How far they may lead. Default: `loopback` when the service itself listens there only, else
+    /// `public`.
+    pub reach: Option<WebhookReach>,
+    /// The first wait before a delivery that failed is tried again, in ms; then it grows.
+    pub first_retry_ms: u64,
+}
+
+/// How far webhooks may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookReach {
+    /// To public addresses, over TLS.
+    Public,
+    /// To this machine as well, with or without TLS.
+    Loopback,
+    /// Into private networks as well, with or without TLS.
+    Private,
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -130,6 +155,12 @@ impl Default for Users {
 impl Default for Decisions {
     fn default() -> Self {
         Self { budget_ms: 20, reserve_ms: 2, record_share: 0.01 }
+    }
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self { reach: None, first_retry_ms: 5_000 }
     }
 }
 
@@ -200,6 +231,11 @@ impl Config {
         range((1..=1_000_000).contains(&self.users.sampled), "users.sampled", "must be 1 to 1000000")?;
         range((1..=1_000).contains(&self.store.feed_interval_ms), "store.feed_interval_ms", "must be 1 to 1000")?;
         range(self.http.connections >= 16, "http.connections", "must be at least 16")?;
+        range(
+            (1..=3_600_000).contains(&self.webhooks.first_retry_ms),
+            "webhooks.first_retry_ms",
+            "must be 1 to 3600000",
+        )?;
         if let Some(key) = &self.store.admin_key {
             range(key.len() >= 16 && key.is_ascii(), "store.admin_key", "must be at least 16 ASCII characters")?;
         }

@@ -10,6 +10,7 @@
 //! | [`ports`] | what the engine needs from the outside |
 //! | [`engine`] | what is live: snapshots, caches, queues, deadlines |
 //! | [`store`] | what is kept: PostgreSQL |
+//! | [`outbound`] | what leaves on its own account: deliveries to addresses that others name |
 //! | [`http`] | how it is reached: connections, admission, routes |
 //! | [`server`] | the composition root |
 //! | [`schema`] | JSON documents into typed values, with every fault they have |
@@ -19,6 +20,7 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
+pub mod outbound;
 pub mod ports;
 pub mod schema;
 pub mod server;

@@ -19,6 +19,7 @@ use crate::{
         authoring::Authoring,
         catalogue::{Catalogue, MachineClock, NoCatalogue, Origin},
         decider::Decider,
+        deliveries::Deliveries,
         disk::Disk,
         feed::{Feed, FeedConfig, Listener},
         ingest::{Ingest, IngestConfig, StreamRegistry},
@@ -28,12 +29,14 @@ use crate::{
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
         records::Records,
+        reports::Reports,
         reservations::Reservations,
         reservoir::Reservoir,
         tasks::Tasks,
         training::Trainer,
         transitions::Transitions,
         users::{Users, UsersConfig},
+        webhooks::Webhooks,
     },
     http::{
         accept::{self, Limits},
@@ -42,11 +45,12 @@ use crate::{
         health::Readiness,
         layers::{BODY_DEADLINE, Edge},
     },
+    outbound::HttpCourier,
     ports::{Clock, StoreError},
     schema::Schemas,
     store::{
         self, Opened,
-        embedded::{self, EmbeddedError, PrivateCluster},
+        embedded::{EmbeddedError, PrivateCluster},
     },
     telemetry::{self, Exposition, Meters},
 };
@@ -101,6 +105,7 @@ pub struct Core {
     reservations: Arc<Reservations>,
     reservoir: Arc<Reservoir>,
     records: Records,
+    deliveries: Deliveries,
     tasks: Tasks,
     notes: Option<mpsc::UnboundedReceiver<Note>>,
     listener: Arc<Notes>,
@@ -115,7 +120,7 @@ impl Core {
     /// The private cluster does not start, or the database cannot be reached in time and there is
     /// no catalogue on disk either.
     pub async fn open(config: &Config, guard: PathBuf, public_url: String) -> Result<Self, StartError> {
-        let (cluster, url) = database(config, guard).await?;
+        let (cluster, url) = boot::database(config, guard).await?;
         let opened = store::open(&store::Options::new(url))?;
         let migrated = boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await;
         let (meters, exposition) = telemetry::metrics();
@@ -162,6 +167,10 @@ impl Core {
             told,
             meters.clone(),
         );
+        let reach = boot::reach(config);
+        let courier = HttpCourier::new(reach).map_err(|error| StartError::Internal(error.to_string()))?;
+        let first_retry = i64::try_from(config.webhooks.first_retry_ms).unwrap_or(i64::MAX);
+        let deliveries = Deliveries::new(Arc::clone(&opened.webhooks), Arc::new(courier), first_retry);
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -189,7 +198,9 @@ impl Core {
                 transitions.clone(),
             ),
             transitions: transitions.clone(),
-            members: Members::new(Arc::clone(&opened.crowds), users.clone()),
+            webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
+            members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
+            reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
             trainer: Trainer::new(Arc::clone(&reservoir), Arc::clone(&clock)),
             insight: Insight::new(
                 Arc::clone(&reservoir),
@@ -220,6 +231,7 @@ impl Core {
             reservations,
             reservoir,
             records,
+            deliveries,
             notes: Some(notes),
             listener,
             cluster,
@@ -252,6 +264,8 @@ impl Core {
         self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
         let transitions = self.engine.transitions.clone();
         self.tasks.spawn("transitions", move |stop| transitions.clone().work(stop));
+        let deliveries = self.deliveries.clone();
+        self.tasks.spawn("webhooks", move |stop| deliveries.clone().work(stop));
         let records = self.records.clone();
         self.tasks.spawn("records", move |stop| records.clone().write(stop));
         if let Some(notes) = self.notes.take() {
@@ -362,30 +376,4 @@ impl Server {
         }
         self.core.close().await;
     }
-}
-
-/// The database's address, with the private cluster behind it where none is configured.
-async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateCluster>, String), StartError> {
-    if let Some(url) = &config.store.database_url {
-        return Ok((None, url.clone()));
-    }
-    let options = embedded::Options {
-        data_dir: config.store.data.clone(),
-        guard,
-        binaries: config.store.postgres_bin.clone(),
-        search: search_folders(),
-    };
-    let started = tokio::task::spawn_blocking(move || PrivateCluster::start(options)).await;
-    let cluster = started.map_err(|error| StartError::Internal(error.to_string()))??;
-    if cluster.is_joined() {
-        tracing::warn!("the private database belongs to another process of this folder and ends with that one");
-    }
-    let url = cluster.url();
-    Ok((Some(cluster), url))
-}
-
-#[expect(clippy::disallowed_methods, reason = "programs are looked for where a shell would")]
-fn search_folders() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    embedded::search_folders(std::env::var_os("PATH").as_deref(), home.as_deref())
 }

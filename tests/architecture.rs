@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Which rooms a room may import.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("config", &[]),
@@ -16,8 +16,9 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("schema", &["domain"]),
     ("engine", &["domain", "ports", "config", "schema", "telemetry"]),
     ("store", &["domain", "ports"]),
+    ("outbound", &["domain", "ports"]),
     ("http", &["engine", "domain", "config", "schema", "telemetry"]),
-    ("server", &["domain", "ports", "config", "telemetry", "schema", "engine", "store", "http"]),
+    ("server", &["domain", "ports", "config", "telemetry", "schema", "engine", "store", "outbound", "http"]),
     ("main", &["server", "config", "store", "telemetry", "domain", "http"]),
 ];
 
@@ -35,7 +36,7 @@ const WINGS: [(&str, &[&str]); 6] = [
 const SHARED: [&str; 4] = ["ids", "values", "violation", "access"];
 
 /// The only crates that the domain and the ports may use.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "std",
     "core",
     "thiserror",
@@ -43,6 +44,7 @@ const PURE: [&str; 16] = [
     "serde_json",
     "utoipa",
     "blake3",
+    "hmac",
     "sha2",
     "subtle",
     "base64",
@@ -55,13 +57,15 @@ const PURE: [&str; 16] = [
 ];
 
 /// Crates that belong to some rooms only.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("sqlx", &["store"]),
     ("axum", &["http"]),
     ("tower", &["http"]),
     ("tower_http", &["http"]),
-    ("hyper", &["http"]),
-    ("hyper_util", &["http"]),
+    ("hyper", &["http", "outbound"]),
+    ("hyper_util", &["http", "outbound"]),
+    ("tokio_rustls", &["outbound"]),
+    ("webpki_roots", &["outbound"]),
     ("utoipa_axum", &["http"]),
     ("utoipa_swagger_ui", &["http"]),
     ("moka", &["engine"]),

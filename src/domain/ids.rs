@@ -144,6 +144,8 @@ slug!(/// A slot on a page or in an app.
     PlacementId, "a placement id");
 slug!(/// A write key: what web pages carry to send events.
     WriteKeyId, "a write key id");
+slug!(/// A webhook: whom to tell who enters and leaves segments.
+    WebhookId, "a webhook id");
 slug!(/// An API key's public part.
     KeyId, "a key id");
 name!(/// A segment, static or dynamic.

@@ -13,3 +13,4 @@ pub mod ids;
 pub mod measurement;
 pub mod values;
 pub mod violation;
+pub mod webhook;

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     people::{PeopleError, must_be_static},
+    transitions::{Before, Note, Transitions},
     unpack::unpack,
     users::Users,
     world::Account,
@@ -17,11 +18,12 @@ use crate::{
             compile::SegmentIx,
             context::Context,
             evaluate::{Evaluator, UserView},
+            transition::resting_on,
         },
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
     },
-    ports::{CrowdRow, CrowdStore, ListUpload, UploadMode, UploadRow},
+    ports::{Clock, Crossing, CrowdRow, CrowdStore, ListUpload, UploadMode, UploadRow},
 };
 
 /// Takes uploads to static segments.
@@ -29,6 +31,8 @@ use crate::{
 pub struct Members {
     store: Arc<dyn CrowdStore>,
     users: Users,
+    transitions: Transitions,
+    clock: Arc<dyn Clock>,
     /// Uploads at a time: each has a connection of its own.
     turns: Arc<Semaphore>,
 }
@@ -36,7 +40,10 @@ pub struct Members {
 /// An upload under way.
 pub struct Upload {
     account: Arc<Account>,
+    list: SegmentKey,
     users: Users,
+    transitions: Transitions,
+    clock: Arc<dyn Clock>,
     upload: Box<dyn ListUpload>,
     rows: Vec<UploadRow>,
     _turn: OwnedSemaphorePermit,
@@ -46,10 +53,11 @@ impl Members {
     /// Uploads at a time on this replica.
     const TURNS: usize = 2;
 
-    /// Uploads into a store; caches behind `users` learn of changes at once.
+    /// Uploads into a store; caches behind `users` learn of changes at once, followers of
+    /// `transitions` soon after.
     #[must_use]
-    pub fn new(store: Arc<dyn CrowdStore>, users: Users) -> Self {
-        Self { store, users, turns: Arc::new(Semaphore::new(Self::TURNS)) }
+    pub fn new(store: Arc<dyn CrowdStore>, users: Users, transitions: Transitions, clock: Arc<dyn Clock>) -> Self {
+        Self { store, users, transitions, clock, turns: Arc::new(Semaphore::new(Self::TURNS)) }
     }
 
     /// Begins an upload. Nothing changes before [`Upload::apply`].
@@ -65,8 +73,16 @@ impl Members {
         must_be_static(account, segment)?;
         let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| PeopleError::Busy)?;
         let upload = self.store.upload(account.number(), segment.clone(), mode).await?;
-        let (account, users) = (Arc::clone(account), self.users.clone());
-        Ok(Upload { account, users, upload, rows: Vec::with_capacity(Upload::BATCH), _turn: turn })
+        Ok(Upload {
+            account: Arc::clone(account),
+            list: segment.clone(),
+            users: self.users.clone(),
+            transitions: self.transitions.clone(),
+            clock: Arc::clone(&self.clock),
+            upload,
+            rows: Vec::with_capacity(Upload::BATCH),
+            _turn: turn,
+        })
     }
 }
 
@@ -180,16 +196,30 @@ impl Upload {
     pub async fn apply(mut self) -> Result<u64, PeopleError> {
         let work = tokio::spawn(async move {
             self.flush().await?;
+            let others: Arc<[SegmentKey]> = resting_on(&self.list, self.account.snapshot.segments()).into();
             let mut changed = 0;
             while let Some(step) = self.upload.step().await? {
                 changed += step.changed;
                 if step.changed > 0 {
                     self.users.on_lists(self.account.number(), step.from, step.upto);
                 }
+                if !others.is_empty() {
+                    self.tell(step.crossed, &others).await;
+                }
             }
             Ok(changed)
         });
         work.await.unwrap_or(Err(PeopleError::Contended))
+    }
+
+    /// Has those who crossed told of other segments. The upload waits for those who tell, so that
+    /// no more than a few thousand people are ever on their way to them.
+    async fn tell(&mut self, crossed: Vec<Crossing>, others: &Arc<[SegmentKey]>) {
+        let (account, at) = (self.account.number(), self.clock.now());
+        for Crossing { uid, was } in crossed {
+            let before = Before::Listed { list: self.list.clone(), was, others: Arc::clone(others) };
+            self.transitions.note_in_turn(Note { account, uid, at, before }).await;
+        }
     }
 
     async fn flush(&mut self) -> Result<(), PeopleError> {

@@ -15,8 +15,10 @@
 //! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
+//! | [`reports`] | segments side by side, from that sample and from what is recorded |
 //! | [`training`] | models learned from that sample |
 //! | [`transitions`] | announces who enters and leaves segments |
+//! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
 
@@ -28,6 +30,7 @@ pub mod catalogue;
 pub mod consistency;
 pub mod deadline;
 pub mod decider;
+pub mod deliveries;
 pub mod disk;
 #[cfg(test)]
 mod fakes;
@@ -40,6 +43,7 @@ pub mod outcomes;
 pub mod people;
 mod queue;
 pub mod records;
+pub mod reports;
 pub mod reservations;
 pub mod reservoir;
 mod seeds;
@@ -49,6 +53,7 @@ pub mod training;
 pub mod transitions;
 mod unpack;
 pub mod users;
+pub mod webhooks;
 pub mod world;
 
 use std::sync::Arc;
@@ -56,8 +61,8 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, Ingested, Membership, StoreError, TransitionCursor,
-    TransitionRead, UploadMode, VersionRow,
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, Membership, PausedBy, StoreError,
+    TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.
@@ -80,8 +85,12 @@ pub struct Engine {
     pub members: members::Members,
     /// Tells who enters and leaves segments.
     pub transitions: transitions::Transitions,
+    /// Keeps those who are told of it elsewhere.
+    pub webhooks: webhooks::Webhooks,
     /// Tells what rules would mean.
     pub insight: insight::Insight,
+    /// Puts segments side by side.
+    pub reports: reports::Reports,
     /// Proposes models.
     pub trainer: training::Trainer,
     /// Makes and revokes API keys.

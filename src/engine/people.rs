@@ -285,8 +285,14 @@ impl People {
     /// The store's.
     pub async fn erase(&self, account: &Account, key: &UserKey) -> Result<bool, PeopleError> {
         let uid = account.uid(key);
+        // what cannot be read must not keep anybody from being erased
+        let before = self.state(account.number(), uid).await.ok().flatten();
         let known = self.store.erase(account.number(), uid).await?;
         self.users.on_erased(account.number(), uid);
+        if let Some(before) = before.map(Box::new) {
+            let before = Before::Erased(before);
+            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+        }
         Ok(known)
     }
 

@@ -15,7 +15,7 @@ use super::{backoff::Backoff, catalogue::Catalogue, unpack::unpack};
 use crate::{
     domain::{
         audience::{preview::Population, user::UserState},
-        ids::Uid,
+        ids::{NameHash, Uid},
     },
     ports::{CrowdRow, CrowdStore, StoreError},
 };
@@ -42,6 +42,9 @@ struct Sample {
     stretches: Vec<(Uid, Uid)>,
     /// Names of traits that the people have.
     traits: BTreeSet<String>,
+    /// The same as they are met in people, and whether some were met that have no name yet.
+    met: BTreeSet<NameHash>,
+    nameless: bool,
 }
 
 /// A sample as it is at one moment.
@@ -70,6 +73,9 @@ impl Sample {
         let (uid, version) = (row.uid, row.row.version);
         match unpack(row.row) {
             Ok(state) => {
+                for held in state.traits.iter() {
+                    self.nameless |= self.met.insert(held.name);
+                }
                 self.people.insert(uid, Arc::new(state));
             }
             Err(error) => tracing::warn!(%error, version, "a person cannot be read and is left out of the sample"),
@@ -231,7 +237,6 @@ impl Reservoir {
 
     /// Reads on behind the last person while there is room.
     async fn fill(&self, account: u32) -> Result<(), StoreError> {
-        let mut read = false;
         loop {
             let after = {
                 let mut samples = self.samples();
@@ -244,18 +249,24 @@ impl Reservoir {
                 sample.people.last_key_value().map(|(last, _)| *last)
             };
             let rows = self.store.scan(account, after, Self::BATCH).await?;
-            read = true;
             let mut samples = self.samples();
             let Some(sample) = samples.get_mut(&account) else { return Ok(()) };
             sample.whole = rows.len() < Self::BATCH as usize;
             rows.into_iter().for_each(|row| sample.put(self.size, row));
         }
-        if read {
-            let reach = self.samples().get(&account).map_or(Uid(0), Sample::reach);
-            let traits = self.store.trait_names(account, reach).await?.into_iter().collect();
+        let nameless = self.samples().get_mut(&account).and_then(|sample| {
+            let nameless = std::mem::take(&mut sample.nameless);
+            nameless.then(|| sample.reach())
+        });
+        if let Some(reach) = nameless {
+            let names = self.store.trait_names(account, reach).await;
             if let Some(sample) = self.samples().get_mut(&account) {
-                sample.traits = traits;
+                match &names {
+                    Ok(names) => sample.traits = names.iter().cloned().collect(),
+                    Err(_) => sample.nameless = true,
+                }
             }
+            return names.map(drop);
         }
         Ok(())
     }

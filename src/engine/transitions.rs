@@ -24,7 +24,7 @@ use crate::{
             transition::transitions,
             user::{Lists, UserState},
         },
-        ids::{SegmentKey, Uid},
+        ids::{NameHash, SegmentKey, Uid},
         values::Millis,
     },
     ports::{CrowdRow, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionRow, TransitionStore},
@@ -50,6 +50,18 @@ pub enum Before {
     Packed(Vec<u8>, Vec<u8>),
     /// Their lists; the rest stayed as it is.
     Lists(Lists),
+    /// Whether they were on one list, and until when. Told is what that did to `others`; the list
+    /// itself is told already.
+    Listed {
+        /// The list.
+        list: SegmentKey,
+        /// What they were on it.
+        was: Option<Option<Millis>>,
+        /// The segments that rest on it.
+        others: Arc<[SegmentKey]>,
+    },
+    /// All of them: they are erased.
+    Erased(Box<UserState>),
 }
 
 /// Takes notes of changes and tells who entered and left. Clones are the same.
@@ -88,6 +100,12 @@ impl Transitions {
         if self.0.sender.try_send(note).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Notes a change like [`Transitions::note`], for those who can wait until there is room.
+    pub async fn note_in_turn(&self, note: Note) {
+        // the receiver lives as long as the sender
+        let _never = self.0.sender.send(note).await;
     }
 
     /// Lists of people before they are changed.
@@ -159,29 +177,28 @@ impl Transitions {
             known.extend(rows.into_iter().map(|who| ((account, who.uid), who)));
         }
         let world = self.0.catalogue.world();
-        let work = move || {
-            let mut told = Vec::new();
-            for note in notes {
-                let (Some(account), Some(now)) = (world.account(note.account), known.get(&(note.account, note.uid)))
-                else {
-                    continue;
+        let work = move || -> Vec<TransitionRow> {
+            let told = notes.iter().filter_map(|note| {
+                let rules = &world.account(note.account)?.snapshot.rules;
+                let (before, after) = sides(note, known.get(&(note.account, note.uid)))?;
+                let (before, after, erased) = (before.as_ref(), after.as_ref(), after.is_none());
+                let moved = match &note.before {
+                    Before::Listed { others, .. } => {
+                        let others = others.iter().filter_map(|key| rules.ix(key));
+                        transitions(note.uid, before, after, rules, others, note.at)
+                    }
+                    _ => transitions(note.uid, before, after, rules, rules.all(), note.at),
                 };
-                let Some((before, after)) = sides(&note, now) else { continue };
-                let rules = &account.snapshot.rules;
-                told.extend(transitions(note.uid, before.as_ref(), Some(&after), rules, note.at).into_iter().map(
-                    |one| {
-                        let segment = rules.key(one.segment).clone();
-                        TransitionRow {
-                            account: note.account,
-                            segment,
-                            uid: note.uid,
-                            entered: one.entered,
-                            at: note.at,
-                        }
-                    },
-                ));
-            }
-            told
+                Some(moved.into_iter().map(move |one| TransitionRow {
+                    account: note.account,
+                    segment: rules.key(one.segment).clone(),
+                    uid: note.uid,
+                    entered: one.entered,
+                    at: note.at,
+                    erased,
+                }))
+            });
+            told.flatten().collect()
         };
         let told =
             tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Refused("telling panicked".into()))?;
@@ -189,21 +206,29 @@ impl Transitions {
     }
 }
 
-/// The person before and after the change; `None` when what is kept of them cannot be read.
-fn sides(note: &Note, now: &CrowdRow) -> Option<(Option<UserState>, UserState)> {
+/// The person before and after the change; `None` when what is kept of them cannot be read, or is
+/// gone by now.
+fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
     let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
+    let relisted = |lists: &dyn Fn(&Lists) -> Lists| {
+        let after = unpack(now?.row.clone()).ok()?;
+        let mut before = after.clone();
+        before.lists = lists(&after.lists);
+        Some((Some(before), Some(after)))
+    };
     match &note.before {
         Before::Packed(before, after) => {
-            let lists = Lists::new(now.row.lists.iter().copied());
+            let lists = Lists::new(now?.row.lists.iter().copied());
             let was =
                 if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
-            Some((was, state(after, lists)?))
+            Some((was, Some(state(after, lists)?)))
         }
-        Before::Lists(lists) => {
-            let after = unpack(now.row.clone()).ok()?;
-            let mut before = after.clone();
-            before.lists = lists.clone();
-            Some((Some(before), after))
+        Before::Lists(lists) => relisted(&|_| lists.clone()),
+        Before::Listed { list, was, .. } => {
+            let list = NameHash::of(list.as_str());
+            let own = was.map(|until| (list, until));
+            relisted(&|lists| Lists::new(lists.iter().filter(|(other, _)| *other != list).chain(own)))
         }
+        Before::Erased(before) => Some((Some((**before).clone()), None)),
     }
 }

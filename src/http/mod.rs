@@ -30,10 +30,12 @@ pub mod problem;
 pub mod profiles;
 pub mod rate;
 pub mod records;
+pub mod reports;
 pub mod request;
 pub mod rows;
 pub mod transitions;
 pub mod versions;
+pub mod webhooks;
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
@@ -51,14 +53,18 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
             Class::Events,
             events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
         ),
-        (Class::Authoring, catalog::routes().merge(assets::authoring()).merge(keys::routes())),
+        (
+            Class::Authoring,
+            catalog::routes().merge(assets::authoring()).merge(keys::routes()).merge(webhooks::routes()),
+        ),
         (
             Class::Reports,
             records::routes()
                 .merge(previews::routes())
                 .merge(models::routes())
                 .merge(versions::routes())
-                .merge(transitions::routes()),
+                .merge(transitions::routes())
+                .merge(reports::routes()),
         ),
     ]
 }

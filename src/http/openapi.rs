@@ -25,6 +25,7 @@ use crate::{
     domain::{
         ids::{ModelKey, WriteKeyId},
         violation::Violation,
+        webhook::Message,
     },
     schema::{SchemaError, Schemas},
 };
@@ -43,7 +44,7 @@ use crate::{
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(health::healthz, health::readyz, health::metrics, describe),
-    components(schemas(ProblemDocument<'_>, Violation, ModelKey, WriteKeyId)),
+    components(schemas(ProblemDocument<'_>, Violation, ModelKey, WriteKeyId, Message)),
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
         (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),
@@ -58,6 +59,8 @@ use crate::{
         (name = "components", description = "Values for the slots of a creative."),
         (name = "templates", description = "Markup with typed slots."),
         (name = "assets", description = "Images."),
+        (name = "reports", description = "Segments side by side."),
+        (name = "webhooks", description = "Who is told of those who enter and leave segments, by signed deliveries."),
         (name = "keys", description = "API keys."),
         (name = "operations", description = "For probes and collectors."),
     ),

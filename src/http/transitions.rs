@@ -15,9 +15,9 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::body::Frame;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{sync::mpsc, time};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -31,11 +31,11 @@ use super::{
 use crate::{
     domain::{
         access::Scope,
-        ids::{SegmentKey, UserKey},
-        values::Millis,
+        ids::SegmentKey,
         violation::Violation,
+        webhook::{MoveKind, Telling},
     },
-    engine::{TransitionCursor, TransitionRead, transitions::Transitions},
+    engine::{TransitionCursor, transitions::Transitions},
     problems,
 };
 
@@ -46,7 +46,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 problems!(FollowProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
 
-type Moves = Page<Move>;
+type Moves = Page<Telling>;
 
 /// Time between two looks for a follower.
 const LOOK: Duration = Duration::from_millis(500);
@@ -74,10 +74,6 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-fn id(cursor: TransitionCursor) -> String {
-    format!("{}-{}", cursor.xid, cursor.seq)
-}
-
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -91,34 +87,15 @@ struct FollowQuery {
     after: Option<Place>,
 }
 
-/// Somebody who entered or left.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Transition, example = json!({"id": "812-44", "user": "u-1", "event": "entered", "at": "2026-11-22T08:30:00.000Z"}))]
-struct Move {
-    /// Its place among all.
-    id: String,
-    /// Who.
-    user: UserKey,
-    /// `entered` or `left`.
-    event: &'static str,
-    /// When.
-    at: Millis,
-}
-
-impl From<TransitionRead> for Move {
-    fn from(read: TransitionRead) -> Self {
-        let event = if read.entered { "entered" } else { "left" };
-        Self { id: id(read.cursor), user: read.key, event, at: read.at }
-    }
-}
-
 /// Follow who enters and leaves a segment
 ///
 /// The oldest first, of the last 30 days; a page at a time, or, with `Accept: text/event-stream`, as
-/// server-sent events from now on or from `Last-Event-ID` on. Told are changes by events, traits and
-/// by adding and removing members by name, soon after they are made; not what time alone does, nor
-/// uploads. What a replica has not told yet when it crashes is never told. Needs a key with the
-/// scope `report`.
+/// server-sent events from now on or from `Last-Event-ID` on. Told are changes by events, traits,
+/// members added, removed or uploaded, and erasure, soon after they are made; not what time alone
+/// does, nor a change of the rule itself. Of whom an upload makes known, only segments that rest on
+/// the list are told. Of somebody who was erased all is gone but that they left, which names them by
+/// `person` alone. What an upload does to its own list is recorded with it; anything else that a
+/// replica has not told yet when it crashes is never told. Needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/segments/{key}/transitions", tag = "segments", operation_id = "follow_segment",
     params(Segment, FollowQuery,
@@ -147,7 +124,7 @@ async fn follow(
     if !accepts.contains("text/event-stream") {
         let after = after.map(|Place(cursor)| cursor).unwrap_or_default();
         let rows = transitions.read(account, key, after, limit.and_one()).await?;
-        return Ok(Json(Page::of(rows, limit, |row| id(row.cursor), Move::from)).into_response());
+        return Ok(Json(Page::of(rows, limit, |row| row.cursor.id(), Telling::from)).into_response());
     }
     let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default().parse::<Place>());
     let last =
@@ -179,9 +156,10 @@ async fn tell(
         if let Ok(rows) = transitions.read(account, key.clone(), after, 500).await {
             for row in rows {
                 after = row.cursor;
-                let told = Move::from(row);
+                let told = Telling::from(row);
                 let data = serde_json::to_string(&told).unwrap_or_default();
-                text.push_str(&format!("id: {}\nevent: {}\ndata: {data}\n\n", told.id, told.event));
+                let event = if told.event == MoveKind::Entered { "entered" } else { "left" };
+                text.push_str(&format!("id: {}\nevent: {event}\ndata: {data}\n\n", told.id));
             }
         }
         if text.is_empty() && said.elapsed() > ALIVE {

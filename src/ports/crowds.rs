@@ -31,14 +31,26 @@ pub struct UploadRow {
 }
 
 /// What one transaction of an upload changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadStep {
     /// Memberships that are another now.
     pub changed: u64,
+    /// Who is on the list now and was not, or the other way round; their transitions of the list
+    /// itself are recorded already.
+    pub crossed: Vec<Crossing>,
     /// The first person who may have been touched.
     pub from: Uid,
     /// The last one.
     pub upto: Uid,
+}
+
+/// Somebody who entered or left a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crossing {
+    /// Who.
+    pub uid: Uid,
+    /// Whether they were on the list, and until when.
+    pub was: Option<Option<Millis>>,
 }
 
 /// An upload under way, with a connection of its own; dropping it leaves the list as the steps
@@ -49,7 +61,7 @@ pub trait ListUpload: Send {
     /// Ends staging. Answers how many memberships the upload would change as things stand.
     fn survey(&mut self) -> Answer<'_, u64>;
     /// Ends staging and changes the next stretch of people, in the order of their uid, in one
-    /// transaction that also announces it on the feed; `None` when all are done. Each person
+    /// transaction that also announces it on the feed and records who entered and left; `None` when all are done. Each person
     /// changes at once, so nobody is seen to have left a list that they are still on.
     fn step(&mut self) -> Answer<'_, Option<UploadStep>>;
 }

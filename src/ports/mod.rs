@@ -3,16 +3,20 @@
 //! Rows carry plain documents and packed bytes; parsing them is the engine's and the core's work.
 
 mod catalog;
+mod courier;
 mod crowds;
 mod events;
 mod feed;
 mod outcomes;
 mod transitions;
 mod users;
+mod webhooks;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use self::{catalog::*, crowds::*, events::*, feed::*, outcomes::*, transitions::*, users::*};
+pub use self::{
+    catalog::*, courier::*, crowds::*, events::*, feed::*, outcomes::*, transitions::*, users::*, webhooks::*,
+};
 use crate::domain::values::Millis;
 
 /// A call to the outside. Never drop one half way: spawn it and await the handle, because a
@@ -55,6 +59,8 @@ pub struct Ports {
     pub crowds: Arc<dyn CrowdStore>,
     /// Who entered and left segments.
     pub transitions: Arc<dyn TransitionStore>,
+    /// Who is told of transitions.
+    pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// Events and the streams that remember them.

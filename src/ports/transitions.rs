@@ -4,6 +4,7 @@ use super::Answer;
 use crate::domain::{
     ids::{SegmentKey, Uid, UserKey},
     values::Millis,
+    webhook::{MoveKind, Telling},
 };
 
 /// Somebody who entered or left a segment.
@@ -19,6 +20,8 @@ pub struct TransitionRow {
     pub entered: bool,
     /// When.
     pub at: Millis,
+    /// Whether they left because they were erased.
+    pub erased: bool,
 }
 
 /// A place among the transitions of a segment.
@@ -35,12 +38,46 @@ pub struct TransitionCursor {
 pub struct TransitionRead {
     /// Where it stands.
     pub cursor: TransitionCursor,
-    /// The account's own name of who it was.
-    pub key: UserKey,
+    /// The segment.
+    pub segment: SegmentKey,
+    /// Who.
+    pub uid: Uid,
+    /// The account's own name of them; none: they left because they were erased.
+    pub key: Option<UserKey>,
     /// In, or out.
     pub entered: bool,
     /// When.
     pub at: Millis,
+}
+
+impl TransitionCursor {
+    /// The place as its followers send it back.
+    #[must_use]
+    pub fn id(self) -> String {
+        format!("{}-{}", self.xid, self.seq)
+    }
+}
+
+impl From<TransitionRead> for Telling {
+    fn from(read: TransitionRead) -> Self {
+        let erased = read.key.is_none();
+        let event = if read.entered { MoveKind::Entered } else { MoveKind::Left };
+        let (id, person) = (read.cursor.id(), read.uid);
+        Self { id, segment: read.segment, person, user: read.key, event, at: read.at, erased }
+    }
+}
+
+/// How often a segment was entered and left on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransitionDay {
+    /// The segment.
+    pub segment: SegmentKey,
+    /// The day, counted from 1970-01-01, in UTC.
+    pub day: i64,
+    /// Entries.
+    pub entered: u64,
+    /// Exits.
+    pub left: u64,
 }
 
 /// Keeps transitions for some weeks.
@@ -48,7 +85,7 @@ pub trait TransitionStore: Send + Sync {
     /// Keeps transitions.
     fn record(&self, rows: Vec<TransitionRow>) -> Answer<'_, ()>;
     /// Those of a segment after a place, in an order in which none is ever missed, at most `limit`;
-    /// those of erased people are left out.
+    /// of erased people only that they left by it.
     fn read(
         &self,
         account: u32,
@@ -56,6 +93,11 @@ pub trait TransitionStore: Send + Sync {
         after: TransitionCursor,
         limit: u32,
     ) -> Answer<'_, Vec<TransitionRead>>;
+    /// How often segments were entered and left on each day of some, in order; days on which nothing
+    /// happened are left out.
+    fn daily(&self, account: u32, segments: Vec<SegmentKey>, from: i64, to: i64) -> Answer<'_, Vec<TransitionDay>>;
+    /// For how many days they are kept.
+    fn kept_days(&self) -> u32;
     /// Where the next one will stand, or later.
     fn end(&self) -> Answer<'_, TransitionCursor>;
     /// Makes the partitions of the coming days and drops what is past its retention.

@@ -16,6 +16,7 @@ use crate::{
     domain::values::Millis,
     ports::{
         Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, OutcomeStore, StoreError, TransitionStore, UserStore,
+        WebhookStore,
     },
 };
 
@@ -68,6 +69,8 @@ pub struct Opened {
     pub crowds: Arc<dyn CrowdStore>,
     /// Who entered and left segments.
     pub transitions: Arc<dyn TransitionStore>,
+    /// Who is told of transitions.
+    pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// Events and the streams that remember them.
@@ -108,6 +111,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         users: Arc::new(postgres::Users::new(&lanes)),
         crowds: Arc::new(postgres::Crowds::new(&lanes)),
         transitions: Arc::new(postgres::Transitions::new(&lanes)),
+        webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
         events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),

@@ -33,6 +33,15 @@ where
     row.try_get::<&str, _>(column)?.parse().map_err(|error: T::Err| Error::Decode(error.into()))
 }
 
+/// The same of a text that may be missing.
+pub(super) fn maybe_parsed<T>(row: &PgRow, column: &str) -> Result<Option<T>, Error>
+where
+    T: FromStr,
+    T::Err: StdError + Send + Sync + 'static,
+{
+    row.try_get::<Option<&str>, _>(column)?.map(|_| parsed(row, column)).transpose()
+}
+
 /// An account's number, which the database keeps as a signed one.
 pub(super) fn account(row: &PgRow, column: &str) -> Result<u32, Error> {
     row.try_get::<i32, _>(column).map(i32::cast_unsigned)
@@ -136,10 +145,7 @@ pub(super) fn user(row: &PgRow) -> Result<((u32, Uid), UserRow), Error> {
 }
 
 pub(super) fn crowd(row: &PgRow) -> Result<CrowdRow, Error> {
-    let key = match row.try_get::<Option<&str>, _>("key")? {
-        Some(_) => Some(parsed(row, "key")?),
-        None => None,
-    };
+    let key = maybe_parsed(row, "key")?;
     let ((_, uid), user) = user(row)?;
     Ok(CrowdRow { uid, key, row: user })
 }

@@ -39,6 +39,7 @@ const CHECKS: &[Check] = checks![
     segments::a_rule_is_previewed_before_anybody_uses_it,
     segments::a_segment_keeps_its_versions,
     segments::who_enters_and_leaves_is_told,
+    segments::what_uploads_and_erasures_do_is_told,
     segments::authors_are_told_what_to_look_at,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
     keys::a_key_cannot_revoke_itself,

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::Service;
+use crate::harness::{Service, send};
 
 fn dynamic(condition: &Value) -> Value {
     json!({"v": 1, "kind": "dynamic", "match": condition})
@@ -155,4 +155,57 @@ pub(crate) async fn who_enters_and_leaves_is_told(service: Arc<Service>) {
     assert!(text.contains("event: left") && !text.contains("event: entered"), "{text}");
     service.get("/v1/segments/nobodys/transitions").await.faults(404);
     service.get(&format!("/v1/segments/{young}/transitions?after=x")).await.faults(422);
+}
+
+pub(crate) async fn what_uploads_and_erasures_do_is_told(service: Arc<Service>) {
+    let (list, calm, ask) = (service.name("list"), service.name("calm"), "transitions?limit=500");
+    service.create(&format!("/v1/segments/{list}"), &json!({"name": "L", "rule": {"v": 1, "kind": "static"}})).await;
+    let rule = dynamic(&json!({"all": [{"trait": "owner", "eq": list}, {"not": {"list": list}}]}));
+    service.create(&format!("/v1/segments/{calm}"), &json!({"name": "Calm", "rule": rule})).await;
+    let users: Vec<String> = (0..1_200).map(|n| format!("{list}-{n}")).collect();
+    for user in &users[..2] {
+        service.patch(&format!("/v1/profiles/{user}"), &json!({"traits": {"owner": list}})).await;
+    }
+    let told = async |key: &str, count: usize| {
+        let (mut all, began) = (Vec::new(), Instant::now());
+        while all.len() < count {
+            assert!(began.elapsed() < Duration::from_secs(20), "{key}: {} of {count} told", all.len());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let (mut more, mut after) = (true, String::new());
+            all.clear();
+            while more {
+                let page = service.get(&format!("/v1/segments/{key}/{ask}{after}")).await.json();
+                all.extend(page["items"].as_array().expect("items").clone());
+                more = page["next"].as_str().inspect(|next| after = format!("&after={next}")).is_some();
+            }
+        }
+        assert_eq!(all.len(), count, "{key}");
+        all
+    };
+    told(&calm, 2).await;
+    let upload = async |mode: &str, users: &[String]| {
+        let path = format!("/v1/segments/{list}/members?mode={mode}");
+        let request = service.request(reqwest::Method::POST, &path).header("content-type", "text/csv");
+        send(request.body(format!("user\n{}", users.join("\n")))).await.json()["changed"].clone()
+    };
+    assert_eq!(upload("add", &users).await, 1_200);
+    assert!(told(&list, 1_200).await.iter().all(|one| one["event"] == "entered" && one["erased"].is_null()));
+    assert!(told(&calm, 4).await[2..].iter().all(|one| one["event"] == "left"), "whoever rests on the list is told");
+    assert_eq!(upload("add", &users).await, 0);
+    assert_eq!(upload("replace", &users[1..]).await, 1);
+    let last = told(&list, 1_201).await.pop().expect("the last");
+    assert_eq!((&last["event"], &last["user"]), (&json!("left"), &json!(users[0])));
+    let back = told(&calm, 5).await.pop().expect("the last");
+    assert_eq!((&back["event"], &back["user"]), (&json!("entered"), &json!(users[0])));
+
+    let person = back["person"].clone();
+    send(service.request(reqwest::Method::DELETE, &format!("/v1/profiles/{}", users[0]))).await;
+    let began = Instant::now();
+    // what was told of them before is gone
+    while told(&calm, 3).await[2]["erased"] != true {
+        assert!(began.elapsed() < Duration::from_secs(20), "the erasure is told");
+    }
+    let gone = told(&calm, 3).await.pop().expect("the last");
+    assert_eq!((&gone["event"], &gone["person"], &gone["user"]), (&json!("left"), &person, &json!(null)));
+    told(&list, 1_199).await;
 }

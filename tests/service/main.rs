@@ -9,7 +9,9 @@ mod harness;
 mod models;
 mod refusals;
 mod replicas;
+mod reports;
 mod streams;
+mod webhooks;
 mod wire;
 
 use std::{

@@ -14,6 +14,7 @@ mod figures;
 mod outcomes;
 mod people;
 mod suite;
+mod webhooks;
 
 use std::{
     fs::{self, Permissions},

@@ -11,8 +11,8 @@ use tessera::{
         values::Millis,
     },
     ports::{
-        AccountRow, Change, FoundRecord, MemberChange, Membership, ProfileWrite, ProfileWritten, UploadMode, UploadRow,
-        UploadStep, UserRow,
+        AccountRow, Change, FoundRecord, MemberChange, Membership, ProfileWrite, ProfileWritten, TransitionCursor,
+        UploadMode, UploadRow, UploadStep, UserRow,
     },
     store::Opened,
 };
@@ -205,6 +205,22 @@ fn changed(steps: &[UploadStep]) -> u64 {
     steps.iter().map(|step| step.changed).sum()
 }
 
+/// How many entered and left a list as far as followers are told.
+async fn recorded(store: &Opened, account: &AccountRow, name: &str) -> BTreeMap<bool, usize> {
+    let (mut counts, mut after) = (BTreeMap::new(), TransitionCursor::default());
+    let began = std::time::Instant::now();
+    loop {
+        let rows = store.transitions.read(account.number, list(name), after, 5_000).await.expect("an answer");
+        rows.iter().for_each(|row| *counts.entry(row.entered).or_default() += 1);
+        match rows.last() {
+            Some(last) => after = last.cursor,
+            // transactions of others may hold back what is told
+            None if !counts.is_empty() || began.elapsed() > Duration::from_secs(20) => return counts,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     let (store, account) = place.account().await;
     let people: Vec<_> = (0..2_500).map(|_| somebody(&account)).collect();
@@ -220,6 +236,10 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     rows.extend(people.iter().take(2_000).map(|who| row(who, None)));
     let steps = upload(&store, &account, "crm", UploadMode::Add, rows.clone()).await;
     assert_eq!((changed(&steps), steps.len()), (2_499, 5), "4,500 rows in steps of 1,000");
+    let crossed: Vec<_> = steps.iter().flat_map(|step| &step.crossed).collect();
+    assert_eq!(crossed.len(), 1_999, "who is on it until a time that is past has not entered");
+    assert!(crossed.iter().all(|one| one.was.is_none()));
+    assert_eq!(recorded(&store, &account, "crm").await, [(true, 1_999)].into());
     let covers = |uid: Uid| move |change: &Change| matches!(change, Change::Lists { from, upto, .. } if *from <= uid && uid <= *upto);
     let all = told(&store, cursor, |all| people.iter().all(|(_, uid)| all.iter().any(covers(*uid)))).await;
     let mut changes: Vec<_> = all
@@ -249,6 +269,8 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     let members = store.users.members(account.number, list("crm"), None, 5_000).await.expect("an answer");
     assert_eq!(members.iter().map(|(uid, ..)| *uid).collect::<std::collections::BTreeSet<_>>(), expected);
     assert!(members.iter().all(|(_, _, expires_at)| expires_at.is_none()));
+    // of 1,249 who stay 250 had been on it until a time that is past; 1,000 of those who go had not
+    assert_eq!(recorded(&store, &account, "crm").await, [(true, 1_999 + 250 + 1), (false, 1_000)].into());
 
     assert_eq!(changed(&upload(&store, &account, "crm", UploadMode::Remove, half).await), expected.len() as u64);
     upload(&store, &account, "crm", UploadMode::Add, vec![row(&new, None)]).await;

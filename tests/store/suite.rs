@@ -25,7 +25,7 @@ use tessera::{
 };
 use uuid::Uuid;
 
-use crate::{catalog, events, faults, feed, outcomes, people};
+use crate::{catalog, events, faults, feed, outcomes, people, webhooks};
 
 /// A check: an async function over the place, boxed so that all fit one list.
 type Check = fn(Arc<Place>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -64,6 +64,9 @@ const CHECKS: &[(&str, Check)] = checks![
     events::wait_for_replicas_that_know_all_streams,
     events::give_a_new_stream_its_history_once,
     events::never_lack_a_partition_and_go_when_they_are_old,
+    webhooks::are_changed_by_whoever_knows_their_version,
+    webhooks::hand_a_batch_to_one_until_it_is_accepted,
+    webhooks::miss_nothing_beside_a_long_writer,
     feed::starts_with_a_position_and_tells_each_kind_of_change,
     feed::loses_nothing_beside_a_long_writer,
     feed::starts_anew_on_another_server_or_when_too_far_behind,

@@ -50,6 +50,7 @@ pub mod profile;
 mod program;
 #[cfg(test)]
 mod proof;
+pub mod report;
 mod requirements;
 pub mod rule;
 mod schema;

@@ -1,12 +1,19 @@
 //! Who enters and who leaves, for announcements. Decisions never depend on it.
 
+use std::collections::BTreeSet;
+
 use super::{
     compile::{RuleSet, SegmentIx},
     context::Context,
     evaluate::{Evaluator, UserView},
+    node::Node,
+    rule::SegmentRule,
     user::UserState,
 };
-use crate::domain::{ids::Uid, values::Millis};
+use crate::domain::{
+    ids::{SegmentKey, Uid},
+    values::Millis,
+};
 
 /// A membership that a change to a person began or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,27 +24,46 @@ pub struct Transition {
     pub entered: bool,
 }
 
-/// What a change to a person at `now` did to their memberships, in the order of the segments.
-/// Both sides are asked at the same instant, so what time alone did is not among it.
+/// What a change to a person at `now` did to their memberships of some segments, in the order of
+/// these. Both sides are asked at the same instant, so what time alone did is not among it.
 #[must_use]
 pub fn transitions(
     uid: Uid,
     before: Option<&UserState>,
     after: Option<&UserState>,
     rules: &RuleSet,
+    segments: impl Iterator<Item = SegmentIx>,
     now: Millis,
 ) -> Vec<Transition> {
     let context = Context::default();
     let evaluator =
         |state| Evaluator::new(rules, UserView { uid: Some(uid), state, ..UserView::default() }, &context, now);
     let (mut old, mut new) = (evaluator(before), evaluator(after));
-    let moved = rules.all().filter_map(|segment| {
+    let moved = segments.filter_map(|segment| {
         // nobody is in anything before there is anything to know of them
         let was = before.is_some() && old.segment(segment).holds();
         let entered = after.is_some() && new.segment(segment).holds();
         (was != entered).then_some(Transition { segment, entered })
     });
     moved.collect()
+}
+
+/// The segments whose rules ask for `key`, themselves or through others, in order.
+#[must_use]
+pub fn resting_on(key: &SegmentKey, known: &[(SegmentKey, Option<SegmentRule>)]) -> Vec<SegmentKey> {
+    let mut found = BTreeSet::from([key]);
+    loop {
+        let count = found.len();
+        for (other, rule) in known {
+            let named = rule.as_ref().and_then(SegmentRule::node).map(Node::referenced_segments).unwrap_or_default();
+            if named.into_iter().any(|named| found.contains(named)) {
+                found.insert(other);
+            }
+        }
+        if found.len() == count {
+            return found.into_iter().filter(|other| *other != key).cloned().collect();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -55,12 +81,13 @@ mod tests {
         let rule =
             |node: Value| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
         let key = |key: &str| key.parse().expect("a key");
-        let (rules, refused) = RuleSet::build(&[
+        let known = [
             (key("young"), rule(json!({"trait": "age", "lt": 30}))),
             (key("crm"), SegmentRule::parse(&json!({"v": 1, "kind": "static"})).expect("a rule")),
             (key("both"), rule(json!({"all": [{"segment": "young"}, {"list": "crm"}]}))),
             (key("strangers"), rule(json!({"not": {"list": "crm"}}))),
-        ]);
+        ];
+        let (rules, refused) = RuleSet::build(&known);
         assert!(refused.is_empty());
         let person = |age: i64, lists: &[&str]| {
             let lists = Lists::new(lists.iter().map(|list| (NameHash::of(list), None)));
@@ -72,7 +99,7 @@ mod tests {
             )
         };
         let told = |before: Option<&UserState>, after: Option<&UserState>| {
-            let moved = transitions(Uid(1), before, after, &rules, Millis(0)).into_iter();
+            let moved = transitions(Uid(1), before, after, &rules, rules.all(), Millis(0)).into_iter();
             moved.map(|one| (rules.key(one.segment).to_string(), one.entered)).collect::<Vec<_>>()
         };
         let (old, new, listed) = (person(40, &[]), person(20, &[]), person(20, &["crm"]));
@@ -82,5 +109,11 @@ mod tests {
         assert_eq!(told(None, Some(&old)), [is("strangers", true)]);
         assert_eq!(told(Some(&listed), None), [is("young", false), is("crm", false), is("both", false)]);
         assert_eq!(told(Some(&new), Some(&new)), []);
+
+        let mut known: Vec<_> = known.into_iter().map(|(key, rule)| (key, Some(rule))).collect();
+        known.insert(0, (key("neither"), Some(rule(json!({"not": {"segment": "both"}})))));
+        known.push((key("broken"), None));
+        assert_eq!(resting_on(&key("crm"), &known), ["both", "neither", "strangers"].map(key));
+        assert_eq!(resting_on(&key("neither"), &known), []);
     }
 }

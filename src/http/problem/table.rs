@@ -5,7 +5,7 @@ use crate::{
     domain::violation::Violation,
     engine::{
         StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError,
-        training::TrainingError,
+        training::TrainingError, webhooks::WebhookError,
     },
 };
 
@@ -53,6 +53,17 @@ impl From<PeopleError> for Problem {
             PeopleError::Busy => Self::new(ProblemKind::Overloaded, "Other uploads are under way."),
             PeopleError::Corrupt(error) => Self::internal(error),
             PeopleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::NotFound(id) => Self::new(ProblemKind::NotFound, format!("There is no webhook {id}.")),
+            WebhookError::Stale { current } => AuthoringError::Stale { current }.into(),
+            WebhookError::Invalid(faults) => Self::invalid(faults),
+            WebhookError::Store(error) => error.into(),
         }
     }
 }

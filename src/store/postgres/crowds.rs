@@ -8,7 +8,7 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{Lane, Lanes, UPLOAD_LIMIT, detached, dial, limited};
 use crate::{
     domain::ids::{NameHash, SegmentKey, Uid},
-    ports::{Answer, CrowdRow, CrowdStore, ListUpload, StoreError, UploadMode, UploadRow, UploadStep},
+    ports::{Answer, Crossing, CrowdRow, CrowdStore, ListUpload, StoreError, UploadMode, UploadRow, UploadStep},
     store::rows,
 };
 
@@ -154,12 +154,12 @@ impl ListUpload for Upload {
 
 /// The newest row of each person in a stretch.
 macro_rules! part {
-    ($rest:literal) => {
+    ($($rest:literal),+) => {
         concat!(
             "with part as (
                  select distinct on (uid) uid, key, expires_at from staged where uid between $2 and $3
                  order by uid, n desc) ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -176,32 +176,59 @@ const MEET: &str = part!(
      where profile.key is null and profile.erased_at is null"
 );
 
+/// Ends a statement whose `moves` are memberships that change, each with what it was and is: whoever
+/// enters or leaves by it is told with it.
+macro_rules! telling {
+    ($moves:literal) => {
+        part!(
+            $moves,
+            ", clock as materialized (select now_ms() as now),
+             crossed as materialized (
+                 select m.*, m.listed and coalesce(m.was_until > c.now, true) as was,
+                        m.stays and coalesce(m.until > c.now, true) as entered, c.now
+                 from moves m cross join clock c),
+             told as (
+                 insert into transition (day, account, segment, uid, entered, at)
+                 select now / 86400000, $1, $5, uid, entered, now from crossed where was <> entered order by uid)
+             select uid, was <> entered as crossed, listed, was_until from crossed"
+        )
+    };
+}
+
 /// Only rows that differ are written, and none is locked for being looked at.
-const ENTER: &str = part!(
-    "insert into list_member (account, uid, list, expires_at)
-     select $1, s.uid, $4, s.expires_at from part s
-     cross join lateral (
-         select 1 from profile p where p.account = $1 and p.uid = s.uid and p.erased_at is null limit 1) known
-     left join lateral (
-         select m.uid, m.expires_at from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1
-     ) held on true
-     where held.uid is null or held.expires_at is distinct from s.expires_at
-     order by s.uid
-     on conflict (account, uid, list) do update set expires_at = excluded.expires_at"
+const ENTER: &str = telling!(
+    ", moves as materialized (
+         select s.uid, held.uid is not null as listed, held.expires_at as was_until, true as stays, s.expires_at as until
+         from part s
+         cross join lateral (
+             select 1 from profile p where p.account = $1 and p.uid = s.uid and p.erased_at is null limit 1) known
+         left join lateral (
+             select m.uid, m.expires_at from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1
+         ) held on true
+         where held.uid is null or held.expires_at is distinct from s.expires_at),
+     put as (
+         insert into list_member (account, uid, list, expires_at)
+         select $1, uid, $4, until from moves order by uid
+         on conflict (account, uid, list) do update set expires_at = excluded.expires_at)"
 );
 
-const LEAVE: &str = part!(
-    "delete from list_member where ctid = any (array(
-         select held.ctid from part s cross join lateral (
-             select m.ctid from list_member m
-             where m.account = $1 and m.uid = s.uid and m.list = $4 for update) held
-         order by s.uid))"
+const LEAVE: &str = telling!(
+    ", moves as (
+         delete from list_member where ctid = any (array(
+             select held.ctid from part s cross join lateral (
+                 select m.ctid from list_member m
+                 where m.account = $1 and m.uid = s.uid and m.list = $4 for update) held
+             order by s.uid))
+         returning uid, true as listed, expires_at as was_until, false as stays, null::bigint as until)"
 );
 
 /// Whoever is on the list and not in the upload leaves.
-const GO: &str = "
-    delete from list_member m where m.account = $1 and m.list = $4 and m.uid between $2 and $3
-      and (select max(s.n) from staged s where s.uid = m.uid) is null";
+const GO: &str = telling!(
+    ", moves as (
+         delete from list_member m where m.account = $1 and m.list = $4 and m.uid between $2 and $3
+           and (select max(s.n) from staged s where s.uid = m.uid) is null
+         returning m.uid, true as listed, m.expires_at as was_until, false as stays, null::bigint as until)"
+);
 
 const SURVEY_ENTER: &str = part!(
     "select count(*) from part s
@@ -281,9 +308,9 @@ impl Job {
         self.sort().await?;
         let Some(from) = self.next else { return Ok(None) };
         let upto = self.reach(from).await?;
-        let changed = self.change(from, upto).await?;
+        let (changed, crossed) = self.change(from, upto).await?;
         self.next = upto.0.checked_add(1).map(Uid);
-        Ok(Some(UploadStep { changed, from, upto }))
+        Ok(Some(UploadStep { changed, crossed, from, upto }))
     }
 
     /// How far the step from a person on may go, by those uploaded and by those on the list.
@@ -305,11 +332,12 @@ impl Job {
         Ok(staged.into_iter().chain(listed).min().map_or(Uid(u128::MAX), Uid::from))
     }
 
-    async fn change(&mut self, from: Uid, upto: Uid) -> Result<u64, Error> {
+    /// How many memberships changed, and who entered or left by that.
+    async fn change(&mut self, from: Uid, upto: Uid) -> Result<(u64, Vec<Crossing>), Error> {
         let (account, list) = (self.account, hash(&self.list));
         let mut tx = self.link.begin().await?;
         query(super::users::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
-        let mut changed = 0;
+        let (mut changed, mut crossings) = (0, Vec::new());
         let statements: &[(&'static str, bool)] = match self.mode {
             UploadMode::Add => &[(MEET, false), (ENTER, true)],
             UploadMode::Remove => &[(LEAVE, true)],
@@ -325,10 +353,18 @@ impl Job {
         }
         for (statement, moves) in statements {
             let statement = query(*statement).bind(account).bind(from.as_uuid()).bind(upto.as_uuid());
-            if *moves {
-                changed += statement.bind(list).execute(&mut *tx).await?.rows_affected();
-            } else {
+            if !*moves {
                 statement.execute(&mut *tx).await?;
+                continue;
+            }
+            let rows = statement.bind(list).bind(self.list.as_str()).fetch_all(&mut *tx).await?;
+            changed += rows.len() as u64;
+            for row in &rows {
+                if row.try_get("crossed")? {
+                    let was = row.try_get::<bool, _>("listed")?;
+                    let was = was.then(|| rows::maybe_millis(row, "was_until")).transpose()?;
+                    crossings.push(Crossing { uid: rows::uid(row, "uid")?, was });
+                }
             }
         }
         if changed > 0 {
@@ -343,7 +379,7 @@ impl Job {
             .await?;
         }
         tx.commit().await?;
-        Ok(changed)
+        Ok((changed, crossings))
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod outcomes;
 mod transitions;
 mod users;
+mod webhooks;
 
 use std::{pin::Pin, str::FromStr, time::Duration};
 
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 
 pub(super) use self::{
     catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, transitions::Transitions,
-    users::Users,
+    users::Users, webhooks::Webhooks,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};

@@ -1,11 +1,11 @@
 //! Who entered and who left which segment.
 
-use sqlx::{Row, query, query_scalar, types::Uuid};
+use sqlx::{Row, postgres::PgRow, query, query_scalar, types::Uuid};
 
 use super::{Lane, Lanes};
 use crate::{
     domain::{ids::SegmentKey, values::Millis},
-    ports::{Answer, TransitionCursor, TransitionRead, TransitionRow, TransitionStore},
+    ports::{Answer, TransitionCursor, TransitionDay, TransitionRead, TransitionRow, TransitionStore},
     store::rows,
 };
 
@@ -17,7 +17,7 @@ pub(in crate::store) struct Transitions {
 
 impl Transitions {
     /// Days that transitions are kept.
-    const DAYS: i32 = 30;
+    const DAYS: u16 = 30;
 
     pub(in crate::store) fn new(lanes: &Lanes) -> Self {
         Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
@@ -33,17 +33,19 @@ impl TransitionStore for Transitions {
                 let uids: Vec<Uuid> = rows.iter().map(|row| row.uid.as_uuid()).collect();
                 let entered: Vec<bool> = rows.iter().map(|row| row.entered).collect();
                 let at: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
+                let erased: Vec<bool> = rows.iter().map(|row| row.erased).collect();
                 query(
-                    "insert into transition (day, account, segment, uid, entered, at)
-                     select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at
-                     from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[])
-                          w (account, segment, uid, entered, at)",
+                    "insert into transition (day, account, segment, uid, entered, at, erased)
+                     select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at, w.erased
+                     from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[], $6::bool[])
+                          w (account, segment, uid, entered, at, erased)",
                 )
                 .bind(accounts)
                 .bind(segments)
                 .bind(uids)
                 .bind(entered)
                 .bind(at)
+                .bind(erased)
                 .execute(connection)
                 .await?;
                 Ok(())
@@ -61,9 +63,9 @@ impl TransitionStore for Transitions {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select t.xid::text as xid, t.seq, p.key, t.entered, t.at
-                     from transition t join profile p on p.account = t.account and p.uid = t.uid and p.key is not null
-                     where t.account = $1 and t.segment = $2 and (t.xid, t.seq) > ($3::text::xid8, $4)
+                    "select t.xid::text as xid, t.seq, t.segment, t.uid, p.key, t.entered, t.at
+                     from transition t left join profile p on p.account = t.account and p.uid = t.uid
+                     where (p.key is not null or t.erased) and t.account = $1 and t.segment = $2 and (t.xid, t.seq) > ($3::text::xid8, $4)
                        and t.xid < pg_snapshot_xmin(pg_current_snapshot())
                      order by t.xid, t.seq limit $5",
                 )
@@ -74,15 +76,39 @@ impl TransitionStore for Transitions {
                 .bind(i64::from(limit))
                 .fetch_all(connection)
                 .await?;
-                rows.iter()
-                    .map(|row| {
-                        let cursor = TransitionCursor { xid: rows::parsed(row, "xid")?, seq: row.try_get("seq")? };
-                        let (key, entered) = (rows::parsed(row, "key")?, row.try_get("entered")?);
-                        Ok(TransitionRead { cursor, key, entered, at: rows::millis(row, "at")? })
-                    })
-                    .collect()
+                rows.iter().map(told).collect()
             })
         })
+    }
+
+    fn daily(&self, account: u32, segments: Vec<SegmentKey>, from: i64, to: i64) -> Answer<'_, Vec<TransitionDay>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let keys: Vec<String> = segments.iter().map(|key| key.as_str().to_owned()).collect();
+                let rows = query(
+                    "select segment, day, count(*) filter (where entered) as entered,
+                            count(*) filter (where not entered) as gone
+                     from transition where account = $1 and segment = any ($2) and day between $3 and $4
+                     group by segment, day order by segment, day",
+                )
+                .bind(account.cast_signed())
+                .bind(keys)
+                .bind(i32::try_from(from).unwrap_or(0))
+                .bind(i32::try_from(to).unwrap_or(i32::MAX))
+                .fetch_all(connection)
+                .await?;
+                let day = |row: &PgRow| {
+                    let count = |column: &str| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
+                    let (segment, day) = (rows::parsed(row, "segment")?, row.try_get::<i32, _>("day")?.into());
+                    Ok(TransitionDay { segment, day, entered: count("entered")?, left: count("gone")? })
+                };
+                rows.iter().map(day).collect()
+            })
+        })
+    }
+
+    fn kept_days(&self) -> u32 {
+        Self::DAYS.into()
     }
 
     fn end(&self) -> Answer<'_, TransitionCursor> {
@@ -100,9 +126,25 @@ impl TransitionStore for Transitions {
     fn maintain(&self, now: Millis) -> Answer<'_, ()> {
         self.admin.run(move |connection| {
             Box::pin(async move {
-                query("select keep_transitions($1, $2)").bind(now.0).bind(Self::DAYS).execute(connection).await?;
+                query("select keep_transitions($1, $2)")
+                    .bind(now.0)
+                    .bind(i32::from(Self::DAYS))
+                    .execute(connection)
+                    .await?;
                 Ok(())
             })
         })
     }
+}
+
+/// A transition that followers are told.
+pub(super) fn told(row: &PgRow) -> Result<TransitionRead, sqlx::Error> {
+    Ok(TransitionRead {
+        cursor: TransitionCursor { xid: rows::parsed(row, "xid")?, seq: row.try_get("seq")? },
+        segment: rows::parsed(row, "segment")?,
+        uid: rows::uid(row, "uid")?,
+        key: rows::maybe_parsed(row, "key")?,
+        entered: row.try_get("entered")?,
+        at: rows::millis(row, "at")?,
+    })
 }
