@@ -228,13 +228,25 @@ fn first_of_each(events: &[EventRow], new: &HashSet<Uuid>) -> Vec<bool> {
     events.iter().map(|event| new.remove(&event.id.as_uuid())).collect()
 }
 
-/// Locks people in the order of their uid, as every writer does.
+/// Locks people as every writer about several people does, so that no two wait for each other in a
+/// circle: first whoever is not there is put there, then all are locked, each in the order of
+/// their uids.
 async fn hold(
     tx: &mut PgConnection,
     account: i32,
     people: impl Iterator<Item = Uid>,
 ) -> Result<HashMap<Uid, Held>, Error> {
     let uids: Vec<Uuid> = people.map(Uid::as_uuid).collect();
+    query(
+        "insert into profile (account, uid)
+         select $1, uid from unnest($2::uuid[]) k (uid)
+         where not exists (select from profile p where p.account = $1 and p.uid = k.uid)
+         order by uid on conflict do nothing",
+    )
+    .bind(account)
+    .bind(&uids)
+    .execute(&mut *tx)
+    .await?;
     let rows = query(
         "select p.* from unnest($2::uuid[]) k (uid) cross join lateral (
              select uid, version, packed, erased_at is not null as erased, key is null as nameless
