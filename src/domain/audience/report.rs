@@ -42,7 +42,7 @@ impl Matrix {
             let view = UserView { uid: Some(*uid), state: Some(state.borrow()), ..UserView::default() };
             let mut evaluator = Evaluator::new(rules, view, &context, now);
             let bits = segments.iter().take(Self::MOST).enumerate();
-            bits.fold(0, |mask, (at, ix)| mask | u64::from(evaluator.segment(*ix).holds) << at)
+            bits.fold(0, |mask, (at, ix)| mask | u64::from(evaluator.segment(*ix).holds()) << at)
         };
         Self { masks: people.iter().map(mask).collect(), segments: segments.len().min(Self::MOST) }
     }
