@@ -50,6 +50,8 @@ pub enum Before {
     Packed(Vec<u8>, Vec<u8>),
     /// Their lists; the rest stayed as it is.
     Lists(Lists),
+    /// All of them before and after; none: nobody.
+    Whole(Option<Box<UserState>>, Option<Box<UserState>>),
 }
 
 /// Takes notes of changes and tells who entered and left. Clones are the same.
@@ -88,15 +90,6 @@ impl Transitions {
         if self.0.sender.try_send(note).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Lists of people before they are changed.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn lists_of(&self, account: u32, uids: Vec<Uid>) -> Result<BTreeMap<Uid, Lists>, StoreError> {
-        let rows = self.0.crowds.people(account, uids).await?;
-        Ok(rows.into_iter().map(|who| (who.uid, Lists::new(who.row.lists))).collect())
     }
 
     /// Transitions of a segment after a place.
@@ -162,13 +155,10 @@ impl Transitions {
         let work = move || {
             let mut told = Vec::new();
             for note in notes {
-                let (Some(account), Some(now)) = (world.account(note.account), known.get(&(note.account, note.uid)))
-                else {
-                    continue;
-                };
-                let Some((before, after)) = sides(&note, now) else { continue };
+                let Some(account) = world.account(note.account) else { continue };
+                let Some((before, after)) = sides(&note, known.get(&(note.account, note.uid))) else { continue };
                 let rules = &account.snapshot.rules;
-                told.extend(transitions(note.uid, before.as_ref(), Some(&after), rules, note.at).into_iter().map(
+                told.extend(transitions(note.uid, before.as_ref(), after.as_ref(), rules, note.at).into_iter().map(
                     |one| {
                         let segment = rules.key(one.segment).clone();
                         TransitionRow {
@@ -189,21 +179,26 @@ impl Transitions {
     }
 }
 
-/// The person before and after the change; `None` when what is kept of them cannot be read.
-fn sides(note: &Note, now: &CrowdRow) -> Option<(Option<UserState>, UserState)> {
+/// The person before and after the change; `None` when what is kept of them is gone or cannot be read.
+fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
     let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
     match &note.before {
+        Before::Whole(before, after) => {
+            let side = |side: &Option<Box<UserState>>| side.as_deref().cloned();
+            Some((side(before), side(after)))
+        }
         Before::Packed(before, after) => {
+            let now = now?;
             let lists = Lists::new(now.row.lists.iter().copied());
             let was =
                 if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
-            Some((was, state(after, lists)?))
+            Some((was, Some(state(after, lists)?)))
         }
         Before::Lists(lists) => {
-            let after = unpack(now.row.clone()).ok()?;
+            let after = unpack(now?.row.clone()).ok()?;
             let mut before = after.clone();
             before.lists = lists.clone();
-            Some((Some(before), after))
+            Some((Some(before), Some(after)))
         }
     }
 }
