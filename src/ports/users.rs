@@ -190,8 +190,8 @@ pub enum Membership {
 
 /// People.
 pub trait UserStore: Send + Sync {
-    /// Many people in one round trip, whoever their keys lead to; those the store does not know are
-    /// left out.
+    /// Many people in one round trip, and one more for keys that were merged; those the store does
+    /// not know are left out.
     fn load(&self, people: Vec<(u32, Uid)>) -> Answer<'_, Vec<((u32, Uid), UserRow)>>;
     /// One person as people read them.
     fn profile(&self, account: u32, uid: Uid) -> Answer<'_, FoundProfile>;

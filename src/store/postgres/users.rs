@@ -30,24 +30,16 @@ impl Users {
     }
 }
 
-/// The limits change no answer, but make it a look-up for each person whatever the plan was made
-/// from; a second one only where the key was merged.
+/// The limit changes no answer, but makes it a look-up for each person whatever the plan was made from.
 const LOAD: &str = "
-    select k.account, k.uid, a.merged_into, p.version, p.packed, p.caps, m.lists, m.expiries
+    select p.account, p.uid, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
     from unnest($1::int[], $2::uuid[]) k (account, uid)
     cross join lateral (
-        select uid, version, packed, caps, merged_into from profile
-        where account = k.account and uid = k.uid and erased_at is null limit 1
-    ) a
-    cross join lateral (
-        select a.uid, a.version, a.packed, a.caps where a.merged_into is null
-        union all
-        (select uid, version, packed, caps from profile
-         where a.merged_into is not null and account = k.account and uid = a.merged_into and erased_at is null limit 1)
+        select * from profile where account = k.account and uid = k.uid and erased_at is null limit 1
     ) p
     left join lateral (
         select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
-        from list_member l where l.account = k.account and l.uid = p.uid
+        from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true";
 
 /// Those who were merged are read as whoever their key leads to.
@@ -76,14 +68,7 @@ const PAGE: &str = "
 
 impl UserStore for Users {
     fn load(&self, people: Vec<(u32, Uid)>) -> Answer<'_, Vec<((u32, Uid), UserRow)>> {
-        self.serving.run(move |connection| {
-            Box::pin(async move {
-                let accounts: Vec<_> = people.iter().map(|(account, _)| account.cast_signed()).collect();
-                let uids: Vec<_> = people.iter().map(|(_, uid)| uid.as_uuid()).collect();
-                let rows = query(LOAD).bind(accounts).bind(uids).fetch_all(connection).await?;
-                rows.iter().map(rows::user).collect()
-            })
-        })
+        self.serving.run(move |connection| Box::pin(load(connection, people)))
     }
 
     fn profile(&self, account: u32, uid: Uid) -> Answer<'_, FoundProfile> {
@@ -164,6 +149,34 @@ impl UserStore for Users {
 
 fn hash(list: &SegmentKey) -> i64 {
     NameHash::of(list.as_str()).0.cast_signed()
+}
+
+/// Reads people, and once more those whom keys among them lead to that were merged: ordinary people
+/// pay nothing for these.
+async fn load(connection: &mut PgConnection, people: Vec<(u32, Uid)>) -> Result<Vec<((u32, Uid), UserRow)>, Error> {
+    let (mut found, mut leads) = (Vec::with_capacity(people.len()), BTreeMap::<(u32, Uid), Vec<Uid>>::new());
+    let mut asked = people;
+    while !asked.is_empty() {
+        let accounts: Vec<_> = asked.iter().map(|(account, _)| account.cast_signed()).collect();
+        let uids: Vec<_> = asked.iter().map(|(_, uid)| uid.as_uuid()).collect();
+        let mut next = BTreeMap::<_, Vec<Uid>>::new();
+        for row in query(LOAD).bind(accounts).bind(uids).fetch_all(&mut *connection).await? {
+            let ((account, uid), row) = rows::user(&row)?;
+            match (row.merged_into, leads.remove(&(account, uid))) {
+                (None, None) => found.push(((account, uid), row)),
+                (None, Some(keys)) => {
+                    let row = UserRow { merged_into: Some(uid), ..row };
+                    found.extend(keys.into_iter().map(|key| ((account, key), row.clone())));
+                }
+                (Some(person), keys) => {
+                    next.entry((account, person)).or_default().extend(keys.unwrap_or_else(|| vec![uid]));
+                }
+            }
+        }
+        asked = next.keys().copied().collect();
+        leads = next;
+    }
+    Ok(found)
 }
 
 async fn profile(connection: &mut PgConnection, account: i32, uid: Uuid) -> Result<FoundProfile, Error> {
