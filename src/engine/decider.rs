@@ -124,7 +124,7 @@ impl Decider {
             Some(uid) => self.read(account.number(), uid, purposes, deadline, freshness, consistency).await,
             None => UserRead::contextual(None),
         };
-        request.person = uid.filter(|_| purposes.basic || purposes.profile_read);
+        request.person = user.merged_into.or(uid).filter(|_| purposes.basic || purposes.profile_read);
         strip(&mut request, purposes);
         let read = Instant::now();
         let preview = request.preview.as_ref();

@@ -18,8 +18,9 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        Answer, Change, ChangeFeed, Cursor, DecisionRecord, FeedBatch, FoundRecord, MemberChange, OutcomeStore,
-        ProfileRow, ProfileWrite, ProfileWritten, ServerIdentity, StoreError, UserRow, UserStore,
+        Answer, Change, ChangeFeed, Cursor, DecisionRecord, Erasure, FeedBatch, FoundProfile, FoundRecord,
+        MemberChange, Merge, Merged, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, ServerIdentity,
+        StoreError, UserRow, UserStore,
     },
 };
 
@@ -90,7 +91,7 @@ impl FakeUsers {
 
     /// Stores a version of a person.
     pub(super) fn write(&self, uid: u128, version: i64) {
-        self.write_row(uid, UserRow { version, packed: vec![], caps: vec![], lists: vec![] });
+        self.write_row(uid, UserRow { version, packed: vec![], caps: vec![], lists: vec![], merged_into: None });
     }
 
     pub(super) fn write_row(&self, uid: u128, row: UserRow) {
@@ -121,8 +122,16 @@ impl UserStore for FakeUsers {
         })
     }
 
-    fn profile(&self, _: u32, _: Uid) -> Answer<'_, Option<ProfileRow>> {
+    fn profile(&self, _: u32, _: Uid) -> Answer<'_, FoundProfile> {
         unreachable!("the cache reads packed people only")
+    }
+
+    fn people(&self, _: u32, _: Vec<Uid>) -> Answer<'_, Vec<(Uid, Person)>> {
+        unreachable!("the cache reads packed people only")
+    }
+
+    fn page(&self, _: u32, _: Option<Uid>, _: u32) -> Answer<'_, Vec<(Uid, ProfileRow)>> {
+        unreachable!("the cache lists nothing")
     }
 
     fn write_profiles(&self, _: u32, _: Vec<ProfileWrite>) -> Answer<'_, Vec<ProfileWritten>> {
@@ -143,7 +152,11 @@ impl UserStore for FakeUsers {
         unreachable!("the cache lists nothing")
     }
 
-    fn erase(&self, _: u32, _: Uid) -> Answer<'_, bool> {
+    fn merge(&self, _: u32, _: Merge) -> Answer<'_, Merged> {
+        unreachable!("the cache merges nobody")
+    }
+
+    fn erase(&self, _: u32, _: Uid) -> Answer<'_, Erasure> {
         unreachable!("the cache erases nothing")
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         values::Millis,
         violation::Violation,
     },
-    ports::{Clock, CrowdStore, UserStore},
+    ports::{Clock, CrowdStore, FoundProfile, UserStore},
 };
 
 /// Looks at rules with the eyes of a sample of people, or of all of them.
@@ -116,6 +116,14 @@ impl Insight {
         Self { reservoir, crowds, users, clock }
     }
 
+    /// Names of all traits that anybody has, at most 10,000.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn trait_names(&self, account: &Account) -> Result<Vec<String>, PeopleError> {
+        Ok(self.crowds.trait_names(account.number(), Uid(u128::MAX)).await?)
+    }
+
     /// What the author of a segment's rule should look at. `own` is the segment itself, whose
     /// names count for nothing.
     #[must_use]
@@ -191,7 +199,9 @@ impl Insight {
         };
         let mut members = Vec::new();
         for uid in asked.members {
-            members.extend(self.users.profile(account.number(), uid).await?.map(|row| row.key));
+            if let FoundProfile::Known(row) = self.users.profile(account.number(), uid).await? {
+                members.extend(row.key);
+            }
         }
         let conditions = probe.conditions(&asked.tally).into_iter().map(|one| ConditionView {
             pointer: one.pointer,

@@ -12,7 +12,7 @@
 //! | [`ingest`] | events, committed in groups with the profiles that they change |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
-//! | [`authoring`], [`people`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`reports`] | segments side by side, from that sample and from what is recorded |
@@ -32,9 +32,12 @@ pub mod deadline;
 pub mod decider;
 pub mod deliveries;
 pub mod disk;
+mod draft;
 #[cfg(test)]
 mod fakes;
 pub mod feed;
+pub mod identity;
+pub mod imports;
 pub mod ingest;
 pub mod insight;
 pub mod keys;
@@ -61,8 +64,8 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, Membership, PausedBy, StoreError,
-    TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, Membership, PausedBy, ProfileRow,
+    StoreError, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.

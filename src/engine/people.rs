@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{
     domain::{
@@ -14,7 +14,7 @@ use crate::{
             explain::Explanation,
             node::Node,
             profile::TraitPatch,
-            user::{CodecError, UserState},
+            user::{CodecError, Lists, UserState},
         },
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
@@ -23,12 +23,13 @@ use crate::{
     engine::{
         catalogue::Catalogue,
         consistency::Consistency,
+        draft::Draft,
         transitions::{Before, Note, Transitions},
         unpack::unpack,
         users::Users,
         world::Account,
     },
-    ports::{Clock, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, StoreError, UserStore},
+    ports::{Clock, FoundProfile, MemberChange, Membership, ProfileWritten, StoreError, UserStore},
 };
 
 /// Why people could not be read or changed.
@@ -40,6 +41,9 @@ pub enum PeopleError {
     /// The person was erased and stays so.
     #[error("the person was erased")]
     Erased,
+    /// The key is another key of somebody else already.
+    #[error("key was merged into {0} before")]
+    MergedElsewhere(UserKey),
     /// The segment does not exist.
     #[error("there is no segment {0}")]
     NoSegment(SegmentKey),
@@ -145,18 +149,27 @@ pub struct Changed {
 /// Reads and changes people.
 #[derive(Clone)]
 pub struct People {
-    store: Arc<dyn UserStore>,
-    users: Users,
+    pub(super) store: Arc<dyn UserStore>,
+    pub(super) users: Users,
     catalogue: Arc<Catalogue>,
-    clock: Arc<dyn Clock>,
-    transitions: Transitions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) transitions: Transitions,
+}
+
+/// What is found under a key.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// The person.
+    Person(Box<ProfileView>),
+    /// The key was merged into this one.
+    Merged(UserKey),
 }
 
 impl People {
     /// How often a change is tried again because somebody else was faster.
-    const TRIES: usize = 10;
+    pub(super) const TRIES: usize = 10;
     /// People changed in one transaction.
-    const BATCH: usize = 1_000;
+    pub const BATCH: usize = 1_000;
 
     /// People behind a store; caches behind `users` and followers of `transitions` learn of changes.
     #[must_use]
@@ -173,21 +186,26 @@ impl People {
     /// A person with their memberships.
     ///
     /// # Errors
-    /// Nobody is known under the key; the store's.
-    pub async fn get(&self, account: &Account, key: &UserKey) -> Result<ProfileView, PeopleError> {
-        let uid = account.uid(key);
-        let row = self.store.profile(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
-        let state = self.state(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
+    /// Nobody is known under the key, or somebody who was erased; the store's.
+    pub async fn get(&self, account: &Account, key: &UserKey) -> Result<Found, PeopleError> {
+        let row = match self.store.profile(account.number(), account.uid(key)).await? {
+            FoundProfile::Nobody => return Err(PeopleError::NotFound),
+            FoundProfile::Erased => return Err(PeopleError::Erased),
+            FoundProfile::Merged(_, into) => return Ok(Found::Merged(into)),
+            FoundProfile::Known(row) => *row,
+        };
+        let user = row.key.ok_or(PeopleError::NotFound)?;
+        let (uid, state) = self.state(account, key).await?;
         let segments = memberships(account, uid, &state, self.clock.now());
-        Ok(ProfileView {
-            user: row.key,
+        Ok(Found::Person(Box::new(ProfileView {
+            user,
             version: row.version,
             traits: row.traits,
             lists: row.lists.into_iter().map(|(key, expires_at)| (key, ListView { expires_at })).collect(),
             segments,
             created_at: row.created_at,
             updated_at: row.updated_at,
-        })
+        })))
     }
 
     /// Every segment a person is in at a time. Nobody known is in those that say so.
@@ -200,8 +218,7 @@ impl People {
         key: &UserKey,
         at: Option<Millis>,
     ) -> Result<Vec<MembershipView>, PeopleError> {
-        let uid = account.uid(key);
-        let state = self.state(account.number(), uid).await?.ok_or(PeopleError::NotFound)?;
+        let (uid, state) = self.state(account, key).await?;
         Ok(memberships(account, uid, &state, at.unwrap_or_else(|| self.clock.now())))
     }
 
@@ -211,16 +228,28 @@ impl People {
     /// See [`PeopleError`].
     pub async fn patch(&self, account: &Account, key: &UserKey, patch: &Value) -> Result<Changed, PeopleError> {
         let parsed = TraitPatch::parse(patch).map_err(PeopleError::Invalid)?;
-        let uid = account.uid(key);
+        let (mut uid, mut key) = (account.uid(key), key.clone());
         for _ in 0..Self::TRIES {
-            let row = self.store.profile(account.number(), uid).await?;
-            let state = self.state(account.number(), uid).await?;
+            let row = match self.store.profile(account.number(), uid).await? {
+                FoundProfile::Nobody => None,
+                FoundProfile::Erased => return Err(PeopleError::Erased),
+                FoundProfile::Merged(person, into) => {
+                    (uid, key) = (person, into);
+                    continue;
+                }
+                FoundProfile::Known(row) => Some(*row),
+            };
+            let loaded = self.store.load(vec![(account.number(), uid)]).await?;
+            let state = loaded.into_iter().next().map(|(_, row)| unpack(row)).transpose()?;
             let based_on = row.as_ref().map_or(0, |row| row.version);
             if state.as_ref().map_or(0, |state| state.version) != based_on.unsigned_abs() {
                 continue;
             }
             let before = state.as_ref().map(UserState::encode).unwrap_or_default();
-            let write = self.patched(uid, key, row, state, &parsed)?;
+            let mut draft =
+                Draft { state: state.unwrap_or_default(), traits: row.map(|row| row.traits).unwrap_or_default() };
+            draft.apply(&parsed, self.clock.now()).map_err(|fault| PeopleError::Invalid(vec![fault]))?;
+            let write = draft.into_write(uid, key.clone(), based_on);
             let after = write.packed.clone();
             match self.store.write_profiles(account.number(), vec![write]).await?.first() {
                 Some(ProfileWritten::Done { version }) => {
@@ -252,12 +281,14 @@ impl People {
             let batch = changes.by_ref().take(Self::BATCH);
             let batch: Vec<_> =
                 batch.map(|(key, change)| MemberChange { uid: account.uid(&key), key, change }).collect();
-            let uids: Vec<Uid> = batch.iter().map(|change| change.uid).collect();
-            let mut before = self.transitions.lists_of(account.number(), uids.clone()).await?;
+            let asked: Vec<_> = batch.iter().map(|change| (account.number(), change.uid)).collect();
+            let known: BTreeMap<_, _> = self.store.load(asked.clone()).await?.into_iter().collect();
             changed += self.store.change_members(account.number(), segment.clone(), batch).await?;
-            for uid in uids {
+            for asked in asked {
+                let known = known.get(&asked);
+                let uid = known.and_then(|row| row.merged_into).unwrap_or(asked.1);
                 self.users.forget(account.number(), uid);
-                let before = Before::Lists(before.remove(&uid).unwrap_or_default());
+                let before = Before::Lists(known.map(|row| Lists::new(row.lists.iter().copied())).unwrap_or_default());
                 self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
             }
         }
@@ -279,60 +310,21 @@ impl People {
         Ok(self.store.members(account.number(), segment.clone(), after, limit).await?)
     }
 
-    /// Erases a person; whether there was anything.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn erase(&self, account: &Account, key: &UserKey) -> Result<bool, PeopleError> {
-        let uid = account.uid(key);
-        // what cannot be read must not keep anybody from being erased
-        let before = self.state(account.number(), uid).await.ok().flatten();
-        let known = self.store.erase(account.number(), uid).await?;
-        self.users.on_erased(account.number(), uid);
-        if let Some(before) = before.map(Box::new) {
-            let before = Before::Erased(before);
-            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
-        }
-        Ok(known)
-    }
-
     /// The catalogue that memberships are read with.
     #[must_use]
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
 
-    async fn state(&self, account: u32, uid: Uid) -> Result<Option<UserState>, PeopleError> {
-        let loaded = self.store.load(vec![(account, uid)]).await?;
-        loaded.into_iter().next().map(|(_, row)| unpack(row)).transpose().map_err(PeopleError::from)
+    /// Whoever a key stands for.
+    pub(super) async fn state(&self, account: &Account, key: &UserKey) -> Result<(Uid, UserState), PeopleError> {
+        let asked = account.uid(key);
+        let loaded = self.store.load(vec![(account.number(), asked)]).await?;
+        let (_, row) = loaded.into_iter().next().ok_or(PeopleError::NotFound)?;
+        Ok((row.merged_into.unwrap_or(asked), unpack(row)?))
     }
 
-    fn patched(
-        &self,
-        uid: Uid,
-        key: &UserKey,
-        row: Option<ProfileRow>,
-        state: Option<UserState>,
-        patch: &TraitPatch,
-    ) -> Result<ProfileWrite, PeopleError> {
-        let now = self.clock.now();
-        let mut state = state.unwrap_or_default();
-        state.traits = state.traits.patched(patch, now).map_err(|fault| PeopleError::Invalid(vec![fault]))?;
-        let based_on = row.as_ref().map_or(0, |row| row.version);
-        let mut readable: Map<String, Value> = match row.map(|row| row.traits) {
-            Some(Value::Object(traits)) => traits,
-            _ => Map::new(),
-        };
-        for (name, value) in patch.iter() {
-            match value {
-                Some(value) => readable.insert(name.to_string(), json!({ "value": value, "set_at": now })),
-                None => readable.remove(name.as_str()),
-            };
-        }
-        Ok(ProfileWrite { uid, key: key.clone(), based_on, packed: state.encode(), traits: Value::Object(readable) })
-    }
-
-    fn changed(&self, account: &Account, uid: Uid, version: i64) -> Changed {
+    pub(super) fn changed(&self, account: &Account, uid: Uid, version: i64) -> Changed {
         self.users.on_remote_change(account.number(), uid, version);
         Changed { version, consistency_token: Consistency::Version(version.unsigned_abs()).to_string() }
     }

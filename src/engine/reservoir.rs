@@ -285,7 +285,11 @@ mod tests {
     struct Crowd(Mutex<BTreeMap<Uid, i64>>);
 
     fn row((&uid, &version): (&Uid, &i64)) -> CrowdRow {
-        CrowdRow { uid, key: None, row: UserRow { version, packed: vec![], caps: vec![], lists: vec![] } }
+        CrowdRow {
+            uid,
+            key: None,
+            row: UserRow { version, packed: vec![], caps: vec![], lists: vec![], merged_into: None },
+        }
     }
 
     impl CrowdStore for Crowd {

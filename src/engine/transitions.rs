@@ -62,6 +62,8 @@ pub enum Before {
     },
     /// All of them: they are erased.
     Erased(Box<UserState>),
+    /// All of them before and after; none: nobody.
+    Whole(Option<Box<UserState>>, Option<Box<UserState>>),
 }
 
 /// Takes notes of changes and tells who entered and left. Clones are the same.
@@ -106,15 +108,6 @@ impl Transitions {
     pub async fn note_in_turn(&self, note: Note) {
         // the receiver lives as long as the sender
         let _never = self.0.sender.send(note).await;
-    }
-
-    /// Lists of people before they are changed.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn lists_of(&self, account: u32, uids: Vec<Uid>) -> Result<BTreeMap<Uid, Lists>, StoreError> {
-        let rows = self.0.crowds.people(account, uids).await?;
-        Ok(rows.into_iter().map(|who| (who.uid, Lists::new(who.row.lists))).collect())
     }
 
     /// Transitions of a segment after a place.
@@ -181,7 +174,8 @@ impl Transitions {
             let told = notes.iter().filter_map(|note| {
                 let rules = &world.account(note.account)?.snapshot.rules;
                 let (before, after) = sides(note, known.get(&(note.account, note.uid)))?;
-                let (before, after, erased) = (before.as_ref(), after.as_ref(), after.is_none());
+                let (before, after, erased) =
+                    (before.as_ref(), after.as_ref(), matches!(note.before, Before::Erased(_)));
                 let moved = match &note.before {
                     Before::Listed { others, .. } => {
                         let others = others.iter().filter_map(|key| rules.ix(key));
@@ -206,8 +200,7 @@ impl Transitions {
     }
 }
 
-/// The person before and after the change; `None` when what is kept of them cannot be read, or is
-/// gone by now.
+/// The person before and after the change; `None` when what is kept of them is gone or cannot be read.
 fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
     let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
     let relisted = |lists: &dyn Fn(&Lists) -> Lists| {
@@ -217,6 +210,10 @@ fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Opti
         Some((Some(before), Some(after)))
     };
     match &note.before {
+        Before::Whole(before, after) => {
+            let side = |side: &Option<Box<UserState>>| side.as_deref().cloned();
+            Some((side(before), side(after)))
+        }
         Before::Packed(before, after) => {
             let lists = Lists::new(now?.row.lists.iter().copied());
             let was =

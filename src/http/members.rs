@@ -325,10 +325,7 @@ async fn upload(
         }
     }
     if mode == UploadMode::Replace && faults.count > 0 {
-        let fault = |fault: RowFault| Violation::new(format!("/{}", fault.line), fault.code, fault.detail);
-        let detail = format!("{} rows cannot be read, so the list was left as it is.", faults.count);
-        let problem = Problem::invalid(faults.first.into_iter().map(fault).collect());
-        return Err(Problem { detail, ..problem });
+        return Err(faults.into_problem("the list was left as it is"));
     }
     let changed = if query.dry_run { upload.survey().await? } else { upload.apply().await? };
     Ok(MembersChanged { changed, rows: Some(rows), rejected: Some(faults.count), errors: faults.first })

@@ -13,6 +13,7 @@ pub mod beacons;
 pub mod body;
 pub mod browser;
 pub mod catalog;
+pub mod crm;
 pub mod decisions;
 pub mod docs;
 pub mod etag;
@@ -25,6 +26,7 @@ pub mod members;
 pub mod models;
 pub mod openapi;
 pub mod page;
+pub mod pipe;
 pub mod previews;
 pub mod problem;
 pub mod profiles;
@@ -51,7 +53,11 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         (Class::Beacons, beacons::routes().merge(browser::routes()).merge(assets::public())),
         (
             Class::Events,
-            events::routes().merge(browser::authoring()).merge(profiles::routes()).merge(members::routes()),
+            events::routes()
+                .merge(browser::authoring())
+                .merge(profiles::routes())
+                .merge(members::routes())
+                .merge(crm::import::routes()),
         ),
         (
             Class::Authoring,
@@ -63,6 +69,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(previews::routes())
                 .merge(models::routes())
                 .merge(versions::routes())
+                .merge(crm::export::routes())
                 .merge(transitions::routes())
                 .merge(reports::routes()),
         ),

@@ -1,6 +1,11 @@
 //! People over HTTP: traits, memberships, erasure.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -13,20 +18,25 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{access::Scope, ids::UserKey, values::Millis, violation::Violation},
-    engine::people::{Changed, MembershipView, PeopleError, ProfileView},
+    domain::{access::Scope, creative::percent_encode, ids::UserKey, values::Millis, violation::Violation},
+    engine::{
+        identity::MergeView,
+        people::{Changed, Found, MembershipView, PeopleError, ProfileView},
+    },
     problems,
 };
 
 /// The routes of this module.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(read, patch, erase)).routes(routes!(segments))
+    OpenApiRouter::new().routes(routes!(read, patch, erase)).routes(routes!(segments)).routes(routes!(merge))
 }
 
 /// How far back memberships are told, in milliseconds.
 const REMEMBERED: i64 = 30 * 86_400_000;
 
-problems!(ReadProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+problems!(ReadProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Gone, Invalid, Overloaded, StoreUnavailable]);
+problems!(MergeProblems = [BadRequest, Unauthorized, Forbidden, Conflict, Gone, Invalid, Overloaded, StoreUnavailable]);
+problems!(MembershipProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
 problems!(
     PatchProblems = [
         BadRequest,
@@ -71,6 +81,30 @@ struct ProfilePatch {
     /// are booleans, numbers, texts, arrays of texts and points `{"lat", "lon"}`; at most 128 traits.
     #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     traits: Map<String, Value>,
+}
+
+/// A key that was merged into another.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"user": "web.9f2c", "merged_into": "u-1"}))]
+struct MergedKey {
+    /// The key.
+    #[schema(value_type = String)]
+    user: UserKey,
+    /// The key that the person is kept under.
+    #[schema(value_type = String)]
+    merged_into: UserKey,
+}
+
+/// The two keys that are one person.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct TwoKeys {
+    /// The key that becomes another key of the person, such as that of a browser, percent-encoded.
+    #[param(example = "web.9f2c")]
+    user: UserKey,
+    /// The account's own name of the person, percent-encoded; they need not be known yet.
+    #[param(example = "u-1")]
+    into: UserKey,
 }
 
 /// The memberships of a person.
@@ -123,20 +157,39 @@ struct Erasure {
 
 /// Read a person
 ///
-/// Their traits, the lists they are on and every segment they are in now, with why. Needs a key
+/// Their traits, the lists they are on and every segment they are in now, with why. A key that was
+/// merged leads to the person it belongs to: 308. Somebody who was erased stays so: 410. Needs a key
 /// with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "get_profile", params(Person),
     security(("key" = [])),
-    responses((status = 200, description = "The person.", body = ProfileView), ReadProblems)
+    responses(
+        (status = 200, description = "The person.", body = ProfileView),
+        (status = 308, description = "The key is another key of the person whom `Location` names.", body = MergedKey,
+         headers(("location" = String, description = "Where the person is."))),
+        ReadProblems
+    )
 )]
 async fn read(
     State(app): State<App>,
     caller: Caller,
     ApiPath(Person { user }): ApiPath<Person>,
-) -> Result<Json<ProfileView>, Problem> {
+) -> Result<Response, Problem> {
     caller.must(Scope::Report)?;
-    Ok(Json(app.engine.people.get(&caller.account, &user).await?))
+    Ok(match app.engine.people.get(&caller.account, &user).await? {
+        Found::Person(person) => Json(person).into_response(),
+        Found::Merged(merged_into) => {
+            let location = [(header::LOCATION, address(&merged_into))];
+            (StatusCode::PERMANENT_REDIRECT, location, Json(MergedKey { user, merged_into })).into_response()
+        }
+    })
+}
+
+/// The path of a person.
+fn address(user: &UserKey) -> String {
+    let mut path = "/v1/profiles/".to_owned();
+    percent_encode(user.as_str(), &mut path);
+    path
 }
 
 /// Change a person's traits
@@ -168,7 +221,8 @@ async fn patch(
 /// Erase a person
 ///
 /// Their profile, memberships and decision records at once, their events within the day or, on
-/// demand, before the answer. For good: nothing is kept under this key again. Asking twice is fine.
+/// demand, before the answer. For good: nothing is kept under this key again, nor under any other
+/// that was merged with it. Asking twice is fine.
 /// Needs a key with the scope `events`.
 #[utoipa::path(
     delete, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "erase_profile",
@@ -183,11 +237,34 @@ async fn erase(
     ApiQuery(ErasureQuery { events }): ApiQuery<ErasureQuery>,
 ) -> Result<Json<Erasure>, Problem> {
     caller.must(Scope::Events)?;
-    let user_known = app.engine.people.erase(&caller.account, &user).await?;
+    let erased = app.engine.people.erase(&caller.account, &user).await?;
     if events == EventsErased::Now {
-        app.engine.ingest.erase_events(caller.account.number(), caller.account.uid(&user)).await?;
+        app.engine.ingest.erase_events(caller.account.number(), erased.uids).await?;
     }
-    Ok(Json(Erasure { erased: true, user_known, events, at: app.engine.clock.now() }))
+    Ok(Json(Erasure { erased: true, user_known: erased.known, events, at: app.engine.clock.now() }))
+}
+
+/// Join a key to a person
+///
+/// For the login of somebody who was anonymous until then: what is known of `user` becomes known of
+/// `into`, at once and for good. Traits of `into` stay and absent ones are taken over; lists, events
+/// and impressions are those of both. Whatever comes under `user` later, events, lists, traits or
+/// decisions, is about `into`, and erasing either erases both. Neither need be known yet. Repeating
+/// it changes nothing, and a person may have any number of keys; a key that was merged into somebody
+/// else is not taken from them: 409. Where one of the two was erased: 410.
+/// Needs a key with the scope `events`.
+#[utoipa::path(
+    post, path = "/v1/profiles/{user}/merge/{into}", tag = "profiles", operation_id = "merge_profile", params(TwoKeys),
+    security(("key" = [])),
+    responses((status = 200, description = "They are one person.", body = MergeView), MergeProblems)
+)]
+async fn merge(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(TwoKeys { user, into }): ApiPath<TwoKeys>,
+) -> Result<Json<MergeView>, Problem> {
+    caller.must(Scope::Events)?;
+    Ok(Json(app.engine.people.merge(&caller.account, &user, &into).await?))
 }
 
 /// List the segments of a person
@@ -198,7 +275,7 @@ async fn erase(
 #[utoipa::path(
     get, path = "/v1/profiles/{user}/segments", tag = "profiles", operation_id = "list_profile_segments",
     params(Person, Instant), security(("key" = [])),
-    responses((status = 200, description = "The memberships.", body = Memberships), ReadProblems)
+    responses((status = 200, description = "The memberships.", body = Memberships), MembershipProblems)
 )]
 async fn segments(
     State(app): State<App>,

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemKind};
+use crate::domain::violation::Violation;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,9 @@ impl RowFormat {
 pub struct RowFault {
     /// The line that the row begins on; the first is 1.
     pub line: u64,
+    /// Where in the row, as if it were one line of NDJSON; left out: the row as a whole.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pointer: String,
     /// Stable, machine-readable name of the rule that was broken.
     pub code: &'static str,
     /// What to change.
@@ -70,10 +74,26 @@ impl RowFaults {
 
     /// Notes that a row is refused.
     pub fn push(&mut self, line: u64, (code, detail): (&'static str, String)) {
+        self.push_all(line, vec![Violation { pointer: String::new(), code, detail }]);
+    }
+
+    /// Notes that a row is refused, for these reasons.
+    pub fn push_all(&mut self, line: u64, faults: Vec<Violation>) {
         self.count += 1;
         if self.first.len() < Self::TOLD {
-            self.first.push(RowFault { line, code, detail });
+            let fault = |Violation { pointer, code, detail }| RowFault { line, pointer, code, detail };
+            self.first.extend(faults.into_iter().map(fault));
         }
+    }
+
+    /// The refusal of the whole body because of these rows.
+    #[must_use]
+    pub fn into_problem(self, consequence: &str) -> Problem {
+        let fault =
+            |fault: RowFault| Violation::new(format!("/{}{}", fault.line, fault.pointer), fault.code, fault.detail);
+        let detail = format!("{} rows cannot be read, so {consequence}.", self.count);
+        let problem = Problem::invalid(self.first.into_iter().map(fault).collect());
+        Problem { detail, ..problem }
     }
 }
 

@@ -1,20 +1,14 @@
 //! Who enters and leaves segments, page by page or as it happens.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Json,
-    body::{Body, HttpBody},
     extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use hyper::body::Frame;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{sync::mpsc, time};
 use utoipa::IntoParams;
@@ -26,6 +20,7 @@ use super::{
     extract::{ApiPath, ApiQuery},
     members::Segment,
     page::{Limit, Page},
+    pipe::{Piece, pipe},
     problem::{Problem, ProblemKind},
 };
 use crate::{
@@ -133,10 +128,10 @@ async fn follow(
         Some(Place(cursor)) => cursor,
         None => transitions.end().await?,
     };
-    let (sender, receiver) = mpsc::channel(16);
+    let (sender, body) = pipe(16);
     tokio::spawn(tell(transitions, account, key, from, sender));
     let kind = HeaderValue::from_static("text/event-stream");
-    Ok(([(header::CONTENT_TYPE, kind)], Body::new(Pipe(receiver))).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
 /// Tells a follower what happens, until they leave or it has been long enough.
@@ -145,10 +140,10 @@ async fn tell(
     account: u32,
     key: SegmentKey,
     mut after: TransitionCursor,
-    follower: mpsc::Sender<Bytes>,
+    follower: mpsc::Sender<Piece>,
 ) {
     let (began, mut said) = (time::Instant::now(), time::Instant::now());
-    if follower.send(Bytes::from_static(b"retry: 1000\n\n")).await.is_err() {
+    if follower.send(Ok(Bytes::from_static(b"retry: 1000\n\n"))).await.is_err() {
         return;
     }
     while began.elapsed() < LONGEST {
@@ -167,24 +162,12 @@ async fn tell(
         }
         if !text.is_empty() {
             said = time::Instant::now();
-            if follower.send(text.into()).await.is_err() {
+            if follower.send(Ok(text.into())).await.is_err() {
                 return;
             }
         }
         if time::timeout(LOOK, follower.closed()).await.is_ok() {
             return;
         }
-    }
-}
-
-/// A body that is written as it comes.
-struct Pipe(mpsc::Receiver<Bytes>);
-
-impl HttpBody for Pipe {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

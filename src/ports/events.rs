@@ -128,9 +128,9 @@ pub trait EventStore: Send + Sync {
     /// the same transaction, so that every event is folded once, whenever this is stopped.
     /// `names` are the events that the streams remember.
     fn backfill(&self, account: u32, epoch: i64, names: Vec<EventName>, fold: Fold) -> Answer<'_, BackfillStep>;
-    /// Deletes the events of one erased person at once, or of all who have waited for hours;
-    /// answers how many events there were.
-    fn erase_events(&self, only: Option<(u32, Uid)>) -> Answer<'_, u64>;
+    /// Deletes the events of one erased person, under every key, at once, or of all who have waited
+    /// for hours; answers how many events there were.
+    fn erase_events(&self, only: Option<(u32, Vec<Uid>)>) -> Answer<'_, u64>;
     /// Makes the partitions of the coming days and drops what is past its retention.
     fn maintain(&self, now: Millis) -> Answer<'_, ()>;
 }

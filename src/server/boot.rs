@@ -243,8 +243,8 @@ async fn happened(engine: &Engine, account: &Account, events: Vec<BundledEvent>)
     for event in events {
         let (id, uid) = (event.id.clone(), account.uid(&event.user));
         let row = event.into_row(number, uid, now);
-        if let Err((property, detail)) = Ingest::check_amounts(&streamed, &row.event) {
-            return Err(ImportError::Event { id, detail: format!("{property} {detail}") });
+        if let Some((property, error)) = Ingest::check_amounts(&streamed, &row.event).first() {
+            return Err(ImportError::Event { id, detail: format!("{property} {error}") });
         }
         rows.push(row);
     }

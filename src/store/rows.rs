@@ -14,13 +14,13 @@ use crate::{
         access::Scope,
         audience::activity::Event,
         catalog::key::DocumentKey,
-        ids::{DecisionId, NameHash, Uid},
+        ids::{DecisionId, IdError, NameHash, Uid, UserKey},
         measurement::outcome::{Outcome, OutcomeKind},
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents,
-        SigningKeyRow, StreamRow, UserRow,
+        AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Parts,
+        Person, ProfileRow, SigningKeyRow, StreamRow, UserRow,
     },
 };
 
@@ -33,15 +33,6 @@ where
     row.try_get::<&str, _>(column)?.parse().map_err(|error: T::Err| Error::Decode(error.into()))
 }
 
-/// The same of a text that may be missing.
-pub(super) fn maybe_parsed<T>(row: &PgRow, column: &str) -> Result<Option<T>, Error>
-where
-    T: FromStr,
-    T::Err: StdError + Send + Sync + 'static,
-{
-    row.try_get::<Option<&str>, _>(column)?.map(|_| parsed(row, column)).transpose()
-}
-
 /// An account's number, which the database keeps as a signed one.
 pub(super) fn account(row: &PgRow, column: &str) -> Result<u32, Error> {
     row.try_get::<i32, _>(column).map(i32::cast_unsigned)
@@ -49,6 +40,18 @@ pub(super) fn account(row: &PgRow, column: &str) -> Result<u32, Error> {
 
 pub(super) fn uid(row: &PgRow, column: &str) -> Result<Uid, Error> {
     row.try_get::<Uuid, _>(column).map(Uid::from)
+}
+
+pub(super) fn maybe_uid(row: &PgRow, column: &str) -> Result<Option<Uid>, Error> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(Uid::from))
+}
+
+/// The account's own name of a person, if they have one.
+pub(super) fn maybe_key(row: &PgRow) -> Result<Option<UserKey>, Error> {
+    Ok(match row.try_get::<Option<&str>, _>("key")? {
+        Some(_) => Some(parsed(row, "key")?),
+        None => None,
+    })
 }
 
 pub(super) fn maybe_millis(row: &PgRow, column: &str) -> Result<Option<Millis>, Error> {
@@ -140,12 +143,34 @@ pub(super) fn user(row: &PgRow) -> Result<((u32, Uid), UserRow), Error> {
             packed: row.try_get("packed")?,
             caps: row.try_get("caps")?,
             lists: lists.map(|(list, expires)| (NameHash(list.cast_unsigned()), expires.map(Millis))).collect(),
+            merged_into: maybe_uid(row, "merged_into")?,
         },
     ))
 }
 
+pub(super) fn person(row: &PgRow) -> Result<Person, Error> {
+    let (_, user) = user(row)?;
+    let parts = Parts { row: user, traits: json(row, "traits")? };
+    Ok(Person { uid: uid(row, "uid")?, key: maybe_key(row)?, erased: row.try_get("erased")?, parts })
+}
+
+pub(super) fn profile(row: &PgRow) -> Result<ProfileRow, Error> {
+    let names = row.try_get::<Option<Vec<String>>, _>("names")?.unwrap_or_default();
+    let expiries = row.try_get::<Option<Vec<Option<i64>>>, _>("expiries")?.unwrap_or_default();
+    let list = |(name, expires): (String, Option<i64>)| Ok((name.parse()?, expires.map(Millis)));
+    let lists = names.into_iter().zip(expiries).map(list).collect::<Result<_, IdError>>();
+    Ok(ProfileRow {
+        key: maybe_key(row)?,
+        version: row.try_get("version")?,
+        traits: json(row, "traits")?,
+        lists: lists.map_err(|error| Error::Decode(error.into()))?,
+        created_at: millis(row, "created_at")?,
+        updated_at: millis(row, "updated_at")?,
+    })
+}
+
 pub(super) fn crowd(row: &PgRow) -> Result<CrowdRow, Error> {
-    let key = maybe_parsed(row, "key")?;
+    let key = maybe_key(row)?;
     let ((_, uid), user) = user(row)?;
     Ok(CrowdRow { uid, key, row: user })
 }

@@ -63,7 +63,7 @@ pub(crate) async fn the_erased_stay_away(service: Arc<Service>) {
     assert_eq!((&receipt["erased"], &receipt["user_known"]), (&json!(true), &json!(true)));
     assert!(receipt["at"].is_string());
     service.patch(&path, &json!({"traits": {"age": 25}})).await.faults(410);
-    service.get(&path).await.faults(404);
+    service.get(&path).await.faults(410);
     let again = send(service.request(Method::DELETE, &path)).await.json();
     assert_eq!((&again["erased"], &again["user_known"]), (&json!(true), &json!(false)));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tessera::http::{accept::Limits, admission::AdmissionLimits};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{sleep, timeout},
 };

@@ -208,3 +208,43 @@ async fn the_erased_do_not_come_back_by_events() {
     assert_eq!((&answer["rejected"][0]["pointer"], counts(&answer)), (&json!("/user"), [0, 0, 0, 1]));
     assert_eq!(kept(&database).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_amount_that_is_taken_is_added_up() {
+    let (service, _turn) = crate::service().await;
+    let sum = |of: &str, least: f64| json!({"event": "paid", "sum": {"of": of, "is": {"gte": least}}, "in": {"last": "P30D"}});
+    for (name, rule) in [
+        ("whale", sum("value", 1_800_000_000_000.0)),
+        ("exact", sum("value", 20_000_000_000.25)),
+        ("taxed", sum("tax", 1.0)),
+    ] {
+        let segment = json!({"name": name, "rule": {"v": 1, "kind": "dynamic", "match": rule}});
+        service.put(&format!("/v1/segments/{name}"), &segment).await;
+    }
+    until("the segments are live", || async {
+        let status = service.request(Method::GET, "/v1/segments/taxed/status").sent().await;
+        read(status, 200).await["state"] == "live"
+    })
+    .await;
+    let paid = |user: &str, n: u32, properties: Value| json!({"id": format!("{user}-{n}"), "user": user, "type": "paid", "properties": properties});
+    // more than the sum of 64 bits of millionths, and between what was once silently left out
+    let mut events: Vec<Value> = (0..40).map(|n| paid("anna", n, json!({"value": 9e11}))).collect();
+    events.push(paid("ben", 0, json!({"value": 15_000_000_000_i64})));
+    events.push(paid("ben", 1, json!({"value": 5_000_000_000.25})));
+    events.push(paid("carla", 0, json!({"value": 15_000_000_000_i64})));
+    events.push(paid("carla", 1, json!({"value": 900_000_000_001_i64, "tax": 0.000_000_1})));
+    events.push(paid("carla", 2, json!({"value": {"amount": "1"}, "tax": 1})));
+    let answer = send(&service, &json!(events)).await;
+    assert_eq!(counts(&answer), [43, 0, 0, 2], "{answer:#}");
+    let rejected = answer["rejected"].as_array().expect("a list").iter();
+    let rejected: Vec<_> = rejected.map(|fault| (fault["index"].clone(), fault["pointer"].clone())).collect();
+    let fault = |index: u64, property: &str| (json!(index), json!(format!("/properties/{property}")));
+    assert_eq!(rejected, [fault(43, "tax"), fault(43, "value"), fault(44, "value")]);
+    for (user, segments) in [("anna", vec!["exact", "whale"]), ("ben", vec!["exact"]), ("carla", vec![])] {
+        let read = read(service.request(Method::GET, &format!("/v1/profiles/{user}/segments")).sent().await, 200).await;
+        let found = read["segments"].as_array().expect("segments").iter().map(|one| one["key"].as_str());
+        let mut found: Vec<_> = found.flatten().filter(|key| ["exact", "taxed", "whale"].contains(key)).collect();
+        found.sort_unstable();
+        assert_eq!(found, segments, "{user}: {read:#}");
+    }
+}

@@ -3,9 +3,11 @@
 
 mod beacons;
 mod browser;
+mod crm;
 mod decisions;
 mod events;
 mod harness;
+mod identity;
 mod models;
 mod refusals;
 mod replicas;

@@ -11,6 +11,7 @@ mod family;
 mod faults;
 mod feed;
 mod figures;
+mod identity;
 mod outcomes;
 mod people;
 mod suite;

@@ -15,7 +15,7 @@ use tessera::{
 };
 
 use crate::{
-    people::load,
+    people::{load, profile},
     suite::{Place, decision, now, position, somebody, told},
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn record(account: &AccountRow, person: Option<Uid>) -> DecisionRecor
     DecisionRecord { account: account.number, decision: decision(now()), at: now(), person, catalog_version: 4, body }
 }
 
-fn seen(caps: &[u8]) -> u32 {
+pub(crate) fn seen(caps: &[u8]) -> u32 {
     CapRing::decode(caps).expect("a ring").count_since(NameHash::of("spring"), Millis(0))
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn count_towards_caps_once_and_none_is_lost(place: Arc<Place>) 
         assert_eq!((seen(&row.caps), row.version), (40, 8));
         let told_of = Change::Person { account: account.number, uid, version: 8 };
         told(&store, &mut cursor.clone(), |all| all.contains(&told_of)).await;
-        assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), None, "their name is not known");
+        assert_eq!(profile(&store, &account, uid).await.expect("known").key, None, "their name is not known");
     }
     // A ring that cannot be read starts anew.
     let mut connection = place.connect().await;
@@ -159,7 +159,7 @@ pub(crate) async fn records_are_kept_until_erased_or_old(place: Arc<Place>) {
     assert_eq!(find(account.number, nobody.decision).await, kept(&nobody));
     assert_eq!(find(account.number + 1, nobody.decision).await, FoundRecord::Absent);
     assert_eq!(find(account.number, decision(now())).await, FoundRecord::Absent);
-    assert!(store.users.erase(account.number, uid).await.expect("there was a record"));
+    assert!(store.users.erase(account.number, uid).await.expect("there was a record").known);
     assert_eq!(find(account.number, about.decision).await, FoundRecord::Erased);
     assert_eq!(find(account.number, nobody.decision).await, kept(&nobody));
 }

@@ -11,8 +11,8 @@ use tessera::{
         values::Millis,
     },
     ports::{
-        AccountRow, Change, FoundRecord, MemberChange, Membership, ProfileWrite, ProfileWritten, TransitionCursor,
-        UploadMode, UploadRow, UploadStep, UserRow,
+        AccountRow, Change, FoundProfile, FoundRecord, MemberChange, Membership, ProfileRow, ProfileWrite,
+        ProfileWritten, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
     },
     store::Opened,
 };
@@ -37,6 +37,14 @@ pub(crate) async fn load(store: &Opened, account: &AccountRow, uid: Uid) -> Opti
         assert_eq!((number, of), (account.number, uid));
         row
     })
+}
+
+/// A person as people read them, if they are one.
+pub(crate) async fn profile(store: &Opened, account: &AccountRow, uid: Uid) -> Option<ProfileRow> {
+    match store.users.profile(account.number, uid).await.expect("an answer") {
+        FoundProfile::Known(row) => Some(*row),
+        _ => None,
+    }
 }
 
 async fn write_one(store: &Opened, account: &AccountRow, write: ProfileWrite) -> ProfileWritten {
@@ -65,7 +73,8 @@ pub(crate) async fn are_loaded_many_at_a_time_and_by_key(place: Arc<Place>) {
     let found: BTreeMap<_, _> = store.users.load(asked.clone()).await.expect("an answer").into_iter().collect();
     assert_eq!(found.len(), 300);
     for ((_, uid), age) in people.iter().zip(0_i64..) {
-        let row = UserRow { version: 1, packed: age.to_le_bytes().into(), caps: vec![], lists: vec![] };
+        let row =
+            UserRow { version: 1, packed: age.to_le_bytes().into(), caps: vec![], lists: vec![], merged_into: None };
         assert_eq!(found[&(account.number, *uid)], row);
     }
     assert_eq!(store.users.load(vec![]).await.expect("an answer"), []);
@@ -88,7 +97,7 @@ pub(crate) async fn are_loaded_many_at_a_time_and_by_key(place: Arc<Place>) {
 pub(crate) async fn are_written_by_whoever_knows_their_newest_version(place: Arc<Place>) {
     let (store, account) = place.account().await;
     let (key, uid) = somebody(&account);
-    assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), None);
+    assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), FoundProfile::Nobody);
     assert_eq!(write_one(&store, &account, traits(&key, uid, 3, 1)).await, ProfileWritten::Moved);
     assert_eq!(load(&store, &account, uid).await, None);
     assert_eq!(write_one(&store, &account, traits(&key, uid, 0, 1)).await, ProfileWritten::Done { version: 1 });
@@ -118,8 +127,8 @@ pub(crate) async fn are_written_by_whoever_knows_their_newest_version(place: Arc
     let changed = |uid, version| Change::Person { account: account.number, uid, version };
     let expected = [changed(uid, 21), changed(second_uid, 1)];
     told(&store, cursor, |all| expected.iter().all(|change| all.contains(change))).await;
-    let profile = store.users.profile(account.number, uid).await.expect("an answer").expect("a profile");
-    assert_eq!((profile.key, profile.version), (key.clone(), 21));
+    let profile = profile(&store, &account, uid).await.expect("a profile");
+    assert_eq!((profile.key, profile.version), (Some(key.clone()), 21));
     assert_eq!(profile.traits, traits(&key, uid, 0, 5).traits);
     assert!(profile.created_at <= profile.updated_at);
 }
@@ -135,14 +144,20 @@ pub(crate) async fn are_moved_in_and_out_of_lists(place: Arc<Place>) {
     let row = load(&store, &account, uid).await.expect("somebody without traits");
     assert_eq!(
         row,
-        UserRow { version: 1, packed: vec![], caps: vec![], lists: vec![(NameHash::of("crm-gold"), None)] }
+        UserRow {
+            version: 1,
+            packed: vec![],
+            caps: vec![],
+            lists: vec![(NameHash::of("crm-gold"), None)],
+            merged_into: None
+        }
     );
     assert_eq!(change(entering(&key, uid, expiry)).await.expect("an answer"), 1);
     let row = load(&store, &account, uid).await.expect("a member");
     assert_eq!((row.version, row.lists), (2, vec![(NameHash::of("crm-gold"), expiry)]));
     let told_of = Change::Person { account: account.number, uid, version: 2 };
     told(&store, cursor, |all| all.contains(&told_of)).await;
-    let profile = store.users.profile(account.number, uid).await.expect("an answer").expect("a profile");
+    let profile = profile(&store, &account, uid).await.expect("a profile");
     assert_eq!((profile.traits, profile.lists), (json!({}), BTreeMap::from([(gold.clone(), expiry)])));
     assert_eq!(write_one(&store, &account, traits(&key, uid, 2, 7)).await, ProfileWritten::Done { version: 3 });
     let leaving = MemberChange { uid, key: key.clone(), change: Membership::Out };
@@ -173,7 +188,7 @@ pub(crate) async fn are_moved_in_and_out_of_lists(place: Arc<Place>) {
 }
 
 /// Takes an upload to its end; the steps that changed something.
-async fn upload(
+pub(crate) async fn upload(
     store: &Opened,
     account: &AccountRow,
     name: &str,
@@ -197,7 +212,7 @@ async fn upload(
     steps
 }
 
-fn row((key, uid): &(UserKey, Uid), expires_at: Option<Millis>) -> UploadRow {
+pub(crate) fn row((key, uid): &(UserKey, Uid), expires_at: Option<Millis>) -> UploadRow {
     UploadRow { uid: *uid, key: key.clone(), expires_at }
 }
 
@@ -328,12 +343,12 @@ pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {
     store.outcomes.keep(vec![kept.clone()]).await.expect("an answer");
     let cursor = &mut position(&store).await;
 
-    assert!(store.users.erase(account.number, uid).await.expect("an answer"));
+    assert!(store.users.erase(account.number, uid).await.expect("an answer").known);
     let told_of = Change::Erased { account: account.number, uid };
     told(&store, cursor, |all| all.contains(&told_of)).await;
     let gone = async || {
         assert_eq!(load(&store, &account, uid).await, None);
-        assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), None);
+        assert_eq!(store.users.profile(account.number, uid).await.expect("an answer"), FoundProfile::Erased);
         assert_eq!(store.users.members(account.number, list("crm-gold"), None, 10).await.expect("an answer"), []);
     };
     gone().await;
@@ -353,11 +368,11 @@ pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {
     let outcomes = store.outcomes.outcomes_of(account.number, late.decision).await.expect("an answer");
     assert_eq!(outcomes.iter().map(|outcome| outcome.person).collect::<Vec<_>>(), [None]);
     assert_eq!(store.outcomes.find(account.number, later.decision).await.expect("an answer"), FoundRecord::Erased);
-    assert!(!store.users.erase(account.number, uid).await.expect("an answer"));
+    assert!(!store.users.erase(account.number, uid).await.expect("an answer").known);
 
     // Somebody the store never knew stays away as well, in this account only.
     let (stranger, stranger_uid) = somebody(&account);
-    assert!(!store.users.erase(account.number, stranger_uid).await.expect("an answer"));
+    assert!(!store.users.erase(account.number, stranger_uid).await.expect("an answer").known);
     assert_eq!(write_one(&store, &account, traits(&stranger, stranger_uid, 0, 9)).await, ProfileWritten::Erased);
     let (_, other) = place.account().await;
     let elsewhere = write_one(&store, &other, traits(&stranger, stranger_uid, 0, 9)).await;

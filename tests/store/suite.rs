@@ -25,7 +25,7 @@ use tessera::{
 };
 use uuid::Uuid;
 
-use crate::{catalog, events, faults, feed, outcomes, people, webhooks};
+use crate::{catalog, events, faults, feed, identity, outcomes, people, webhooks};
 
 /// A check: an async function over the place, boxed so that all fit one list.
 type Check = fn(Arc<Place>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -52,6 +52,10 @@ const CHECKS: &[(&str, Check)] = checks![
     people::leave_a_list_that_is_deleted,
     people::once_erased_stay_away,
     people::are_erased_for_good_while_others_write,
+    identity::two_keys_become_one_person,
+    identity::whatever_comes_later_is_about_the_person,
+    identity::a_merge_is_refused_where_it_must_be,
+    identity::nothing_is_lost_or_doubled_beside_other_writers,
     outcomes::count_once_however_often_they_are_told,
     outcomes::come_back_as_they_went_in,
     outcomes::count_towards_caps_once_and_none_is_lost,

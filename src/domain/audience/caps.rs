@@ -48,6 +48,15 @@ impl CapRing {
         self.drop_passed();
     }
 
+    /// Adds the impressions of another person, who turned out to be the same.
+    pub fn merge(&mut self, other: &Self) {
+        for ring in &other.0 {
+            for &seen in &ring.seen {
+                self.absorb(ring.campaign, seen, ring.longest);
+            }
+        }
+    }
+
     /// Impressions of `campaign` later than `since`: for a window of length W, `now - W`.
     #[must_use]
     pub fn count_since(&self, campaign: NameHash, since: Millis) -> u32 {
@@ -205,6 +214,16 @@ mod tests {
                 let real = impressions.iter().filter(|&&(of, at)| of == campaign && at > since).count();
                 prop_assert_eq!(ring.count_since(name(campaign), Millis(since)) as usize, real.min(64));
             }
+        }
+
+        #[test]
+        fn merging_is_the_union(
+            one in prop::collection::vec((0_u8..4, 0_i64..6 * DAY), 0..80),
+            other in prop::collection::vec((0_u8..4, 0_i64..6 * DAY), 0..80),
+        ) {
+            let mut merged = absorbed(one.iter().copied());
+            merged.merge(&absorbed(other.iter().copied()));
+            prop_assert_eq!(merged, absorbed(one.into_iter().chain(other)));
         }
 
         #[test]

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use serde_json::{Map, Value};
 
 use super::{
-    activity::Stream,
+    activity::{Event, Stream},
     grammar::Subject,
     node::{Age, Anchor, Calendar, EventCondition, Measure, NextStep, Node, Range, Rfm, Sequence, Step, Where, Window},
     parser::{Parser, Path, Read},
@@ -44,7 +44,8 @@ impl Parser {
                 self.only(inner, &below, &["of", "is"]);
                 let of = self.required(inner, &below, "of", Self::parsed);
                 let counted = measure == "distinct";
-                let is = self.required(inner, &below, "is", if counted { Self::distinct_range } else { Self::range });
+                let is =
+                    self.required(inner, &below, "is", if counted { Self::distinct_range } else { Self::amount_range });
                 match measure {
                     "sum" => Measure::Sum(of?, is?, window?),
                     "avg" => Measure::Avg(of?, is?, window?),
@@ -118,6 +119,19 @@ impl Parser {
             }
             _ => self.fault(at, "ambiguous_range", "must have \"eq\" alone, or at most one lower and one upper bound"),
         }
+    }
+
+    /// A range of amounts: sums of a day are kept up to 9.2e12.
+    fn amount_range(&mut self, json: &Value, at: &Path<'_>) -> Read<Range> {
+        let range = self.range(json, at)?;
+        for bound in [range.0, range.1] {
+            if let Bound::Included(amount) | Bound::Excluded(amount) = bound
+                && amount.abs() > 10.0 * Event::LARGEST
+            {
+                return self.fault(at, "out_of_range", "must compare with amounts from -9e12 to 9e12");
+            }
+        }
+        Some(range)
     }
 
     /// A range of counts: the summary of a person's events is exact up to 63.

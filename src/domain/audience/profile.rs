@@ -1,6 +1,6 @@
 //! Traits: what is known of a person, packed small.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use serde_json::Value;
@@ -268,6 +268,22 @@ impl Traits {
         }
     }
 
+    /// Adds the traits of another person, who turned out to be the same: own values stay, and of the
+    /// others the newest are taken as long as there is room.
+    pub fn merge(&mut self, other: &Self) {
+        let mut others: Vec<&Trait> = other.iter().filter(|held| self.get(held.name).is_none()).collect();
+        others.sort_by_key(|held| (Reverse(held.set_at), held.name));
+        for held in others {
+            let place = self.0.partition_point(|own| own.name < held.name);
+            let mut traits = self.0.to_vec();
+            traits.insert(place, held.clone());
+            let traits = Self(traits.into());
+            if traits.0.len() <= Self::COUNT && traits.encode().len() <= Self::BYTES {
+                *self = traits;
+            }
+        }
+    }
+
     /// Those of the given names: the ones a decision rests on, for its record.
     #[must_use]
     pub fn only(&self, names: &[NameHash]) -> Self {
@@ -431,6 +447,25 @@ mod tests {
             Traits::decode(&[&packed[..], &[0]].concat()),
             Err(CodecError::Malformed("bytes follow the traits"))
         );
+    }
+
+    #[test]
+    fn merging_keeps_own_values_and_takes_the_newest_of_the_others() {
+        let parse = |json: Value, at: i64| Traits::parse(&json, Millis(at)).expect("traits");
+        let mut own = parse(json!({"age": 30, "city": "Berlin"}), 5);
+        own.merge(&parse(json!({"age": 31, "plan": "pro"}), 9));
+        assert_eq!(
+            [value(&own, "age"), value(&own, "city"), value(&own, "plan")],
+            [Some(json!(30.0)), Some(json!("Berlin")), Some(json!("pro"))]
+        );
+        assert_eq!(own.get(NameHash::of("plan")).expect("taken").set_at, Millis(9));
+        let many = |from: usize, to: usize| -> Value { (from..to).map(|i| (format!("t{i}"), json!(i))).collect() };
+        let mut full = parse(many(0, 127), 1);
+        let patch = TraitPatch::parse(&many(210, 211)).expect("a patch");
+        full.merge(&parse(many(200, 220), 2).patched(&patch, Millis(3)).expect("traits"));
+        assert_eq!(full.iter().len(), 128);
+        assert_eq!(full.get(NameHash::of("t210")).expect("the newest").set_at, Millis(3));
+        assert_eq!(Traits::decode(&full.encode()), Ok(full));
     }
 
     #[test]

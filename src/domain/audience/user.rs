@@ -6,7 +6,10 @@ use super::{
     codec::{Unpack, put_varint},
     profile::Traits,
 };
-use crate::domain::{ids::NameHash, values::Millis};
+use crate::domain::{
+    ids::{NameHash, Uid},
+    values::Millis,
+};
 
 pub use super::codec::CodecError;
 
@@ -140,6 +143,15 @@ impl UserState {
         self.activity.absorb(streams, event);
     }
 
+    /// Adds what is known of another person, `of`, who turned out to be the same: own traits stay, a
+    /// list is held until the later end, events and impressions are those of both.
+    pub fn merge(&mut self, other: &Self, of: Uid) {
+        self.traits.merge(&other.traits);
+        self.lists = Lists::new(self.lists.iter().chain(other.lists.iter()));
+        self.caps.merge(&other.caps);
+        self.activity.merge(&other.activity, of);
+    }
+
     /// Bytes on the heap, without the allocator's own.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -183,6 +195,22 @@ mod tests {
         let patch = TraitPatch::parse(&json!({"age": null})).expect("a patch");
         state.traits = state.traits.patched(&patch, Millis(0)).expect("few traits");
         assert_eq!(state.encode(), [1, 9, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn those_who_turn_out_to_be_one_bring_what_they_have() {
+        let listed = |lists: &[(u64, Option<i64>)]| {
+            Lists::new(lists.iter().map(|(list, ends)| (NameHash(*list), ends.map(Millis))))
+        };
+        let mut one = person(&json!({"age": 31}));
+        one.lists = listed(&[(1, Some(5)), (2, None)]);
+        let mut other = person(&json!({"age": 40, "city": "Berlin"}));
+        other.lists = listed(&[(1, Some(9)), (2, Some(1)), (3, None)]);
+        other.caps.absorb(NameHash(7), Millis(3), Span::from_millis(1_000));
+        one.merge(&other, Uid(2));
+        assert_eq!(one.lists, listed(&[(1, Some(9)), (2, None), (3, None)]));
+        assert_eq!((one.traits.iter().len(), one.caps.count_since(NameHash(7), Millis(0))), (2, 1));
+        assert_eq!(one.version, 7, "the store counts versions");
     }
 
     #[test]

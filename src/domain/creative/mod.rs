@@ -32,7 +32,7 @@ pub use pairing::Pairing;
 pub use prepared::Prepared;
 pub use slot::Slot;
 pub use template::Template;
-pub use url::{ClickMacro, UrlError, WebUrl};
+pub use url::{ClickMacro, UrlError, WebUrl, percent_encode};
 pub use value::{Image, Product, SlotSpec, SlotValue, content};
 
 #[cfg(test)]

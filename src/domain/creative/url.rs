@@ -143,7 +143,7 @@ pub(super) fn is_bidi(c: char) -> bool {
 }
 
 /// Writes every byte but RFC 3986's unreserved ones as `%XX`.
-pub(super) fn percent_encode(text: &str, out: &mut String) {
+pub fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),

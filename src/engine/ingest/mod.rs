@@ -25,7 +25,10 @@ use super::{
     users::Users,
 };
 use crate::{
-    domain::{audience::activity::Event, ids::Uid},
+    domain::{
+        audience::activity::{AmountError, Event},
+        ids::Uid,
+    },
     ports::{BatchWritten, Clock, EventBatch, EventRow, EventStore, FoldedPerson, Ingested, StoreError},
     telemetry::Meters,
 };
@@ -196,12 +199,13 @@ impl Ingest {
         meters.refused.increment(count(Ingested::Erased));
     }
 
-    /// Deletes what is kept of the events of somebody who was erased; answers how many there were.
+    /// Deletes what is kept of the events of somebody who was erased, under all their uids; answers
+    /// how many there were.
     ///
     /// # Errors
     /// The store's; they are deleted within a day in any case.
-    pub async fn erase_events(&self, account: u32, uid: Uid) -> Result<u64, StoreError> {
-        self.0.store.erase_events(Some((account, uid))).await
+    pub async fn erase_events(&self, account: u32, uids: Vec<Uid>) -> Result<u64, StoreError> {
+        self.0.store.erase_events(Some((account, uids))).await
     }
 
     /// Counts events that were refused before they came here.
@@ -284,11 +288,9 @@ impl Ingest {
         Err(StoreError::Unavailable("streams are added too fast".into()))
     }
 
-    /// Whether an event carries amounts as they can be added up exactly; else where it does not.
-    ///
-    /// # Errors
-    /// The property that is none.
-    pub fn check_amounts(streamed: &Streamed, event: &Event) -> Result<(), (String, &'static str)> {
+    /// The properties of an event that rules add up and that cannot be, with what they must be.
+    #[must_use]
+    pub fn check_amounts<'a>(streamed: &'a Streamed, event: &Event) -> Vec<(&'a str, AmountError)> {
         streams::check_amounts(&streamed.streams, event)
     }
 

@@ -1,15 +1,15 @@
 //! What profiles remember of events, as the store has agreed it with every replica.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     domain::audience::{
-        activity::{Event, Keep, Stream, StreamId, Streams},
+        activity::{AmountError, Event, Keep, Stream, StreamId, Streams},
         caps::CapRing,
         node::Node,
         rule::Targeting,
@@ -108,38 +108,11 @@ fn parse(row: &StreamRow) -> Option<Stream> {
     (stream.id() == StreamId(row.id)).then_some(stream)
 }
 
-/// The most digits after the point of an amount.
-const DIGITS: i64 = 6;
-/// The largest amount, to either side of zero.
-const LARGEST: f64 = 9e11;
-
-/// Whether what is added up is a number that can be, wherever there is anything.
-pub(super) fn check_amounts(streams: &Streams, event: &Event) -> Result<(), (String, &'static str)> {
-    let amounts: HashSet<&str> = streams.of_event(&event.name).iter().filter_map(Stream::value).collect();
-    for property in amounts {
-        let fault = match event.properties.get(property) {
-            Some(Value::Number(number)) if number.as_f64().is_none_or(|amount| amount.abs() > LARGEST) => {
-                "must lie between -9e11 and 9e11, because it is added up"
-            }
-            Some(Value::Number(number)) if digits(number) > DIGITS => {
-                "must have at most 6 digits after the point, because it is added up"
-            }
-            Some(Value::Object(_)) => {
-                "must be a number, because it is added up; send the amount and the currency apart"
-            }
-            _ => continue,
-        };
-        return Err((property.to_owned(), fault));
-    }
-    Ok(())
-}
-
-/// Digits after the point.
-fn digits(number: &Number) -> i64 {
-    let text = number.to_string();
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
-    let fraction = mantissa.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
-    fraction.len() as i64 - exponent.parse::<i64>().unwrap_or_default()
+/// Whether what is added up is a number that can be, wherever there is anything; all that is not,
+/// by property.
+pub(super) fn check_amounts<'a>(streams: &'a Streams, event: &Event) -> Vec<(&'a str, AmountError)> {
+    let amounts: BTreeSet<&str> = streams.of_event(&event.name).iter().filter_map(Stream::value).collect();
+    amounts.into_iter().filter_map(|property| Some((property, event.check_amount(property).err()?))).collect()
 }
 
 /// Which streams each account has.
@@ -219,31 +192,17 @@ mod tests {
     use crate::domain::values::Millis;
 
     #[test]
-    fn amounts_have_six_digits() {
-        let number = |text: &str| serde_json::from_str::<Number>(text).expect("a number");
-        for (text, expected) in
-            [("1", 0), ("1.5", 1), ("0.000001", 6), ("1e-7", 7), ("1.5e-7", 8), ("12.3400", 2), ("1e20", -20)]
-        {
-            assert!(digits(&number(text)) == expected || expected < 0, "{text}: {}", digits(&number(text)));
-        }
-    }
-
-    #[test]
-    fn what_is_added_up_must_be_a_number() {
-        let stream =
-            Stream::new("purchase".parse().expect("a name"), Vec::new(), None, Some("value".into()), Keep::Few);
-        let streams: Streams = [stream].into_iter().collect();
-        let check = |value: Value| {
-            let properties = json!({"value": value, "other": {"amount": "1"}});
-            let Value::Object(properties) = properties else { unreachable!() };
-            let event = Event { name: "purchase".parse().expect("a name"), at: Millis(0), properties };
-            check_amounts(&streams, &event).map_err(|(property, _)| property)
+    fn everything_that_cannot_be_added_up_is_named() {
+        let adding = |property: &str| {
+            Stream::new("purchase".parse().expect("a name"), Vec::new(), None, Some(property.into()), Keep::Few)
         };
-        for good in [json!(59.9), json!(9e11), json!(-0.000001), json!("59.90"), json!(null), json!(true)] {
-            assert_eq!(check(good.clone()), Ok(()), "{good}");
-        }
-        for bad in [json!(9.1e11), json!(0.0000001), json!({"amount": "59.90", "currency": "USD"})] {
-            assert_eq!(check(bad.clone()), Err("value".to_owned()), "{bad}");
-        }
+        let streams: Streams = [adding("value"), adding("tax")].into_iter().collect();
+        let properties = json!({"value": 9.1e11, "tax": 0.0000001, "other": {"amount": "1"}});
+        let Value::Object(properties) = properties else { unreachable!() };
+        let event =
+            |name: &str| Event { name: name.parse().expect("a name"), at: Millis(0), properties: properties.clone() };
+        let faults = [("tax", AmountError::TooFine), ("value", AmountError::TooLarge)];
+        assert_eq!(check_amounts(&streams, &event("purchase")), faults);
+        assert_eq!(check_amounts(&streams, &event("viewed")), []);
     }
 }

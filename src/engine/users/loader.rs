@@ -36,6 +36,8 @@ pub(super) enum Loaded {
     /// Who it is, if anybody.
     Read {
         state: Option<Arc<UserState>>,
+        /// Who that is, if their key was merged into another.
+        merged_into: Option<Uid>,
         /// When the read began, on the memory's clock.
         began: u64,
         /// Whether something newer was announced meanwhile.
@@ -198,11 +200,16 @@ impl Loader {
             }
         };
         if state.is_some() { &self.loads.found } else { &self.loads.absent }.increment(1);
-        let (state, outdated) = match self.memory.fill(key, state, moment) {
+        let merged_into = row.and_then(|row| row.merged_into);
+        let person = Key { uid: merged_into.unwrap_or(key.uid), ..key };
+        if let (Some(uid), Some(state)) = (merged_into, &state) {
+            self.memory.fill_lead(key, uid, state.version, moment);
+        }
+        let (state, outdated) = match self.memory.fill(person, state, moment) {
             Fill::Kept(state) => (state, false),
             Fill::Outdated(state) => (state, true),
         };
-        Loaded::Read { state, began: moment.at, outdated }
+        Loaded::Read { state, merged_into, began: moment.at, outdated }
     }
 }
 

@@ -11,7 +11,14 @@ use super::{
     announced::Announced,
     key::{BuildKeyHasher, Currency, Key, Moment, Times},
 };
-use crate::domain::{audience::user::UserState, ids::Uid};
+use crate::domain::{
+    audience::{
+        caps::CapRing,
+        profile::Traits,
+        user::{Lists, UserState},
+    },
+    ids::Uid,
+};
 
 /// A cached person.
 #[derive(Clone)]
@@ -21,6 +28,9 @@ struct Entry {
     /// Once it is known to be outdated, the last instant at which it was current: it is kept for
     /// when nothing newer can be had.
     outdated: Option<u64>,
+    /// Whom the key leads to that was merged into another: this is for good, so it counts as long
+    /// as it is held.
+    leads: Option<Uid>,
 }
 
 /// What was found.
@@ -51,6 +61,9 @@ impl Memory {
     /// What a cached person costs beside their state's heap: the cache's own bookkeeping and the
     /// allocator's, measured as process memory.
     const OVERHEAD: usize = 448;
+    /// The longest way from a key to a person: one that led to another who was merged later may be
+    /// held for a while.
+    const HOPS: usize = 8;
 
     /// Holds about `bytes` of people and `absent` unknown keys of 32 bytes.
     pub(super) fn new(bytes: u64, absent: usize) -> Self {
@@ -63,11 +76,22 @@ impl Memory {
         Self { people, absent: Absent::new(absent), announced: Announced::default(), times: Times::new() }
     }
 
-    /// What is held of `key`.
-    pub(super) fn look(&self, key: Key) -> Look {
+    /// What is held of whoever `key` stands for, and under which key.
+    pub(super) fn look(&self, mut key: Key) -> (Key, Look) {
+        for _ in 0..Self::HOPS {
+            match self.people.get(&key) {
+                Some(Entry { leads: Some(uid), moment, .. }) if self.times.stands(moment) => key.uid = uid,
+                held => return (key, self.judge(key, held)),
+            }
+        }
+        (key, Look::Nothing)
+    }
+
+    fn judge(&self, key: Key, held: Option<Entry>) -> Look {
         let proven = self.times.proven();
-        let (state, moment) = match self.people.get(&key) {
-            Some(Entry { state, moment, outdated: Some(at) }) if self.times.stands(moment) => {
+        let (state, moment) = match held {
+            Some(Entry { leads: Some(_), .. }) => return Look::Nothing,
+            Some(Entry { state, moment, outdated: Some(at), .. }) if self.times.stands(moment) => {
                 return Look::Held(Some(state), Currency { at, changed: true });
             }
             Some(entry) => (Some(entry.state), entry.moment),
@@ -97,6 +121,16 @@ impl Memory {
     /// Takes what the store said of `key` in a read that began at `moment`, unless something
     /// newer is held or was announced.
     pub(super) fn fill(&self, key: Key, state: Option<Arc<UserState>>, moment: Moment) -> Fill {
+        self.fill_as(key, state, None, moment)
+    }
+
+    /// Takes that `key` was merged into a person, who is at `version`: newer than the key ever was.
+    pub(super) fn fill_lead(&self, key: Key, person: Uid, version: u64, moment: Moment) {
+        let state = Arc::new(UserState::new(version, Traits::default(), Lists::default(), CapRing::default()));
+        self.fill_as(key, Some(state), Some(person), moment);
+    }
+
+    fn fill_as(&self, key: Key, state: Option<Arc<UserState>>, leads: Option<Uid>, moment: Moment) -> Fill {
         let version = state.as_ref().map_or(0, |state| state.version);
         let checkable = self.now().saturating_sub(moment.at) < Announced::KEPT && self.times.stands(moment);
         if !checkable || !self.announced.admits(key, version, moment.at) {
@@ -105,7 +139,7 @@ impl Memory {
         let held = match &state {
             Some(state) => {
                 self.absent.remove(key);
-                Some(self.keep_newer(key, Entry { state: state.clone(), moment, outdated: None }))
+                Some(self.keep_newer(key, Entry { state: state.clone(), moment, outdated: None, leads }))
             }
             None => {
                 self.drop_if(key, |entry| entry.moment.at < moment.at);
@@ -175,7 +209,7 @@ impl Memory {
         self.announced.version(key, version, self.now());
         self.absent.remove(key);
         self.people.entry(key).and_compute_with(|held| match held.map(|held| held.into_value()) {
-            Some(held) if held.outdated.is_none() && held.state.version == base => {
+            Some(held) if held.outdated.is_none() && held.leads.is_none() && held.state.version == base => {
                 let UserState { lists, caps, .. } = (*held.state).clone();
                 match UserState::decode(packed, version, lists, caps) {
                     Ok(state) => Op::Put(Entry { state: Arc::new(state), ..held }),
@@ -194,8 +228,16 @@ impl Memory {
         self.outdate_if(key, |entry| entry.state.version < version);
     }
 
-    /// Whatever is held of a person is outdated.
+    /// Whatever is held of whoever `key` stands for is outdated.
     pub(super) fn forget(&self, key: Key) {
+        let (person, _) = self.look(key);
+        if person != key {
+            self.forget_one(person);
+        }
+        self.forget_one(key);
+    }
+
+    fn forget_one(&self, key: Key) {
         self.announced.everything(key, self.now());
         self.absent.remove(key);
         self.outdate_if(key, |_| true);
@@ -241,7 +283,6 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
-    use crate::domain::audience::{caps::CapRing, user::Lists};
 
     /// Whatever the order in which reads, announcements and own writes meet, nothing that was
     /// outdated by an announcement stays.
@@ -270,7 +311,7 @@ mod tests {
                             return;
                         }
                         let person = turn % PEOPLE;
-                        if !matches!(memory.look(key(person)), Look::Held(_, Currency { changed: false, .. })) {
+                        if !matches!(memory.look(key(person)).1, Look::Held(_, Currency { changed: false, .. })) {
                             misses.fetch_add(1, Ordering::Relaxed);
                             let moment = memory.moment();
                             let read = stored[person].load(Ordering::SeqCst);
@@ -290,7 +331,7 @@ mod tests {
                     1 => memory.changed(key(person), new),
                     _ => memory.forget(key(person)),
                 }
-                let outdated = || matches!(memory.look(key(person)), Look::Held(held, currency) if !currency.changed && version(&held) < new);
+                let outdated = || matches!(memory.look(key(person)).1, Look::Held(held, currency) if !currency.changed && version(&held) < new);
                 if outdated() {
                     // A reader may be between its fill and its check for a moment.
                     std::thread::sleep(Duration::from_millis(2));
@@ -305,7 +346,7 @@ mod tests {
         assert_eq!(found_at, None, "the change after which something outdated was held");
         assert!(misses.load(Ordering::Relaxed) > 100, "readers and writer met");
         for (person, stored) in stored.iter().enumerate() {
-            if let Look::Held(held, Currency { changed: false, .. }) = memory.look(key(person)) {
+            if let Look::Held(held, Currency { changed: false, .. }) = memory.look(key(person)).1 {
                 assert_eq!(version(&held), stored.load(Ordering::SeqCst));
             }
         }

@@ -98,6 +98,8 @@ pub struct UserRead {
     pub degraded: Option<Degraded>,
     /// Age, in milliseconds, of the last proof that this is current; zero without a profile.
     pub staleness_ms: i64,
+    /// Who the person is, where the key asked for is known to have been merged into theirs.
+    pub merged_into: Option<Uid>,
     /// When it was last known to be current, on the caches' clock.
     at: u64,
 }
@@ -106,12 +108,13 @@ impl UserRead {
     /// Without a profile, for a reason; nobody named is no reason.
     #[must_use]
     pub fn contextual(degraded: Option<Degraded>) -> Self {
-        Self { state: None, known: false, standing: Standing::Contextual, degraded, staleness_ms: 0, at: 0 }
+        let standing = Standing::Contextual;
+        Self { state: None, known: false, standing, degraded, staleness_ms: 0, merged_into: None, at: 0 }
     }
 
     fn personalised(state: Option<Arc<UserState>>, age: Duration, at: u64) -> Self {
         let (known, standing) = (state.is_some(), Standing::Personalised);
-        Self { state, known, standing, degraded: None, staleness_ms: millis(age), at }
+        Self { state, known, standing, degraded: None, staleness_ms: millis(age), merged_into: None, at }
     }
 
     /// When the profile was last proven current, if `now` is the time of the read.
@@ -204,14 +207,16 @@ impl Users {
         if !purposes.profile_read {
             return UserRead::contextual(Some(Degraded::NoConsent));
         }
-        let key = Key { account, uid };
         let bounds = self.bounds(freshness);
-        let last = match self.memory.look(key) {
+        let (key, look) = self.memory.look(Key { account, uid });
+        let merged_into = (key.uid != uid).then_some(key.uid);
+        let last = match look {
             Look::Held(state, currency) => {
                 let age = self.memory.age(currency.at);
                 if !currency.changed && age <= bounds.lease {
                     self.looks.hit.increment(1);
-                    return UserRead::personalised(state, age, currency.at).within(purposes);
+                    let read = UserRead::personalised(state, age, currency.at);
+                    return UserRead { merged_into, ..read }.within(purposes);
                 }
                 self.looks.stale.increment(1);
                 Some(Last { state, at: currency.at })
@@ -221,7 +226,9 @@ impl Users {
                 None
             }
         };
-        self.read(key, deadline, bounds, last).await.within(purposes)
+        let mut read = self.read(key, deadline, bounds, last).await.within(purposes);
+        read.merged_into = read.merged_into.or(merged_into);
+        read
     }
 
     fn bounds(&self, freshness: Freshness) -> Bounds {
@@ -255,10 +262,10 @@ impl Users {
                 }
             };
             match loaded {
-                Some(Loaded::Read { state, began, outdated }) => {
+                Some(Loaded::Read { state, merged_into, began, outdated }) => {
                     let age = self.memory.age(began);
                     if !outdated && (began >= asked || age <= bounds.lease) {
-                        return UserRead::personalised(state, age, began);
+                        return UserRead { merged_into, ..UserRead::personalised(state, age, began) };
                     }
                     if last.as_ref().is_none_or(|last| last.at <= began) {
                         last = Some(Last { state, at: began });
@@ -277,11 +284,16 @@ impl Users {
     /// The ladder below a current profile.
     fn make_do(&self, key: Key, bounds: Bounds, last: Option<Last>, why: Degraded) -> UserRead {
         // The feed may have come back meanwhile.
-        if let Look::Held(state, currency) = self.memory.look(key)
+        let (person, look) = self.memory.look(key);
+        let merged_into = (person != key).then_some(person.uid);
+        if let Look::Held(state, currency) = look
             && !currency.changed
             && self.memory.age(currency.at) <= bounds.lease
         {
-            return UserRead::personalised(state, self.memory.age(currency.at), currency.at);
+            return UserRead {
+                merged_into,
+                ..UserRead::personalised(state, self.memory.age(currency.at), currency.at)
+            };
         }
         let Some(last) = last else { return UserRead::contextual(Some(why)) };
         let age = self.memory.age(last.at);
@@ -296,7 +308,15 @@ impl Users {
             return UserRead::contextual(Some(why));
         }
         let (standing, staleness_ms) = (Standing::Stale, millis(age));
-        UserRead { state: Some(state), known: true, standing, degraded: Some(why), staleness_ms, at: last.at }
+        UserRead {
+            state: Some(state),
+            known: true,
+            standing,
+            degraded: Some(why),
+            staleness_ms,
+            merged_into,
+            at: last.at,
+        }
     }
 
     /// The present moment, to be taken before reading what a later [`Users::put`] is based on.

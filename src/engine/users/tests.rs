@@ -304,7 +304,7 @@ async fn without_the_basic_purpose_there_are_no_counters() {
     let mut caps = CapRing::default();
     caps.absorb(NameHash(1), Millis(5), Span::from_millis(1_000));
     let (packed, caps) = (vec![], caps.encode());
-    world.store.write_row(1, UserRow { version: 1, packed, caps, lists: vec![(NameHash(9), None)] });
+    world.store.write_row(1, UserRow { version: 1, packed, caps, lists: vec![(NameHash(9), None)], merged_into: None });
     let read = world.get(1).await;
     assert_eq!(read.state.expect("a person").caps.count_since(NameHash(1), Millis(0)), 1);
     let purposes = Purposes { basic: false, ..Purposes::ALL };
@@ -464,7 +464,7 @@ async fn lists_of_many_are_read_again_and_the_old_ones_serve_meanwhile() {
     world.prove();
     world.users.on_lists(1, Uid(0), Uid(u128::MAX));
     let lists = vec![(NameHash(9), None)];
-    world.store.write_row(1, UserRow { version: 1, packed: vec![], caps: vec![], lists });
+    world.store.write_row(1, UserRow { version: 1, packed: vec![], caps: vec![], lists, merged_into: None });
     assert!(world.get(1).await.state.expect("a person").lists.expiry(NameHash(9)).is_some());
     world.users.on_lists(1, Uid(0), Uid(u128::MAX));
     world.store.set(Fault::Hang);
@@ -500,7 +500,7 @@ async fn another_server_drops_everything() {
 #[tokio::test(start_paused = true)]
 async fn a_damaged_profile_harms_nobody_else() {
     let world = world();
-    world.store.write_row(1, UserRow { version: 1, packed: vec![255], caps: vec![], lists: vec![] });
+    world.store.write_row(1, UserRow { version: 1, packed: vec![255], caps: vec![], lists: vec![], merged_into: None });
     world.store.write(2, 1);
     for _ in 0..10 {
         assert_stands(&world.get(1).await, Standing::Contextual, Some(Degraded::StoreUnavailable));
@@ -535,4 +535,63 @@ async fn a_read_that_panics_harms_nobody_else() {
     world.get(1).await;
     time::sleep(MS).await;
     assert_stands(&world.get(1).await, Standing::Personalised, None);
+}
+
+/// The row that is found under a key which leads to a person.
+fn leading(person: u128, version: i64) -> UserRow {
+    UserRow { version, packed: vec![], caps: vec![], lists: vec![], merged_into: Some(Uid(person)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_merged_is_held_as_the_person_it_leads_to() {
+    let world = world();
+    world.store.write(1, 4);
+    world.store.write(2, 7);
+    assert_eq!((version(&world.get(1).await), world.get(1).await.merged_into), (Some(4), None));
+    // merged elsewhere, and told by the feed
+    world.store.write(2, 8);
+    world.store.write_row(1, leading(2, 8));
+    world.users.on_remote_change(1, Uid(1), 5);
+    world.users.on_remote_change(1, Uid(2), 8);
+    for _ in 0..3 {
+        let read = world.get(1).await;
+        assert_eq!((version(&read), read.merged_into), (Some(8), Some(Uid(2))));
+        assert_stands(&read, Standing::Personalised, None);
+    }
+    assert_eq!((version(&world.get(2).await), world.get(2).await.merged_into), (Some(8), None));
+    assert_eq!(world.store.calls(), (2, 2), "one read brings both keys");
+    // whatever changes of the person is seen under the key
+    world.store.write(2, 9);
+    world.users.on_remote_change(1, Uid(2), 9);
+    let read = world.get(1).await;
+    assert_eq!((version(&read), read.merged_into), (Some(9), Some(Uid(2))));
+    world.store.write(2, 10);
+    world.users.forget(1, Uid(1));
+    assert_eq!(version(&world.get(2).await), Some(10), "what is forgotten of the key is forgotten of the person");
+    // the person turns out to be a third
+    world.store.write(3, 12);
+    world.store.write_row(2, leading(3, 12));
+    world.store.write_row(1, leading(3, 12));
+    world.users.on_remote_change(1, Uid(2), 11);
+    world.users.on_remote_change(1, Uid(3), 12);
+    let read = world.get(1).await;
+    assert_eq!((version(&read), read.merged_into), (Some(12), Some(Uid(3))));
+    for uid in 1..=3 {
+        world.store.erase_row(uid);
+        world.users.on_erased(1, Uid(uid));
+    }
+    assert!(!world.get(1).await.known && !world.get(2).await.known);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_leads_elsewhere_serves_the_last_known_person() {
+    let world = world();
+    world.store.write(2, 7);
+    world.store.write_row(1, leading(2, 7));
+    world.get(1).await;
+    world.store.set(Fault::Unavailable);
+    world.users.on_remote_change(1, Uid(2), 8);
+    time::sleep(LEASE * 2).await;
+    let read = world.get(1).await;
+    assert_eq!((read.standing, version(&read), read.merged_into), (Standing::Stale, Some(7), Some(Uid(2))));
 }

@@ -196,7 +196,9 @@ pub(super) async fn keep(
         let fits = doc.events.contains(&item.kind) && (1..=64).contains(&item.id.len());
         let (at, late) = happened(received, item.at, item.sent_at).ok().filter(|_| fits)?;
         let event = Event { name: item.kind, at, properties: item.properties };
-        Ingest::check_amounts(&streamed, &event).ok()?;
+        if !Ingest::check_amounts(&streamed, &event).is_empty() {
+            return None;
+        }
         // under a name of its own: no page takes the id of an event that a server will send
         let event_id = EventId::given(account.number(), &format!("web {id} {user} {}", item.id));
         Some(EventRow { id: event_id, uid, key: user.clone(), event, received_at: received, late })

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        audience::activity::Event,
+        audience::activity::{AmountError, Event},
         ids::{EventId, EventName, UserKey},
         measurement::moment::happened,
         values::Millis,
@@ -51,7 +51,7 @@ pub(super) struct EventItem {
     #[serde(default)]
     sent_at: Option<Millis>,
     /// What is known of it, at most 128 properties. What rules add up must be numbers with at most
-    /// 6 digits after the point, between -9e11 and 9e11.
+    /// 6 digits after the point (15 in all with them), between -9e11 and 9e11.
     #[serde(default)]
     properties: Map<String, Value>,
 }
@@ -93,8 +93,12 @@ impl Reader<'_> {
             Err(error) => return fault("/at", "future", error.to_string()),
         };
         let event = Event { name: item.kind, at, properties: item.properties };
-        if let Err((property, detail)) = Ingest::check_amounts(self.streamed, &event) {
-            return fault(&format!("/properties/{}", token(&property)), "amount", detail.to_owned());
+        let amount = |(property, error): (&str, AmountError)| {
+            Violation::new(format!("/properties/{}", token(property)), "amount", error.to_string())
+        };
+        let amounts: Vec<Violation> = Ingest::check_amounts(self.streamed, &event).into_iter().map(amount).collect();
+        if !amounts.is_empty() {
+            return Err(amounts);
         }
         let uid = self.account.uid(&item.user);
         Ok(EventRow { id, uid, key: item.user, event, received_at: self.received, late })

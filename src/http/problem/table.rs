@@ -46,6 +46,7 @@ impl From<PeopleError> for Problem {
         match error {
             PeopleError::NotFound => Self::new(ProblemKind::NotFound, "Nobody is known under this key."),
             PeopleError::Erased => Self::new(ProblemKind::Gone, "The person was erased and stays so."),
+            PeopleError::MergedElsewhere(_) => Self::new(ProblemKind::Conflict, format!("The {error}.")),
             PeopleError::NoSegment(key) => Self::new(ProblemKind::NotFound, format!("There is no segment {key}.")),
             PeopleError::NotStatic(_) => Self::new(ProblemKind::Conflict, format!("The {error}.")),
             PeopleError::Invalid(faults) => Self::invalid(faults),

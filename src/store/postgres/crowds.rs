@@ -30,21 +30,22 @@ impl Crowds {
 }
 
 const SCAN: &str = "
-    select p.account, p.uid, p.key, p.version, p.packed, p.caps, m.lists, m.expiries
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
     from profile p
     left join lateral (
         select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
         from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true
-    where p.account = $1 and p.uid > $2 and p.erased_at is null
+    where p.account = $1 and p.uid > $2 and p.erased_at is null and p.merged_into is null
     order by p.uid limit $3";
 
 /// The limit makes it a look-up for each person.
 const PEOPLE: &str = "
-    select p.account, p.uid, p.key, p.version, p.packed, p.caps, m.lists, m.expiries
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
     from unnest($2::uuid[]) k (uid)
     cross join lateral (
-        select * from profile where account = $1 and uid = k.uid and erased_at is null limit 1
+        select * from profile
+        where account = $1 and uid = k.uid and erased_at is null and merged_into is null limit 1
     ) p
     left join lateral (
         select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
@@ -201,7 +202,7 @@ const ENTER: &str = telling!(
          select s.uid, held.uid is not null as listed, held.expires_at as was_until, true as stays, s.expires_at as until
          from part s
          cross join lateral (
-             select 1 from profile p where p.account = $1 and p.uid = s.uid and p.erased_at is null limit 1) known
+             select 1 from profile p where p.account = $1 and p.uid = s.uid and p.erased_at is null and p.merged_into is null limit 1) known
          left join lateral (
              select m.uid, m.expires_at from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1
          ) held on true
@@ -279,8 +280,23 @@ impl Job {
             query("create index on staged (uid, n)").execute(&mut self.link).await?;
             query("analyze staged").execute(&mut self.link).await?;
             self.sorted = true;
+            self.follow().await?;
         }
         Ok(())
+    }
+
+    /// Has keys that were merged stand for the people they lead to; whether there were any. There
+    /// are few of them beside those uploaded.
+    async fn follow(&mut self) -> Result<bool, Error> {
+        let followed = query(
+            "with led as materialized (
+                 select uid, merged_into from profile where account = $1 and merged_into is not null)
+             update staged s set uid = l.merged_into from led l where s.uid = l.uid",
+        )
+        .bind(self.account)
+        .execute(&mut self.link)
+        .await?;
+        Ok(followed.rows_affected() > 0)
     }
 
     async fn survey(&mut self) -> Result<u64, Error> {
@@ -306,7 +322,11 @@ impl Job {
 
     async fn step(&mut self) -> Result<Option<UploadStep>, Error> {
         self.sort().await?;
-        let Some(from) = self.next else { return Ok(None) };
+        // Those merged since are met in another round, which leaves all others as they are.
+        let round = self.next;
+        let Some(from) = (if round.is_none() && self.follow().await? { Some(Uid(0)) } else { round }) else {
+            return Ok(None);
+        };
         let upto = self.reach(from).await?;
         let (changed, crossed) = self.change(from, upto).await?;
         self.next = upto.0.checked_add(1).map(Uid);
@@ -336,7 +356,7 @@ impl Job {
     async fn change(&mut self, from: Uid, upto: Uid) -> Result<(u64, Vec<Crossing>), Error> {
         let (account, list) = (self.account, hash(&self.list));
         let mut tx = self.link.begin().await?;
-        query(super::users::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+        query(super::identity::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
         let (mut changed, mut crossings) = (0, Vec::new());
         let statements: &[(&'static str, bool)] = match self.mode {
             UploadMode::Add => &[(MEET, false), (ENTER, true)],

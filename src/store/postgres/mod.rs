@@ -5,6 +5,7 @@ mod changes;
 mod commit;
 mod crowds;
 mod events;
+mod identity;
 mod outcomes;
 mod transitions;
 mod users;
@@ -189,6 +190,21 @@ async fn dial(connect: &PgConnectOptions) -> Result<PgConnection, StoreError> {
 /// connection may find its successor.
 fn is_dead(error: &Error) -> bool {
     sqlstate(error).is_some_and(|code| code == "25006" || code.starts_with("57P0"))
+}
+
+/// How often a transaction is tried again because another replica was faster.
+const TRIES: usize = 5;
+
+/// How a transaction ended, of which another try may be worth while: somebody was faster, or it was
+/// the victim of a deadlock.
+fn settled<T>(tried: Result<Option<T>, Error>, tries: &mut usize) -> Option<Result<T, Error>> {
+    *tries += 1;
+    match tried {
+        Ok(Some(done)) => Some(Ok(done)),
+        Err(error) if sqlstate(&error).as_deref() != Some("40P01") => Some(Err(error)),
+        _ if *tries == TRIES => Some(Err(Error::Io(std::io::ErrorKind::ResourceBusy.into()))),
+        _ => None,
+    }
 }
 
 fn sqlstate(error: &Error) -> Option<String> {

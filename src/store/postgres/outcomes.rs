@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sqlx::{Connection, Error, PgConnection, Row, query, types::Uuid};
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Uuid};
 
-use super::{Lane, Lanes, users::WRITE_ABOUT_PEOPLE};
+use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, settled};
 use crate::{
     domain::{
         audience::caps::CapRing,
@@ -118,10 +118,22 @@ fn identity(outcome: &Outcome) -> Identity {
     )
 }
 
+/// Somebody whose first impression and first event come at once may have their writers wait for each
+/// other in a circle, which the server breaks.
 async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>) -> Result<Vec<Recorded>, Error> {
+    let mut tries = 0;
+    loop {
+        let tried = count(connection, &outcomes).await.map(Some);
+        if let Some(end) = settled(tried, &mut tries) {
+            return end;
+        }
+    }
+}
+
+async fn count(connection: &mut PgConnection, outcomes: &[Outcome]) -> Result<Vec<Recorded>, Error> {
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
-    let taken = taken_across_decisions(&mut tx, &outcomes).await?;
+    let taken = taken_across_decisions(&mut tx, outcomes).await?;
     let first: Vec<&Outcome> = outcomes.iter().filter(|outcome| !taken.contains(&identity(outcome))).collect();
     let mut new = insert(&mut tx, first).await?;
     let counted: Vec<_> = outcomes
@@ -179,7 +191,7 @@ async fn insert(tx: &mut PgConnection, mut sorted: Vec<&Outcome>) -> Result<Hash
         "insert into outcome (day, account, decision, kind, discriminator, at, campaign, creative, revision,
                               combination, cap_window, value_micros, person)
          select o.day, o.account, o.decision, o.kind, o.discriminator, o.at, o.campaign, o.creative, o.revision,
-                o.combination, o.cap_window, o.value_micros, case when p.erased_at is null then o.person end
+                o.combination, o.cap_window, o.value_micros, case when p.erased_at is null then coalesce(p.merged_into, o.person) end
          from unnest($1::int[], $2::int[], $3::uuid[], $4::smallint[], $5::uuid[], $6::bigint[], $7::text[],
                      $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[])
               with ordinality o (day, account, decision, kind, discriminator, at, campaign, creative, revision,
@@ -225,23 +237,25 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
         .bind(&uids)
         .execute(&mut *tx)
         .await?;
-    let held = query(
-        "select p.* from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
-             select account, uid, caps from profile
-             where account = k.account and uid = k.uid and erased_at is null for update) p",
-    )
-    .bind(accounts)
-    .bind(uids)
-    .fetch_all(&mut *tx)
-    .await?;
-    let (mut accounts, mut uids, mut caps) = (Vec::new(), Vec::new(), Vec::new());
-    for row in &held {
-        let (account, uid): (i32, Uuid) = (row.try_get("account")?, row.try_get("uid")?);
-        // A ring that cannot be read starts anew: one spoilt row must not stop everybody's outcomes.
-        let mut ring = CapRing::decode(row.try_get("caps")?).unwrap_or_default();
-        for (campaign, at, window) in seen.remove(&(account, uid)).unwrap_or_default() {
-            ring.absorb(campaign, at, window);
+    let mut rings: BTreeMap<(i32, Uuid), CapRing> = BTreeMap::new();
+    while !seen.is_empty() {
+        let mut leading = BTreeMap::<_, Vec<_>>::new();
+        for row in &hold(tx, seen.keys()).await? {
+            let (account, uid): (i32, Uuid) = (row.try_get("account")?, row.try_get("uid")?);
+            let impressions = seen.remove(&(account, uid)).unwrap_or_default();
+            if let Some(person) = row.try_get::<Option<Uuid>, _>("merged_into")? {
+                leading.entry((account, person)).or_default().extend(impressions);
+                continue;
+            }
+            // A ring that cannot be read starts anew: one spoilt row must not stop everybody's outcomes.
+            let ring = CapRing::decode(row.try_get("caps")?).unwrap_or_default();
+            let ring = rings.entry((account, uid)).or_insert(ring);
+            impressions.into_iter().for_each(|(campaign, at, window)| ring.absorb(campaign, at, window));
         }
+        seen = leading;
+    }
+    let (mut accounts, mut uids, mut caps) = (Vec::new(), Vec::new(), Vec::new());
+    for ((account, uid), ring) in rings {
         accounts.push(account);
         uids.push(uid);
         caps.push(ring.encode());
@@ -262,6 +276,20 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
     .map(drop)
 }
 
+/// Locks people who were not erased.
+async fn hold(tx: &mut PgConnection, people: impl Iterator<Item = &(i32, Uuid)>) -> Result<Vec<PgRow>, Error> {
+    let (accounts, uids): (Vec<i32>, Vec<Uuid>) = people.copied().unzip();
+    query(
+        "select p.* from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
+             select account, uid, caps, merged_into from profile
+             where account = k.account and uid = k.uid and erased_at is null for update) p",
+    )
+    .bind(accounts)
+    .bind(uids)
+    .fetch_all(tx)
+    .await
+}
+
 async fn keep(connection: &mut PgConnection, mut records: Vec<DecisionRecord>) -> Result<(), Error> {
     records.sort_by_key(|record| (record.account.cast_signed(), record.decision));
     macro_rules! column {
@@ -274,7 +302,7 @@ async fn keep(connection: &mut PgConnection, mut records: Vec<DecisionRecord>) -
     query(
         "insert into decision_record (day, account, decision, at, catalog_version, person, body, erased)
          select r.day, r.account, r.decision, r.at, r.catalog_version,
-                case when p.erased_at is null then r.person end,
+                case when p.erased_at is null then coalesce(p.merged_into, r.person) end,
                 case when p.erased_at is null then r.body::json else '{}' end,
                 p.erased_at is not null
          from unnest($1::int[], $2::int[], $3::uuid[], $4::bigint[], $5::bigint[], $6::uuid[], $7::text[])

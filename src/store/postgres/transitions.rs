@@ -143,7 +143,7 @@ pub(super) fn told(row: &PgRow) -> Result<TransitionRead, sqlx::Error> {
         cursor: TransitionCursor { xid: rows::parsed(row, "xid")?, seq: row.try_get("seq")? },
         segment: rows::parsed(row, "segment")?,
         uid: rows::uid(row, "uid")?,
-        key: rows::maybe_parsed(row, "key")?,
+        key: rows::maybe_key(row)?,
         entered: row.try_get("entered")?,
         at: rows::millis(row, "at")?,
     })

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::{Connection, Error, PgConnection, Row, query, query_scalar, types::Uuid};
+use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
 
-use super::{Lane, Lanes};
+use super::{Lane, Lanes, identity, settled};
 use crate::{
     domain::{
         ids::{NameHash, SegmentKey, Uid, UserKey},
         values::Millis,
     },
-    ports::{Answer, MemberChange, Membership, ProfileRow, ProfileWrite, ProfileWritten, UserRow, UserStore},
+    ports::{
+        Answer, Erasure, FoundProfile, MemberChange, Membership, Merge, Merged, Person, ProfileRow, ProfileWrite,
+        ProfileWritten, UserRow, UserStore,
+    },
     store::rows,
 };
 
@@ -29,7 +32,7 @@ impl Users {
 
 /// The limit changes no answer, but makes it a look-up for each person whatever the plan was made from.
 const LOAD: &str = "
-    select p.account, p.uid, p.version, p.packed, p.caps, m.lists, m.expiries
+    select p.account, p.uid, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
     from unnest($1::int[], $2::uuid[]) k (account, uid)
     cross join lateral (
         select * from profile where account = k.account and uid = k.uid and erased_at is null limit 1
@@ -39,28 +42,62 @@ const LOAD: &str = "
         from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true";
 
-/// Makes rows for people who have none, and fills in the name of those known from impressions
-/// alone. The people must come in the order of their uid, as in every writer, so that writers never
-/// wait for each other in a circle. Erased people stay as they are.
-const ENSURE: &str = "
-    insert into profile (account, uid, key) select $1, * from unnest($2::uuid[], $3::text[])
-    on conflict (account, uid) do update set key = excluded.key
-    where profile.key is null and profile.erased_at is null";
+/// Those who were merged are read as whoever their key leads to.
+const PEOPLE: &str = "
+    select k.uid as asked, p.*, m.lists, m.expiries
+    from unnest($2::uuid[]) k (uid)
+    cross join lateral (select merged_into from profile where account = $1 and uid = k.uid limit 1) a
+    cross join lateral (
+        select account, uid, key, version, packed, caps, traits, merged_into, erased_at is not null as erased
+        from profile where account = $1 and uid = coalesce(a.merged_into, k.uid) limit 1
+    ) p
+    left join lateral (
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        from list_member l where l.account = p.account and l.uid = p.uid
+    ) m on true";
+
+const PAGE: &str = "
+    select p.uid, p.key, p.version, p.traits, p.created_at, p.updated_at, m.names, m.expiries
+    from profile p
+    left join lateral (
+        select array_agg(l.name) as names, array_agg(m.expires_at) as expiries
+        from list_member m join list l using (account, list) where m.account = p.account and m.uid = p.uid
+    ) m on true
+    where p.account = $1 and p.uid > $2 and p.erased_at is null and p.merged_into is null and p.key is not null
+    order by p.uid limit $3";
 
 impl UserStore for Users {
     fn load(&self, people: Vec<(u32, Uid)>) -> Answer<'_, Vec<((u32, Uid), UserRow)>> {
-        self.serving.run(move |connection| {
+        self.serving.run(move |connection| Box::pin(load(connection, people)))
+    }
+
+    fn profile(&self, account: u32, uid: Uid) -> Answer<'_, FoundProfile> {
+        self.admin.run(move |connection| Box::pin(profile(connection, account.cast_signed(), uid.as_uuid())))
+    }
+
+    fn people(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<(Uid, Person)>> {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
-                let accounts: Vec<_> = people.iter().map(|(account, _)| account.cast_signed()).collect();
-                let uids: Vec<_> = people.iter().map(|(_, uid)| uid.as_uuid()).collect();
-                let rows = query(LOAD).bind(accounts).bind(uids).fetch_all(connection).await?;
-                rows.iter().map(rows::user).collect()
+                let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
+                let rows = query(PEOPLE).bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
+                rows.iter().map(|row| Ok((rows::uid(row, "asked")?, rows::person(row)?))).collect()
             })
         })
     }
 
-    fn profile(&self, account: u32, uid: Uid) -> Answer<'_, Option<ProfileRow>> {
-        self.admin.run(move |connection| Box::pin(profile(connection, account.cast_signed(), uid.as_uuid())))
+    fn page(&self, account: u32, after: Option<Uid>, limit: u32) -> Answer<'_, Vec<(Uid, ProfileRow)>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                // Nobody's uid is zero: it is a hash.
+                let rows = query(PAGE)
+                    .bind(account.cast_signed())
+                    .bind(after.unwrap_or(Uid(0)).as_uuid())
+                    .bind(i64::from(limit))
+                    .fetch_all(connection)
+                    .await?;
+                rows.iter().map(|row| Ok((rows::uid(row, "uid")?, rows::profile(row)?))).collect()
+            })
+        })
     }
 
     fn write_profiles(&self, account: u32, writes: Vec<ProfileWrite>) -> Answer<'_, Vec<ProfileWritten>> {
@@ -83,6 +120,7 @@ impl UserStore for Users {
                 let rows = query(
                     "select m.uid, p.key, m.expires_at from list_member m join profile p using (account, uid)
                      where m.account = $1 and m.list = $2 and ($3::uuid is null or m.uid > $3) and p.key is not null
+                       and p.merged_into is null
                      order by m.uid limit $4",
                 )
                 .bind(account.cast_signed())
@@ -100,8 +138,12 @@ impl UserStore for Users {
         })
     }
 
-    fn erase(&self, account: u32, uid: Uid) -> Answer<'_, bool> {
-        self.ingest.run(move |connection| Box::pin(erase(connection, account.cast_signed(), uid.as_uuid())))
+    fn merge(&self, account: u32, merge: Merge) -> Answer<'_, Merged> {
+        self.ingest.run(move |connection| Box::pin(identity::merge(connection, account.cast_signed(), merge)))
+    }
+
+    fn erase(&self, account: u32, uid: Uid) -> Answer<'_, Erasure> {
+        self.ingest.run(move |connection| Box::pin(identity::erase(connection, account.cast_signed(), uid.as_uuid())))
     }
 }
 
@@ -109,31 +151,57 @@ fn hash(list: &SegmentKey) -> i64 {
     NameHash::of(list.as_str()).0.cast_signed()
 }
 
-async fn profile(connection: &mut PgConnection, account: i32, uid: Uuid) -> Result<Option<ProfileRow>, Error> {
-    let rows = query(
-        "select p.key, p.version, p.traits, p.created_at, p.updated_at, l.name, m.expires_at
-         from profile p left join (list_member m join list l using (account, list)) using (account, uid)
-         where p.account = $1 and p.uid = $2 and p.key is not null",
+/// Reads people, and once more those whom keys among them lead to that were merged: ordinary people
+/// pay nothing for these.
+async fn load(connection: &mut PgConnection, people: Vec<(u32, Uid)>) -> Result<Vec<((u32, Uid), UserRow)>, Error> {
+    let (mut found, mut leads) = (Vec::with_capacity(people.len()), BTreeMap::<(u32, Uid), Vec<Uid>>::new());
+    let mut asked = people;
+    while !asked.is_empty() {
+        let accounts: Vec<_> = asked.iter().map(|(account, _)| account.cast_signed()).collect();
+        let uids: Vec<_> = asked.iter().map(|(_, uid)| uid.as_uuid()).collect();
+        let mut next = BTreeMap::<_, Vec<Uid>>::new();
+        for row in query(LOAD).bind(accounts).bind(uids).fetch_all(&mut *connection).await? {
+            let ((account, uid), row) = rows::user(&row)?;
+            match (row.merged_into, leads.remove(&(account, uid))) {
+                (None, None) => found.push(((account, uid), row)),
+                (None, Some(keys)) => {
+                    let row = UserRow { merged_into: Some(uid), ..row };
+                    found.extend(keys.into_iter().map(|key| ((account, key), row.clone())));
+                }
+                (Some(person), keys) => {
+                    next.entry((account, person)).or_default().extend(keys.unwrap_or_else(|| vec![uid]));
+                }
+            }
+        }
+        asked = next.keys().copied().collect();
+        leads = next;
+    }
+    Ok(found)
+}
+
+async fn profile(connection: &mut PgConnection, account: i32, uid: Uuid) -> Result<FoundProfile, Error> {
+    let row = query(
+        "select p.key, p.version, p.traits, p.created_at, p.updated_at, p.erased_at, p.merged_into, m.names, m.expiries,
+                (select key from profile q where q.account = p.account and q.uid = p.merged_into) as into_key
+         from profile p
+         left join lateral (
+             select array_agg(l.name) as names, array_agg(m.expires_at) as expiries
+             from list_member m join list l using (account, list) where m.account = p.account and m.uid = p.uid
+         ) m on true
+         where p.account = $1 and p.uid = $2",
     )
     .bind(account)
     .bind(uid)
-    .fetch_all(connection)
+    .fetch_optional(connection)
     .await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let mut lists = BTreeMap::new();
-    for row in &rows {
-        if row.try_get::<Option<&str>, _>("name")?.is_some() {
-            lists.insert(rows::parsed(row, "name")?, rows::maybe_millis(row, "expires_at")?);
-        }
+    let Some(row) = row else { return Ok(FoundProfile::Nobody) };
+    if rows::maybe_millis(&row, "erased_at")?.is_some() {
+        return Ok(FoundProfile::Erased);
     }
-    Ok(Some(ProfileRow {
-        key: rows::parsed(first, "key")?,
-        version: first.try_get("version")?,
-        traits: rows::json(first, "traits")?,
-        lists,
-        created_at: rows::millis(first, "created_at")?,
-        updated_at: rows::millis(first, "updated_at")?,
-    }))
+    Ok(match rows::maybe_uid(&row, "merged_into")? {
+        Some(into) => FoundProfile::Merged(into, rows::parsed(&row, "into_key")?),
+        None => FoundProfile::Known(Box::new(rows::profile(&row)?)),
+    })
 }
 
 async fn write_profiles(
@@ -211,8 +279,28 @@ async fn change_members(
     list: SegmentKey,
     changes: Vec<MemberChange>,
 ) -> Result<u64, Error> {
+    let mut tries = 0;
+    loop {
+        if let Some(end) = settled(move_members(connection, account, &list, &changes).await, &mut tries) {
+            return end;
+        }
+    }
+}
+
+/// One try; none when somebody was merged meanwhile.
+async fn move_members(
+    connection: &mut PgConnection,
+    account: i32,
+    list: &SegmentKey,
+    changes: &[MemberChange],
+) -> Result<Option<u64>, Error> {
+    let mut tx = connection.begin().await?;
+    let asked: Vec<_> = changes.iter().map(|change| change.uid.as_uuid()).collect();
+    let leads = identity::leads(&mut tx, account, &asked).await?;
     // In the order of their uid; of several changes to the same person the last one counts.
-    let last: BTreeMap<_, _> = changes.into_iter().map(|change| (change.uid, (change.key, change.change))).collect();
+    let person = |uid: Uid| leads.get(&uid.as_uuid()).map_or(uid, |&to| to.into());
+    let last: BTreeMap<_, _> =
+        changes.iter().map(|change| (person(change.uid), (&change.key, change.change))).collect();
     let (mut entering, mut keys, mut expiries, mut leaving) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let all: Vec<_> = last.keys().map(|uid| uid.as_uuid()).collect();
     for (uid, (key, change)) in last {
@@ -225,22 +313,26 @@ async fn change_members(
             Membership::Out => leaving.push(uid.as_uuid()),
         }
     }
-    let mut tx = connection.begin().await?;
     query("insert into list (account, list, name) values ($1, $2, $3) on conflict do nothing")
         .bind(account)
-        .bind(hash(&list))
+        .bind(hash(list))
         .bind(list.as_str())
         .execute(&mut *tx)
         .await?;
-    query(ENSURE).bind(account).bind(&entering).bind(keys).execute(&mut *tx).await?;
-    let held: Vec<Uuid> = query_scalar(
-        "select p.uid from unnest($2::uuid[]) k (uid) cross join lateral (
-             select uid from profile where account = $1 and uid = k.uid and erased_at is null for update) p",
+    query(identity::ENSURE).bind(account).bind(&entering).bind(keys).execute(&mut *tx).await?;
+    let held: Vec<(Uuid, bool)> = query_as(
+        "select p.* from unnest($2::uuid[]) k (uid) cross join lateral (
+             select uid, merged_into is not null from profile
+             where account = $1 and uid = k.uid and erased_at is null for update) p",
     )
     .bind(account)
     .bind(all)
     .fetch_all(&mut *tx)
     .await?;
+    if held.iter().any(|(_, merged)| *merged) {
+        return Ok(None);
+    }
+    let held: Vec<Uuid> = held.into_iter().map(|(uid, _)| uid).collect();
     let changed = query(
         "with gone as (
              delete from list_member where account = $1 and list = $2 and uid = any($6) returning uid),
@@ -258,7 +350,7 @@ async fn change_members(
          insert into change_log (kind, account, uid, version) select 'person', $1, uid, version from changed",
     )
     .bind(account)
-    .bind(hash(&list))
+    .bind(hash(list))
     .bind(held)
     .bind(entering)
     .bind(expiries)
@@ -267,42 +359,5 @@ async fn change_members(
     .await?
     .rows_affected();
     tx.commit().await?;
-    Ok(changed)
-}
-
-/// Writers of outcomes and records, which look for the erased first and write second, hold this
-/// lock with others; erasing holds it alone, so that nobody writes what they looked for too early.
-pub(super) const WRITE_ABOUT_PEOPLE: &str = "select pg_advisory_xact_lock_shared(7358802)";
-
-async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid) -> Result<bool, Error> {
-    let mut tx = connection.begin().await?;
-    query("select pg_advisory_xact_lock(7358802)").execute(&mut *tx).await?;
-    // Somebody unknown is kept away all the same; only what is there is emptied, and counted.
-    query("insert into profile (account, uid, version, erased_at) values ($1, $2, 1, now_ms()) on conflict do nothing")
-        .bind(account)
-        .bind(uid)
-        .execute(&mut *tx)
-        .await?;
-    let mut found = 0;
-    for statement in [
-        "update profile set key = null, packed = '', caps = '', traits = '{}', version = version + 1,
-                created_at = now_ms(), updated_at = now_ms(), erased_at = now_ms()
-         where account = $1 and uid = $2 and erased_at is null",
-        "delete from list_member where account = $1 and uid = $2",
-        "update outcome set person = null where account = $1 and person = $2",
-        "update decision_record set person = null, body = '{}', erased = true where account = $1 and person = $2",
-    ] {
-        found += query(statement).bind(account).bind(uid).execute(&mut *tx).await?.rows_affected();
-    }
-    // Events are read by the partition only: they go in a pass of their own.
-    query(
-        "with due as (insert into event_erasure (account, uid) values ($1, $2) on conflict do nothing)
-         insert into change_log (kind, account, uid) values ('erased', $1, $2)",
-    )
-    .bind(account)
-    .bind(uid)
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(found > 0)
+    Ok(Some(changed))
 }

@@ -65,7 +65,8 @@ impl Total<'_> {
     fn meets(&self, count: i64, sum: i128) -> bool {
         match self.bounds {
             Bounds::Count(wanted) => wanted.contains(&count),
-            Bounds::Sum(wanted) => (i128::from(*wanted.start())..=i128::from(*wanted.end())).contains(&sum),
+            // Beyond 64 bits, a sum is beyond whatever it is compared with.
+            Bounds::Sum(wanted) => wanted.contains(&(sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64)),
             Bounds::Avg(least, most) => {
                 // Multiplied out, so that nothing is rounded.
                 let times = |bound: &i64| i128::from(*bound) * i128::from(count);

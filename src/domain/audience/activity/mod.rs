@@ -8,7 +8,8 @@
 //! Per stream and key the [`Keep`] newest events are told apart. Older ones are kept as one count
 //! and sum per UTC day, and count as if they had happened at the end of that day, or with the
 //! newest of them if that was earlier: so up to a day too long, never too short. Days more than
-//! [`Stream::RETENTION_DAYS`] before the newest event become one count and sum.
+//! [`Stream::RETENTION_DAYS`] before the newest event become one count and sum. Such a sum stops at
+//! 9.2e12 to either side of zero, which takes more than ten of the largest amounts in a day.
 
 mod amount;
 mod chain;
@@ -28,7 +29,7 @@ mod words;
 
 pub(super) use amount::{count_distinct, total_within};
 pub(super) use chain::Chain;
-pub use event::Event;
+pub use event::{AmountError, Event};
 pub(super) use exact::Timeline;
 pub(super) use gauge::Gauge;
 pub(super) use packed::ActivityView;
@@ -37,6 +38,7 @@ pub(super) use window::Page;
 
 use self::track::Kept;
 use super::codec::CodecError;
+use crate::domain::ids::Uid;
 
 /// What a person did: packed bytes that are read where they lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,12 +66,13 @@ impl Activity {
         }
     }
 
-    /// Adds everything that `other`, another person's activity, keeps: the events of both are then
-    /// those of one. Merging the same activity again changes nothing, as long as no more than
-    /// [`Activity::MERGED`] others were merged since.
-    pub fn merge(&mut self, other: &Self) {
+    /// Adds everything that `other`, the activity of another person `of`, keeps: the events of both
+    /// are then those of one. Merging the same activity again changes nothing, as long as no more
+    /// than [`Activity::MERGED`] others were merged since; the same of somebody else counts.
+    pub fn merge(&mut self, other: &Self, of: Uid) {
+        let hash = blake3::Hasher::new().update(&of.0.to_le_bytes()).update(&other.0).finalize();
         let mut print = [0; 8];
-        print.copy_from_slice(&blake3::hash(&other.0).as_bytes()[..8]);
+        print.copy_from_slice(&hash.as_bytes()[..8]);
         let print = u64::from_le_bytes(print);
         let mut merged = self.merged();
         if other.0.is_empty() || merged.contains(&print) {

@@ -79,18 +79,22 @@ proptest! {
         one in prop::collection::vec(any_event(), 0..100), other in prop::collection::vec(any_event(), 0..100)
     ) {
         let (mut merged, known) = (absorbed(&one), absorbed(&other));
-        merged.merge(&known);
+        merged.merge(&known, Uid(2));
         prop_assert_eq!(bodies(&merged), bodies(&absorbed(one.iter().chain(&other))));
         prop_assert_eq!(Activity::decode(merged.as_bytes()), Ok(merged.clone()));
         let mut again = merged.clone();
-        again.merge(&known);
+        again.merge(&known, Uid(2));
         prop_assert_eq!(&again, &merged);
         // Whoever takes over a merged person takes over what was merged into them.
         let mut third = absorbed(&[]);
-        third.merge(&merged);
+        third.merge(&merged, Uid(1));
         let once = third.clone();
-        third.merge(&known);
+        third.merge(&known, Uid(2));
         prop_assert_eq!(&third, &once);
+        // Two who did the same at the same time are two.
+        let mut twice = absorbed(&[]);
+        (3..5).for_each(|uid| twice.merge(&known, Uid(uid)));
+        prop_assert_eq!(bodies(&twice), bodies(&absorbed(other.iter().chain(&other))));
     }
 
     #[test]
@@ -116,7 +120,7 @@ fn read_all(bytes: &[u8], event: &Event) {
         assert_eq!(Kept::decode(body).encode(), body);
     }
     let copy = activity.clone();
-    activity.merge(&copy);
+    activity.merge(&copy, Uid(1));
     activity.absorb(&streams(), event);
     Activity::decode(activity.as_bytes()).expect("own bytes");
 }

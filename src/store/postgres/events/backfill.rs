@@ -122,7 +122,7 @@ async fn fold(tx: &mut PgConnection, account: i32, job: &Job, events: &[(Uid, Ev
     for (uid, event) in events {
         people.entry(*uid).or_default().push(event);
     }
-    let held = hold(tx, account, people.keys().copied()).await?;
+    let (held, _) = hold(tx, account, &mut people).await?;
     let (mut uids, mut packed): (Vec<Uuid>, Vec<Vec<u8>>) = Default::default();
     for (uid, events) in &people {
         let Some(person) = held.get(uid).filter(|person| !person.erased) else { continue };

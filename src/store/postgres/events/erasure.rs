@@ -10,21 +10,22 @@ const MOST: i64 = 10_000;
 /// How long somebody may wait for a pass that nobody asked for.
 const PATIENCE_MS: i64 = 6 * 3_600_000;
 
-/// Deletes the events of one erased person at once; without one, of all erased people once the
+/// Deletes the events of one erased person, under every key, at once; without one, of all erased people once the
 /// first of them waits for some hours, so that everything is read a few times a day at most. The default partition comes
 /// first: rows may move out of it into a partition, never the other way.
-pub(super) async fn erase(lane: Lane, only: Option<(u32, Uid)>) -> Result<u64, StoreError> {
-    let (account, uid) = only.map(|(account, uid)| (account.cast_signed(), uid.as_uuid())).unzip();
+pub(super) async fn erase(lane: Lane, only: Option<(u32, Vec<Uid>)>) -> Result<u64, StoreError> {
+    let uuids = |uids: Vec<Uid>| uids.into_iter().map(Uid::as_uuid).collect::<Vec<_>>();
+    let (account, uids) = only.map(|(account, uids)| (account.cast_signed(), uuids(uids))).unzip();
     let due: Vec<(i32, Uuid)> = lane
         .run(move |connection| {
             Box::pin(
                 sqlx::query_as(
                     "select account, uid from event_erasure
-                     where account = $1 and uid = $2 or $1::int is null and (select min(at) from event_erasure) < now_ms() - $4
+                     where account = $1 and uid = any($2) or $1::int is null and (select min(at) from event_erasure) < now_ms() - $4
                      limit $3",
                 )
                 .bind(account)
-                .bind(uid)
+                .bind(uids)
                 .bind(MOST)
                 .bind(PATIENCE_MS)
                 .fetch_all(connection),

@@ -3,7 +3,7 @@
 mod backfill;
 mod erasure;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::{Connection, Error, PgConnection, Row, query, types::Uuid};
 
@@ -22,9 +22,6 @@ use crate::{
 
 /// How long ids of events are told apart, in days.
 const KEY_DAYS: i32 = 35;
-
-/// How often a batch is tried again because another replica was faster.
-const TRIES: usize = 5;
 
 /// See [`EventStore`].
 pub(in crate::store) struct Events {
@@ -70,7 +67,7 @@ impl EventStore for Events {
         self.ingest.run(move |connection| Box::pin(backfill::step(connection, job)))
     }
 
-    fn erase_events(&self, only: Option<(u32, Uid)>) -> Answer<'_, u64> {
+    fn erase_events(&self, only: Option<(u32, Vec<Uid>)>) -> Answer<'_, u64> {
         let lane = self.admin.clone();
         super::detached(erasure::erase(lane, only))
     }
@@ -124,13 +121,10 @@ async fn add_streams(connection: &mut PgConnection, account: i32, streams: Vec<S
 }
 
 async fn ingest(connection: &mut PgConnection, batch: EventBatch) -> Result<BatchWritten, Error> {
-    let mut tries = 1;
+    let mut tries = 0;
     loop {
-        match write(connection, &batch).await {
-            Ok(Some(written)) => return Ok(written),
-            Err(error) if super::sqlstate(&error).as_deref() != Some("40P01") => return Err(error),
-            _ if tries == TRIES => return Err(Error::Io(std::io::ErrorKind::ResourceBusy.into())),
-            _ => tries += 1,
+        if let Some(end) = super::settled(write(connection, &batch).await, &mut tries) {
+            return end;
         }
     }
 }
@@ -156,7 +150,7 @@ async fn write(connection: &mut PgConnection, batch: &EventBatch) -> Result<Opti
     for (event, _) in batch.events.iter().zip(&first).filter(|(_, first)| **first) {
         people.entry(event.uid).or_default().push(event);
     }
-    let mut held = hold(&mut tx, account, people.keys().copied()).await?;
+    let (mut held, leads) = hold(&mut tx, account, &mut people).await?;
     let mut folded = Vec::with_capacity(people.len());
     let mut changed = Vec::new();
     for (uid, events) in &people {
@@ -174,15 +168,17 @@ async fn write(connection: &mut PgConnection, batch: &EventBatch) -> Result<Opti
         let before = std::mem::take(&mut person.packed);
         folded.push(FoldedPerson { uid: *uid, base: person.base, version, before, packed });
     }
-    let erased = |uid: Uid| held.get(&uid).is_some_and(|person| person.erased);
-    let kept: Vec<&EventRow> = people.values().flatten().copied().filter(|event| !erased(event.uid)).collect();
+    let erased = |uid: &Uid| held.get(leads.get(uid).unwrap_or(uid)).is_some_and(|person| person.erased);
+    let kept = people.iter().filter(|(uid, _)| !erased(uid));
+    let kept: Vec<(Uid, &EventRow)> =
+        kept.flat_map(|(uid, events)| events.iter().map(|event| (*uid, *event))).collect();
     if keep(&mut tx, account, batch.epoch, &changed, &folded, &kept).await? < changed.len() as i64 {
         return Ok(None);
     }
     tx.commit().await?;
     let became = |(event, first): (&EventRow, &bool)| match first {
         false => Ingested::Duplicate,
-        true if erased(event.uid) => Ingested::Erased,
+        true if erased(&event.uid) => Ingested::Erased,
         true if event.late => Ingested::Late,
         true => Ingested::Accepted,
     };
@@ -228,15 +224,15 @@ fn first_of_each(events: &[EventRow], new: &HashSet<Uuid>) -> Vec<bool> {
     events.iter().map(|event| new.remove(&event.id.as_uuid())).collect()
 }
 
+/// Those who are held, and whom the keys lead to that were merged.
+type Hold = (HashMap<Uid, Held>, HashMap<Uid, Uid>);
+
 /// Locks people as every writer about several people does, so that no two wait for each other in a
 /// circle: first whoever is not there is put there, then all are locked, each in the order of
-/// their uids.
-async fn hold(
-    tx: &mut PgConnection,
-    account: i32,
-    people: impl Iterator<Item = Uid>,
-) -> Result<HashMap<Uid, Held>, Error> {
-    let uids: Vec<Uuid> = people.map(Uid::as_uuid).collect();
+/// their uids. What is about a key that was merged becomes about the person whom it leads to.
+async fn hold<T>(tx: &mut PgConnection, account: i32, people: &mut BTreeMap<Uid, Vec<T>>) -> Result<Hold, Error> {
+    let (mut held, mut leads): Hold = Default::default();
+    let mut uids: Vec<Uuid> = people.keys().map(|uid| uid.as_uuid()).collect();
     query(
         "insert into profile (account, uid)
          select $1, uid from unnest($2::uuid[]) k (uid)
@@ -247,23 +243,32 @@ async fn hold(
     .bind(&uids)
     .execute(&mut *tx)
     .await?;
-    let rows = query(
-        "select p.* from unnest($2::uuid[]) k (uid) cross join lateral (
-             select uid, version, packed, erased_at is not null as erased, key is null as nameless
-             from profile where account = $1 and uid = k.uid for update) p",
-    )
-    .bind(account)
-    .bind(uids)
-    .fetch_all(tx)
-    .await?;
-    let held = |row| {
-        let (base, packed) = (Row::try_get(row, "version")?, Row::try_get(row, "packed")?);
-        Ok((
-            rows::uid(row, "uid")?,
-            Held { base, packed, erased: row.try_get("erased")?, new: row.try_get("nameless")? },
-        ))
-    };
-    rows.iter().map(held).collect()
+    while !uids.is_empty() {
+        let rows = query(
+            "select p.* from unnest($2::uuid[]) k (uid) cross join lateral (
+                 select uid, version, packed, merged_into, erased_at is not null as erased, key is null as nameless
+                 from profile where account = $1 and uid = k.uid for update) p",
+        )
+        .bind(account)
+        .bind(uids)
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut next = BTreeSet::new();
+        for row in &rows {
+            let uid = rows::uid(row, "uid")?;
+            if let Some(person) = rows::maybe_uid(row, "merged_into")? {
+                let about = people.remove(&uid).unwrap_or_default();
+                people.entry(person).or_default().extend(about);
+                leads.insert(uid, person);
+                next.insert(person);
+                continue;
+            }
+            let (base, packed) = (row.try_get("version")?, row.try_get("packed")?);
+            held.insert(uid, Held { base, packed, erased: row.try_get("erased")?, new: row.try_get("nameless")? });
+        }
+        uids = next.into_iter().filter(|uid| !held.contains_key(uid)).map(Uid::as_uuid).collect();
+    }
+    Ok((held, leads))
 }
 
 /// Writes changed people, tells of them and keeps the events; answers how many people were
@@ -274,7 +279,7 @@ async fn keep(
     epoch: i64,
     changed: &[(Uid, &str, usize)],
     folded: &[FoldedPerson],
-    kept: &[&EventRow],
+    kept: &[(Uid, &EventRow)],
 ) -> Result<i64, Error> {
     macro_rules! column {
         ($from:expr, $value:expr) => {
@@ -306,14 +311,14 @@ async fn keep(
     .bind(column!(changed, |(_, key, _)| *key))
     .bind(column!(changed, |(.., at)| folded[*at].base))
     .bind(column!(changed, |(.., at)| folded[*at].packed.as_slice()))
-    .bind(column!(kept, |event| day(event.event.at)))
-    .bind(column!(kept, |event| event.event.at.0))
-    .bind(column!(kept, |event| event.received_at.0))
-    .bind(column!(kept, |event| event.uid.as_uuid()))
-    .bind(column!(kept, |event| event.id.as_uuid()))
-    .bind(column!(kept, |event| event.late))
-    .bind(column!(kept, |event| event.event.name.as_str()))
-    .bind(column!(kept, |event| serde_json::to_string(&event.event.properties).unwrap_or_else(|_| "{}".into())))
+    .bind(column!(kept, |(_, event)| day(event.event.at)))
+    .bind(column!(kept, |(_, event)| event.event.at.0))
+    .bind(column!(kept, |(_, event)| event.received_at.0))
+    .bind(column!(kept, |(uid, _)| uid.as_uuid()))
+    .bind(column!(kept, |(_, event)| event.id.as_uuid()))
+    .bind(column!(kept, |(_, event)| event.late))
+    .bind(column!(kept, |(_, event)| event.event.name.as_str()))
+    .bind(column!(kept, |(_, event)| serde_json::to_string(&event.event.properties).unwrap_or_else(|_| "{}".into())))
     .fetch_one(tx)
     .await?;
     row.try_get("written")

@@ -1,0 +1,155 @@
+//! Keys that are one person, on behalf of the account that learned so; and the end of a person.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    people::{People, PeopleError},
+    transitions::{Before, Note},
+    unpack::unpack,
+    world::Account,
+};
+use crate::{
+    domain::{
+        audience::user::UserState,
+        ids::{NameHash, Uid, UserKey},
+        violation::Violation,
+    },
+    ports::{Erasure, Joined, Merge, Merged, Parts, UserRow},
+};
+
+/// Two keys that are one person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(example = json!({"user": "web.9f2c", "merged_into": "u-1", "merged": true, "version": 7, "consistency_token": "v7"}))]
+pub struct MergeView {
+    /// The key that leads to the person now.
+    #[schema(value_type = String)]
+    pub user: UserKey,
+    /// The key that the person is kept under.
+    #[schema(value_type = String)]
+    pub merged_into: UserKey,
+    /// Whether this is news: false where the two were one before.
+    pub merged: bool,
+    /// The person's version.
+    pub version: i64,
+    /// Send it with a decision, under either key, to have the merge reflected there.
+    pub consistency_token: String,
+}
+
+impl People {
+    /// Makes `from` another key of the person `into`, who need not be known yet: all that was known
+    /// or will be told of it is theirs from then on. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// The two are the same key; `from` is another key of somebody else; one of them was erased; the
+    /// store's.
+    pub async fn merge(&self, account: &Account, from: &UserKey, into: &UserKey) -> Result<MergeView, PeopleError> {
+        if from == into {
+            let detail = "must be another key: nobody can be merged into themselves";
+            return Err(PeopleError::Invalid(vec![Violation::new("/into", "same", detail)]));
+        }
+        let keys = |key: &UserKey| (account.uid(key), key.clone());
+        let merge = Merge { from: keys(from), into: keys(into), join: Arc::new(join) };
+        let (merged_into, merged, version) = match self.store.merge(account.number(), merge).await? {
+            Merged::Done(joined) => (joined.key.clone(), true, self.tell(account, account.uid(from), *joined)),
+            Merged::Already { into, version } => (into, false, version),
+            Merged::Elsewhere(key) => return Err(PeopleError::MergedElsewhere(key)),
+            Merged::Erased => return Err(PeopleError::Erased),
+        };
+        let uid = account.uid(&merged_into);
+        let consistency_token = self.changed(account, uid, version).consistency_token;
+        Ok(MergeView { user: from.clone(), merged_into, merged, version, consistency_token })
+    }
+
+    /// Tells caches and followers of the transitions; the person's version.
+    fn tell(&self, account: &Account, from: Uid, joined: Joined) -> i64 {
+        let version = joined.after.version;
+        self.users.on_remote_change(account.number(), from, joined.from_version);
+        // Who cannot be read is in nothing.
+        let side = |row: Option<UserRow>| row.and_then(|row| unpack(row).ok()).map(Box::new);
+        let note = |uid, before, after| {
+            let before = Before::Whole(side(before), side(after));
+            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+        };
+        note(from, joined.other, None);
+        note(joined.uid, joined.before, Some(joined.after));
+        version
+    }
+
+    /// Erases a person under every key.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn erase(&self, account: &Account, key: &UserKey) -> Result<Erasure, PeopleError> {
+        // what cannot be read must not keep anybody from being erased
+        let before = self.state(account, key).await.ok();
+        let erased = self.store.erase(account.number(), account.uid(key)).await?;
+        for uid in &erased.uids {
+            self.users.on_erased(account.number(), *uid);
+        }
+        if let Some((uid, before)) = before {
+            let before = Before::Erased(Box::new(before));
+            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+        }
+        Ok(erased)
+    }
+}
+
+/// The person who has what is kept of both; none when one of them cannot be read.
+fn join(own: &Parts, other: &Parts, of: Uid) -> Option<Parts> {
+    let read = |row: &UserRow| -> Option<UserState> { unpack(row.clone()).ok() };
+    let mut person = read(&own.row)?;
+    person.merge(&read(&other.row)?, of);
+    let mut traits = own.traits.as_object()?.clone();
+    for (name, value) in other.traits.as_object()? {
+        if person.traits.get(NameHash::of(name)).is_some() {
+            traits.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    let caps = if person.caps.is_empty() { Vec::new() } else { person.caps.encode() };
+    let row = UserRow {
+        version: own.row.version,
+        packed: person.encode(),
+        caps,
+        lists: person.lists.iter().collect(),
+        merged_into: None,
+    };
+    Some(Parts { row, traits: Value::Object(traits) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{
+        audience::{caps::CapRing, profile::Traits, user::Lists},
+        values::Millis,
+    };
+
+    fn parts(traits: &Value, at: i64, lists: &[u64]) -> Parts {
+        let parsed = Traits::parse(traits, Millis(at)).expect("traits");
+        let state = UserState::new(1, parsed, Lists::default(), CapRing::default());
+        let readable = traits.as_object().expect("an object").iter();
+        let readable = readable.map(|(name, value)| (name.clone(), json!({"value": value, "set_at": Millis(at)})));
+        let lists = lists.iter().map(|list| (NameHash(*list), None)).collect();
+        let row = UserRow { version: 1, packed: state.encode(), caps: vec![], lists, merged_into: None };
+        Parts { row, traits: Value::Object(readable.collect()) }
+    }
+
+    #[test]
+    fn traits_are_the_same_for_people_and_for_decisions() {
+        let own = parts(&json!({"age": 30}), 1, &[1]);
+        let other = parts(&json!({"age": 31, "city": "Berlin"}), 2, &[1, 2]);
+        let joined = join(&own, &other, Uid(2)).expect("readable");
+        let state = unpack(joined.row.clone()).expect("readable");
+        assert_eq!(joined.traits["age"]["value"], 30);
+        assert_eq!(joined.traits["city"], json!({"value": "Berlin", "set_at": Millis(2)}));
+        assert_eq!(state.traits.iter().len(), 2);
+        assert_eq!(joined.row.lists, [(NameHash(1), None), (NameHash(2), None)]);
+        let broken = Parts { row: UserRow { packed: vec![255], ..other.row.clone() }, ..other };
+        assert_eq!(join(&own, &broken, Uid(2)), None, "nobody is joined whom nobody can read");
+    }
+}
