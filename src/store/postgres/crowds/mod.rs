@@ -62,6 +62,8 @@ impl CrowdStore for Crowds {
             let mut link = dial(&connect).await?;
             let staging = "create temp table staged (n bigint, uid uuid, key text, expires_at bigint)";
             query(staging).execute(&mut link).await?;
+            // A list is walked along its index: a bitmap would gather all that is left of it, at every step.
+            query("set enable_bitmapscan = off").execute(&mut link).await?;
             let job =
                 Job { link, account: account.cast_signed(), list, mode, staged: 0, sorted: false, next: Some(Uid(0)) };
             Ok(Box::new(Upload(Arc::new(Mutex::new(Some(job))))) as Box<dyn ListUpload>)
@@ -243,18 +245,18 @@ impl Job {
     async fn reach(&mut self, from: Uid) -> Result<Uid, Error> {
         let row = query(
             "select (select uid from staged where uid >= $1 order by uid, n offset $2 limit 1) as staged,
-                    (select uid from list_member where account = $3 and list = $4 and uid >= $1
+                    (select uid from list_member where $5 and account = $3 and list = $4 and uid >= $1
                      order by uid offset $2 limit 1) as listed",
         )
         .bind(from.as_uuid())
         .bind(Self::STEP - 1)
         .bind(self.account)
         .bind(hash(&self.list))
+        .bind(self.mode == UploadMode::Replace)
         .fetch_one(&mut self.link)
         .await?;
         let staged: Option<sqlx::types::Uuid> = row.try_get("staged")?;
         let listed: Option<sqlx::types::Uuid> = row.try_get("listed")?;
-        let listed = listed.filter(|_| self.mode == UploadMode::Replace);
         Ok(staged.into_iter().chain(listed).min().map_or(Uid(u128::MAX), Uid::from))
     }
 

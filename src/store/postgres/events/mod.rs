@@ -229,14 +229,14 @@ type Hold = (HashMap<Uid, Held>, HashMap<Uid, Uid>);
 
 /// Locks people as every writer about several people does, so that no two wait for each other in a
 /// circle: first whoever is not there is put there, then all are locked, each in the order of
-/// their uids. What is about a key that was merged becomes about the person whom it leads to.
+/// their uids. (Asked whether they exist, the planner would read every person there is.) What is about a key that was merged becomes about the person whom it leads to.
 async fn hold<T>(tx: &mut PgConnection, account: i32, people: &mut BTreeMap<Uid, Vec<T>>) -> Result<Hold, Error> {
     let (mut held, mut leads): Hold = Default::default();
     let mut uids: Vec<Uuid> = people.keys().map(|uid| uid.as_uuid()).collect();
     query(
         "insert into profile (account, uid)
          select $1, uid from unnest($2::uuid[]) k (uid)
-         where not exists (select from profile p where p.account = $1 and p.uid = k.uid)
+         where (select true from profile p where p.account = $1 and p.uid = k.uid) is null
          order by uid on conflict do nothing",
     )
     .bind(account)
