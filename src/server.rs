@@ -2,6 +2,7 @@
 
 mod boot;
 mod chores;
+mod database;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,7 +10,10 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::boot::{Imported, import};
-use self::chores::{Note, Notes, follow, maintain, upkeep};
+use self::{
+    chores::{Note, Notes, follow, maintain, upkeep},
+    database::{Cluster, Database},
+};
 use crate::{
     config::Config,
     engine::{
@@ -48,10 +52,7 @@ use crate::{
     outbound::HttpCourier,
     ports::{Clock, StoreError},
     schema::Schemas,
-    store::{
-        self, Opened,
-        embedded::{EmbeddedError, PrivateCluster},
-    },
+    store::{self, Opened, embedded::EmbeddedError},
     telemetry::{self, Exposition, Meters},
 };
 
@@ -109,7 +110,9 @@ pub struct Core {
     tasks: Tasks,
     notes: Option<mpsc::UnboundedReceiver<Note>>,
     listener: Arc<Notes>,
-    cluster: Option<PrivateCluster>,
+    cluster: Option<Cluster>,
+    /// Whether the private cluster could not be started yet.
+    unstarted: bool,
     origin: Option<Origin>,
 }
 
@@ -120,9 +123,12 @@ impl Core {
     /// The private cluster does not start, or the database cannot be reached in time and there is
     /// no catalogue on disk either.
     pub async fn open(config: &Config, guard: PathBuf, public_url: String) -> Result<Self, StartError> {
-        let (cluster, url) = boot::database(config, guard).await?;
-        let opened = store::open(&store::Options::new(url))?;
-        let migrated = boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await;
+        let database = Database::find(config, guard).await?;
+        let opened = store::open(&store::Options::new(database.url.clone()))?;
+        let migrated = match &database.failure {
+            Some(failure) => Err(StoreError::Unavailable(failure.to_string())),
+            None => boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await,
+        };
         let (meters, exposition) = telemetry::metrics();
         let clock: Arc<dyn Clock> = Arc::new(MachineClock);
         // Partitions first: making one beside the rows that belong into it turns them away.
@@ -147,9 +153,18 @@ impl Core {
         let disk = Disk::new(config.store.data.join("catalogue"));
         let catalogue = Catalogue::new(Arc::clone(&opened.catalog), Arc::clone(&clock), disk, public_url);
         let catalogue = Arc::new(catalogue);
+        let mut unstarted = false;
         let origin = match migrated {
             Ok(()) => Some(catalogue.start().await?),
-            Err(error) => Some(catalogue.start_from_disk().await.ok_or(NoCatalogue(error))?),
+            Err(error) => match (catalogue.start_from_disk().await, database.failure) {
+                (Some(origin), failure) => {
+                    tracing::error!(%error, "the database cannot be used: the last catalogue is served without it");
+                    unstarted = failure.is_some();
+                    Some(origin)
+                }
+                (None, Some(failure)) => return Err(failure.into()),
+                (None, None) => return Err(NoCatalogue(error).into()),
+            },
         };
         let schemas =
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
@@ -234,7 +249,8 @@ impl Core {
             deliveries,
             notes: Some(notes),
             listener,
-            cluster,
+            cluster: database.cluster,
+            unstarted,
             origin,
         })
     }
@@ -248,6 +264,9 @@ impl Core {
             FeedConfig { interval: Duration::from_millis(config.store.feed_interval_ms), ..FeedConfig::default() },
             self.meters.clone(),
         );
+        if let Some(cluster) = self.cluster.clone().filter(|_| self.unstarted) {
+            self.tasks.spawn("private database", move |stop| cluster.clone().start_later(stop));
+        }
         if self.origin == Some(Origin::Disk) {
             let opened = self.opened.clone();
             self.tasks.spawn("migrations", move |stop| boot::migrate_later(opened.clone(), stop));
@@ -285,13 +304,9 @@ impl Core {
         for name in self.tasks.drain(Duration::from_secs(10)).await {
             tracing::warn!(task = name, "background work did not end in time");
         }
+        drop((self.opened, self.engine));
         if let Some(cluster) = self.cluster {
-            drop((self.opened, self.engine));
-            match tokio::task::spawn_blocking(move || cluster.stop()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "stopping the private cluster"),
-                Err(error) => tracing::warn!(%error, "stopping the private cluster"),
-            }
+            cluster.stop().await;
         }
     }
 }

@@ -28,10 +28,7 @@ use crate::{
         world::Account,
     },
     ports::{Ingested, Membership, StoreError},
-    store::{
-        Opened,
-        embedded::{self, PrivateCluster},
-    },
+    store::Opened,
 };
 
 pub use crate::engine::authoring::bundle::Imported;
@@ -250,32 +247,6 @@ async fn happened(engine: &Engine, account: &Account, events: Vec<BundledEvent>)
     }
     let report = engine.ingest.ingest(number, rows).await?;
     Ok(report.became.iter().filter(|became| **became == Ingested::Accepted).count())
-}
-
-/// The database's address, with the private cluster behind it where none is configured.
-pub(super) async fn database(config: &Config, guard: PathBuf) -> Result<(Option<PrivateCluster>, String), StartError> {
-    if let Some(url) = &config.store.database_url {
-        return Ok((None, url.clone()));
-    }
-    let options = embedded::Options {
-        data_dir: config.store.data.clone(),
-        guard,
-        binaries: config.store.postgres_bin.clone(),
-        search: search_folders(),
-    };
-    let started = tokio::task::spawn_blocking(move || PrivateCluster::start(options)).await;
-    let cluster = started.map_err(|error| StartError::Internal(error.to_string()))??;
-    if cluster.is_joined() {
-        tracing::warn!("the private database belongs to another process of this folder and ends with that one");
-    }
-    let url = cluster.url();
-    Ok((Some(cluster), url))
-}
-
-#[expect(clippy::disallowed_methods, reason = "programs are looked for where a shell would")]
-fn search_folders() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    embedded::search_folders(std::env::var_os("PATH").as_deref(), home.as_deref())
 }
 
 /// How far webhooks may lead.

@@ -17,7 +17,7 @@ use std::{
     fs,
     io::{Read, Seek, Write},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -88,7 +88,15 @@ impl PrivateCluster {
 
     /// The address for sqlx: the database `tessera`, through the private socket.
     pub fn url(&self) -> String {
-        format!("postgres://tessera@localhost/tessera?host={}", self.place.runtime.display())
+        self.place.url()
+    }
+
+    /// The address that the cluster of a data folder has once it runs.
+    ///
+    /// # Errors
+    /// The cluster has no place: the folder cannot be made, or no user could run the server.
+    pub fn url_in(data_dir: &Path) -> Result<String, EmbeddedError> {
+        Ok(Place::of(data_dir)?.url())
     }
 
     /// Whether another process runs the server, so that it ends with that one and not with this.

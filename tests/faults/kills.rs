@@ -18,7 +18,7 @@ use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    harness::{PATIENCE, Remote, ask, folder, read},
+    harness::{PATIENCE, Remote, ask, folder, read, until},
     process::{Process, gone, postmaster, server_of},
     setting,
 };
@@ -122,4 +122,28 @@ async fn a_killed_service_loses_nothing_it_acknowledged_and_leaves_no_server() {
     let changes: u64 = said.numbers.values().sum();
     println!("{rounds} kills: {changes} changes of people and {} impressions acknowledged, none lost", said.seen.len());
     assert!(changes >= rounds && said.seen.len() as u64 >= rounds, "too little was written to show anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_does_not_start_is_waited_for_with_the_last_catalogue() {
+    let data = folder();
+    let process = Process::start(data.path(), None, PATIENCE);
+    process.remote.author().await;
+    process.remote.patch("anna", &json!({"age": 30})).await;
+    let before = process.remote.item("anna", "home").await;
+    assert_eq!(before["fallback_level"], "personalised");
+    process.end(Signal::SIGTERM);
+    let control = data.path().join("pg/global/pg_control");
+    let away = data.path().join("pg_control");
+    std::fs::rename(&control, &away).expect("a file of the cluster");
+    let process = tokio::task::block_in_place(|| Process::start(data.path(), None, PATIENCE));
+    let without = process.remote.item("anna", "home").await;
+    assert_eq!((&without["status"], &without["fallback_level"]), (&json!("filled"), &json!("contextual")));
+    assert_eq!(without["degraded"].as_array().map(Vec::len), Some(1), "{without}");
+    std::fs::rename(&away, &control).expect("the file is put back");
+    until("people are known again", || async {
+        process.remote.item("anna", "home").await["fallback_level"] == "personalised"
+    })
+    .await;
+    process.remote.patch("anna", &json!({"age": 31})).await;
 }

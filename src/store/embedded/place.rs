@@ -89,6 +89,11 @@ impl Place {
         Ok(Place { account, pgdata: data_dir.join("pg"), data_dir, runtime })
     }
 
+    /// The address for sqlx: the database `tessera`, through the private socket.
+    pub(super) fn url(&self) -> String {
+        format!("postgres://tessera@localhost/tessera?host={}", self.runtime.display())
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.data_dir.join("postgres.log")
     }
