@@ -271,6 +271,23 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_file_names_every_setting_at_its_default() {
+        let sample = include_str!("../docs/tessera.toml");
+        let read: Config = Figment::from(Toml::string(sample)).extract().expect("settings");
+        assert_eq!(read, Config::default());
+        // those without a default stand there as comments
+        let whole = sample.replace("\n# ", "\n").replace("\"...\"", "\"0123456789abcdef\"");
+        let (_, whole) = whole.split_once("\n\n").expect("an introduction");
+        let whole: serde_json::Value = Figment::from(Toml::string(whole)).extract().expect("settings");
+        let all = serde_json::to_value(Config::default()).expect("JSON");
+        for (section, settings) in all.as_object().expect("sections") {
+            for name in settings.as_object().expect("settings").keys() {
+                assert!(!whole[section][name].is_null(), "{section}.{name} is not in docs/tessera.toml");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_known_or_out_of_range_is_refused() {
         for (name, value) in
             [("TESSERA_HTTP__PORTS", "1"), ("TESSERA_BIND", "nowhere"), ("TESSERA_USERS__LEASE_MS", "1")]

@@ -46,7 +46,9 @@ impl fmt::Display for Welcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(address) = self.address else { return Ok(()) };
         writeln!(f, "Tessera is listening on http://{address} (docs at http://{address}/docs)")?;
-        let Some(key) = &self.admin_key else { return Ok(()) };
+        let Some(key) = &self.admin_key else {
+            return writeln!(f, "Make a key with: tessera keys make ops --scopes admin");
+        };
         writeln!(f, "Admin key: {key}")?;
         let Some(request) = &self.request else { return Ok(()) };
         writeln!(f, "Try a decision:")?;
