@@ -53,7 +53,7 @@ impl People {
         let keys = |key: &UserKey| (account.uid(key), key.clone());
         let merge = Merge { from: keys(from), into: keys(into), join: Arc::new(join) };
         let (merged_into, merged, version) = match self.store.merge(account.number(), merge).await? {
-            Merged::Done(joined) => (joined.key.clone(), true, self.tell(account, account.uid(from), *joined)),
+            Merged::Done(joined) => (joined.key.clone(), true, self.tell(account, account.uid(from), *joined).await),
             Merged::Already { into, version } => (into, false, version),
             Merged::Elsewhere(key) => return Err(PeopleError::MergedElsewhere(key)),
             Merged::Erased => return Err(PeopleError::Erased),
@@ -64,17 +64,15 @@ impl People {
     }
 
     /// Tells caches and followers of the transitions; the person's version.
-    fn tell(&self, account: &Account, from: Uid, joined: Joined) -> i64 {
+    async fn tell(&self, account: &Account, from: Uid, joined: Joined) -> i64 {
         let version = joined.after.version;
         self.users.on_remote_change(account.number(), from, joined.from_version);
         // Who cannot be read is in nothing.
         let side = |row: Option<UserRow>| row.and_then(|row| unpack(row).ok()).map(Box::new);
-        let note = |uid, before, after| {
+        for (uid, before, after) in [(from, joined.other, None), (joined.uid, joined.before, Some(joined.after))] {
             let before = Before::Whole(side(before), side(after));
-            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
-        };
-        note(from, joined.other, None);
-        note(joined.uid, joined.before, Some(joined.after));
+            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
+        }
         version
     }
 
@@ -91,7 +89,7 @@ impl People {
         }
         if let Some((uid, before)) = before {
             let before = Before::Erased(Box::new(before));
-            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
         }
         Ok(erased)
     }

@@ -155,7 +155,7 @@ impl People {
                 ProfileWritten::Done { version } => {
                     self.changed(account, uid, version);
                     let before = Before::Packed(before, after);
-                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
                     taken.extend(rows);
                 }
                 ProfileWritten::Erased => refused.extend(rows.into_iter().map(|row| (row.line, erased()))),

@@ -18,7 +18,7 @@ use crate::{
             preview::{Estimate, Probe, Tally},
             rule::SegmentRule,
         },
-        ids::{NameHash, SegmentKey, Uid, UserKey},
+        ids::{EventName, NameHash, SegmentKey, Uid, UserKey},
         values::Millis,
         violation::Violation,
     },
@@ -55,8 +55,11 @@ pub struct Preview {
     pub population: Estimate,
     /// People who were asked; of a sample, those whose uid, a hash, is smallest.
     pub asked: u64,
-    /// Whether everybody was asked, so that the numbers are exact.
+    /// Whether everybody was asked about everything, so that the numbers are exact.
     pub exact: bool,
+    /// Events that are not kept per person as this rule asks for them: nobody counts by them here.
+    /// Their history is read once the rule is saved; `GET /v1/segments/{key}/status` says when.
+    pub unread_events: Vec<EventName>,
     /// Whether the sample is as large as it will be; false for some seconds after a start.
     pub complete: bool,
     /// Each condition of the rule, in its order.
@@ -179,6 +182,7 @@ impl Insight {
         let now = self.clock.now();
         let drawn = self.reservoir.draw(account.number());
         let lint = self.lint_with(account, None, &parsed, &drawn);
+        let unread_events: Vec<EventName> = probe.unread(&account.snapshot.streams).into_iter().collect();
         let (asked, population, complete) = if question.exact {
             let asked = self.ask_all(account.number(), &probe, now, question.members).await?;
             let population = crate::domain::audience::preview::Population::whole(asked.tally.asked());
@@ -219,7 +223,8 @@ impl Insight {
             size: population.like(probe.size(&asked.tally)),
             population: population.size(),
             asked: asked.tally.asked(),
-            exact: population.estimated.is_none() && complete,
+            exact: population.estimated.is_none() && complete && unread_events.is_empty(),
+            unread_events,
             complete,
             conditions: conditions.collect(),
             overlap: overlap.collect(),

@@ -218,7 +218,7 @@ impl Upload {
         let (account, at) = (self.account.number(), self.clock.now());
         for Crossing { uid, was } in crossed {
             let before = Before::Listed { list: self.list.clone(), was, others: Arc::clone(others) };
-            self.transitions.note_in_turn(Note { account, uid, at, before }).await;
+            self.transitions.note(Note { account, uid, at, before }).await;
         }
     }
 

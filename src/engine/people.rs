@@ -254,7 +254,7 @@ impl People {
             match self.store.write_profiles(account.number(), vec![write]).await?.first() {
                 Some(ProfileWritten::Done { version }) => {
                     let before = Before::Packed(before, after);
-                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
                     return Ok(self.changed(account, uid, *version));
                 }
                 Some(ProfileWritten::Erased) => return Err(PeopleError::Erased),
@@ -289,7 +289,7 @@ impl People {
                 let uid = known.and_then(|row| row.merged_into).unwrap_or(asked.1);
                 self.users.forget(account.number(), uid);
                 let before = Before::Lists(known.map(|row| Lists::new(row.lists.iter().copied())).unwrap_or_default());
-                self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before });
+                self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
             }
         }
         Ok(changed)

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -77,7 +77,8 @@ struct Shared {
     sender: mpsc::Sender<Note>,
     receiver: Mutex<mpsc::Receiver<Note>>,
     /// Notes that found no room.
-    dropped: AtomicU64,
+    /// Whether anybody works on the queue.
+    working: AtomicBool,
 }
 
 impl Transitions {
@@ -93,21 +94,19 @@ impl Transitions {
     pub fn new(store: Arc<dyn TransitionStore>, crowds: Arc<dyn CrowdStore>, catalogue: Arc<Catalogue>) -> Self {
         let (sender, receiver) = mpsc::channel(Self::QUEUE);
         let receiver = Mutex::new(receiver);
-        Self(Arc::new(Shared { store, crowds, catalogue, sender, receiver, dropped: AtomicU64::new(0) }))
+        Self(Arc::new(Shared { store, crowds, catalogue, sender, receiver, working: AtomicBool::new(false) }))
     }
 
-    /// Notes a change that is durable. Never waits: where there is no room the note is dropped,
-    /// and the operators are told how many were.
-    pub fn note(&self, note: Note) {
-        if self.0.sender.try_send(note).is_err() {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Notes a change that is durable, and waits until there is room: whoever changes people faster
+    /// than it can be told is held back. Never on the way of a decision.
+    pub async fn note(&self, note: Note) {
+        if self.0.working.load(Ordering::Relaxed) {
+            // the receiver lives as long as the sender
+            let _never = self.0.sender.send(note).await;
+        } else {
+            // A command that serves nobody tells what there is room for.
+            let _full = self.0.sender.try_send(note);
         }
-    }
-
-    /// Notes a change like [`Transitions::note`], for those who can wait until there is room.
-    pub async fn note_in_turn(&self, note: Note) {
-        // the receiver lives as long as the sender
-        let _never = self.0.sender.send(note).await;
     }
 
     /// Transitions of a segment after a place.
@@ -135,12 +134,16 @@ impl Transitions {
     /// Works on the notes until `stop`.
     pub async fn work(self, stop: CancellationToken) {
         let mut notes = self.0.receiver.lock().await;
+        self.0.working.store(true, Ordering::Relaxed);
         loop {
             let first = match stop.run_until_cancelled(notes.recv()).await {
                 Some(note) => note,
                 None => notes.try_recv().ok(),
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else {
+                // whoever waits for room need not any more
+                return notes.close();
+            };
             let (mut batch, until) = (vec![first], Instant::now() + Self::GATHER);
             while batch.len() < Self::BATCH {
                 let Ok(Some(note)) = time::timeout_at(until, notes.recv()).await else { break };
@@ -149,10 +152,6 @@ impl Transitions {
             let count = batch.len();
             if let Err(error) = self.tell(batch).await {
                 tracing::warn!(%error, count, "changes whose transitions could not be recorded");
-            }
-            match self.0.dropped.swap(0, Ordering::Relaxed) {
-                0 => {}
-                dropped => tracing::warn!(dropped, "changes came faster than their transitions could be told"),
             }
         }
     }

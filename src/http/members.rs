@@ -200,7 +200,7 @@ impl MembersChange {
 /// In an order that does not change. Of a static segment expired members are included until they
 /// are cleared away. Of a dynamic one everybody is asked anew, 20,000 people for a page at most, so
 /// a page may be short or empty and have a `next` all the same; people known from impressions alone
-/// have no name and are left out. Needs a key with the scope `report` or `author`.
+/// have no name and are left out. Names people: needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/segments/{key}/members", tag = "segments", operation_id = "list_members",
     params(Segment, MembersQuery), security(("key" = [])),
@@ -212,7 +212,7 @@ async fn list(
     ApiPath(Segment { key }): ApiPath<Segment>,
     ApiQuery(MembersQuery { limit, after }): ApiQuery<MembersQuery>,
 ) -> Result<Json<Page<Member>>, Problem> {
-    caller.must_one(&[Scope::Report, Scope::Author])?;
+    caller.must(Scope::Report)?;
     let rules = &caller.account.snapshot.rules;
     if let Some(ix) = rules.ix(&key).filter(|ix| rules.kind(*ix) == SegmentKind::Dynamic) {
         let now = app.engine.clock.now();
@@ -370,14 +370,15 @@ impl Columns {
     }
 }
 
+const NOT_A_MEMBER: &str = "must be a user key or {\"user\": \"...\", \"expires_at\": \"...\"}";
+
 /// The person on a line of NDJSON.
 fn read_line(row: &[u8]) -> Result<MemberUntil, (&'static str, String)> {
     match serde_json::from_slice(row) {
-        Ok(NewMember::Until(member)) => Ok(member),
+        Ok(NewMember::Until(member)) if row.trim_ascii_start().starts_with(b"{") => Ok(member),
+        Ok(NewMember::Until(_)) => Err(("invalid", NOT_A_MEMBER.to_owned())),
         Ok(NewMember::Forever(user)) => Ok(MemberUntil { user, expires_at: None }),
-        Err(error) if error.is_data() => {
-            Err(("invalid", "must be a user key or {\"user\": \"...\", \"expires_at\": \"...\"}".to_owned()))
-        }
+        Err(error) if error.is_data() => Err(("invalid", NOT_A_MEMBER.to_owned())),
         Err(_) => Err(("malformed_json", "must be one JSON value on a line".to_owned())),
     }
 }

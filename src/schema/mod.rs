@@ -92,7 +92,16 @@ impl Schemas {
     /// # Errors
     /// Every fault, or the place where it stops being JSON.
     pub fn read<T: DeserializeOwned + ToSchema>(&self, bytes: &[u8]) -> Result<T, ReadError> {
-        serde_json::from_slice(bytes).map_err(|error| self.explain::<T>(bytes, &error))
+        let read = serde_json::from_slice(bytes).map_err(|error| self.explain::<T>(bytes, &error))?;
+        // A list of an object's members in their order is an object to serde, and to nobody else.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            let document = strict::parse(bytes).map_err(|error| malformed(&error))?;
+            let faults = self.faults(&T::name(), &document);
+            if !faults.is_empty() {
+                return Err(ReadError::Invalid(faults));
+            }
+        }
+        Ok(read)
     }
 
     /// Reads an authored document: patterns, ranges and lengths of the schema hold as well, and no

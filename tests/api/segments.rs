@@ -61,6 +61,15 @@ pub(crate) async fn a_rule_is_previewed_before_anybody_uses_it(service: Arc<Serv
     let places: Vec<_> = faults.iter().map(|(place, _)| place.as_str()).collect();
     assert_eq!(places, ["/rule/match/any/0/segment", "/overlap/1"]);
     service.post("/v1/segments/preview", &json!({"rule": {"v": 1, "kind": "static"}})).await.faults(422);
+    // nobody's events of this kind are kept yet, which is not the same as nobody having any
+    let unread = json!({"event": "sailed", "count": {"gte": 1}, "in": {"last": "P30D"}});
+    let unread = json!({"rule": dynamic(&unread), "exact": true});
+    let unread = service.post("/v1/segments/preview", &unread).await.json();
+    assert_eq!((&unread["unread_events"], &unread["exact"]), (&json!(["sailed"]), &json!(false)));
+    assert_eq!(exact["unread_events"], json!([]));
+    // an object is no list of its members
+    let listed = service.post("/v1/segments/preview", &json!([dynamic(&all)])).await.faults(422);
+    assert_eq!(listed[0].0, "");
     service.post("/v1/segments/preview", &json!({"rule": dynamic(&all), "members": 21})).await.faults(422);
 }
 

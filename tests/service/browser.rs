@@ -138,6 +138,17 @@ async fn nothing_is_kept_without_consent() {
     assert_eq!(accepted.headers()["tessera-event"], "accepted");
     assert!(accepted.bytes().await.expect("a body").starts_with(b"GIF89a"));
     assert_eq!(kept(&database).await, 1);
+    // what ad servers add: numbers against caches, and macros that nobody expanded
+    let bare = format!("{}/v1/e.gif?key=default.web&type=viewed&visitor={VISITOR}&cb=123", service.base);
+    for (more, became) in [("", "accepted"), ("", "accepted"), ("&gdpr=${GDPR}", "refused"), ("&type=2", "refused")] {
+        let told = service.http.get(format!("{bare}{more}")).header("referer", ORIGIN).sent().await;
+        assert_eq!(
+            (told.status().as_u16(), &told.headers()["tessera-event"]),
+            (200, &became.parse().expect("a value"))
+        );
+        assert!(told.bytes().await.expect("a body").starts_with(b"GIF89a"));
+    }
+    assert_eq!(kept(&database).await, 3);
     let elsewhere =
         service.http.get(format!("{}/v1/e.gif?key=default.web&type=viewed&id=10&visitor={VISITOR}", service.base));
     assert_eq!(elsewhere.sent().await.headers()["tessera-event"], "refused");

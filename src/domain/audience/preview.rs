@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    activity::Streams,
     compile::{RuleSet, SegmentIx},
     context::Context,
     evaluate::{Evaluator, UserView},
@@ -15,7 +16,7 @@ use super::{
     user::UserState,
 };
 use crate::domain::{
-    ids::{SegmentKey, Uid},
+    ids::{EventName, SegmentKey, Uid},
     values::Millis,
     violation::Violation,
 };
@@ -61,6 +62,14 @@ pub struct ConditionTally {
 }
 
 impl Probe {
+    /// Events that the rule asks about in a way in which they are not among what is `kept` of
+    /// people: nobody has any of them yet.
+    #[must_use]
+    pub fn unread(&self, kept: &Streams) -> BTreeSet<EventName> {
+        let unread = self.rules.streams().iter().filter(|stream| !kept.contains(stream.id()));
+        unread.map(|stream| stream.event().clone()).collect()
+    }
+
     /// A rule made ready, to be compared with `others`. `known` are the account's segments; those
     /// without a rule do not exist. `models` are those that rules may name.
     ///

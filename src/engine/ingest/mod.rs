@@ -104,10 +104,10 @@ struct Shared {
 struct Changed(Option<(Transitions, Arc<dyn Clock>)>);
 
 impl Changed {
-    fn folded(&self, account: u32, person: &FoldedPerson) {
+    async fn folded(&self, account: u32, person: &FoldedPerson) {
         if let Some((transitions, clock)) = &self.0 {
             let before = Before::Packed(person.before.clone(), person.packed.clone());
-            transitions.note(Note { account, uid: person.uid, at: clock.now(), before });
+            transitions.note(Note { account, uid: person.uid, at: clock.now(), before }).await;
         }
     }
 }
@@ -276,9 +276,12 @@ impl Ingest {
             let batch = EventBatch { account, epoch: streams.epoch, events: events.clone(), fold: streams.fold() };
             match shared.store.ingest(batch).await? {
                 BatchWritten::Done { events, people, xid } => {
-                    for person in people.iter().filter(|person| person.version != person.base) {
+                    let changed = || people.iter().filter(|person| person.version != person.base);
+                    for person in changed() {
                         shared.users.advance(account, person.uid, person.base, person.version, &person.packed);
-                        shared.changed.folded(account, person);
+                    }
+                    for person in changed() {
+                        shared.changed.folded(account, person).await;
                     }
                     return Ok(Written { became: events, people, xid });
                 }

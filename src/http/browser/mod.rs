@@ -16,7 +16,14 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::page::{PageAnswer, PageConsent, PageEvent, PageEvents, keep, open, origin};
-use super::{app::App, beacons::PIXEL, body, extract::ApiQuery, request::RequestInfo};
+use super::{
+    app::App,
+    beacons::PIXEL,
+    body,
+    extract::ApiQuery,
+    problem::Problem,
+    request::{RequestId, RequestInfo},
+};
 use crate::{domain::ids::EventName, problems};
 
 /// The largest request of a page, in bytes.
@@ -124,9 +131,9 @@ async fn preflight(
     shared(response, &headers)
 }
 
-/// An event in the address of a pixel.
+/// An event in the address of a pixel. Whatever else stands there is left alone: ad servers add
+/// numbers against caches, and do not expand every macro.
 #[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct PixelQuery {
     /// The write key.
@@ -135,16 +142,16 @@ struct PixelQuery {
     /// What somebody did.
     #[serde(rename = "type")]
     kind: EventName,
-    /// The page's id of the event.
+    /// The page's id of the event; without one every fetch is an event of its own.
     #[param(min_length = 1, max_length = 64)]
-    id: String,
+    id: Option<String>,
     /// Whom the page's server has signed in.
     user_token: Option<String>,
     /// The first-party id that the script keeps.
     #[param(pattern = "^[0-9a-f]{32}$")]
     visitor: Option<String>,
-    /// `1` where the GDPR applies, `0` where it does not.
-    gdpr: Option<u8>,
+    /// `1` where the GDPR applies, `0` where it does not; anything else is taken for `1`.
+    gdpr: Option<String>,
     /// An IAB TCF string.
     gdpr_consent: Option<String>,
     /// An IAB GPP string.
@@ -165,27 +172,35 @@ struct PixelQuery {
 )]
 async fn pixel(
     State(app): State<App>,
-    ApiQuery(query): ApiQuery<PixelQuery>,
+    query: Result<ApiQuery<PixelQuery>, Problem>,
     info: RequestInfo,
     headers: HeaderMap,
 ) -> Response {
-    let event = PageEvent { id: query.id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
+    let accepted = match query {
+        Ok(ApiQuery(query)) => fetched(&app, query, &info, &headers).await,
+        Err(_) => false,
+    };
+    let mut response = Response::new(Body::from(&PIXEL[..]));
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert("tessera-event", HeaderValue::from_static(if accepted { "accepted" } else { "refused" }));
+    shared(response, &headers)
+}
+
+/// Whether the event of a pixel was kept.
+async fn fetched(app: &App, query: PixelQuery, info: &RequestInfo, headers: &HeaderMap) -> bool {
+    let id = query.id.unwrap_or_else(|| RequestId::new().as_str().to_owned());
+    let event = PageEvent { id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
     let consent = PageConsent {
-        gdpr: query.gdpr.map(|gdpr| gdpr != 0),
+        gdpr: query.gdpr.map(|gdpr| gdpr != "0"),
         tcf: query.gdpr_consent.filter(|text| !text.is_empty()),
         gpp: query.gpp.filter(|text| !text.is_empty()),
         us_privacy: query.us_privacy.filter(|text| !text.is_empty()),
         ..PageConsent::default()
     };
     let page = PageEvents { user_token: query.user_token, visitor: query.visitor, events: vec![event], consent };
-    let kept = keep(&app, &headers, &info, &query.key, page).await;
-    let became = if kept.is_ok_and(|answer| answer.accepted > 0) { "accepted" } else { "refused" };
-    let mut response = Response::new(Body::from(&PIXEL[..]));
-    let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    out.insert("tessera-event", HeaderValue::from_static(became));
-    shared(response, &headers)
+    keep(app, headers, info, &query.key, page).await.is_ok_and(|answer| answer.accepted > 0)
 }
 
 /// The script for pages

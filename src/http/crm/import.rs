@@ -355,6 +355,9 @@ impl Columns {
 
 /// A line of NDJSON.
 fn read_line(line: &[u8]) -> Result<Row, Vec<Violation>> {
+    if !line.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() {
+        return Err(vec![Violation::new("", "invalid", "must be an object")]);
+    }
     let read: Result<Row, _> = serde_json::from_slice(line);
     read.map_err(|error| {
         let (code, detail) = if error.is_data() {

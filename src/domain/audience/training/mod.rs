@@ -140,6 +140,7 @@ pub struct Tried {
 
 /// How many people would move from where to where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ModelTransition)]
 pub struct Transition {
     /// `clusters`, `recency`, `frequency` or `money`.
     pub of: &'static str,
