@@ -125,7 +125,7 @@ impl Lint<'_> {
     fn event(&mut self, name: &str, at: &str) {
         if !self.known.events.contains(name) {
             let hint = hint(name, self.known.events.iter().map(String::as_str));
-            self.note(at, "unknown_event", format!("no event \"{name}\" has come yet{hint}"));
+            self.note(at, "unknown_event", format!("no other rule asks about an event \"{name}\"{hint}"));
         }
     }
 }
