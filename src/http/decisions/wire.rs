@@ -205,7 +205,8 @@ pub struct ContextWire {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"country": "US", "region": "NY", "city": "New York", "lat": 40.71, "lon": -74.0}))]
 pub struct GeoWire {
-    /// The country.
+    /// The country. `UK` is taken as `GB`; a code that stands for no country (`XX`) as if it were
+    /// left out.
     #[serde(default)]
     pub country: Option<Country>,
     /// The region, as your targeting names it.
@@ -247,10 +248,11 @@ pub struct DeviceWire {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"us_privacy": "1YNN"}))]
 pub struct ConsentWire {
-    /// Whether the GDPR applies; left out, it does in the EEA and the United Kingdom.
+    /// Whether the GDPR applies; left out, it does in the EEA and the United Kingdom with their
+    /// territories that have the same law, and wherever `tcf` is sent.
     #[serde(default)]
     pub gdpr: Option<bool>,
-    /// An IAB TCF string. Not read yet: where the GDPR applies nothing is personalised.
+    /// An IAB TCF string. Not read yet: with one, nothing is personalised unless `gdpr` is false.
     #[serde(default)]
     #[schema(max_length = 8_192)]
     pub tcf: Option<String>,
