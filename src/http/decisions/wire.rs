@@ -93,7 +93,10 @@ pub struct PlacementWire {
     #[serde(default)]
     #[schema(max_items = 64)]
     pub keywords: Vec<String>,
-    /// The embedding ad server's click macro, or a URL that ends where the next one begins.
+    /// The embedding ad server's click macro (`%%CLICK_URL_UNESC%%`, `%%CLICK_URL_ESC%%`,
+    /// `%%CLICK_URL_ESC_ESC%%`, `${CLICK_URL}`, `${CLICK_URL_ENC}`), or a URL that ends where the
+    /// next one begins. Our own click URL follows percent-encoded; once more for each encoding that
+    /// the macro's name tells.
     #[serde(default)]
     #[schema(max_length = 1_000, example = "%%CLICK_URL_UNESC%%")]
     pub click_macro: Option<String>,
