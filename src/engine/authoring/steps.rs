@@ -41,6 +41,13 @@ impl Authoring {
             (Expect::Version(seen), Some(now)) if seen == now => {}
             (_, current) => return Err(AuthoringError::Stale { current }),
         }
+        // campaigns show creatives of their own advertiser only
+        if key.kind == Kind::Creative && current.is_some() {
+            let campaigns = self.store.list(account, Kind::Campaign, String::new(), None, Self::MANY).await?;
+            if !take(&mut work, campaigns, vec![]) {
+                return Ok(None);
+            }
+        }
         // a component is checked with its creative's templates
         if key.kind == Kind::Component {
             let creative = key.id.split('/').next().unwrap_or_default();
