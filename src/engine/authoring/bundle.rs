@@ -41,6 +41,12 @@ pub struct Bundle {
     pub events: Vec<BundledEvent>,
 }
 
+impl Bundle {
+    fn is_empty(&self) -> bool {
+        self.documents.is_empty() && self.assets.is_empty() && self.people.is_empty() && self.events.is_empty()
+    }
+}
+
 /// Why a bundle was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
@@ -52,6 +58,9 @@ pub enum BundleError {
         /// Why.
         error: std::io::Error,
     },
+    /// There is nothing to import in the folder.
+    #[error("the folder holds no document, no image and nobody")]
+    Empty,
     /// Files with faults: nothing was imported.
     #[error("{} faults; nothing was imported", .0.len())]
     Faults(Vec<FileFault>),
@@ -100,8 +109,9 @@ impl Authoring {
     /// beside it as `.html`; components stand in their creative's folder.
     ///
     /// # Errors
-    /// Every fault of every file.
+    /// Every fault of every file; there is no such folder, or nothing in it.
     pub fn read_bundle(&self, folder: &Path) -> Result<Bundle, BundleError> {
+        std::fs::read_dir(folder).map_err(|error| BundleError::File { file: folder.to_owned(), error })?;
         let mut reader =
             Reader { authoring: self, folder, bundle: Bundle::default(), names: BTreeMap::new(), faults: Vec::new() };
         reader.assets()?;
@@ -119,6 +129,9 @@ impl Authoring {
             }
         }
         reader.people()?;
+        if reader.faults.is_empty() && reader.bundle.is_empty() {
+            return Err(BundleError::Empty);
+        }
         if reader.faults.is_empty() { Ok(reader.bundle) } else { Err(BundleError::Faults(reader.faults)) }
     }
 
