@@ -161,8 +161,14 @@ fn person() -> UserState {
 
 fn benches(c: &mut Criterion) {
     let state = person();
-    let person =
-        Person { state: Some(&state), standing: Standing::Personalised, degraded: &[], reserved: &[], recorded: &[] };
+    let person = Person {
+        state: Some(&state),
+        standing: Standing::Personalised,
+        counted: true,
+        degraded: &[],
+        reserved: &[],
+        recorded: &[],
+    };
     let request: AdRequest = serde_json::from_value(json!({
         "placements": [{"id": "a", "placement": "p0"}],
         "context": {"country": "US", "device": "mobile", "language": "en-US"},

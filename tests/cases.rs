@@ -119,6 +119,7 @@ fn run(case: &Case) -> Value {
     let person = Person {
         state: state.as_ref(),
         standing: who.and_then(|who| who.standing).unwrap_or(nobody),
+        counted: who.and_then(|who| who.standing).unwrap_or(nobody) != Standing::Contextual,
         degraded: who.map_or(&[], |who| &who.degraded),
         reserved: &[],
         recorded: &[],

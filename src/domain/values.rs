@@ -125,7 +125,8 @@ pub enum Format {
     Native,
 }
 
-/// Two upper-case letters of ISO 3166-1.
+/// Two upper-case letters in the manner of ISO 3166-1. `UK`, which ISO 3166-1 reserves for the
+/// United Kingdom, is read as `GB`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Country([u8; 2]);
 
@@ -136,14 +137,57 @@ impl Country {
         std::str::from_utf8(&self.0).unwrap_or("ZZ")
     }
 
-    /// Whether data protection law of the EEA or the United Kingdom applies there: the 27 member
-    /// states, Iceland, Liechtenstein and Norway, and the United Kingdom.
+    /// Whether ISO 3166-1 assigns the code to a country or territory; `XK` too, by which everybody
+    /// means Kosovo. Geolocation writes others (`XX`, `ZZ`, `EU`) where it does not know.
+    #[must_use]
+    pub fn exists(self) -> bool {
+        /// Second letters of the assigned codes, by their first.
+        const ASSIGNED: [(u8, &[u8]); 26] = [
+            (b'A', b"DEFGILMOQRSTUWXZ"),
+            (b'B', b"ABDEFGHIJLMNOQRSTVWYZ"),
+            (b'C', b"ACDFGHIKLMNORUVWXYZ"),
+            (b'D', b"EJKMOZ"),
+            (b'E', b"CEGHRST"),
+            (b'F', b"IJKMOR"),
+            (b'G', b"ABDEFGHILMNPQRSTUWY"),
+            (b'H', b"KMNRTU"),
+            (b'I', b"DELMNOQRST"),
+            (b'J', b"EMOP"),
+            (b'K', b"EGHIMNPRWYZ"),
+            (b'L', b"ABCIKRSTUVY"),
+            (b'M', b"ACDEFGHKLMNOPQRSTUVWXYZ"),
+            (b'N', b"ACEFGILOPRUZ"),
+            (b'O', b"M"),
+            (b'P', b"AEFGHKLMNRSTWY"),
+            (b'Q', b"A"),
+            (b'R', b"EOSUW"),
+            (b'S', b"ABCDEGHIJKLMNORSTVXYZ"),
+            (b'T', b"CDFGHJKLMNORTVWZ"),
+            (b'U', b"AGMSYZ"),
+            (b'V', b"ACEGINU"),
+            (b'W', b"FS"),
+            (b'X', b"K"),
+            (b'Y', b"ET"),
+            (b'Z', b"AMW"),
+        ];
+        let [first, second] = self.0;
+        ASSIGNED.iter().any(|(letter, seconds)| *letter == first && seconds.contains(&second))
+    }
+
+    /// Whether the GDPR or a law equal to it applies there:
+    ///
+    /// - the 27 member states, and their parts with codes of their own: the outermost regions of
+    ///   France (GF, GP, MF, MQ, RE, YT; article 355(1) TFEU) and Åland (AX; article 355(4));
+    /// - Iceland, Liechtenstein and Norway (EEA Joint Committee decision 154/2018);
+    /// - the United Kingdom (UK GDPR, Data Protection Act 2018), Guernsey (Data Protection (Bailiwick
+    ///   of Guernsey) Law 2017), Jersey (Data Protection (Jersey) Law 2018) and the Isle of Man (GDPR
+    ///   and LED Implementing Regulations 2018).
     #[must_use]
     pub fn gdpr_applies(self) -> bool {
-        const GDPR: [&[u8; 2]; 31] = [
-            b"AT", b"BE", b"BG", b"CY", b"CZ", b"DE", b"DK", b"EE", b"ES", b"FI", b"FR", b"GB", b"GR", b"HR", b"HU",
-            b"IE", b"IS", b"IT", b"LI", b"LT", b"LU", b"LV", b"MT", b"NL", b"NO", b"PL", b"PT", b"RO", b"SE", b"SI",
-            b"SK",
+        const GDPR: [&[u8; 2]; 41] = [
+            b"AT", b"AX", b"BE", b"BG", b"CY", b"CZ", b"DE", b"DK", b"EE", b"ES", b"FI", b"FR", b"GB", b"GF", b"GG",
+            b"GP", b"GR", b"HR", b"HU", b"IE", b"IM", b"IS", b"IT", b"JE", b"LI", b"LT", b"LU", b"LV", b"MF", b"MQ",
+            b"MT", b"NL", b"NO", b"PL", b"PT", b"RE", b"RO", b"SE", b"SI", b"SK", b"YT",
         ];
         GDPR.contains(&&self.0)
     }
@@ -155,7 +199,8 @@ impl FromStr for Country {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match text.as_bytes() {
             [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
-                Ok(Self([a.to_ascii_uppercase(), b.to_ascii_uppercase()]))
+                let code = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
+                Ok(Self(if code == *b"UK" { *b"GB" } else { code }))
             }
             _ => Err(ValueError("must be a country of two letters (ISO 3166-1), such as US")),
         }
@@ -389,5 +434,9 @@ mod tests {
         assert!("de".parse::<Country>().expect("a country").gdpr_applies());
         assert!(!"US".parse::<Country>().expect("a country").gdpr_applies());
         assert!("USA".parse::<Country>().is_err());
+        assert_eq!("uk".parse::<Country>().expect("a country").as_str(), "GB");
+        for (code, exists) in [("US", true), ("XK", true), ("ax", true), ("XX", false), ("ZZ", false), ("EU", false)] {
+            assert_eq!(code.parse::<Country>().expect("two letters").exists(), exists, "{code}");
+        }
     }
 }

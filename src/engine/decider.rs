@@ -67,6 +67,8 @@ pub struct Decided {
     pub assembled: Vec<Vec<Option<Assembled>>>,
     /// How the person was read.
     pub user: UserRead,
+    /// When the person was last proven current; none where no profile was read.
+    pub as_of: Option<Millis>,
     /// How long each step took.
     pub timing: Timing,
 }
@@ -120,23 +122,31 @@ impl Decider {
         let Call { world, account, key, mut request, purposes, zone, deadline, freshness, consistency } = call;
         let started = Instant::now();
         let uid = key.as_ref().map(|key| account.uid(key));
+        let counts = purposes.basic && account.snapshot.has_caps();
         let user = match uid {
-            Some(uid) => self.read(account.number(), uid, purposes, deadline, freshness, consistency).await,
-            None => UserRead::contextual(None),
+            Some(uid) if purposes.profile_read || counts => {
+                self.read(account.number(), uid, purposes, deadline, freshness, consistency).await
+            }
+            _ => UserRead::contextual(uid.map(|_| Degraded::NoConsent)),
         };
         request.person = user.merged_into.or(uid).filter(|_| purposes.basic || purposes.profile_read);
         strip(&mut request, purposes);
         let read = Instant::now();
         let preview = request.preview.as_ref();
-        let now = preview.and_then(|preview| preview.at).unwrap_or_else(|| self.clock.now());
+        let asked = self.clock.now();
+        let now = preview.and_then(|preview| preview.at).unwrap_or(asked);
+        let as_of = user.as_of(asked);
         request.context.local = LocalTime::of(now, &zone);
         let preview = request.preview.as_ref();
         let seed = preview.and_then(|preview| preview.seed).unwrap_or_else(seeds::draw);
-        let degraded: Vec<Degraded> = user.degraded.into_iter().collect();
+        let withheld = uid.filter(|_| !purposes.profile_read).map(|_| Degraded::NoConsent);
+        let lost = user.degraded.filter(|why| Some(*why) != withheld);
+        let degraded: Vec<Degraded> = withheld.into_iter().chain(lost).collect();
         let work = |reserved: &[(NameHash, Millis)]| {
             let person = Person {
                 state: user.state.as_deref(),
                 standing: user.standing,
+                counted: user.counted,
                 degraded: &degraded,
                 reserved,
                 recorded: &[],
@@ -156,7 +166,7 @@ impl Decider {
             let inputs = self.is_recorded(&request, &decision).then(|| Inputs::take(&origin, &decision));
             Ok::<_, Vec<Violation>>((decision, inputs))
         };
-        let counted = request.person.filter(|_| purposes.basic && account.snapshot.has_caps() && preview.is_none());
+        let counted = request.person.filter(|_| counts && preview.is_none());
         let decided = match counted {
             Some(uid) => self.reservations.with(uid, |reserved| {
                 let decided = work(reserved);
@@ -186,7 +196,7 @@ impl Decider {
             decide: ns(read, chosen) / 1_000,
             assemble: ns(chosen, done) / 1_000,
         };
-        Ok(Decided { account, decision, assembled, user, timing })
+        Ok(Decided { account, decision, assembled, user, as_of, timing })
     }
 
     /// Reads the person, and again where the first read does not reflect what it has to.

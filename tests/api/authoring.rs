@@ -101,6 +101,40 @@ pub(crate) async fn every_fault_is_told_at_once(service: Arc<Service>) {
     assert!(faults.iter().any(|(place, _)| place == "/markup"), "{faults:?}");
 }
 
+pub(crate) async fn faults_of_meaning_are_told_with_those_of_form(service: Arc<Service>) {
+    let brand = service.name("brand");
+    service.create(&format!("/v1/advertisers/{brand}"), &advertiser()).await;
+    let document = json!({
+        "name": 7, "advertiser": brand, "status": "active", "colour": "red", "creatives": ["No id!", "nowhere"],
+        "landing_url": "https://elsewhere.example/", "targeting": {"trait": "age", "near": 3},
+        "flight": {"start": "2026-05-01T00:00:00Z", "end": "2026-04-01T00:00:00Z"},
+    });
+    let path = format!("/v1/campaigns/{}", service.name("campaign"));
+    let faults = service.put_new(&path, &document).await.faults(422);
+    let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
+    let places = ["/name", "/colour", "/creatives/0", "/creatives/1", "/landing_url", "/flight/end"];
+    assert!(places.iter().all(|place| pointers.contains(place)), "{faults:?}");
+    assert!(pointers.iter().any(|pointer| pointer.starts_with("/targeting")), "{faults:?}");
+    assert!(!pointers.contains(&"/advertiser"), "{faults:?}");
+}
+
+pub(crate) async fn campaigns_show_creatives_of_their_own_advertiser(service: Arc<Service>) {
+    let ((own, brand, _), (other, other_brand, template)) = (creative(&service).await, creative(&service).await);
+    let document = |creatives: &[&str], default: &str| {
+        json!({"name": "Spring", "advertiser": brand, "status": "active", "creatives": creatives,
+               "default_creative": default, "landing_url": "https://northwind.example/"})
+    };
+    let path = format!("/v1/campaigns/{}", service.name("campaign"));
+    let foreign = |pointer: &str| (pointer.to_owned(), "other_advertiser".to_owned());
+    let mut faults = service.put_new(&path, &document(&[&other, &own], &other)).await.faults(422);
+    faults.sort();
+    assert_eq!(faults, [foreign("/creatives/0"), foreign("/default_creative")]);
+    service.create(&path, &document(&[&own], &own)).await;
+    let sold = json!({"name": "Spring", "advertiser": other_brand, "templates": [template]});
+    let faults = service.put(&format!("/v1/creatives/{own}"), "*", &sold).await.faults(422);
+    assert_eq!(faults, [foreign("/advertiser")]);
+}
+
 pub(crate) async fn what_is_in_use_stays(service: Arc<Service>) {
     let (creative, advertiser, _) = creative(&service).await;
     let path = format!("/v1/advertisers/{advertiser}");

@@ -22,6 +22,8 @@ const CHECKS: &[Check] = checks![
     authoring::a_document_lives_and_dies,
     authoring::a_change_names_what_it_replaces,
     authoring::every_fault_is_told_at_once,
+    authoring::faults_of_meaning_are_told_with_those_of_form,
+    authoring::campaigns_show_creatives_of_their_own_advertiser,
     authoring::what_is_in_use_stays,
     authoring::a_dry_run_changes_nothing,
     authoring::ids_are_made_where_none_is_chosen,

@@ -161,6 +161,18 @@ async fn segments_are_those_in_play_or_all() {
     let faults: Vec<_> = answer.errors.iter().map(|f| (f.pointer.as_str(), f.code.as_str())).collect();
     assert_eq!(faults, [("/user/segments/1", "unknown_segment")]);
     assert!(answer.errors[0].detail.contains("unheard-of"));
+    // so are pinned campaigns and creatives
+    let slot = |id: &str, pinned: Value| json!({"id": id, "sizes": ["300x250"], "candidates": pinned});
+    let pinned = json!({"placements": [
+        slot("a", json!({"campaign": "unheard-of"})), slot("b", json!({"creative": "unheard-of"})),
+        slot("c", json!({"campaign": "spring"})), slot("d", json!({"creative": "spring"})),
+    ]});
+    let answer = service.decide(&with(ask("anna", "home"), pinned)).await;
+    let faults: Vec<_> =
+        answer["errors"].as_array().expect("errors").iter().map(|f| (&f["pointer"], &f["code"])).collect();
+    let unknown = [("campaign", 0), ("creative", 1)]
+        .map(|(kind, at)| (json!(format!("/placements/{at}/candidates/{kind}")), json!(format!("unknown_{kind}"))));
+    assert_eq!(faults, unknown.each_ref().map(|(pointer, code)| (pointer, code)));
     let only = json!({"user": {"key": "anna", "segments": ["vip"], "segments_mode": "override"}});
     assert_eq!(keys(decided(&service, &with(ask("anna", "home"), only)).await), ["vip"]);
     // and its own traits
@@ -184,6 +196,8 @@ async fn a_preview_is_deterministic_and_pretends() {
     let body = pretend(json!({"seed": seed, "at": "2026-05-01T12:00:00Z", "force_segments": ["vip"]}));
     let first = service.decide(&body).await;
     assert_eq!(first["decided_at"], "2026-05-01T12:00:00.000Z");
+    let as_of = first["user"]["as_of"].as_str().expect("an instant");
+    assert!(!as_of.starts_with("2026-05-01"), "the profile is as of now, whatever the time is taken to be: {as_of}");
     assert_eq!(first["placements"]["top"][0]["campaign"], "vip");
     assert_eq!(first["placements"]["top"][0]["reason"], "preview");
     for _ in 0..5 {
@@ -222,7 +236,10 @@ async fn without_consent_nothing_depends_on_the_person() {
         json!({"consent": {"coppa": true}}),
         json!({"consent": {"coppa": true, "asserted": ["basic", "profile_read", "profile_write", "measure"]}}),
         json!({"consent": {"gpc": true}}),
+        json!({"consent": {"tcf": "rubbish"}, "context": {"geo": {"country": "US"}}}),
         json!({"context": {"geo": {"country": "DE"}}}),
+        json!({"context": {"geo": {"country": "UK"}}}),
+        json!({"context": {"geo": {"country": "GP"}}}),
         json!({"context": {"geo": {"country": "GB"}}}),
     ];
     for signal in signals {
@@ -274,6 +291,20 @@ async fn asserted_consent_needs_its_scope() {
             assert_eq!(answer.purposes_used, ["basic", "profile_read"]);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caps_hold_for_whoever_consents_to_no_more_than_that() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let body = with(ask("anna", "capped"), json!({"consent": {"gdpr": true, "asserted": ["basic"]}}));
+    let first = service.decide(&body).await;
+    assert_eq!(first["placements"]["top"][0]["campaign"], "once", "{first}");
+    assert_eq!(first["placements"]["top"][0]["degraded"], json!(["no_consent"]));
+    assert_eq!(first["user"], json!({"known": false}), "the profile stays closed");
+    service.beacon(first["placements"]["top"][0]["impression_url"].as_str().expect("a URL")).await;
+    let second = service.decide(&body).await;
+    assert_eq!(second["placements"]["top"][0]["campaign"], Value::Null, "{second}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,6 +112,10 @@ pub(crate) async fn an_absent_server_is_unavailable(place: Arc<Place>) {
     ] {
         let store = open(&Options::new(url)).expect("the URL is fine");
         let began = Instant::now();
+        let error = store.users.load(vec![]).await.expect_err("nobody answers");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        // a caller waits for some 20 ms, and is not told that the store is slow
+        assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
         for error in [
             store.users.load(vec![]).await.expect_err("nobody answers"),
             store.feed.poll(None).await.expect_err("nobody answers"),

@@ -44,6 +44,8 @@ impl Purposes {
 pub struct Signals<'a> {
     /// Whether the caller says that the GDPR applies.
     pub gdpr: Option<bool>,
+    /// Whether the caller sends an IAB TCF string.
+    pub tcf: bool,
     /// The IAB US privacy string.
     pub us_privacy: Option<&'a str>,
     /// Whether the caller names any section of the Global Privacy Platform, or sends its string.
@@ -62,8 +64,9 @@ pub struct Signals<'a> {
 /// What the request may be used for.
 ///
 /// Children's data is never used. A trusted controller's assertion is believed next. Otherwise
-/// nothing is allowed where the GDPR applies (said so, or unsaid and the country is in the EEA or
-/// the United Kingdom), where any opt-out stands, or where a signal cannot be read.
+/// nothing is allowed where the GDPR applies (said so; or unsaid, and there is a TCF string, which
+/// only callers under the GDPR send, or the country is one of [`Country::gdpr_applies`]), where any
+/// opt-out stands, or where a signal cannot be read.
 #[must_use]
 pub fn purposes(signals: &Signals<'_>) -> Purposes {
     if signals.coppa {
@@ -72,7 +75,7 @@ pub fn purposes(signals: &Signals<'_>) -> Purposes {
     if let Some(asserted) = signals.asserted {
         return asserted;
     }
-    let gdpr = signals.gdpr.unwrap_or_else(|| signals.country.is_some_and(Country::gdpr_applies));
+    let gdpr = signals.gdpr.unwrap_or_else(|| signals.tcf || signals.country.is_some_and(Country::gdpr_applies));
     let sold = signals.us_privacy.is_some_and(us_privacy_denies);
     if gdpr || sold || signals.gpp || signals.opted_out { Purposes::NONE } else { Purposes::ALL }
 }
@@ -107,6 +110,9 @@ mod tests {
             Signals { gdpr: Some(true), ..us.clone() },
             Signals { country: country("DE"), ..us.clone() },
             Signals { country: country("GB"), ..us.clone() },
+            Signals { country: country("GP"), ..us.clone() },
+            Signals { tcf: true, ..us.clone() },
+            Signals { tcf: true, country: None, ..us.clone() },
             Signals { us_privacy: Some("1YYN"), ..us.clone() },
             Signals { us_privacy: Some("1YY"), ..us.clone() },
             Signals { us_privacy: Some(""), ..us.clone() },
@@ -123,6 +129,7 @@ mod tests {
             Signals { us_privacy: Some("1YNN"), ..us.clone() },
             Signals { us_privacy: Some("1---"), ..us.clone() },
             Signals { gdpr: Some(false), country: country("DE"), ..us.clone() },
+            Signals { gdpr: Some(false), tcf: true, ..us.clone() },
             Signals { gdpr: Some(true), asserted: Some(Purposes::ALL), ..us },
         ] {
             assert_eq!(purposes(&open), Purposes::ALL, "{open:?}");

@@ -38,6 +38,23 @@ fn declaration(parser: &mut Parser<'_, '_>, marks: &Marks, found: &mut Vec<(usiz
     value.ok()
 }
 
+/// Byte offsets of the `@import` rules of a style sheet, however they are written. Those within
+/// blocks mean nothing to a browser.
+pub(super) fn imports(css: &str) -> Vec<usize> {
+    let mut input = ParserInput::new(css);
+    let mut parser = Parser::new(&mut input);
+    let mut found = Vec::new();
+    loop {
+        parser.skip_whitespace();
+        let at = parser.position().byte_index();
+        match parser.next() {
+            Ok(Token::AtKeyword(name)) if name.eq_ignore_ascii_case("import") => found.push(at),
+            Ok(_) => {}
+            Err(_) => return found,
+        }
+    }
+}
+
 /// Blocks deeper than `depth` 8 are passed over, and their slots refused.
 fn values(parser: &mut Parser<'_, '_>, marks: &Marks, depth: u8, found: &mut Vec<(usize, Context)>) {
     while let Ok(token) = parser.next().cloned() {

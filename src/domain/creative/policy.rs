@@ -164,6 +164,19 @@ const PLAIN: &[&str] = &[
     "width",
 ];
 
+/// What a `<link>` may be, as its `rel` says, of our own assets. The others load style sheets and
+/// documents of strangers, or have the browser call on them.
+const LINKS: &[&str] = &["icon"];
+
+/// What keeps a `<link>` with these attributes from standing in a template.
+pub(super) fn link_fault(rel: &str, href: &str) -> Option<&'static str> {
+    let known = rel.split_ascii_whitespace().all(|word| LINKS.iter().any(|known| word.eq_ignore_ascii_case(known)));
+    let listed = known && !rel.trim_ascii().is_empty();
+    (!listed || !href.starts_with("/v1/assets/")).then_some(
+        "only <link rel=\"icon\"> to an asset (/v1/assets/...) may stand in a creative; put styles into <style>",
+    )
+}
+
 pub(super) fn is_void(element: &str) -> bool {
     VOID.contains(&element)
 }

@@ -6,6 +6,7 @@ use html5gum::{DefaultEmitter, Error, StartTag, Token, Tokenizer};
 use super::{
     attribute,
     context::Context,
+    css,
     marks::{Marks, Part},
     policy,
     syntax::{Faults, Kind, Placeholder},
@@ -74,7 +75,7 @@ impl Walk<'_, '_> {
         match token {
             Token::StartTag(tag) => self.start_tag(&tag),
             Token::EndTag(tag) => self.end_tag(&String::from_utf8_lossy(&tag.name), self.marks.origin(tag.span.start)),
-            Token::String(text) => self.text(&String::from_utf8_lossy(&text)),
+            Token::String(text) => self.text(&String::from_utf8_lossy(&text), text.span.start),
             Token::Comment(comment) => self.refuse_all(
                 &String::from_utf8_lossy(&comment),
                 "slot_in_comment",
@@ -159,6 +160,15 @@ impl Walk<'_, '_> {
                 self.place(index, finding);
             }
         }
+        if name == "link" && !marked {
+            let text = |key: &[u8]| tag.attributes.get(key).map(|value| String::from_utf8_lossy(value).into_owned());
+            let (rel, href) = (text(b"rel").unwrap_or_default(), text(b"href").unwrap_or_default());
+            // an address with a slot in it is refused already
+            let slotted = self.marks.parts(&href).iter().any(|part| !matches!(part, Part::Literal(_)));
+            if let Some(detail) = policy::link_fault(&rel, &href).filter(|_| !slotted) {
+                self.faults.push(at, "link_refused", detail);
+            }
+        }
         if name == "script" && (!json || tag.attributes.contains_key(&b"src"[..])) {
             self.faults.push(
                 at,
@@ -207,13 +217,17 @@ impl Walk<'_, '_> {
         self.open.truncate(depth);
     }
 
-    fn text(&mut self, text: &str) {
+    fn text(&mut self, text: &str, start: usize) {
         match self.open.last() {
             Some(element) if element.name == "script" && element.json => self.script.push_str(text),
             Some(element) if element.name == "script" => {
                 self.refuse_all(text, "slot_in_script", "put values into a <script type=\"application/json\"> instead")
             }
             Some(element) if element.name == "style" => {
+                for at in css::imports(text) {
+                    let detail = "take @import out: a creative loads no style sheets of others";
+                    self.faults.push(self.marks.origin(start + at), "import_refused", detail);
+                }
                 self.refuse_all(
                     text,
                     "slot_in_style_element",

@@ -13,6 +13,16 @@ const MACROS: [&str; 7] = [
     "${CACHEBUSTER}",
 ];
 
+/// The ad servers' click macros, and how often what follows is escaped: a click URL takes the next
+/// one as a parameter, and one that stands escaped in an outer address is unescaped on the way.
+const CLICK_MACROS: [(&str, usize); 5] = [
+    ("%%CLICK_URL_UNESC%%", 1),
+    ("%%CLICK_URL_ESC%%", 2),
+    ("%%CLICK_URL_ESC_ESC%%", 3),
+    ("${CLICK_URL}", 1),
+    ("${CLICK_URL_ENC}", 2),
+];
+
 /// The longest address, in bytes: what every browser and exchange still takes.
 const LONGEST: usize = 2_048;
 
@@ -32,7 +42,10 @@ pub enum UrlError {
     #[error("must be at most {LONGEST} bytes long")]
     Length,
     /// Neither a known macro nor an address.
-    #[error("must be %%CLICK_URL_UNESC%%, ${{CLICK_URL}} or an http(s) address to which the click URL is appended")]
+    #[error(
+        "must be an ad server's click macro (%%CLICK_URL_UNESC%%, %%CLICK_URL_ESC%%, %%CLICK_URL_ESC_ESC%%, \
+         ${{CLICK_URL}}, ${{CLICK_URL_ENC}}) or an http(s) address to which the click URL is appended"
+    )]
     Macro,
 }
 
@@ -108,13 +121,17 @@ impl<'de> serde::Deserialize<'de> for ClickMacro {
 }
 
 impl ClickMacro {
-    /// The link to write into an `href`: the macro and the percent-encoded `click_url`.
+    /// The link to write into an `href`: the macro and the percent-encoded `click_url`; encoded once
+    /// more behind a macro that is itself encoded, and twice more behind one that is so twice.
     #[must_use]
     pub fn link(&self, click_url: &str) -> String {
-        let mut link = String::with_capacity(self.0.len() + 2 * click_url.len());
-        link.push_str(&self.0);
-        percent_encode(click_url, &mut link);
-        link
+        let times = CLICK_MACROS.iter().find(|(known, _)| self.0.ends_with(known)).map_or(1, |(_, times)| *times);
+        let escaped = (0..times).fold(click_url.to_owned(), |inner, _| {
+            let mut outer = String::with_capacity(2 * inner.len());
+            percent_encode(&inner, &mut outer);
+            outer
+        });
+        format!("{}{escaped}", self.0)
     }
 }
 
@@ -122,10 +139,10 @@ impl FromStr for ClickMacro {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        match text {
-            "%%CLICK_URL_UNESC%%" | "${CLICK_URL}" => Ok(Self(text.into())),
-            _ => text.parse::<WebUrl>().map(|prefix| Self(prefix.0)).map_err(|_| UrlError::Macro),
+        if CLICK_MACROS.iter().any(|(known, _)| *known == text) {
+            return Ok(Self(text.into()));
         }
+        text.parse::<WebUrl>().map(|prefix| Self(prefix.0)).map_err(|_| UrlError::Macro)
     }
 }
 
@@ -134,7 +151,8 @@ pub(super) fn is_safe(url: &str) -> bool {
     let head = |prefix: &str| url.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
     head("https://")
         || head("http://")
-        || ["/v1/assets/", "%%CLICK_URL_UNESC%%", "${CLICK_URL}"].iter().any(|p| url.starts_with(p))
+        || url.starts_with("/v1/assets/")
+        || CLICK_MACROS.iter().any(|(known, _)| url.starts_with(known))
 }
 
 /// Unicode's `Bidi_Control` characters, which can make a text read as another.
@@ -268,7 +286,17 @@ mod tests {
             link("https://ad.example/c?m=${CLICK_URL_ENC}&u="),
             "https://ad.example/c?m=${CLICK_URL_ENC}&u=https%3A%2F%2Ft.example%2Fv1%2Fc%2Fa_b-c%3Fx%3D1"
         );
-        for bad in ["javascript:%%CLICK_URL_UNESC%%", "%%CLICK_URL_ESC%%", "%%CLICK_URL_UNESC%%\"onclick=", "", "x"] {
+        let link = |text: &str| text.parse::<ClickMacro>().expect(text).link("https://t.example/c?x=1");
+        let (twice, thrice) = (
+            "https%253A%252F%252Ft.example%252Fc%253Fx%253D1",
+            "https%25253A%25252F%25252Ft.example%25252Fc%25253Fx%25253D1",
+        );
+        assert_eq!(link("%%CLICK_URL_ESC%%"), format!("%%CLICK_URL_ESC%%{twice}"));
+        assert_eq!(link("${CLICK_URL_ENC}"), format!("${{CLICK_URL_ENC}}{twice}"));
+        assert_eq!(link("%%CLICK_URL_ESC_ESC%%"), format!("%%CLICK_URL_ESC_ESC%%{thrice}"));
+        let outer = "https://ad.example/c?u=%%CLICK_URL_ESC%%";
+        assert_eq!(link(outer), format!("{outer}{twice}"), "the macro ends an address of the caller's own");
+        for bad in ["javascript:%%CLICK_URL_UNESC%%", "%%CLICK_URL%%", "%%CLICK_URL_UNESC%%\"onclick=", "", "x"] {
             assert!(bad.parse::<ClickMacro>().is_err(), "{bad}");
         }
     }

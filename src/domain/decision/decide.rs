@@ -22,7 +22,6 @@ use crate::domain::{
         request::{AdRequest, PlacementRequest, Seed, SegmentsMode},
         rotation::Sticky,
         run::Run,
-        standing::Standing,
     },
     ids::{DecisionId, SegmentKey},
     values::Millis,
@@ -64,7 +63,7 @@ pub fn decide(
         evaluator: Evaluator::new(&snapshot.rules, view, &request.context, now),
         seen: Seen {
             // where the counters could not be read, nothing may be taken to be below its cap
-            countable: request.person.is_some() && purposes.basic && person.standing != Standing::Contextual,
+            countable: request.person.is_some() && purposes.basic && person.counted,
             state: person.state.filter(|_| purposes.basic),
             reserved: person.reserved,
             shown: Vec::new(),

@@ -20,6 +20,9 @@ pub struct Person<'a> {
     pub state: Option<&'a UserState>,
     /// How current that is.
     pub standing: Standing,
+    /// Whether their frequency counters could be read. Without the purpose of reading profiles
+    /// these are all there is of the state, and the standing is contextual all the same.
+    pub counted: bool,
     /// What getting it gave up.
     pub degraded: &'a [Degraded],
     /// Capped campaigns being served to them right now.
@@ -32,7 +35,7 @@ impl Person<'_> {
     /// Nobody: no key, no consent.
     #[must_use]
     pub fn nobody(degraded: &[Degraded]) -> Person<'_> {
-        Person { state: None, standing: Standing::Contextual, degraded, reserved: &[], recorded: &[] }
+        Person { state: None, standing: Standing::Contextual, counted: false, degraded, reserved: &[], recorded: &[] }
     }
 }
 

@@ -64,7 +64,8 @@ pub struct Ask<'a> {
     pub formats: &'a [Format],
     /// Sizes asked for.
     pub sizes: &'a [Size],
-    /// Whether the caller pinned this campaign: its floor is the caller's business then.
+    /// Whether the caller pinned this campaign: its floor, and where it may stand unless that is a
+    /// registered placement, are the caller's business then.
     pub pinned: bool,
     /// Now.
     pub now: Millis,
@@ -79,7 +80,8 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
     if let Some(grounded) = campaign.flight.grounded(ask.now) {
         return Some(grounded.into());
     }
-    if !campaign.placements.is_empty() && !ask.registered.is_some_and(|id| campaign.placements.contains(id)) {
+    let elsewhere = ask.registered.map_or(!ask.pinned, |id| !campaign.placements.contains(id));
+    if elsewhere && !campaign.placements.is_empty() {
         return Some(Exclusion::Placement);
     }
     let mut fitting =

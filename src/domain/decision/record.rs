@@ -37,6 +37,9 @@ pub struct Inputs {
     pub known: bool,
     /// How current the profile was.
     pub standing: Standing,
+    /// Whether the person's frequency counters could be read.
+    #[serde(default)]
+    pub counted: bool,
     /// What getting it gave up.
     pub degraded: Vec<Degraded>,
     /// The person's traits that targeting names.
@@ -127,6 +130,7 @@ impl Inputs {
             purposes: origin.purposes,
             known: state.is_some() || caps.is_some(),
             standing: person.standing,
+            counted: person.counted,
             degraded: person.degraded.to_vec(),
             traits: state.map(|state| state.traits.among(&named)).unwrap_or_default(),
             activity: STANDARD.encode(activity.as_bytes()),
@@ -166,6 +170,7 @@ impl Inputs {
         let person = Person {
             state: self.known.then_some(&state),
             standing: self.standing,
+            counted: self.counted,
             degraded: &self.degraded,
             reserved: &self.reserved,
             recorded: &self.memberships,

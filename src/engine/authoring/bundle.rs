@@ -2,30 +2,30 @@
 //! committed together.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
     Author, Authoring, AuthoringError, Workspace, document, number,
     personas::{BundledEvent, BundledPerson},
+    reader,
+    sound::{self, Sound},
 };
 use crate::{
     domain::{
+        audience::models::Models,
         catalog::{
             document::{PublicationDoc, PublicationStatus, RevisionDoc},
             key::{DocumentKey, Kind},
         },
         ids::CreativeId,
-        violation::{Violation, token},
+        violation::Violation,
     },
-    engine::assets::{AssetError, Assets},
     ports::DocumentWrite,
-    schema::ReadError,
 };
 
 /// A folder, read.
@@ -39,6 +39,33 @@ pub struct Bundle {
     pub people: Vec<BundledPerson>,
     /// What they did.
     pub events: Vec<BundledEvent>,
+    /// What is wrong in files that hold no document. With any of these nothing is imported.
+    pub(super) faults: Vec<FileFault>,
+    /// Documents that could be read in part or not at all, with the file of each.
+    pub(super) broken: BTreeMap<DocumentKey, (String, Sound)>,
+}
+
+impl Bundle {
+    /// Documents that rest on broken ones, directly or not.
+    fn shaken(&self) -> BTreeSet<DocumentKey> {
+        let mut shaken: BTreeSet<DocumentKey> = BTreeSet::new();
+        loop {
+            let rests = |(key, body): &(&DocumentKey, &Value)| {
+                let named = document::references(key, body, &Models::default());
+                !shaken.contains(*key) && named.iter().any(|of| self.broken.contains_key(of) || shaken.contains(of))
+            };
+            let more: Vec<_> = self.documents.iter().filter(rests).map(|(key, _)| key.clone()).collect();
+            if more.is_empty() {
+                return shaken;
+            }
+            shaken.extend(more);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let sound = self.faults.is_empty() && self.broken.is_empty();
+        sound && self.documents.is_empty() && self.assets.is_empty() && self.people.is_empty() && self.events.is_empty()
+    }
 }
 
 /// Why a bundle was not imported.
@@ -52,6 +79,9 @@ pub enum BundleError {
         /// Why.
         error: std::io::Error,
     },
+    /// There is nothing to import in the folder.
+    #[error("the folder holds no document, no image and nobody")]
+    Empty,
     /// Files with faults: nothing was imported.
     #[error("{} faults; nothing was imported", .0.len())]
     Faults(Vec<FileFault>),
@@ -84,42 +114,16 @@ pub struct Imported {
     pub events: usize,
 }
 
-/// Folders of a bundle and what they hold.
-const FOLDERS: [(&str, Kind); 7] = [
-    ("advertisers", Kind::Advertiser),
-    ("models", Kind::Model),
-    ("segments", Kind::Segment),
-    ("templates", Kind::Template),
-    ("placements", Kind::Placement),
-    ("campaigns", Kind::Campaign),
-    ("write-keys", Kind::WriteKey),
-];
-
 impl Authoring {
     /// Reads a folder: one JSON file per document, named by its id; a template's markup may stand
     /// beside it as `.html`; components stand in their creative's folder.
     ///
+    /// Faults of files are told with those of all documents, by [`Self::import_documents`].
+    ///
     /// # Errors
-    /// Every fault of every file.
+    /// There is no such folder, nothing in it, or it cannot be read.
     pub fn read_bundle(&self, folder: &Path) -> Result<Bundle, BundleError> {
-        let mut reader =
-            Reader { authoring: self, folder, bundle: Bundle::default(), names: BTreeMap::new(), faults: Vec::new() };
-        reader.assets()?;
-        for (name, kind) in FOLDERS {
-            for file in files(&folder.join(name), "json")? {
-                let id = stem(&file);
-                reader.document(&file, DocumentKey::new(kind, id))?;
-            }
-        }
-        for creative in folders(&folder.join("creatives"))? {
-            let id = stem(&creative);
-            reader.document(&creative.join("creative.json"), DocumentKey::new(Kind::Creative, &id))?;
-            for file in files(&creative.join("components"), "json")? {
-                reader.document(&file, DocumentKey::new(Kind::Component, format!("{id}/{}", stem(&file))))?;
-            }
-        }
-        reader.people()?;
-        if reader.faults.is_empty() { Ok(reader.bundle) } else { Err(BundleError::Faults(reader.faults)) }
+        reader::read_bundle(folder, &self.schemas)
     }
 
     /// Writes a bundle's documents in one commit and publishes its creatives. Documents that are
@@ -165,12 +169,23 @@ impl Authoring {
                 changed.push(key.clone());
             }
         }
-        let mut faults = Vec::new();
-        if let Err(found) = work.compile_rules() {
-            faults.extend(found.into_iter().map(|(key, fault)| FileFault { file: key.to_string(), fault }));
+        for (key, (_, sound)) in &bundle.broken {
+            work.put(key.clone(), sound.body.clone());
         }
+        let mut faults = bundle.faults.clone();
+        let rules = work.compile_rules().err().unwrap_or_default();
+        for (key, (file, sound)) in &bundle.broken {
+            let mut found = work.check(key, &sound.body).err().unwrap_or_default();
+            found.extend(rules.iter().filter(|(of, _)| of == key).map(|(_, fault)| fault.clone()));
+            let all = sound.clone().with(key.kind, found);
+            faults.extend(all.into_iter().map(|fault| FileFault { file: file.clone(), fault }));
+        }
+        let sound = rules.into_iter().filter(|(key, _)| !bundle.broken.contains_key(key));
+        faults.extend(sound.map(|(key, fault)| FileFault { file: key.to_string(), fault }));
+        let shaken = bundle.shaken();
         for (key, body) in &bundle.documents {
-            if let Err(found) = work.check(key, body) {
+            if let Err(mut found) = work.check(key, body) {
+                found.retain(|fault| !shaken.contains(key) || !sound::may_come_of_others(key.kind, fault));
                 faults.extend(found.into_iter().map(|fault| FileFault { file: key.to_string(), fault }));
             }
         }
@@ -183,7 +198,10 @@ impl Authoring {
         };
         let mut writes: Vec<_> =
             changed.iter().filter_map(|key| Some(write(key, bundle.documents.get(key)?))).collect();
-        for key in bundle.documents.keys().filter(|key| key.kind == Kind::Creative) {
+        let creatives = bundle.documents.keys().filter(|key| key.kind == Kind::Creative);
+        for key in creatives
+            .filter(|key| !bundle.broken.keys().any(|broken| sound::goes_into(broken, key)) && !shaken.contains(*key))
+        {
             match self.publication(work, &key.id) {
                 Ok(Some(publication)) => {
                     imported.published += 1;
@@ -226,171 +244,4 @@ impl Authoring {
             },
         ]))
     }
-}
-
-/// Reads the files of a folder, noting every fault.
-struct Reader<'a> {
-    authoring: &'a Authoring,
-    folder: &'a Path,
-    bundle: Bundle,
-    /// Where the images of the bundle will be served, by their paths in it.
-    names: BTreeMap<String, String>,
-    faults: Vec<FileFault>,
-}
-
-impl Reader<'_> {
-    fn assets(&mut self) -> Result<(), BundleError> {
-        for ending in ["png", "jpg", "webp", "gif"] {
-            for file in files(&self.folder.join("assets"), ending)? {
-                let bytes = read(&file)?;
-                match Assets::name(&bytes) {
-                    Ok((name, media_type)) => {
-                        let path = format!("assets/{}", file.file_name().unwrap_or_default().to_string_lossy());
-                        self.names.insert(path, format!("/v1/assets/{name}"));
-                        self.bundle.assets.push((name, media_type, bytes.into()));
-                    }
-                    Err(error) => self.fault(&file, asset_fault(&error)),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn document(&mut self, file: &Path, key: DocumentKey) -> Result<(), BundleError> {
-        let bytes = read(file)?;
-        let Ok(mut body) = serde_json::from_slice::<Value>(&bytes) else {
-            // says where it stops being JSON
-            return self.canonical(file, key, &bytes);
-        };
-        if key.kind == Kind::Template && body.get("markup").is_none() {
-            let markup = file.with_extension("html");
-            if markup.exists() {
-                let markup = String::from_utf8_lossy(&read(&markup)?).into_owned();
-                body["markup"] = markup.into();
-            }
-        }
-        self.serve_assets(file, &mut body, &mut String::new());
-        let bytes = serde_json::to_vec(&body).unwrap_or_default();
-        self.canonical(file, key, &bytes)
-    }
-
-    fn canonical(&mut self, file: &Path, key: DocumentKey, bytes: &[u8]) -> Result<(), BundleError> {
-        if let Err(error) = document::check_id(key.kind, &key.id) {
-            self.fault(file, Violation::new("", "invalid_id", format!("the file's name is no id: {error}")));
-            return Ok(());
-        }
-        match document::canonical(key.kind, &self.authoring.schemas, bytes) {
-            Ok(body) => drop(self.bundle.documents.insert(key, body)),
-            Err(ReadError::Invalid(faults)) => faults.into_iter().for_each(|fault| self.fault(file, fault)),
-            Err(error) => self.fault(file, Violation::new("", "malformed", error.to_string())),
-        }
-        Ok(())
-    }
-
-    /// Puts the served path of every image of the bundle in the place of its path in it.
-    fn serve_assets(&mut self, file: &Path, value: &mut Value, pointer: &mut String) {
-        let length = pointer.len();
-        match value {
-            Value::Object(fields) => {
-                for (name, field) in fields {
-                    pointer.push('/');
-                    pointer.push_str(&token(name));
-                    match field {
-                        Value::String(src) if name == "src" && src.starts_with("assets/") => {
-                            match self.names.get(src) {
-                                Some(served) => src.clone_from(served),
-                                None => {
-                                    let detail = format!("the bundle has no image {src}");
-                                    self.fault(file, Violation::new(pointer.clone(), "unknown_asset", detail));
-                                }
-                            }
-                        }
-                        inner => self.serve_assets(file, inner, pointer),
-                    }
-                    pointer.truncate(length);
-                }
-            }
-            Value::Array(items) => {
-                for (at, item) in items.iter_mut().enumerate() {
-                    pointer.push_str(&format!("/{at}"));
-                    self.serve_assets(file, item, pointer);
-                    pointer.truncate(length);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn people(&mut self) -> Result<(), BundleError> {
-        self.bundle.people = self.lines("profiles.ndjson", |_| None)?;
-        self.bundle.events = self.lines("events.ndjson", BundledEvent::fault)?;
-        Ok(())
-    }
-
-    /// A document on each line of a file, if there is one.
-    fn lines<T: DeserializeOwned>(
-        &mut self,
-        name: &str,
-        fault: impl Fn(&T) -> Option<Violation>,
-    ) -> Result<Vec<T>, BundleError> {
-        let file = self.folder.join(name);
-        let bytes = if file.exists() { read(&file)? } else { Vec::new() };
-        let mut documents = Vec::new();
-        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-        for (at, line) in lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace)) {
-            let document = serde_json::from_slice(line);
-            let document = document.map_err(|error| Violation::new("", "invalid", error.to_string()));
-            match document.and_then(|document| fault(&document).map_or(Ok(document), Err)) {
-                Ok(document) => documents.push(document),
-                Err(fault) => self.fault(&file, Violation { pointer: format!("/{at}{}", fault.pointer), ..fault }),
-            }
-        }
-        Ok(documents)
-    }
-
-    fn fault(&mut self, file: &Path, fault: Violation) {
-        let file = file.strip_prefix(self.folder).unwrap_or(file).display().to_string();
-        self.faults.push(FileFault { file, fault });
-    }
-}
-
-fn asset_fault(error: &AssetError) -> Violation {
-    let code = match error {
-        AssetError::Format => "unsupported_image",
-        AssetError::Size => "too_large",
-    };
-    Violation::new("", code, error.to_string())
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, BundleError> {
-    std::fs::read(file).map_err(|error| BundleError::File { file: file.to_owned(), error })
-}
-
-fn stem(file: &Path) -> String {
-    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// What stands in a folder, in order; nothing when there is no such folder.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let fault = |error| BundleError::File { file: folder.to_owned(), error };
-    let entries = std::fs::read_dir(folder).map_err(fault)?;
-    let mut entries =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fault)?;
-    entries.sort();
-    Ok(entries)
-}
-
-fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, BundleError> {
-    let mut files = entries(folder)?;
-    files.retain(|path| path.is_file() && path.extension().is_some_and(|own| own == ending));
-    Ok(files)
-}
-
-fn folders(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
-    let mut folders = entries(folder)?;
-    folders.retain(|path| path.is_dir());
-    Ok(folders)
 }

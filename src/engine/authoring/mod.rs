@@ -8,6 +8,8 @@
 pub mod bundle;
 pub mod document;
 pub mod personas;
+mod reader;
+mod sound;
 mod steps;
 mod workspace;
 
@@ -234,7 +236,13 @@ impl Authoring {
         expect: Expect,
         bytes: &[u8],
     ) -> Result<Written, AuthoringError> {
-        let body = document::canonical(key.kind, &self.schemas, bytes)?;
+        let body = match document::canonical(key.kind, &self.schemas, bytes) {
+            Err(ReadError::Invalid(faults)) => {
+                let all = self.every_fault(author.account, &key, bytes, faults).await;
+                return Err(ReadError::Invalid(all).into());
+            }
+            read => read?,
+        };
         let refs = document::references(&key, &body, &Models::default());
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {

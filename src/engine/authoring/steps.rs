@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use super::{Author, Authoring, AuthoringError, Expect, Workspace, document};
+use super::{Author, Authoring, AuthoringError, Expect, Workspace, document, sound::Sound};
 use crate::{
     domain::{
+        audience::models::Models,
         catalog::{
             creative::Creative,
             document::RevisionDoc,
@@ -40,6 +41,13 @@ impl Authoring {
             (Expect::Any, _) | (Expect::Absent, None) | (Expect::Present, Some(_)) => {}
             (Expect::Version(seen), Some(now)) if seen == now => {}
             (_, current) => return Err(AuthoringError::Stale { current }),
+        }
+        // campaigns show creatives of their own advertiser only
+        if key.kind == Kind::Creative && current.is_some() {
+            let campaigns = self.store.list(account, Kind::Campaign, String::new(), None, Self::MANY).await?;
+            if !take(&mut work, campaigns, vec![]) {
+                return Ok(None);
+            }
         }
         // a component is checked with its creative's templates
         if key.kind == Kind::Component {
@@ -102,6 +110,27 @@ impl Authoring {
             }
             _ => Ok(true),
         }
+    }
+
+    /// The faults of a document that cannot be read as a whole, and those of its other parts.
+    pub(super) async fn every_fault(
+        &self,
+        account: u32,
+        key: &DocumentKey,
+        bytes: &[u8],
+        known: Vec<Violation>,
+    ) -> Vec<Violation> {
+        let Some(sound) = Sound::of(key.kind, &self.schemas, bytes, &known) else { return known };
+        let refs = document::references(key, &sound.body, &Models::default());
+        // what cannot be had now is told when the rest is right
+        let Ok(Some((mut work, _))) = self.begin(account, key, Expect::Any, refs).await else { return known };
+        work.put(key.clone(), sound.body.clone());
+        let found = match self.load_rules(account, &mut work, key).await {
+            Ok(true) => work.check(key, &sound.body).err().unwrap_or_default(),
+            Err(AuthoringError::Invalid(found)) => found,
+            _ => Vec::new(),
+        };
+        sound.with(key.kind, found)
     }
 
     /// A creative's draft with everything that publishing it needs.

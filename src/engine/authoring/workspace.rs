@@ -98,7 +98,7 @@ impl Workspace {
             Kind::Advertiser => self.read(body).and_then(|doc| check_advertiser(&doc)),
             Kind::Model => self.read(body).and_then(|doc| self.check_model(key, &doc)),
             Kind::Template => self.read(body).and_then(|doc: TemplateDoc| Template::parse(&doc).map(drop)),
-            Kind::Creative => self.read(body).and_then(|doc| self.check_creative(&doc)),
+            Kind::Creative => self.read(body).and_then(|doc| self.check_creative(key, &doc)),
             Kind::Component => self.read(body).and_then(|doc| self.check_component(key, &doc)),
             Kind::Placement => self.read(body).and_then(|doc| self.check_placement(&doc)),
             Kind::Campaign => self.read(body).and_then(|doc| self.check_campaign(key, &doc)),
@@ -153,8 +153,16 @@ impl Workspace {
         }
     }
 
-    fn check_creative(&self, doc: &CreativeDoc) -> Result<(), Vec<Violation>> {
+    fn check_creative(&self, key: &DocumentKey, doc: &CreativeDoc) -> Result<(), Vec<Violation>> {
         let mut faults = Violations::new();
+        for (campaign, body) in self.of(Kind::Campaign, "") {
+            let Ok(campaign_doc) = serde_json::from_value::<CampaignDoc>(body.clone()) else { continue };
+            let mut shown = campaign_doc.creatives.iter().chain(&campaign_doc.default_creative);
+            if campaign_doc.advertiser != doc.advertiser && shown.any(|id| id.as_str() == key.id) {
+                let detail = format!("{campaign} shows it and is of {}", campaign_doc.advertiser);
+                faults.push("/advertiser", "other_advertiser", detail);
+            }
+        }
         self.exists(&mut faults, "/advertiser".into(), Kind::Advertiser, doc.advertiser.as_str());
         for (at, id) in doc.templates.iter().enumerate() {
             self.exists(&mut faults, format!("/templates/{at}"), Kind::Template, id.as_str());
@@ -241,14 +249,18 @@ impl Workspace {
         if let Ok(id) = key.id.parse() {
             faults.keep("", Campaign::compile(id, doc, advertiser.as_ref(), &self.rules));
         }
-        for (at, id) in doc.creatives.iter().enumerate() {
-            self.exists(&mut faults, format!("/creatives/{at}"), Kind::Creative, id.as_str());
+        let listed = doc.creatives.iter().enumerate().map(|(at, id)| (format!("/creatives/{at}"), id));
+        let default = doc.default_creative.iter().map(|id| ("/default_creative".to_owned(), id));
+        for (pointer, id) in listed.chain(default) {
+            let creative: Option<CreativeDoc> = self.typed(Kind::Creative, id.as_str());
+            if let Some(other) = creative.map(|creative| creative.advertiser).filter(|of| *of != doc.advertiser) {
+                faults.push(pointer, "other_advertiser", format!("{id} is of {other}, not of {}", doc.advertiser));
+            } else {
+                self.exists(&mut faults, pointer, Kind::Creative, id.as_str());
+            }
         }
         for (at, id) in doc.placements.iter().enumerate() {
             self.exists(&mut faults, format!("/placements/{at}"), Kind::Placement, id.as_str());
-        }
-        if let Some(id) = &doc.default_creative {
-            self.exists(&mut faults, "/default_creative".into(), Kind::Creative, id.as_str());
         }
         faults.into_result()
     }

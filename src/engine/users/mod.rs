@@ -33,7 +33,11 @@ use self::{
 use super::deadline::Deadline;
 use crate::{
     domain::{
-        audience::{caps::CapRing, user::UserState},
+        audience::{
+            caps::CapRing,
+            profile::Traits,
+            user::{Lists, UserState},
+        },
         consent::Purposes,
         decision::standing::{Degraded, Standing},
         ids::Uid,
@@ -88,15 +92,17 @@ pub struct Freshness {
 #[derive(Clone, Debug)]
 pub struct UserRead {
     /// The person, if known, current enough and allowed; without frequency counters where the
-    /// purposes do not allow those.
+    /// purposes do not allow those, and nothing but these where they are all that is allowed.
     pub state: Option<Arc<UserState>>,
     /// Whether the person is known, as far as this could be found out.
     pub known: bool,
     /// How the profile stands.
     pub standing: Standing,
+    /// Whether frequency counters could be read, if only as zero.
+    pub counted: bool,
     /// What was given up, unless the standing is personalised.
     pub degraded: Option<Degraded>,
-    /// Age, in milliseconds, of the last proof that this is current; zero without a profile.
+    /// Age, in milliseconds, of the last proof that this is current; zero where nothing was read.
     pub staleness_ms: i64,
     /// Who the person is, where the key asked for is known to have been merged into theirs.
     pub merged_into: Option<Uid>,
@@ -109,12 +115,14 @@ impl UserRead {
     #[must_use]
     pub fn contextual(degraded: Option<Degraded>) -> Self {
         let standing = Standing::Contextual;
-        Self { state: None, known: false, standing, degraded, staleness_ms: 0, merged_into: None, at: 0 }
+        let counted = false;
+        Self { state: None, known: false, standing, counted, degraded, staleness_ms: 0, merged_into: None, at: 0 }
     }
 
     fn personalised(state: Option<Arc<UserState>>, age: Duration, at: u64) -> Self {
         let (known, standing) = (state.is_some(), Standing::Personalised);
-        Self { state, known, standing, degraded: None, staleness_ms: millis(age), merged_into: None, at }
+        let (staleness_ms, counted) = (millis(age), true);
+        Self { state, known, standing, counted, degraded: None, staleness_ms, merged_into: None, at }
     }
 
     /// When the profile was last proven current, if `now` is the time of the read.
@@ -131,6 +139,15 @@ impl UserRead {
 
     /// Without what the purposes do not allow.
     fn within(mut self, purposes: Purposes) -> Self {
+        if !purposes.profile_read {
+            let counters = |state: &UserState| {
+                let (traits, lists) = (Traits::default(), Lists::new([]));
+                Arc::new(UserState::new(state.version, traits, lists, state.caps.clone()))
+            };
+            self.state = self.state.as_deref().map(counters);
+            (self.known, self.standing) = (false, Standing::Contextual);
+            self.degraded = self.degraded.filter(|_| !self.counted).or(Some(Degraded::NoConsent));
+        }
         if !purposes.basic
             && let Some(state) = self.state.as_mut().filter(|state| !state.caps.is_empty())
         {
@@ -194,8 +211,9 @@ impl Users {
 
     /// What is known of a person, as current as asked for, at the latest at `deadline`.
     ///
-    /// Without the purpose of reading profiles nothing is looked up at all. A person whom the
-    /// store does not know is personalised too: nothing was given up.
+    /// Without the purpose of reading profiles nothing but the frequency counters comes back, and
+    /// without the basic purpose either nothing is looked up at all. A person whom the store does
+    /// not know is personalised too: nothing was given up.
     pub async fn get(
         &self,
         account: u32,
@@ -204,7 +222,7 @@ impl Users {
         deadline: Deadline,
         freshness: Freshness,
     ) -> UserRead {
-        if !purposes.profile_read {
+        if !purposes.profile_read && !purposes.basic {
             return UserRead::contextual(Some(Degraded::NoConsent));
         }
         let bounds = self.bounds(freshness);
@@ -312,6 +330,7 @@ impl Users {
             state: Some(state),
             known: true,
             standing,
+            counted: true,
             degraded: Some(why),
             staleness_ms,
             merged_into,

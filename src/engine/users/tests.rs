@@ -285,13 +285,13 @@ async fn without_the_purpose_nothing_is_touched() {
     world.store.write(1, 1);
     world.get(1).await;
     let before = world.store.calls();
-    let closed = Purposes { profile_read: false, ..Purposes::ALL };
+    let closed = Purposes { profile_read: false, basic: false, ..Purposes::ALL };
     for purposes in [Purposes::NONE, closed] {
         for uid in [1, 2] {
             let deadline = Deadline::starting(Instant::now(), BUDGET);
             let read = world.users.get(1, Uid(uid), purposes, deadline, Freshness::default()).await;
             assert_stands(&read, Standing::Contextual, Some(Degraded::NoConsent));
-            assert!(read.state.is_none() && !read.known);
+            assert!(read.state.is_none() && !read.known && !read.counted);
         }
     }
     time::sleep(LEASE).await;
@@ -307,8 +307,17 @@ async fn without_the_basic_purpose_there_are_no_counters() {
     world.store.write_row(1, UserRow { version: 1, packed, caps, lists: vec![(NameHash(9), None)], merged_into: None });
     let read = world.get(1).await;
     assert_eq!(read.state.expect("a person").caps.count_since(NameHash(1), Millis(0)), 1);
-    let purposes = Purposes { basic: false, ..Purposes::ALL };
     let deadline = Deadline::starting(Instant::now(), BUDGET);
+    let purposes = Purposes { basic: true, ..Purposes::NONE };
+    for (uid, times) in [(1, Some(1)), (2, None)] {
+        let read = world.users.get(1, Uid(uid), purposes, deadline, Freshness::default()).await;
+        assert_stands(&read, Standing::Contextual, Some(Degraded::NoConsent));
+        assert!(read.counted && !read.known, "counters alone were read, of somebody or nobody");
+        let state = read.state.as_ref();
+        assert_eq!(state.map(|state| state.caps.count_since(NameHash(1), Millis(0))), times);
+        assert!(state.is_none_or(|state| state.lists == Lists::new([])), "and nothing else");
+    }
+    let purposes = Purposes { basic: false, ..Purposes::ALL };
     let state = world.users.get(1, Uid(1), purposes, deadline, Freshness::default()).await.state.expect("a person");
     assert!(state.caps.is_empty());
     assert_eq!(state.lists, Lists::new([(NameHash(9), None)]));

@@ -107,7 +107,8 @@ impl PageConsent {
     fn allows(&self, headers: &HeaderMap) -> bool {
         let says = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
         let signals = Signals {
-            gdpr: self.gdpr.or(self.tcf.as_ref().map(|_| true)),
+            gdpr: self.gdpr,
+            tcf: self.tcf.is_some(),
             us_privacy: self.us_privacy.as_deref(),
             gpp: self.gpp.is_some() || !self.gpp_sid.is_empty(),
             opted_out: self.gpc || says("sec-gpc") || says("dnt"),

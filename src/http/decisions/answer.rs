@@ -6,10 +6,11 @@ use crate::{
             compile::{RuleSet, SegmentIx, SegmentKind},
             verdict::Verdict,
         },
+        catalog::snapshot::Snapshot,
         consent::Purposes,
         decision::{
             answer::write_item,
-            request::{AdRequest, Explain},
+            request::{AdRequest, Candidate, Explain},
         },
         ids::{SegmentKey, UserKey},
         values::Json,
@@ -28,8 +29,8 @@ pub(super) struct Asked<'a> {
     pub(super) placements: &'a [String],
     /// How much to explain.
     pub(super) explain: Explain,
-    /// Segments that the request names and the account does not have.
-    pub(super) unknown_segments: &'a [Violation],
+    /// What the request names and the account does not have.
+    pub(super) unknown: &'a [Violation],
 }
 
 /// The whole answer, in the shape of [`DecisionAnswerDoc`](super::doc::DecisionAnswerDoc).
@@ -46,10 +47,11 @@ pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> Vec<u8> {
         } else {
             ",\"known\":false"
         });
-        if let Some(as_of) = decided.user.as_of(decision.at) {
+        if let Some(as_of) = decided.as_of {
             json.raw(",\"as_of\":").instant(as_of);
+            json.raw(",\"staleness_ms\":").plain(decided.user.staleness_ms);
         }
-        json.raw(",\"staleness_ms\":").plain(decided.user.staleness_ms).raw(",\"segments\":[");
+        json.raw(",\"segments\":[");
         json.each(&decision.segments, |json, (ix, verdict)| segment(json, rules, *ix, verdict)).raw("]}");
     } else {
         json.raw("\"known\":false}");
@@ -64,7 +66,7 @@ pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> Vec<u8> {
         let items = items.iter().zip(assembled);
         json.each(items, |json, (item, made)| write_item(json, item, made.as_ref(), rules)).raw("]");
     });
-    json.raw("},\"errors\":").value(&asked.unknown_segments);
+    json.raw("},\"errors\":").value(&asked.unknown);
     if asked.explain > Explain::None {
         json.raw(",\"explanation\":{\"items\":").value(&decision.explanation).raw("}");
     }
@@ -86,9 +88,25 @@ fn segment(json: &mut Json, rules: &RuleSet, ix: SegmentIx, verdict: &Verdict) {
     json.raw("}");
 }
 
-/// Segments that a request names and the account does not have: they match nobody, which the
-/// caller should know.
-pub(super) fn unknown_segments(request: &AdRequest, known: impl Fn(&SegmentKey) -> bool) -> Vec<Violation> {
+/// What a request names and the account does not have, which the caller should know: segments,
+/// which match nobody, and pinned campaigns and creatives, in whose place a default is shown.
+pub(super) fn unknown(request: &AdRequest, snapshot: &Snapshot) -> Vec<Violation> {
+    let pinned = request.placements.iter().enumerate().filter_map(|(at, placement)| {
+        let (place, code, detail) = match placement.candidate.as_ref()? {
+            Candidate::Campaign(id) if snapshot.line(id).is_none() => {
+                ("campaign", "unknown_campaign", format!("there is no campaign {id}"))
+            }
+            Candidate::Creative(id) if !snapshot.creatives.contains_key(id) => {
+                ("creative", "unknown_creative", format!("there is no published creative {id}"))
+            }
+            _ => return None,
+        };
+        Some(Violation::new(format!("/placements/{at}/candidates/{place}"), code, detail))
+    });
+    unknown_segments(request, |key| snapshot.rules.ix(key).is_some()).into_iter().chain(pinned).collect()
+}
+
+fn unknown_segments(request: &AdRequest, known: impl Fn(&SegmentKey) -> bool) -> Vec<Violation> {
     let preview = request.preview.as_ref();
     let forced = preview.map_or(&[][..], |preview| &preview.force_segments);
     let denied = preview.map_or(&[][..], |preview| &preview.deny_segments);

@@ -35,7 +35,8 @@ pub struct DecisionAnswerDoc {
     pub purposes_used: Vec<super::wire::PurposeName>,
     /// By the ids of the request's placements, the items for each.
     pub placements: BTreeMap<String, Vec<ItemDoc>>,
-    /// What in the request was of no use, such as segments that do not exist.
+    /// What in the request was of no use: segments, pinned campaigns and pinned creatives that do
+    /// not exist.
     pub errors: Vec<crate::domain::violation::ViolationDoc>,
     /// Why, where the request asked.
     pub explanation: Option<ExplanationDoc>,
@@ -52,9 +53,9 @@ pub struct UserDoc {
     pub key: Option<UserKey>,
     /// Whether anybody is known under it.
     pub known: bool,
-    /// When the profile was last proven current.
+    /// When the profile was last proven current; absent where none could be read in time.
     pub as_of: Option<Millis>,
-    /// How long before the decision that was, in ms.
+    /// How long before the answer that was, in ms; absent with `as_of`.
     pub staleness_ms: Option<i64>,
     /// Segments the person is in.
     pub segments: Option<Vec<SegmentHeldDoc>>,

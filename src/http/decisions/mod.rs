@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::doc::ItemDoc;
 use self::{
-    answer::{Asked, answer, unknown_segments},
+    answer::{Asked, answer, unknown},
     doc::DecisionAnswerDoc,
     wire::DecisionRequest,
 };
@@ -84,8 +84,7 @@ async fn decide(
     }
     let (explain, ids) =
         (parsed.request.explain, parsed.request.placements.iter().map(|p| p.id.clone()).collect::<Vec<_>>());
-    let rules = &caller.account.snapshot.rules;
-    let unknown = unknown_segments(&parsed.request, |key| rules.ix(key).is_some());
+    let unknown = unknown(&parsed.request, &caller.account.snapshot);
     let purposes = parsed.purposes;
     let named = parsed.key.clone().filter(|_| parsed.purposes.profile_read);
     let call = Call {
@@ -100,7 +99,7 @@ async fn decide(
         consistency: parsed.consistency,
     };
     let decided = app.engine.decider.decide(call, info.arrived).await.map_err(Problem::invalid)?;
-    let asked = Asked { key: named.as_ref(), purposes, placements: &ids, explain, unknown_segments: &unknown };
+    let asked = Asked { key: named.as_ref(), purposes, placements: &ids, explain, unknown: &unknown };
     let began = Instant::now();
     let answer = present(&decided, &asked);
     app.steps.present.increment(ns(began));

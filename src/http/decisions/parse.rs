@@ -122,6 +122,7 @@ fn allowed(consent: &ConsentWire, country: Option<Country>) -> Purposes {
     });
     purposes(&Signals {
         gdpr: consent.gdpr,
+        tcf: consent.tcf.is_some(),
         us_privacy: consent.us_privacy.as_deref(),
         gpp: consent.gpp.is_some() || !consent.gpp_sid.is_empty(),
         coppa: consent.coppa,
@@ -230,7 +231,7 @@ fn parse_context(wire: ContextWire) -> Result<Context, Vec<Violation>> {
     faults.into_result()?;
     let folded = |text: Option<String>| text.map(|text| Folded::new(&text));
     Ok(Context {
-        country: geo.country,
+        country: geo.country.filter(|country| country.exists()),
         region: folded(geo.region),
         city: folded(geo.city),
         position,
@@ -325,6 +326,23 @@ mod tests {
         assert_eq!(faults(json!({"placements": []})), ["/placements"]);
         let many: Vec<_> = (0..1_000).map(|n| json!({"id": n.to_string()})).collect();
         assert_eq!(faults(json!({ "placements": many })), ["/placements"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_allows_nothing() {
+        let purposes = |consent: Value, country: &str| {
+            let body =
+                json!({"placements": [{"id": "a"}], "consent": consent, "context": {"geo": {"country": country}}});
+            let parsed = parse(serde_json::from_value(body).expect("a body"), Millis(0)).expect("a request");
+            (parsed.purposes, parsed.request.context.country.map(|country| country.to_string()))
+        };
+        let at = |country: &str| Some(country.to_owned());
+        assert_eq!(purposes(json!({"tcf": "garbage"}), "US"), (Purposes::NONE, at("US")));
+        assert_eq!(purposes(json!({"tcf": ""}), "US"), (Purposes::NONE, at("US")));
+        assert_eq!(purposes(json!({"tcf": "garbage", "gdpr": false}), "US"), (Purposes::ALL, at("US")));
+        assert_eq!(purposes(json!({}), "uk"), (Purposes::NONE, at("GB")));
+        assert_eq!(purposes(json!({}), "RE"), (Purposes::NONE, at("RE")));
+        assert_eq!(purposes(json!({}), "XX"), (Purposes::ALL, None), "as if no country were given");
     }
 
     #[test]

@@ -93,7 +93,10 @@ pub struct PlacementWire {
     #[serde(default)]
     #[schema(max_items = 64)]
     pub keywords: Vec<String>,
-    /// The embedding ad server's click macro, or a URL that ends where the next one begins.
+    /// The embedding ad server's click macro (`%%CLICK_URL_UNESC%%`, `%%CLICK_URL_ESC%%`,
+    /// `%%CLICK_URL_ESC_ESC%%`, `${CLICK_URL}`, `${CLICK_URL_ENC}`), or a URL that ends where the
+    /// next one begins. Our own click URL follows percent-encoded; once more for each encoding that
+    /// the macro's name tells.
     #[serde(default)]
     #[schema(max_length = 1_000, example = "%%CLICK_URL_UNESC%%")]
     pub click_macro: Option<String>,
@@ -205,7 +208,8 @@ pub struct ContextWire {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"country": "US", "region": "NY", "city": "New York", "lat": 40.71, "lon": -74.0}))]
 pub struct GeoWire {
-    /// The country.
+    /// The country. `UK` is taken as `GB`; a code that stands for no country (`XX`) as if it were
+    /// left out.
     #[serde(default)]
     pub country: Option<Country>,
     /// The region, as your targeting names it.
@@ -247,10 +251,11 @@ pub struct DeviceWire {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"us_privacy": "1YNN"}))]
 pub struct ConsentWire {
-    /// Whether the GDPR applies; left out, it does in the EEA and the United Kingdom.
+    /// Whether the GDPR applies; left out, it does in the EEA and the United Kingdom with their
+    /// territories that have the same law, and wherever `tcf` is sent.
     #[serde(default)]
     pub gdpr: Option<bool>,
-    /// An IAB TCF string. Not read yet: where the GDPR applies nothing is personalised.
+    /// An IAB TCF string. Not read yet: with one, nothing is personalised unless `gdpr` is false.
     #[serde(default)]
     #[schema(max_length = 8_192)]
     pub tcf: Option<String>,

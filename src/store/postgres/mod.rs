@@ -11,14 +11,24 @@ mod transitions;
 mod users;
 mod webhooks;
 
-use std::{pin::Pin, str::FromStr, time::Duration};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    pin::{Pin, pin},
+    str::FromStr,
+    time::Duration,
+};
 
 use sqlx::{
-    ConnectOptions, Connection, Error, PgConnection, PgPool,
+    ConnectOptions, Connection, Error, PgConnection, PgPool, Postgres,
     migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::time::timeout;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 
 pub(super) use self::{
     catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, transitions::Transitions,
@@ -84,6 +94,9 @@ struct Lane {
 }
 
 impl Lane {
+    /// How long to wait for a connection before it is asked whether the server can be reached.
+    const PATIENCE: Duration = Duration::from_millis(3);
+
     fn new(connect: PgConnectOptions, connections: u32, acquire: Duration, limit: Duration) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
@@ -104,19 +117,37 @@ impl Lane {
         Self { pool, limit }
     }
 
+    /// A connection. The pool tries one that is refused again until its time is up; a caller should
+    /// know at once.
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        let mut acquired = pin!(self.pool.acquire());
+        let acquired = match timeout(Self::PATIENCE, &mut acquired).await {
+            Ok(acquired) => acquired,
+            Err(_) => {
+                let connect = self.pool.connect_options();
+                tokio::select! {
+                    acquired = acquired => acquired,
+                    () = refused(&connect) => return Err(StoreError::Unavailable("it refuses connections".into())),
+                }
+            }
+        };
+        acquired.map_err(|error| match error {
+            // The pool hides why it could not connect.
+            Error::PoolTimedOut if self.pool.size() == 0 => StoreError::Unavailable("it cannot be reached".into()),
+            error => error.into(),
+        })
+    }
+
     /// Runs `work` on a connection, in a task that outlives a caller who gives up.
     fn run<T, W>(&self, work: W) -> Answer<'static, T>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
     {
-        let Self { pool, limit } = self.clone();
+        let lane = self.clone();
+        let limit = self.limit;
         detached(async move {
-            let mut connection = pool.acquire().await.map_err(|error| match error {
-                // The pool hides why it could not connect.
-                Error::PoolTimedOut if pool.size() == 0 => StoreError::Unavailable("it cannot be reached".into()),
-                error => error.into(),
-            })?;
+            let mut connection = lane.connection().await?;
             match timeout(limit, work(&mut connection)).await {
                 Ok(Err(error)) => {
                     if is_dead(&error) {
@@ -131,6 +162,21 @@ impl Lane {
                 }
             }
         })
+    }
+}
+
+/// Resolves when the server refuses to be connected to.
+async fn refused(connect: &PgConnectOptions) {
+    let (host, port) = (connect.get_host(), connect.get_port());
+    let folder =
+        connect.get_socket().map(PathBuf::as_path).or_else(|| Some(Path::new(host)).filter(|p| p.is_absolute()));
+    let reached = match folder {
+        Some(folder) => UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await.map(drop),
+        None => TcpStream::connect((host, port)).await.map(drop),
+    };
+    // whatever else keeps a connection from being made is the pool's to tell
+    if !reached.is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)) {
+        std::future::pending::<()>().await;
     }
 }
 

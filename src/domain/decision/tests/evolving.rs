@@ -16,7 +16,7 @@ use crate::domain::{
         snapshot::{Changed, Snapshot},
     },
     consent::Purposes,
-    decision::{decided::Person, request::AdRequest},
+    decision::{decided::Person, request::AdRequest, standing::Standing},
 };
 
 fn evolve(snapshot: &Snapshot, changes: Vec<Changed>) -> Snapshot {
@@ -76,7 +76,7 @@ proptest! {
             asked.all_segments = true;
             asked.explain = crate::domain::decision::request::Explain::Full;
             let somebody = random::somebody(&mut dice, 16);
-            let person = Person { standing: somebody.standing, ..known(somebody.state.as_ref()) };
+            let person = Person { standing: somebody.standing, counted: somebody.standing != Standing::Contextual, ..known(somebody.state.as_ref()) };
             prop_assert_eq!(told(&grown, &asked, &person), told(&built, &asked, &person));
         }
     }

@@ -172,7 +172,7 @@ pub(super) fn person(traits: Value, lists: &[&str], seen: &[(&str, i64)]) -> Use
 }
 
 pub(super) fn known(state: Option<&UserState>) -> Person<'_> {
-    Person { state, standing: Standing::Personalised, degraded: &[], reserved: &[], recorded: &[] }
+    Person { state, standing: Standing::Personalised, counted: true, degraded: &[], reserved: &[], recorded: &[] }
 }
 
 pub(super) fn decided(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>) -> Decision {

@@ -15,7 +15,7 @@ use crate::domain::{
         decided::{Decision, Person},
         record::{Inputs, Origin, ReplayError},
         request::{AdRequest, Explain},
-        standing::Degraded,
+        standing::{Degraded, Standing},
     },
     ids::DecisionId,
 };
@@ -48,7 +48,7 @@ proptest! {
             asked.explain = dice.pick(&[Explain::None, Explain::Summary, Explain::Full]);
             let somebody = random::somebody(&mut dice, 30);
             let degraded = [Degraded::StaleProfile];
-            let person = Person { standing: somebody.standing, degraded: &degraded, reserved: &somebody.reserved,
+            let person = Person { standing: somebody.standing, counted: somebody.standing != Standing::Contextual, degraded: &degraded, reserved: &somebody.reserved,
                 ..known(somebody.state.as_ref()) };
             let purposes = dice.pick(&[Purposes::ALL, Purposes::ALL, Purposes::NONE,
                 Purposes { basic: false, ..Purposes::ALL }, Purposes { profile_read: false, ..Purposes::ALL }]);

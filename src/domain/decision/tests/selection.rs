@@ -64,7 +64,7 @@ proptest! {
             let mut asked = random::ask(&mut dice, count);
             asked.preview = None;
             let somebody = random::somebody(&mut dice, count);
-            let person = Person { reserved: &somebody.reserved, standing: somebody.standing, ..known(somebody.state.as_ref()) };
+            let person = Person { reserved: &somebody.reserved, standing: somebody.standing, counted: somebody.standing != Standing::Contextual, ..known(somebody.state.as_ref()) };
             let quiet = decided(&snapshot, &asked, &person);
             asked.explain = *[Explain::Summary, Explain::Full].get(dice.below(2) as usize).expect("a level");
             let told = decided(&snapshot, &asked, &person);
@@ -108,7 +108,7 @@ proptest! {
         for _ in 0..4 {
             let asked = random::ask(&mut dice, count);
             let somebody = random::somebody(&mut dice, count);
-            let person = Person { reserved: &somebody.reserved, standing: somebody.standing, ..known(somebody.state.as_ref()) };
+            let person = Person { reserved: &somebody.reserved, standing: somebody.standing, counted: somebody.standing != Standing::Contextual, ..known(somebody.state.as_ref()) };
             let decision = decided(&snapshot, &asked, &person);
             let mut before: Vec<(usize, &crate::domain::catalog::campaign::Campaign)> = Vec::new();
             for (at, (items, placement)) in decision.placements.iter().zip(&asked.placements).enumerate() {
@@ -138,8 +138,9 @@ proptest! {
                     prop_assert_eq!(campaign.status, CampaignStatus::Active);
                     prop_assert_eq!(campaign.flight.grounded(NOW), None);
                     prop_assert!(campaign.creatives.contains(&showing.creative.id));
-                    prop_assert!(campaign.placements.is_empty()
-                        || placement.placement.as_ref().is_some_and(|id| campaign.placements.contains(id)));
+                    let there = placement.placement.as_ref().map(|id| campaign.placements.contains(id));
+                    let there = there.unwrap_or(placement.candidate.is_some());
+                    prop_assert!(campaign.placements.is_empty() || there);
                     if let (Some(floor), None) = (placement.floor, &placement.candidate) {
                         let cpm = campaign.cpm.expect("a price");
                         prop_assert!(cpm.currency == floor.currency && cpm.amount >= floor.amount);
@@ -199,7 +200,7 @@ proptest! {
         };
         let nobody = AdRequest { person: None, traits: Default::default(), segments: Vec::new(), ..asked.clone() };
         let standing = Standing::Contextual;
-        let bare = told(&nobody, &Person { standing, ..known(None) });
+        let bare = told(&nobody, &Person { standing, counted: false, ..known(None) });
         let profiled = Person { standing, reserved: &somebody.reserved, ..known(somebody.state.as_ref()) };
         prop_assert_eq!(told(&asked, &profiled), bare);
     }
@@ -312,7 +313,13 @@ fn capped_campaigns_serve_people_who_cannot_be_counted_only_where_they_say_so() 
     );
     assert_eq!(shown(&request(asked.clone()), &known(None), Purposes::ALL), uncountable, "nobody named");
     assert_eq!(shown(&of(1, asked.clone()), &known(Some(&state)), Purposes::NONE), uncountable, "no consent");
-    let unread = Person { standing: Standing::Contextual, ..known(None) };
+    let basic = Purposes { basic: true, ..Purposes::NONE };
+    let counters = Person { standing: Standing::Contextual, ..known(Some(&state)) };
+    assert_eq!(shown(&of(1, asked.clone()), &counters, basic).0, "skips", "counters alone are enough");
+    let seen = person(json!({}), &[], &[("skips", 0), ("serves", 0)]);
+    let over = Person { standing: Standing::Contextual, ..known(Some(&seen)) };
+    assert_eq!(shown(&of(1, asked.clone()), &over, basic).0, "-", "and are enforced");
+    let unread = Person { standing: Standing::Contextual, counted: false, ..known(None) };
     assert_eq!(shown(&of(1, asked), &unread, Purposes::ALL), uncountable, "the counters could not be read");
 }
 

@@ -1,0 +1,292 @@
+//! The folder of a bundle, read file by file.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    bundle::{Bundle, BundleError, FileFault},
+    document,
+    personas::BundledEvent,
+    sound::Sound,
+};
+use crate::{
+    domain::{
+        catalog::key::{DocumentKey, Kind},
+        violation::{Violation, token},
+    },
+    engine::assets::{AssetError, Assets},
+    schema::{ReadError, Schemas},
+};
+
+/// Folders of a bundle and what they hold.
+const FOLDERS: [(&str, Kind); 7] = [
+    ("advertisers", Kind::Advertiser),
+    ("models", Kind::Model),
+    ("segments", Kind::Segment),
+    ("templates", Kind::Template),
+    ("placements", Kind::Placement),
+    ("campaigns", Kind::Campaign),
+    ("write-keys", Kind::WriteKey),
+];
+
+/// Reads a folder, noting every fault.
+pub(super) fn read_bundle(folder: &Path, schemas: &Schemas) -> Result<Bundle, BundleError> {
+    std::fs::read_dir(folder).map_err(|error| BundleError::File { file: folder.to_owned(), error })?;
+    let mut reader = Reader { schemas, folder, bundle: Bundle::default(), names: BTreeMap::new() };
+    reader.assets()?;
+    for (name, kind) in FOLDERS {
+        for file in files(&folder.join(name), "json")? {
+            let id = stem(&file);
+            reader.document(&file, DocumentKey::new(kind, id))?;
+        }
+    }
+    for creative in folders(&folder.join("creatives"))? {
+        let id = stem(&creative);
+        reader.document(&creative.join("creative.json"), DocumentKey::new(Kind::Creative, &id))?;
+        for file in files(&creative.join("components"), "json")? {
+            reader.document(&file, DocumentKey::new(Kind::Component, format!("{id}/{}", stem(&file))))?;
+        }
+    }
+    reader.people()?;
+    if reader.bundle.is_empty() { Err(BundleError::Empty) } else { Ok(reader.bundle) }
+}
+
+/// Reads the files of a folder, noting every fault.
+struct Reader<'a> {
+    schemas: &'a Schemas,
+    folder: &'a Path,
+    bundle: Bundle,
+    /// Where the images of the bundle will be served, by their paths in it.
+    names: BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    fn assets(&mut self) -> Result<(), BundleError> {
+        for ending in ["png", "jpg", "webp", "gif"] {
+            for file in files(&self.folder.join("assets"), ending)? {
+                let bytes = read(&file)?;
+                match Assets::name(&bytes) {
+                    Ok((name, media_type)) => {
+                        let path = format!("assets/{}", file.file_name().unwrap_or_default().to_string_lossy());
+                        self.names.insert(path, format!("/v1/assets/{name}"));
+                        self.bundle.assets.push((name, media_type, bytes.into()));
+                    }
+                    Err(error) => self.fault(&file, asset_fault(&error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, file: &Path, key: DocumentKey) -> Result<(), BundleError> {
+        let bytes = read(file)?;
+        let Ok(mut body) = serde_json::from_slice::<Value>(&bytes) else {
+            // says where it stops being JSON
+            return self.canonical(file, key, &bytes);
+        };
+        if key.kind == Kind::Template && body.get("markup").is_none() {
+            let markup = file.with_extension("html");
+            if markup.exists() {
+                let markup = String::from_utf8_lossy(&read(&markup)?).into_owned();
+                body["markup"] = markup.into();
+            }
+        }
+        self.serve_assets(file, &mut body, &mut String::new());
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        self.canonical(file, key, &bytes)
+    }
+
+    fn canonical(&mut self, file: &Path, key: DocumentKey, bytes: &[u8]) -> Result<(), BundleError> {
+        if let Err(error) = document::check_id(key.kind, &key.id) {
+            self.fault(file, Violation::new("", "invalid_id", format!("the file's name is no id: {error}")));
+            return Ok(());
+        }
+        let schemas = self.schemas;
+        let (faults, sound) = match document::canonical(key.kind, schemas, bytes) {
+            Ok(body) => {
+                self.bundle.documents.insert(key, body);
+                return Ok(());
+            }
+            Err(ReadError::Invalid(faults)) => {
+                let sound = Sound::of(key.kind, schemas, bytes, &faults);
+                (faults, sound)
+            }
+            Err(error) => {
+                let faults = vec![Violation::new("", "malformed", error.to_string())];
+                let sound = Sound::of(key.kind, schemas, b"{}", &faults);
+                (faults, sound)
+            }
+        };
+        match sound {
+            Some(sound) => drop(self.bundle.broken.insert(key, (self.name(file), sound))),
+            None => faults.into_iter().for_each(|fault| self.fault(file, fault)),
+        }
+        Ok(())
+    }
+
+    /// Puts the served path of every image of the bundle in the place of its path in it.
+    fn serve_assets(&mut self, file: &Path, value: &mut Value, pointer: &mut String) {
+        let length = pointer.len();
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    pointer.push('/');
+                    pointer.push_str(&token(name));
+                    match field {
+                        Value::String(src) if name == "src" && src.starts_with("assets/") => {
+                            match self.names.get(src) {
+                                Some(served) => src.clone_from(served),
+                                None => {
+                                    let detail = format!("the bundle has no image {src}");
+                                    self.fault(file, Violation::new(pointer.clone(), "unknown_asset", detail));
+                                }
+                            }
+                        }
+                        inner => self.serve_assets(file, inner, pointer),
+                    }
+                    pointer.truncate(length);
+                }
+            }
+            Value::Array(items) => {
+                for (at, item) in items.iter_mut().enumerate() {
+                    pointer.push_str(&format!("/{at}"));
+                    self.serve_assets(file, item, pointer);
+                    pointer.truncate(length);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn people(&mut self) -> Result<(), BundleError> {
+        self.bundle.people = self.lines("profiles.ndjson", |_| None)?;
+        self.bundle.events = self.lines("events.ndjson", BundledEvent::fault)?;
+        Ok(())
+    }
+
+    /// A document on each line of a file, if there is one.
+    fn lines<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        fault: impl Fn(&T) -> Option<Violation>,
+    ) -> Result<Vec<T>, BundleError> {
+        let file = self.folder.join(name);
+        let bytes = if file.exists() { read(&file)? } else { Vec::new() };
+        let mut documents = Vec::new();
+        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+        for (at, line) in lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace)) {
+            let document = serde_json::from_slice(line);
+            let document = document.map_err(|error| Violation::new("", "invalid", error.to_string()));
+            match document.and_then(|document| fault(&document).map_or(Ok(document), Err)) {
+                Ok(document) => documents.push(document),
+                Err(fault) => self.fault(&file, Violation { pointer: format!("/{at}{}", fault.pointer), ..fault }),
+            }
+        }
+        Ok(documents)
+    }
+
+    fn fault(&mut self, file: &Path, fault: Violation) {
+        let file = self.name(file);
+        self.bundle.faults.push(FileFault { file, fault });
+    }
+
+    fn name(&self, file: &Path) -> String {
+        file.strip_prefix(self.folder).unwrap_or(file).display().to_string()
+    }
+}
+
+fn asset_fault(error: &AssetError) -> Violation {
+    let code = match error {
+        AssetError::Format => "unsupported_image",
+        AssetError::Size => "too_large",
+    };
+    Violation::new("", code, error.to_string())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, BundleError> {
+    std::fs::read(file).map_err(|error| BundleError::File { file: file.to_owned(), error })
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What stands in a folder, in order; nothing when there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let fault = |error| BundleError::File { file: folder.to_owned(), error };
+    let entries = std::fs::read_dir(folder).map_err(fault)?;
+    let mut entries =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fault)?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, BundleError> {
+    let mut files = entries(folder)?;
+    files.retain(|path| path.is_file() && path.extension().is_some_and(|own| own == ending));
+    Ok(files)
+}
+
+fn folders(folder: &Path) -> Result<Vec<PathBuf>, BundleError> {
+    let mut folders = entries(folder)?;
+    folders.retain(|path| path.is_dir());
+    Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_malformed_file_hides_nothing_of_the_others() {
+        let openapi = serde_json::from_str(include_str!("../../../openapi/openapi.json")).expect("JSON");
+        let schemas = Schemas::new(&openapi, &[]).expect("schemas");
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |path: &str, text: &str| {
+            let file = folder.path().join(path);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            std::fs::write(file, text).expect("written");
+        };
+        write("advertisers/brand.json", "{\"name\": ");
+        write("advertisers/other.json", "{\"name\": \"Other\", \"domain\": \"other.example\"}");
+        write(
+            "campaigns/spring.json",
+            "{\"name\": 1, \"advertiser\": \"brand\", \"color\": 1, \"creatives\": [\"a\"]}",
+        );
+        write("events.ndjson", "rubbish");
+        let bundle = read_bundle(folder.path(), &schemas).expect("a bundle");
+        assert_eq!(bundle.documents.len(), 1);
+        let (file, _) = &bundle.broken[&DocumentKey::new(Kind::Advertiser, "brand")];
+        assert_eq!(file, "advertisers/brand.json");
+        let (_, campaign) = bundle.broken[&DocumentKey::new(Kind::Campaign, "spring")].clone();
+        // what was found in the parts that could be read, and what comes of those that could not
+        let found = ["/creatives/0", "/landing_url"].map(|pointer| Violation::new(pointer, "found", ""));
+        let all = campaign.with(Kind::Campaign, found.to_vec());
+        let mut pointers: Vec<_> = all.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
+        pointers.sort_unstable();
+        let form =
+            [("/color", "unknown_field"), ("/landing_url", "required"), ("/name", "type"), ("/status", "required")];
+        assert_eq!(pointers, [&form[..1], &[("/creatives/0", "found")], &form[1..]].concat());
+        assert_eq!(bundle.faults.len(), 1, "{:?}", bundle.faults);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_or_holds_nothing_is_no_bundle() {
+        let schemas = Schemas::new(&json!({"components": {"schemas": {}}}), &[]).expect("schemas");
+        let folder = tempfile::tempdir().expect("a folder");
+        let nothing = read_bundle(folder.path(), &schemas);
+        assert!(matches!(nothing, Err(BundleError::Empty)), "{nothing:?}");
+        let nowhere = read_bundle(&folder.path().join("nowhere"), &schemas);
+        assert!(matches!(nowhere, Err(BundleError::File { .. })), "{nowhere:?}");
+    }
+}
