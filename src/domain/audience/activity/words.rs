@@ -83,15 +83,14 @@ impl fmt::Display for Bounds<'_> {
     }
 }
 
-/// "2 of 3" towards a least number that is not reached or has no upper bound beside it, else "2"
-/// with the bounds.
+/// "2 of 3" towards a least number that is not passed, else "4" with the bounds.
 struct Progress<'a>(f64, &'a Range, String);
 
 impl fmt::Display for Progress<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(found, range, what) = self;
         match range {
-            (Bound::Included(least), most) if found < least || matches!(most, Bound::Unbounded) => {
+            (Bound::Included(least), most) if found < least || found == least && matches!(most, Bound::Unbounded) => {
                 write!(f, "{found} of {least} {what}")
             }
             range => write!(f, "{found} {what}, wanted {}", Bounds(range)),
