@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use bytes::Bytes;
@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::{
     Author, Authoring, AuthoringError, Workspace, document, number,
     personas::{BundledEvent, BundledPerson},
-    reader,
     sound::{self, Sound},
 };
 use crate::{
@@ -115,17 +114,6 @@ pub struct Imported {
 }
 
 impl Authoring {
-    /// Reads a folder: one JSON file per document, named by its id; a template's markup may stand
-    /// beside it as `.html`; components stand in their creative's folder.
-    ///
-    /// Faults of files are told with those of all documents, by [`Self::import_documents`].
-    ///
-    /// # Errors
-    /// There is no such folder, nothing in it, or it cannot be read.
-    pub fn read_bundle(&self, folder: &Path) -> Result<Bundle, BundleError> {
-        reader::read_bundle(folder, &self.schemas)
-    }
-
     /// Writes a bundle's documents in one commit and publishes its creatives. Documents that are
     /// there already are replaced; what is not in the bundle is left alone.
     ///

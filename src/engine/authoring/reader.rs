@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
+    Authoring,
     bundle::{Bundle, BundleError, FileFault},
     document,
     personas::BundledEvent,
@@ -34,8 +35,21 @@ const FOLDERS: [(&str, Kind); 7] = [
     ("write-keys", Kind::WriteKey),
 ];
 
+impl Authoring {
+    /// Reads a folder: one JSON file per document, named by its id; a template's markup may stand
+    /// beside it as `.html`; components stand in their creative's folder.
+    ///
+    /// Faults of files are told with those of all documents, by [`Self::import_documents`].
+    ///
+    /// # Errors
+    /// There is no such folder, nothing in it, or it cannot be read.
+    pub fn read_bundle(&self, folder: &Path) -> Result<Bundle, BundleError> {
+        read_bundle(folder, &self.schemas)
+    }
+}
+
 /// Reads a folder, noting every fault.
-pub(super) fn read_bundle(folder: &Path, schemas: &Schemas) -> Result<Bundle, BundleError> {
+fn read_bundle(folder: &Path, schemas: &Schemas) -> Result<Bundle, BundleError> {
     std::fs::read_dir(folder).map_err(|error| BundleError::File { file: folder.to_owned(), error })?;
     let mut reader = Reader { schemas, folder, bundle: Bundle::default(), names: BTreeMap::new() };
     reader.assets()?;
