@@ -223,7 +223,7 @@ pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: 
     let account = world.account(account.number()).map_or(account, |account| account);
     for person in bundle.people {
         let failed = |error| ImportError::Person { user: person.user.to_string(), error };
-        engine.people.patch(account, &person.user, &person.traits.clone().into()).await.map_err(failed)?;
+        engine.people.patch(account, &person.user, &person.traits.clone().into(), false).await.map_err(failed)?;
         for list in &person.lists {
             let change = vec![(person.user.clone(), Membership::In { expires_at: None })];
             engine.people.change_members(account, list, change).await.map_err(failed)?;
