@@ -89,7 +89,7 @@ where
             return Ok(Self(T::default()));
         }
         let bytes = body::read_json(request, LIMIT).await?;
-        if bytes.is_empty() {
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
             return Ok(Self(T::default()));
         }
         Ok(Self(Arc::<Schemas>::from_ref(state).read_strict(&bytes)?))

@@ -190,7 +190,7 @@ pub(crate) async fn components_live_in_their_creative(service: Arc<Service>) {
 
 pub(crate) async fn only_keys_with_the_scope_may(service: Arc<Service>) {
     let id = service.name("reader");
-    let made = send(service.request(Method::PUT, &format!("/v1/keys/{id}")).json(&json!({"scopes": ["report"]}))).await;
+    let made = service.create(&format!("/v1/keys/{id}"), &json!({"scopes": ["report"]})).await;
     let reader = service.with_key(made.json()["secret"].as_str().unwrap_or_else(|| panic!("{}", made.text())));
     assert_eq!(reader.get("/v1/advertisers").await.status, 200);
     let refused = reader.put_new("/v1/advertisers/mine", &advertiser()).await;

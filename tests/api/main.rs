@@ -45,6 +45,8 @@ const CHECKS: &[Check] = checks![
     segments::what_uploads_and_erasures_do_is_told,
     segments::authors_are_told_what_to_look_at,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
+    keys::no_key_is_destroyed_by_mistake,
+    keys::a_secret_is_replaced_without_a_gap,
     keys::a_key_cannot_revoke_itself,
     assets::an_image_is_served_for_ever,
     assets::only_images_are_taken,
