@@ -139,7 +139,7 @@ struct RevisionSummary {
 /// one that was read. The body may be left out. Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{id}/publish", tag = "creatives", operation_id = "publish_creative",
-    params(Published, DryRun, MaybeMatch), request_body = Option<PublishRequest>, security(("key" = [])),
+    params(Published, DryRun, MaybeMatch), request_body(content = Option<PublishRequest>, example = json!({})), security(("key" = [])),
     responses((status = 200, description = "It serves; or a dry run: it would.", body = PublishAnswer), PublishProblems)
 )]
 async fn publish(
