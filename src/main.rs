@@ -211,7 +211,7 @@ async fn keys(core: &Core, account: &str, command: Keys) -> anyhow::Result<ExitC
                 serde_json::from_value::<Scope>(name.as_str().into()).with_context(|| format!("{name} is no scope"))
             };
             let scopes = scopes.iter().map(scope).collect::<Result<_, _>>()?;
-            println!("{}", core.engine.keys.make(number, id.parse()?, scopes).await?.secret);
+            println!("{}", core.engine.keys.make(number, id.parse()?, scopes).await?);
         }
         Keys::List => {
             for key in core.engine.keys.list(number).await? {
@@ -219,9 +219,7 @@ async fn keys(core: &Core, account: &str, command: Keys) -> anyhow::Result<ExitC
             }
         }
         Keys::Revoke { id } => {
-            if !core.engine.keys.revoke(number, id.parse()?).await? {
-                bail!("there is no key {id}");
-            }
+            core.engine.keys.revoke_any(number, &id.parse()?).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -59,7 +59,7 @@ impl People {
             Merged::Erased => return Err(PeopleError::Erased),
         };
         let uid = account.uid(&merged_into);
-        let consistency_token = self.changed(account, uid, version).consistency_token;
+        let consistency_token = self.changed(account, uid, version);
         Ok(MergeView { user: from.clone(), merged_into, merged, version, consistency_token })
     }
 

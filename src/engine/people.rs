@@ -137,13 +137,14 @@ pub enum Source {
     Model,
 }
 
-/// A change to a person that is durable.
+/// A change to a person that is durable, or of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Changed {
-    /// The person's new version.
+    /// The person's new version; in a dry run, the one that it would get.
     pub version: i64,
-    /// Send it with a decision to have the change reflected there.
-    pub consistency_token: String,
+    /// Send it with a decision to have the change reflected there; not of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consistency_token: Option<String>,
 }
 
 /// Reads and changes people.
@@ -222,11 +223,17 @@ impl People {
         Ok(memberships(account, uid, &state, at.unwrap_or_else(|| self.clock.now())))
     }
 
-    /// Sets and removes traits by a merge patch (RFC 7396).
+    /// Sets and removes traits by a merge patch (RFC 7396); `dry_run` only checks whether it could.
     ///
     /// # Errors
     /// See [`PeopleError`].
-    pub async fn patch(&self, account: &Account, key: &UserKey, patch: &Value) -> Result<Changed, PeopleError> {
+    pub async fn patch(
+        &self,
+        account: &Account,
+        key: &UserKey,
+        patch: &Value,
+        dry_run: bool,
+    ) -> Result<Changed, PeopleError> {
         let parsed = TraitPatch::parse(patch).map_err(PeopleError::Invalid)?;
         let (mut uid, mut key) = (account.uid(key), key.clone());
         for _ in 0..Self::TRIES {
@@ -249,13 +256,17 @@ impl People {
             let mut draft =
                 Draft { state: state.unwrap_or_default(), traits: row.map(|row| row.traits).unwrap_or_default() };
             draft.apply(&parsed, self.clock.now()).map_err(|fault| PeopleError::Invalid(vec![fault]))?;
+            if dry_run {
+                return Ok(Changed { version: based_on + 1, consistency_token: None });
+            }
             let write = draft.into_write(uid, key.clone(), based_on);
             let after = write.packed.clone();
             match self.store.write_profiles(account.number(), vec![write]).await?.first() {
                 Some(ProfileWritten::Done { version }) => {
                     let before = Before::Packed(before, after);
                     self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
-                    return Ok(self.changed(account, uid, *version));
+                    let consistency_token = Some(self.changed(account, uid, *version));
+                    return Ok(Changed { version: *version, consistency_token });
                 }
                 Some(ProfileWritten::Erased) => return Err(PeopleError::Erased),
                 Some(ProfileWritten::Moved) | None => {}
@@ -324,9 +335,10 @@ impl People {
         Ok((row.merged_into.unwrap_or(asked), unpack(row)?))
     }
 
-    pub(super) fn changed(&self, account: &Account, uid: Uid, version: i64) -> Changed {
+    /// Has decisions follow a change; answers the token that waits for it.
+    pub(super) fn changed(&self, account: &Account, uid: Uid, version: i64) -> String {
         self.users.on_remote_change(account.number(), uid, version);
-        Changed { version, consistency_token: Consistency::Version(version.unsigned_abs()).to_string() }
+        Consistency::Version(version.unsigned_abs()).to_string()
     }
 }
 

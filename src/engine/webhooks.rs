@@ -8,9 +8,9 @@ use crate::{
         ids::WebhookId,
         values::Millis,
         violation::Violation,
-        webhook::{Reach, Secret, WebhookDoc},
+        webhook::{Reach, Secret, WebhookDoc, WebhookStatus},
     },
-    ports::{StoreError, WebhookExpect, WebhookRow, WebhookStore, WebhookWritten},
+    ports::{PausedBy, StoreError, WebhookExpect, WebhookRow, WebhookStore, WebhookWritten},
 };
 
 /// Why a webhook was not read or changed.
@@ -98,10 +98,7 @@ impl Webhooks {
         expect: Expect,
         document: WebhookDoc,
     ) -> Result<WrittenWebhook, WebhookError> {
-        let faults = document.faults(self.reach, |key| account.snapshot.rules.ix(key).is_some());
-        if !faults.is_empty() {
-            return Err(WebhookError::Invalid(faults));
-        }
+        self.check(account, &document)?;
         let (number, secret) = (account.number(), new_secret());
         let expected = expected(expect);
         let put = self.store.put(number, id.clone(), expected, document.canonical(), secret.clone());
@@ -111,6 +108,52 @@ impl Webhooks {
                 let secret = (expected == WebhookExpect::Absent).then_some(secret);
                 Ok(WrittenWebhook { row: self.row(number, id).await?, secret })
             }
+        }
+    }
+
+    /// The webhook that [`Webhooks::put`] would write at `now`, with a guess at its version.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub async fn would_put(
+        &self,
+        account: &Account,
+        id: &WebhookId,
+        expect: Expect,
+        document: WebhookDoc,
+        now: Millis,
+    ) -> Result<WebhookRow, WebhookError> {
+        self.check(account, &document)?;
+        let document = document.canonical();
+        let paused = (document.status == WebhookStatus::Paused).then_some(PausedBy::Asked);
+        let there = self.expected(account.number(), id, expect).await?;
+        let (version, old_secret_until, last_success, last_failure) = there.map_or((0, None, None, None), |row| {
+            (row.version, row.old_secret_until, row.last_success, row.last_failure)
+        });
+        Ok(WebhookRow {
+            id: id.clone(),
+            version: version + 1,
+            changed_at: now,
+            document,
+            paused,
+            old_secret_until,
+            failures: 0,
+            failing_since: None,
+            next_at: None,
+            last_success,
+            last_failure,
+        })
+    }
+
+    /// The webhook that [`Webhooks::delete`] would delete.
+    ///
+    /// # Errors
+    /// Those of the deletion.
+    pub async fn would_delete(&self, account: u32, id: &WebhookId, expect: Expect) -> Result<WebhookRow, WebhookError> {
+        let not_found = || WebhookError::NotFound(id.clone());
+        match self.expected(account, id, expect).await {
+            Err(WebhookError::Stale { current: None }) => Err(not_found()),
+            found => found?.ok_or_else(not_found),
         }
     }
 
@@ -135,6 +178,23 @@ impl Webhooks {
         let until = self.store.rotate(account, id.clone(), secret.clone(), Self::OVERLAP).await?;
         let until = until.ok_or_else(|| WebhookError::NotFound(id.clone()))?;
         Ok(NewSecret { secret, until })
+    }
+
+    fn check(&self, account: &Account, document: &WebhookDoc) -> Result<(), WebhookError> {
+        let faults = document.faults(self.reach, |key| account.snapshot.rules.ix(key).is_some());
+        if faults.is_empty() { Ok(()) } else { Err(WebhookError::Invalid(faults)) }
+    }
+
+    /// What is there, if it is what the caller expects.
+    async fn expected(&self, account: u32, id: &WebhookId, expect: Expect) -> Result<Option<WebhookRow>, WebhookError> {
+        let there = self.store.get(account, id.clone()).await?;
+        let current = there.as_ref().map(|row| row.version);
+        let fits = match expected(expect) {
+            WebhookExpect::Absent => current.is_none(),
+            WebhookExpect::Version(version) => current == Some(version),
+            WebhookExpect::Present => current.is_some(),
+        };
+        if fits { Ok(there) } else { Err(WebhookError::Stale { current }) }
     }
 
     async fn row(&self, account: u32, id: &WebhookId) -> Result<WebhookRow, WebhookError> {

@@ -10,6 +10,7 @@ use crate::{
         catalog::snapshot::Snapshot,
         ids::{AccountId, KeyId, Uid, UserKey},
         measurement::beacon::TokenKeys,
+        values::Millis,
     },
     ports::{AccountRow, ApiKeyRow, SigningKeyRow},
 };
@@ -18,12 +19,15 @@ use crate::{
 #[derive(Clone)]
 pub struct World {
     accounts: HashMap<u32, Arc<Account>>,
-    keys: HashMap<[u8; 32], Arc<Principal>>,
+    keys: HashMap<[u8; 32], Opener>,
     /// Signs and verifies tokens.
     pub tokens: Arc<TokenKeys>,
     /// Number of the key that signs.
     pub signing_key: u8,
 }
+
+/// A secret: whose it is, and the first instant at which it opens nothing any more.
+type Opener = (Arc<Principal>, Option<Millis>);
 
 /// An account with its compiled catalogue.
 #[derive(Clone)]
@@ -80,15 +84,18 @@ impl World {
         let active = secrets.iter().filter(|key| key.active).max_by_key(|key| key.number).or(secrets.first());
         let (number, secret) = active.map_or((0, [0; 32]), |key| (key.number, key.secret));
         let retired = secrets.iter().filter(|key| key.number != number).map(|key| (key.number, key.secret));
-        let principal = |row: &ApiKeyRow| {
-            Arc::new(Principal { key: row.id.clone(), account: row.account, scopes: row.scopes.clone() })
+        let openers = |row: &ApiKeyRow| {
+            let scopes = row.scopes.clone();
+            let principal = Arc::new(Principal { key: row.id.clone(), account: row.account, scopes });
+            let old = row.old.as_ref().map(|old| (old.hash, (Arc::clone(&principal), Some(old.until))));
+            [Some((row.hash, (principal, None))), old].into_iter().flatten()
         };
         let empty = Arc::new(Snapshot::empty());
         let account =
             |row: &AccountRow| (row.number, Arc::new(Account { row: row.clone(), snapshot: Arc::clone(&empty) }));
         Self {
             accounts: accounts.iter().map(account).collect(),
-            keys: keys.iter().map(|row| (row.hash, principal(row))).collect(),
+            keys: keys.iter().flat_map(openers).collect(),
             tokens: Arc::new(TokenKeys::new((number, &secret), retired)),
             signing_key: number,
         }
@@ -111,11 +118,12 @@ impl World {
         self.accounts.values().find(|account| account.row.id.as_str() == id)
     }
 
-    /// Whose API key this is. Looked up by its hash, so that the time it takes tells nothing
+    /// Whose API key this is at a time. Looked up by its hash, so that the time it takes tells nothing
     /// about other keys.
     #[must_use]
-    pub fn principal(&self, key: &str) -> Option<&Arc<Principal>> {
-        self.keys.get(&key_hash(key))
+    pub fn principal(&self, key: &str, now: Millis) -> Option<&Arc<Principal>> {
+        let (principal, until) = self.keys.get(&key_hash(key))?;
+        until.is_none_or(|until| now < until).then_some(principal)
     }
 
     /// The same world with one account's catalogue replaced.
@@ -152,7 +160,7 @@ pub fn key_hash(key: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::values::Millis;
+    use crate::ports::OldSecret;
 
     #[test]
     fn a_key_opens_its_account_for_its_scopes() {
@@ -162,14 +170,19 @@ mod tests {
             hash: key_hash("secret"),
             scopes: vec![Scope::Decide],
             created_at: Millis(0),
+            version: 1,
+            old: Some(OldSecret { hash: key_hash("older"), until: Millis(5) }),
         };
+        let now = Millis(4);
         let world = World::new(&[], std::slice::from_ref(&row), &[]);
-        let principal = world.principal("secret").expect("a principal");
+        let principal = world.principal("secret", now).expect("a principal");
         assert_eq!(principal.account, 7);
         assert!(principal.may(Scope::Decide) && !principal.may(Scope::Author));
-        assert!(world.principal("Secret").is_none() && world.principal("").is_none());
+        assert!(world.principal("Secret", now).is_none() && world.principal("", now).is_none());
+        assert_eq!(world.principal("older", now), Some(principal), "until its time is over");
+        assert!(world.principal("older", Millis(5)).is_none() && world.principal("secret", Millis(5)).is_some());
         let admin = World::new(&[], &[ApiKeyRow { scopes: vec![Scope::Admin], ..row }], &[]);
-        let admin = admin.principal("secret").expect("a principal");
+        let admin = admin.principal("secret", now).expect("a principal");
         assert!(admin.may(Scope::Author) && !admin.may(Scope::Consent));
     }
 }

@@ -67,8 +67,9 @@ where
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(refused(MISSING));
         }
-        let world = Arc::<Engine>::from_ref(state).catalogue.world();
-        let principal = Arc::clone(world.principal(key.trim()).ok_or_else(|| refused(UNKNOWN))?);
+        let engine = Arc::<Engine>::from_ref(state);
+        let (world, now) = (engine.catalogue.world(), engine.clock.now());
+        let principal = Arc::clone(world.principal(key.trim(), now).ok_or_else(|| refused(UNKNOWN))?);
         let account = Arc::clone(world.account(principal.account).ok_or_else(|| refused(UNKNOWN))?);
         Ok(Self { world, principal, account })
     }

@@ -3,8 +3,8 @@
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::Response,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -57,9 +57,11 @@ pub enum OutcomeAnswer {
     Duplicate,
     /// The token's life is over: not counted.
     Expired,
-    /// The token was not signed by this service for this use: not counted.
+    /// The token was not signed by this service for this use, or the query says what is not known:
+    /// not counted.
     Invalid,
-    /// Not counted: of a preview, or lost because neither the database nor the disk could take it.
+    /// Not counted: of a preview, asked by HEAD, or lost because neither the database nor the disk
+    /// could take it.
     Unknown,
 }
 
@@ -118,15 +120,34 @@ async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Deta
     }
 }
 
-async fn verified(app: &App, kind: OutcomeKind, token: &str, detail: &Detail) -> (Option<Verified>, OutcomeAnswer) {
+/// Counts what a token stands for, unless the method only asks.
+async fn verified(
+    app: &App,
+    method: &Method,
+    kind: OutcomeKind,
+    token: &str,
+    detail: &Detail,
+) -> (Option<Verified>, OutcomeAnswer) {
     let now = app.engine.clock.now();
     match app.engine.catalogue.world().tokens.verify(kind, token, now) {
+        Ok(verified) if *method == Method::HEAD => {
+            let answer = if verified.expired { OutcomeAnswer::Expired } else { OutcomeAnswer::Unknown };
+            (Some(verified), answer)
+        }
         Ok(verified) => {
             let answer = report(app, kind, &verified, detail).await;
             (Some(verified), answer)
         }
         Err(_) => (None, OutcomeAnswer::Invalid),
     }
+}
+
+/// The pixel of an outcome of which a token is all there is to know.
+async fn counted(app: &App, method: &Method, kind: OutcomeKind, token: Result<ApiPath<String>, Problem>) -> Response {
+    pixel(match token {
+        Ok(ApiPath(token)) => verified(app, method, kind, &token, &Detail::default()).await.1,
+        Err(_) => OutcomeAnswer::Invalid,
+    })
 }
 
 /// Always the GIF, so that no page ever shows a broken image.
@@ -145,12 +166,12 @@ fn uncached(headers: &mut HeaderMap, answer: OutcomeAnswer) {
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
 }
 
-problems!(pub PixelProblems = [BadRequest, Invalid, Overloaded]);
+problems!(pub PixelProblems = [Overloaded]);
 
 /// Count an impression
 ///
 /// Counts once per decision. Always answers with a GIF of one pixel; the header `Tessera-Outcome`
-/// says what became of it.
+/// says what became of it. `HEAD` counts nothing, here as for the other beacons.
 #[utoipa::path(
     get,
     path = "/v1/i/{token}",
@@ -160,8 +181,8 @@ problems!(pub PixelProblems = [BadRequest, Invalid, Overloaded]);
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of it."),
     )), PixelProblems)
 )]
-async fn impression(State(app): State<App>, ApiPath(token): ApiPath<String>) -> Response {
-    pixel(verified(&app, OutcomeKind::Impression, &token, &Detail::default()).await.1)
+async fn impression(State(app): State<App>, method: Method, token: Result<ApiPath<String>, Problem>) -> Response {
+    counted(&app, &method, OutcomeKind::Impression, token).await
 }
 
 /// Count a viewable impression
@@ -176,8 +197,8 @@ async fn impression(State(app): State<App>, ApiPath(token): ApiPath<String>) -> 
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of it."),
     )), PixelProblems)
 )]
-async fn viewable(State(app): State<App>, ApiPath(token): ApiPath<String>) -> Response {
-    pixel(verified(&app, OutcomeKind::Viewable, &token, &Detail::default()).await.1)
+async fn viewable(State(app): State<App>, method: Method, token: Result<ApiPath<String>, Problem>) -> Response {
+    counted(&app, &method, OutcomeKind::Viewable, token).await
 }
 
 problems!(pub ClickProblems = [BadRequest, NotFound, Invalid, Overloaded]);
@@ -196,8 +217,8 @@ problems!(pub ClickProblems = [BadRequest, NotFound, Invalid, Overloaded]);
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of the click."),
     )), ClickProblems)
 )]
-async fn click(State(app): State<App>, ApiPath(token): ApiPath<String>) -> Result<Response, Problem> {
-    let (verified, answer) = verified(&app, OutcomeKind::Click, &token, &Detail::default()).await;
+async fn click(State(app): State<App>, method: Method, ApiPath(token): ApiPath<String>) -> Result<Response, Problem> {
+    let (verified, answer) = verified(&app, &method, OutcomeKind::Click, &token, &Detail::default()).await;
     let verified = verified.ok_or_else(|| Problem::new(ProblemKind::NotFound, "This link is not one of ours."))?;
     let location = HeaderValue::from_str(&verified.landing).map_err(Problem::internal)?;
     let mut response = Response::new(Body::empty());
@@ -222,7 +243,8 @@ struct ConversionQuery {
 /// Count a conversion by pixel
 ///
 /// Counts once per campaign, goal and `conversion_id` where there is one, else once per decision
-/// and goal.
+/// and goal. Always answers with a GIF of one pixel, also where the query is not understood: then
+/// nothing is counted, and `Tessera-Outcome` says `invalid`.
 #[utoipa::path(
     get,
     path = "/v1/x/{token}",
@@ -234,12 +256,16 @@ struct ConversionQuery {
 )]
 async fn conversion_pixel(
     State(app): State<App>,
-    ApiPath(token): ApiPath<String>,
-    ApiQuery(query): ApiQuery<ConversionQuery>,
-) -> Result<Response, Problem> {
+    method: Method,
+    token: Result<ApiPath<String>, Problem>,
+    query: Result<ApiQuery<ConversionQuery>, Problem>,
+) -> Response {
+    let (Ok(ApiPath(token)), Ok(ApiQuery(query))) = (token, query) else { return pixel(OutcomeAnswer::Invalid) };
     let detail = Detail { goal: query.goal, conversion_id: query.conversion_id, value: None };
-    check(&detail)?;
-    Ok(pixel(verified(&app, OutcomeKind::Conversion, &token, &detail).await.1))
+    if check(&detail).is_err() {
+        return pixel(OutcomeAnswer::Invalid);
+    }
+    pixel(verified(&app, &method, OutcomeKind::Conversion, &token, &detail).await.1)
 }
 
 /// A conversion, sent by a server.
@@ -297,11 +323,13 @@ problems!(pub ConversionProblems = [
 async fn conversion(State(app): State<App>, ApiJson(request): ApiJson<ConversionRequest>) -> Result<Response, Problem> {
     let detail = Detail { goal: request.goal, conversion_id: request.conversion_id, value: request.value };
     check(&detail)?;
-    let (known, outcome) = verified(&app, OutcomeKind::Conversion, &request.token, &detail).await;
+    let (known, outcome) = verified(&app, &Method::POST, OutcomeKind::Conversion, &request.token, &detail).await;
     let status = match (known, outcome) {
         (None, _) => {
             let fault = Violation::new("/token", "invalid_token", "must be a conversion_token of this service");
-            return Err(Problem::invalid(vec![fault]));
+            let mut response = Problem::invalid(vec![fault]).into_response();
+            uncached(response.headers_mut(), outcome);
+            return Ok(response);
         }
         (Some(verified), OutcomeAnswer::Unknown) if !verified.claim.preview => {
             return Err(Problem::new(

@@ -78,6 +78,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Precondition {
     }
 }
 
+/// `If-Match` where it may be left out: then whatever version is there is meant; an extractor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaybeMatch(pub Expect);
+
+impl<S: Send + Sync> FromRequestParts<S> for MaybeMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match one(&parts.headers, header::IF_MATCH)? {
+            None => Ok(Self(Expect::Any)),
+            Some(_) => Ok(Self(Precondition::of(&parts.headers)?.existing()?)),
+        }
+    }
+}
+
+impl IntoParams for MaybeMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![if_match(Required::False)]
+    }
+}
+
 /// Describes a header that holds an entity tag.
 fn parameter(name: &str, required: Required, pattern: &str, description: &str, example: &str) -> Parameter {
     let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).examples([example]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    body::HttpBody as _,
     extract::{
         FromRef, FromRequest, FromRequestParts, Path, Query, Request, path::ErrorKind, rejection::PathRejection,
     },
@@ -26,6 +27,10 @@ pub struct ApiJson<T, const LIMIT: usize = BODY_LIMIT>(pub T);
 /// A JSON body that a person wrote: the schema's patterns, ranges and lengths hold as well.
 #[derive(Debug)]
 pub struct StrictJson<T, const LIMIT: usize = BODY_LIMIT>(pub T);
+
+/// A [`StrictJson`] body that may be left out.
+#[derive(Debug)]
+pub struct MaybeJson<T, const LIMIT: usize = BODY_LIMIT>(pub T);
 
 /// The bytes of a JSON body, for those who read it themselves.
 #[derive(Debug)]
@@ -67,6 +72,26 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = body::read_json(request, LIMIT).await?;
+        Ok(Self(Arc::<Schemas>::from_ref(state).read_strict(&bytes)?))
+    }
+}
+
+impl<T, S, const LIMIT: usize> FromRequest<S> for MaybeJson<T, LIMIT>
+where
+    T: Default + DeserializeOwned + ToSchema,
+    S: Send + Sync,
+    Arc<Schemas>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self(T::default()));
+        }
+        let bytes = body::read_json(request, LIMIT).await?;
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
+            return Ok(Self(T::default()));
+        }
         Ok(Self(Arc::<Schemas>::from_ref(state).read_strict(&bytes)?))
     }
 }

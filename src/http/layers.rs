@@ -1,7 +1,7 @@
 //! Everything that happens around a handler, in one layer and in this order:
 //!
 //! 1. name the request (`X-Request-Id`, `traceparent`) and stamp its time,
-//! 2. admit it or refuse it at once,
+//! 2. admit it or refuse it at once, also for query parameters that its route does not know,
 //! 3. run the handler; a panic in it becomes a 500 and stops nothing else,
 //! 4. write the request id into a problem and log the cause of an internal one, once,
 //! 5. add the headers that every answer has,
@@ -32,11 +32,13 @@ use axum::{
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     accept::Arrival,
     admission::{Admission, Class, Permit, refused},
     problem::{Problem, method_not_allowed, not_found},
+    queries::Queries,
     request::{RequestId, RequestInfo, TraceId, X_REQUEST_ID},
 };
 use crate::telemetry::{ClassMeters, Meters, RouteMeters};
@@ -76,6 +78,13 @@ impl Edge {
         routes.method_not_allowed_fallback(method_not_allowed).layer(self.layer(class))
     }
 
+    /// [`Self::group`] for routes that say which query parameters they know: others are 422.
+    pub fn described<S: Clone + Send + Sync + 'static>(&self, class: Class, routes: OpenApiRouter<S>) -> Router<S> {
+        let (routes, document) = routes.split_for_parts();
+        let layer = EdgeLayer { queries: Some(Arc::new(Queries::of(&document))), ..self.layer(class) };
+        routes.method_not_allowed_fallback(method_not_allowed).layer(layer)
+    }
+
     /// The whole router: `groups` merged, and 404 as a problem for every other path.
     pub fn close<S: Clone + Send + Sync + 'static>(&self, groups: Router<S>) -> Router<S> {
         groups.fallback_service(self.layer(Class::Free).layer(not_found.into_service()))
@@ -84,7 +93,7 @@ impl Edge {
     /// The layer of one class, for a router that is put together by other means than [`Self::group`].
     #[must_use]
     pub fn layer(&self, class: Class) -> EdgeLayer {
-        EdgeLayer { shared: self.0.clone(), class }
+        EdgeLayer { shared: self.0.clone(), class, queries: None }
     }
 }
 
@@ -100,13 +109,15 @@ pub fn compression() -> CompressionLayer<SizeAbove> {
 pub struct EdgeLayer {
     shared: Arc<Shared>,
     class: Class,
+    queries: Option<Arc<Queries>>,
 }
 
 impl<S> Layer<S> for EdgeLayer {
     type Service = EdgeService<S>;
 
     fn layer(&self, inner: S) -> EdgeService<S> {
-        EdgeService { inner, shared: self.shared.clone(), class: self.class, route: Arc::default() }
+        let (shared, queries) = (self.shared.clone(), self.queries.clone());
+        EdgeService { inner, shared, class: self.class, queries, route: Arc::default() }
     }
 }
 
@@ -116,6 +127,7 @@ pub struct EdgeService<S> {
     inner: S,
     shared: Arc<Shared>,
     class: Class,
+    queries: Option<Arc<Queries>>,
     /// A router makes one service for each method of a path, so its meters are looked up once.
     route: Arc<OnceLock<Arc<Route>>>,
 }
@@ -155,11 +167,19 @@ where
             info: info.clone(),
             permit,
         };
-        if around.permit.is_none() {
-            return EdgeFuture { inner: None, around: Some(around) };
+        let refusal = match (&around.permit, &self.queries) {
+            (None, _) => Some(refused()),
+            (Some(_), None) => None,
+            (Some(_), Some(queries)) => {
+                let refusal = queries.refuse(&around.route.name, request.method(), request.uri());
+                refusal.map(IntoResponse::into_response)
+            }
+        };
+        if refusal.is_some() {
+            return EdgeFuture { inner: None, refusal, around: Some(around) };
         }
         request.extensions_mut().insert(info);
-        EdgeFuture { inner: Some(self.inner.call(request)), around: Some(around) }
+        EdgeFuture { inner: Some(self.inner.call(request)), refusal: None, around: Some(around) }
     }
 }
 
@@ -182,6 +202,7 @@ pin_project! {
     pub struct EdgeFuture<F> {
         #[pin]
         inner: Option<F>,
+        refusal: Option<Response>,
         around: Option<Around>,
     }
 }
@@ -192,7 +213,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for EdgeFuture<F> 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = match this.inner.as_pin_mut() {
-            None => refused(),
+            None => this.refusal.take().expect("a future is not polled after its end"),
             // After a panic the future is never polled again, so nothing broken is seen.
             Some(inner) => match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,

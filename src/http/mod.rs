@@ -30,6 +30,7 @@ pub mod pipe;
 pub mod previews;
 pub mod problem;
 pub mod profiles;
+mod queries;
 pub mod rate;
 pub mod records;
 pub mod reports;
@@ -79,6 +80,6 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
 /// The service: every route with what every request gets around it.
 pub fn router(app: App, edge: &Edge, readiness: Readiness, exposition: Exposition) -> Router {
     let free = health::routes(readiness, exposition).merge(problem::routes()).merge(docs::routes());
-    let groups = groups().into_iter().map(|(class, routes)| edge.group(class, routes.split_for_parts().0));
+    let groups = groups().into_iter().map(|(class, routes)| edge.described(class, routes));
     edge.close(groups.fold(edge.group(Class::Free, free), Router::merge)).with_state(app)
 }

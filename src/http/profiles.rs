@@ -15,6 +15,7 @@ use super::{
     app::App,
     auth::Caller,
     extract::{ApiJson, ApiPath, ApiQuery},
+    page::DryRun,
     problem::Problem,
 };
 use crate::{
@@ -197,19 +198,20 @@ fn address(user: &UserKey) -> String {
 /// A person not yet known is created. The answer's token makes a decision reflect the change.
 /// Somebody who was erased stays so: 410. Needs a key with the scope `events`.
 #[utoipa::path(
-    patch, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "patch_profile", params(Person),
+    patch, path = "/v1/profiles/{user}", tag = "profiles", operation_id = "patch_profile", params(Person, DryRun),
     request_body(content((ProfilePatch = "application/merge-patch+json"), (ProfilePatch = "application/json"))),
     security(("key" = [])),
-    responses((status = 200, description = "The change is durable.", body = Changed), PatchProblems)
+    responses((status = 200, description = "The change is durable; or a dry run: it would be made.", body = Changed), PatchProblems)
 )]
 async fn patch(
     State(app): State<App>,
     caller: Caller,
     ApiPath(Person { user }): ApiPath<Person>,
+    ApiQuery(dry): ApiQuery<DryRun>,
     ApiJson(patch): ApiJson<ProfilePatch>,
 ) -> Result<Json<Changed>, Problem> {
     caller.must(Scope::Events)?;
-    let changed = app.engine.people.patch(&caller.account, &user, &Value::Object(patch.traits)).await;
+    let changed = app.engine.people.patch(&caller.account, &user, &Value::Object(patch.traits), dry.dry_run).await;
     Ok(Json(changed.map_err(|error| match error {
         PeopleError::Invalid(faults) => {
             PeopleError::Invalid(faults.into_iter().map(|fault| fault.under("/traits")).collect())

@@ -15,7 +15,7 @@ use super::{
     auth::Caller,
     etag::{self, IfMatch, Precondition},
     extract::{ApiPath, ApiQuery, StrictJson},
-    page::{Page, PageQuery},
+    page::{DryRun, Page, PageQuery},
     problem::Problem,
 };
 use crate::{
@@ -268,10 +268,11 @@ async fn read(State(app): State<App>, caller: Caller, ApiPath(One { id }): ApiPa
 /// Only https to public addresses is allowed, checked again with every delivery after the name was
 /// resolved; operators may allow this machine and private networks. Needs a key with the scope `admin`.
 #[utoipa::path(
-    put, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "put_webhook", params(One, Precondition),
+    put, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "put_webhook",
+    params(One, DryRun, Precondition),
     request_body = WebhookDoc, security(("key" = [])),
     responses(
-        (status = 200, description = "It is changed.", body = Webhook,
+        (status = 200, description = "It is changed; or a dry run: it would be written (no ETag).", body = Webhook,
             headers(("ETag" = String, description = "Its version in double quotes."))),
         (status = 201, description = "It is created; the answer holds its secret.", body = Webhook, headers(
             ("Location" = String, description = "Where it is."),
@@ -284,10 +285,16 @@ async fn write(
     State(app): State<App>,
     caller: Caller,
     ApiPath(One { id }): ApiPath<One>,
+    ApiQuery(dry): ApiQuery<DryRun>,
     expect: Precondition,
     StrictJson(document): StrictJson<WebhookDoc>,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Admin)?;
+    if dry.dry_run {
+        let now = app.engine.clock.now();
+        let row = app.engine.webhooks.would_put(&caller.account, &id, expect.0, document, now).await?;
+        return Ok(Json(Webhook::new(row, now)).into_response());
+    }
     let written = app.engine.webhooks.put(&caller.account, &id, expect.0, document).await?;
     let tag = [(header::ETAG, etag::tag(written.row.version))];
     let webhook = Webhook::new(written.row, app.engine.clock.now());
@@ -301,19 +308,29 @@ async fn write(
 ///
 /// What waits to be delivered is not delivered any more. Needs a key with the scope `admin`.
 #[utoipa::path(
-    delete, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "delete_webhook", params(One, IfMatch),
-    security(("key" = [])),
-    responses((status = 204, description = "It is gone."), DeleteProblems)
+    delete, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "delete_webhook",
+    params(One, DryRun, IfMatch), security(("key" = [])),
+    responses(
+        (status = 200, description = "A dry run: this webhook would be deleted.", body = Webhook),
+        (status = 204, description = "It is gone."),
+        DeleteProblems
+    )
 )]
 async fn delete(
     State(app): State<App>,
     caller: Caller,
     ApiPath(One { id }): ApiPath<One>,
+    ApiQuery(dry): ApiQuery<DryRun>,
     expect: Precondition,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     caller.must(Scope::Admin)?;
-    app.engine.webhooks.delete(caller.account.number(), &id, expect.existing()?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let (account, expect) = (caller.account.number(), expect.existing()?);
+    if dry.dry_run {
+        let row = app.engine.webhooks.would_delete(account, &id, expect).await?;
+        return Ok(Json(Webhook::new(row, app.engine.clock.now())).into_response());
+    }
+    app.engine.webhooks.delete(account, &id, expect).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Replace the secret of a webhook

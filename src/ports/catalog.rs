@@ -47,8 +47,32 @@ pub struct ApiKeyRow {
     pub hash: [u8; 32],
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// When it was made.
+    /// When it was made, or its secret last replaced.
     pub created_at: Millis,
+    /// Grows with every change, and never returns; the store's to choose.
+    #[serde(default)]
+    pub version: i64,
+    /// The secret before this one, as long as it opens as well.
+    #[serde(default)]
+    pub old: Option<OldSecret>,
+}
+
+/// A secret of an API key that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldSecret {
+    /// SHA-256 of the whole key as it travels.
+    pub hash: [u8; 32],
+    /// First instant at which it opens nothing any more.
+    pub until: Millis,
+}
+
+/// What to change about an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyChange {
+    /// What it may do from now on.
+    pub scopes: Option<Vec<Scope>>,
+    /// The hash of another secret, when it was made, and until when the one before opens as well.
+    pub secret: Option<([u8; 32], Millis, Millis)>,
 }
 
 /// A document as the store keeps it.
@@ -162,10 +186,12 @@ pub trait CatalogStore: Send + Sync {
     fn signing_keys(&self) -> Answer<'_, Vec<SigningKeyRow>>;
     /// Every API key that is not revoked.
     fn api_keys(&self) -> Answer<'_, Vec<ApiKeyRow>>;
-    /// Adds an API key, or replaces the one of the same id.
-    fn put_api_key(&self, key: ApiKeyRow) -> Answer<'_, ()>;
-    /// Revokes an API key of an account; whether there was one.
-    fn revoke_api_key(&self, account: u32, id: KeyId) -> Answer<'_, bool>;
+    /// Adds an API key; whether there was none of the same id.
+    fn add_api_key(&self, key: ApiKeyRow) -> Answer<'_, bool>;
+    /// Changes an API key, at a version or at whatever version there is; whether there was such.
+    fn change_api_key(&self, account: u32, id: KeyId, at: Option<i64>, change: KeyChange) -> Answer<'_, bool>;
+    /// Revokes an API key, at a version or at whatever version there is; whether there was such.
+    fn revoke_api_key(&self, account: u32, id: KeyId, at: Option<i64>) -> Answer<'_, bool>;
     /// Everything that decisions of an account need: all documents but drafts of creatives,
     /// components and templates; of revisions only those that a publication names. At the
     /// newest catalogue version, or as it was at an earlier one.

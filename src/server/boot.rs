@@ -115,8 +115,8 @@ async fn admin_key(engine: &Engine, config: &Config, address: SocketAddr) -> Res
     let Some(account) = world.named("default").map(|account| account.number()) else { return Ok(None) };
     let id = || "admin".parse().map_err(|error| StartError::Internal(format!("{error}")));
     if let Some(secret) = &config.store.admin_key {
-        if world.principal(secret).is_none() {
-            engine.keys.keep(account, id()?, vec![Scope::Admin, Scope::Consent], secret.clone()).await?;
+        if world.principal(secret, engine.clock.now()).is_none() {
+            engine.keys.keep(account, id()?, vec![Scope::Admin, Scope::Consent], secret).await?;
         }
         return Ok(Some(secret.clone()));
     }
@@ -125,22 +125,22 @@ async fn admin_key(engine: &Engine, config: &Config, address: SocketAddr) -> Res
     }
     let file = config.store.data.join("admin.key");
     let known = std::fs::read_to_string(&file).ok().map(|secret| secret.trim().to_owned());
-    if let Some(secret) = known.filter(|secret| world.principal(secret).is_some()) {
+    if let Some(secret) = known.filter(|secret| world.principal(secret, engine.clock.now()).is_some()) {
         return Ok(Some(secret));
     }
     let admin = |row: &crate::ports::ApiKeyRow| row.scopes.contains(&Scope::Admin);
     if engine.keys.list(account).await?.iter().any(admin) {
         return Ok(None);
     }
-    let made = engine.keys.make(account, id()?, vec![Scope::Admin, Scope::Consent]).await?;
+    let secret = engine.keys.make(account, id()?, vec![Scope::Admin, Scope::Consent]).await?;
     let mut options = std::fs::OpenOptions::new();
     let written = std::fs::create_dir_all(&config.store.data)
         .and_then(|()| options.create(true).write(true).truncate(true).mode(0o600).open(&file))
-        .and_then(|mut file| file.write_all(made.secret.as_bytes()));
+        .and_then(|mut file| file.write_all(secret.as_bytes()));
     if let Err(error) = written {
         tracing::warn!(%error, "the admin key could not be kept: note it, it is printed only now");
     }
-    Ok(Some(made.secret))
+    Ok(Some(secret))
 }
 
 /// The bundle for an empty catalogue: the configured one, or the demo where no database is named.
@@ -222,7 +222,7 @@ pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: 
     let account = world.account(account.number()).map_or(account, |account| account);
     for person in bundle.people {
         let failed = |error| ImportError::Person { user: person.user.to_string(), error };
-        engine.people.patch(account, &person.user, &person.traits.clone().into()).await.map_err(failed)?;
+        engine.people.patch(account, &person.user, &person.traits.clone().into(), false).await.map_err(failed)?;
         for list in &person.lists {
             let change = vec![(person.user.clone(), Membership::In { expires_at: None })];
             engine.people.change_members(account, list, change).await.map_err(failed)?;

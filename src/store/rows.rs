@@ -19,8 +19,8 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Parts,
-        Person, ProfileRow, SigningKeyRow, StreamRow, UserRow,
+        AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, OldSecret,
+        Parts, Person, ProfileRow, SigningKeyRow, StreamRow, UserRow,
     },
 };
 
@@ -94,12 +94,15 @@ pub(super) fn asset(row: &PgRow) -> Result<AssetRow, Error> {
 }
 
 pub(super) fn api_key(row: &PgRow) -> Result<ApiKeyRow, Error> {
+    let (hash, until) = (row.try_get::<Option<[u8; 32]>, _>("old_hash")?, row.try_get::<Option<i64>, _>("old_until")?);
     Ok(ApiKeyRow {
         id: parsed(row, "id")?,
         account: account(row, "account")?,
         hash: row.try_get("hash")?,
         scopes: row.try_get::<Json<Vec<Scope>>, _>("scopes")?.0,
         created_at: millis(row, "created_at")?,
+        version: row.try_get("version")?,
+        old: hash.zip(until).map(|(hash, until)| OldSecret { hash, until: Millis(until) }),
     })
 }
 

@@ -214,6 +214,9 @@ pub(crate) async fn components_live_in_their_creative(service: Arc<Service>) {
     assert_eq!(faults, [("/slot".to_owned(), "unknown_slot".to_owned())]);
     let made = service.post(&format!("/v1/creatives/{creative}/components"), &component).await;
     assert_eq!(made.status, 201, "{}", made.text());
+    service.put_new("/v1/creatives/nope/components/a", &component).await.faults(404);
+    service.put("/v1/creatives/nope/components/a", "*", &component).await.faults(404);
+    service.post("/v1/creatives/nope/components", &component).await.faults(404);
     assert_eq!(service.get(made.header("location")).await.status, 200);
     assert_eq!(service.delete(&format!("/v1/creatives/{creative}"), "*").await.status, 204);
     service.get(&path).await.faults(404);
@@ -221,7 +224,7 @@ pub(crate) async fn components_live_in_their_creative(service: Arc<Service>) {
 
 pub(crate) async fn only_keys_with_the_scope_may(service: Arc<Service>) {
     let id = service.name("reader");
-    let made = send(service.request(Method::PUT, &format!("/v1/keys/{id}")).json(&json!({"scopes": ["report"]}))).await;
+    let made = service.create(&format!("/v1/keys/{id}"), &json!({"scopes": ["report"]})).await;
     let reader = service.with_key(made.json()["secret"].as_str().unwrap_or_else(|| panic!("{}", made.text())));
     assert_eq!(reader.get("/v1/advertisers").await.status, 200);
     let refused = reader.put_new("/v1/advertisers/mine", &advertiser()).await;

@@ -36,3 +36,34 @@ pub(crate) async fn the_description_and_the_pages_are_served(service: Arc<Servic
         assert!(!lost, "{path}");
     }
 }
+
+/// The operations of the description that know a caller, or change something: method and path.
+fn operations(document: &Value) -> Vec<(Method, String)> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let all = paths.flat_map(|(path, item)| item.as_object().expect("operations").iter().map(move |one| (path, one)));
+    let strict = all.filter(|(path, (method, operation))| {
+        path.starts_with("/v1/")
+            && method.as_str() != "options"
+            && (*method != "get" || operation.get("security").is_some())
+    });
+    let concrete = |path: &str| {
+        let parts = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+        parts.collect::<Vec<_>>().join("/")
+    };
+    strict.map(|(path, (method, _))| (method.to_uppercase().parse().expect("a method"), concrete(path))).collect()
+}
+
+pub(crate) async fn no_operation_ignores_what_it_does_not_know(service: Arc<Service>) {
+    let document = serde_json::to_value(tessera::http::openapi::document()).expect("JSON");
+    let operations = operations(&document);
+    assert!(operations.len() > 60, "{operations:?}");
+    for (method, path) in operations {
+        let told = send(service.request(method.clone(), &format!("{path}?zz=1"))).await;
+        assert_eq!(told.faults(422), [("/zz".to_owned(), "query".to_owned())], "{method} {path}");
+    }
+    // an operation that has no dry run does not make a real one of it
+    let user = format!("/v1/profiles/{}", service.name("u"));
+    service.patch(&user, &serde_json::json!({"traits": {"age": 24}})).await;
+    send(service.request(Method::DELETE, &format!("{user}?dry_run=true"))).await.faults(422);
+    assert_eq!(service.get(&user).await.status, 200);
+}

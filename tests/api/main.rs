@@ -9,6 +9,7 @@ mod keys;
 mod people;
 mod publishing;
 mod segments;
+mod webhooks;
 
 use harness::Check;
 
@@ -32,8 +33,10 @@ const CHECKS: &[Check] = checks![
     authoring::only_keys_with_the_scope_may,
     authoring::odd_requests_are_problems,
     publishing::a_draft_becomes_a_revision_and_serves,
+    publishing::only_the_draft_that_was_read_is_published,
     publishing::a_draft_that_cannot_serve_is_refused,
     people::traits_are_set_read_and_removed,
+    people::a_dry_run_leaves_traits_alone,
     people::segments_follow_from_traits,
     people::the_erased_stay_away,
     people::members_come_and_go,
@@ -44,11 +47,15 @@ const CHECKS: &[Check] = checks![
     segments::what_uploads_and_erasures_do_is_told,
     segments::authors_are_told_what_to_look_at,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
+    keys::no_key_is_destroyed_by_mistake,
+    keys::a_secret_is_replaced_without_a_gap,
     keys::a_key_cannot_revoke_itself,
     assets::an_image_is_served_for_ever,
     assets::only_images_are_taken,
     decisions::a_decision_is_recorded_explained_and_made_again,
     documentation::the_description_and_the_pages_are_served,
+    documentation::no_operation_ignores_what_it_does_not_know,
+    webhooks::a_dry_run_changes_no_webhook,
 ];
 
 #[test]

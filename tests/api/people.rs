@@ -33,6 +33,20 @@ pub(crate) async fn traits_are_set_read_and_removed(service: Arc<Service>) {
     service.get(&format!("/v1/profiles/{}", "x".repeat(257))).await.faults(422);
 }
 
+pub(crate) async fn a_dry_run_leaves_traits_alone(service: Arc<Service>) {
+    let path = format!("/v1/profiles/{}", service.name("u"));
+    let dry = format!("{path}?dry_run=true");
+    let would = service.patch(&dry, &json!({"traits": {"age": 24}})).await;
+    assert_eq!((would.status, would.json().get("consistency_token")), (200, None), "{}", would.text());
+    service.get(&path).await.faults(404);
+    let version = service.patch(&path, &json!({"traits": {"age": 24}})).await.json()["version"].clone();
+    assert_eq!(would.json()["version"], version);
+    assert_eq!(service.patch(&dry, &json!({"traits": {"age": 25}})).await.status, 200);
+    service.patch(&dry, &json!({"traits": {"Bad": 1}})).await.faults(422);
+    let kept = service.get(&path).await.json();
+    assert_eq!((&kept["version"], &kept["traits"]["age"]["value"]), (&version, &json!(24.0)));
+}
+
 pub(crate) async fn segments_follow_from_traits(service: Arc<Service>) {
     let (segment, user) = (service.name("young"), service.name("u"));
     let rule = json!({"name": "Young", "rule": {"v": 1, "kind": "dynamic", "match": {"trait": "age", "lt": 26}}});

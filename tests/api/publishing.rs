@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
     authoring::{advertiser, creative},
-    harness::Service,
+    harness::{Service, send},
 };
 
 pub(crate) async fn a_draft_becomes_a_revision_and_serves(service: Arc<Service>) {
@@ -45,6 +46,29 @@ pub(crate) async fn a_draft_becomes_a_revision_and_serves(service: Arc<Service>)
     service.post(&format!("{base}/publish"), &json!({"revision": 0})).await.faults(422);
     service.post("/v1/creatives/nobodys/publish", &json!({})).await.faults(404);
     service.get("/v1/creatives/nobodys/revisions").await.faults(404);
+}
+
+pub(crate) async fn only_the_draft_that_was_read_is_published(service: Arc<Service>) {
+    let (id, ..) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    let publish = async |etag: &str| {
+        send(service.request(Method::POST, &format!("{base}/publish")).header(header::IF_MATCH, etag)).await
+    };
+    let read = service.get(&base).await;
+    let mut draft = read.json()["document"].clone();
+    draft["name"] = json!("Summer");
+    let changed = service.put(&base, read.header("etag"), &draft).await;
+    publish(read.header("etag")).await.faults(412);
+    publish("\"0\"").await.faults(412);
+    publish("7").await.faults(400);
+    assert_eq!(service.get(&format!("{base}/revisions")).await.json()["items"], json!([]));
+    // and there is nothing to say but which draft
+    assert_eq!(publish(changed.header("etag")).await.json()["revision"], 1);
+    assert_eq!(publish("*").await.json()["revision"], 2);
+    let bare = send(service.request(Method::POST, &format!("{base}/publish"))).await;
+    assert_eq!(bare.json()["revision"], 3);
+    let nobodys = service.request(Method::POST, "/v1/creatives/nobodys/publish").header(header::IF_MATCH, "\"1\"");
+    send(nobodys).await.faults(404);
 }
 
 pub(crate) async fn a_draft_that_cannot_serve_is_refused(service: Arc<Service>) {

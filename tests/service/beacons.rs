@@ -95,6 +95,59 @@ async fn answers_are_a_pixel_or_a_redirect() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_at_a_beacon_counts_nothing() {
+    let _turn = turn(1).await;
+    let here = Counted::start(crate::cluster().await).await;
+    let (service, item) = (&here.service, here.service.item("anna", "home").await);
+    let conversion = format!("{}/v1/x/{}", service.base, url(&item, "conversion_token"));
+    let doors = [url(&item, "impression_url"), url(&item, "view_url"), url(&item, "click_url"), &conversion];
+    for door in doors {
+        let head = service.http.head(door).sent().await;
+        assert_eq!(head.headers()["tessera-outcome"], "unknown", "{door}");
+        assert_eq!(here.count().await, 0, "{door}");
+    }
+    for door in doors {
+        let (head, get) = (service.http.head(door).sent().await, service.http.get(door).sent().await);
+        assert_eq!(get.headers()["tessera-outcome"], "recorded", "{door}");
+        assert_eq!(head.status(), get.status(), "{door}");
+        for name in ["content-type", "content-length", "cache-control", "location", "cross-origin-resource-policy"] {
+            assert_eq!(head.headers().get(name), get.headers().get(name), "{door} {name}");
+        }
+    }
+    assert_eq!(here.count().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pixel_is_a_pixel_whatever_is_asked() {
+    let _turn = turn(1).await;
+    let here = Counted::start(crate::cluster().await).await;
+    let (base, item) = (&here.service.base, here.service.item("anna", "home").await);
+    let conversion = format!("{base}/v1/x/{}", url(&item, "conversion_token"));
+    let long = "x".repeat(129);
+    for address in [
+        format!("{conversion}?value=3.00"),
+        format!("{conversion}?goal=Not%20a%20name"),
+        format!("{conversion}?conversion_id={long}"),
+        format!("{base}/v1/i/%00%ff"),
+        format!("{base}/v1/v/%ff"),
+        format!("{base}/v1/x/%ff"),
+    ] {
+        let answer = here.service.http.get(&address).sent().await;
+        let (status, outcome) = (answer.status().as_u16(), answer.headers()["tessera-outcome"].clone());
+        assert_eq!((status, outcome.to_str().expect("ASCII")), (200, "invalid"), "{address}");
+        assert_eq!(answer.headers()["content-type"], "image/gif");
+        assert!(answer.bytes().await.expect("a body").starts_with(b"GIF89a"), "{address}");
+    }
+    assert_eq!(here.count().await, 0);
+    let body = json!({"token": "forged", "goal": "purchase"});
+    let answer = here.service.http.post(format!("{base}/v1/conversions")).json(&body).sent().await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["tessera-outcome"]),
+        (422, &"invalid".parse().expect("a value"))
+    );
+}
+
 /// Tokens for a decision of some days ago, as this service would have signed them.
 fn aged(service: &Service, days: i64) -> Tokens {
     let world = service.server.engine().catalogue.world();

@@ -169,8 +169,13 @@ async fn rows_with_faults_are_named() {
     assert_eq!(problem["errors"].as_array().expect("faults").len(), 2, "{problem:#}");
     read(import(&service, "", "application/json", "{}").await, 415).await;
     read(import(&service, "?mode=some", "text/csv", "user\n").await, 422).await;
-    let scoped = service.request(Method::PUT, "/v1/keys/decider").json(&json!({"scopes": ["decide"]})).sent().await;
-    let key = read(scoped, 200).await["secret"].as_str().expect("a secret").to_owned();
+    let scoped = service
+        .request(Method::PUT, "/v1/keys/decider")
+        .header("if-none-match", "*")
+        .json(&json!({"scopes": ["decide"]}))
+        .sent()
+        .await;
+    let key = read(scoped, 201).await["secret"].as_str().expect("a secret").to_owned();
     for (method, path) in [(Method::POST, "import"), (Method::GET, "export")] {
         let request = service.http.request(method, format!("{}/v1/profiles/{path}", service.base)).bearer_auth(&key);
         read(request.header("content-type", "text/csv").body("user\n").send().await.expect("an answer"), 403).await;

@@ -274,8 +274,12 @@ async fn asserted_consent_needs_its_scope() {
     for (id, scopes) in
         [("plain", json!(["decide"])), ("trusted", json!(["decide", "consent"])), ("boss", json!(["admin"]))]
     {
-        let made = service.request(Method::PUT, &format!("/v1/keys/{id}")).json(&json!({ "scopes": scopes })).sent();
-        let made = read(made.await, 200).await;
+        let made = service
+            .request(Method::PUT, &format!("/v1/keys/{id}"))
+            .header("if-none-match", "*")
+            .json(&json!({ "scopes": scopes }))
+            .sent();
+        let made = read(made.await, 201).await;
         secrets.push(made["secret"].as_str().expect("a secret").to_owned());
     }
     let asserted = json!({"consent": {"gdpr": true, "asserted": ["basic", "profile_read"]}});

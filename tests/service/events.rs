@@ -100,8 +100,13 @@ async fn a_fault_is_named_and_stops_nothing_else() {
     read(send_text(&service, "application/json", "[{\"user\"").await, 400).await;
     read(send_text(&service, "text/plain", "{}").await, 415).await;
     read(send_text(&service, "application/json", format!("[{}]", " ".repeat(2 << 20))).await, 413).await;
-    let scoped = service.request(Method::PUT, "/v1/keys/decider").json(&json!({"scopes": ["decide"]})).sent().await;
-    let key = read(scoped, 200).await["secret"].as_str().expect("a secret").to_owned();
+    let scoped = service
+        .request(Method::PUT, "/v1/keys/decider")
+        .header("if-none-match", "*")
+        .json(&json!({"scopes": ["decide"]}))
+        .sent()
+        .await;
+    let key = read(scoped, 201).await["secret"].as_str().expect("a secret").to_owned();
     let request = service.http.post(format!("{}/v1/events", service.base)).bearer_auth(key).json(&good("c"));
     read(request.send().await.expect("an answer"), 403).await;
 }

@@ -139,8 +139,13 @@ async fn a_key_belongs_to_one_person() {
     let same = merge(&service, "anna", "anna", 422).await;
     assert_eq!(same["errors"][0]["pointer"], "/into");
     read(service.request(Method::GET, "/v1/profiles/ben").sent().await, 404).await;
-    let scoped = service.request(Method::PUT, "/v1/keys/decider").json(&json!({"scopes": ["decide"]})).sent().await;
-    let key = read(scoped, 200).await["secret"].as_str().expect("a secret").to_owned();
+    let scoped = service
+        .request(Method::PUT, "/v1/keys/decider")
+        .header("if-none-match", "*")
+        .json(&json!({"scopes": ["decide"]}))
+        .sent()
+        .await;
+    let key = read(scoped, 201).await["secret"].as_str().expect("a secret").to_owned();
     let request = service.http.post(format!("{}/v1/profiles/web.2/merge/anna", service.base)).bearer_auth(key);
     read(request.send().await.expect("an answer"), 403).await;
 }

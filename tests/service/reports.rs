@@ -101,8 +101,13 @@ async fn what_cannot_be_reported_is_told_at_once() {
     for query in ["?from=yesterday", "?format=xml", "?sgments=a"] {
         assert_eq!(faults(query).await.len(), 1, "{query}");
     }
-    let made = service.request(Method::PUT, "/v1/keys/writer").json(&json!({"scopes": ["author"]})).sent().await;
-    let key = read(made, 200).await["secret"].as_str().expect("a secret").to_owned();
+    let made = service
+        .request(Method::PUT, "/v1/keys/writer")
+        .header("if-none-match", "*")
+        .json(&json!({"scopes": ["author"]}))
+        .sent()
+        .await;
+    let key = read(made, 201).await["secret"].as_str().expect("a secret").to_owned();
     let refused = service.http.get(format!("{}/v1/reports/segments", service.base)).bearer_auth(key);
     read(refused.sent().await, 403).await;
 }

@@ -299,9 +299,13 @@ async fn only_sound_webhooks_are_taken() {
     assert!(list["items"][0]["secret"].is_null());
     let bare = service.request(Method::PUT, "/v1/webhooks/crm").json(&json!({"url": "https://a.example"})).sent().await;
     read(bare, 428).await;
-    let keys =
-        service.request(Method::PUT, "/v1/keys/reader").json(&json!({"scopes": ["report", "author"]})).sent().await;
-    let key = read(keys, 200).await["secret"].as_str().expect("a secret").to_owned();
+    let keys = service
+        .request(Method::PUT, "/v1/keys/reader")
+        .header("if-none-match", "*")
+        .json(&json!({"scopes": ["report", "author"]}))
+        .sent()
+        .await;
+    let key = read(keys, 201).await["secret"].as_str().expect("a secret").to_owned();
     for (method, path, status) in [
         (Method::GET, "/v1/webhooks/crm", 200),
         (Method::POST, "/v1/webhooks/crm/rotate", 403),

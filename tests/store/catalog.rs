@@ -9,7 +9,7 @@ use tessera::{
         catalog::key::{DocumentKey, Kind},
         ids::KeyId,
     },
-    ports::{ApiKeyRow, Commit, DocumentRow, DocumentWrite, StoreError},
+    ports::{ApiKeyRow, Commit, DocumentRow, DocumentWrite, KeyChange, OldSecret, StoreError},
     store::Opened,
 };
 
@@ -233,18 +233,42 @@ pub(crate) async fn keys_and_secrets(place: Arc<Place>) {
         hash: [hash; 32],
         scopes: vec![Scope::Decide, Scope::Consent],
         created_at: now(),
+        version: 0,
+        old: None,
     };
-    let (first, second) = (key(account.number, 1), key(account.number, 2));
-    store.catalog.put_api_key(first).await.expect("added");
-    store.catalog.put_api_key(second.clone()).await.expect("replaced");
+    let first = key(account.number, 1);
+    assert!(store.catalog.add_api_key(first.clone()).await.expect("added"));
+    assert!(!store.catalog.add_api_key(key(account.number, 2)).await.expect("an answer"), "there is one");
     // another account's key of the same id is another key
-    let theirs = key(other.number, 3);
-    store.catalog.put_api_key(theirs.clone()).await.expect("added");
-    let mine = |keys: Vec<ApiKeyRow>| keys.into_iter().filter(|key| key.id == id).collect::<Vec<_>>();
-    assert_eq!(mine(store.catalog.api_keys().await.expect("an answer")), [second.clone(), theirs]);
-    assert!(store.catalog.revoke_api_key(other.number, id.clone()).await.expect("an answer"));
-    assert_eq!(mine(store.catalog.api_keys().await.expect("an answer")), [second]);
-    assert!(store.catalog.revoke_api_key(account.number, id.clone()).await.expect("an answer"));
-    assert!(!store.catalog.revoke_api_key(account.number, id.clone()).await.expect("an answer"));
-    assert_eq!(mine(store.catalog.api_keys().await.expect("an answer")), []);
+    assert!(store.catalog.add_api_key(key(other.number, 3)).await.expect("added"));
+    let read = async |account: u32| {
+        let keys = store.catalog.api_keys().await.expect("an answer");
+        keys.into_iter().find(|key| key.id == id && key.account == account)
+    };
+    let added = read(account.number).await.expect("the key");
+    assert_eq!(added, ApiKeyRow { version: added.version, ..first.clone() });
+
+    let change = async |at, scopes: Option<Vec<Scope>>, secret| {
+        let change = KeyChange { scopes, secret };
+        store.catalog.change_api_key(account.number, id.clone(), at, change).await.expect("an answer")
+    };
+    assert!(!change(Some(added.version + 99), Some(vec![]), None).await, "another version");
+    assert!(change(Some(added.version), Some(vec![Scope::Report]), None).await);
+    let changed = read(account.number).await.expect("the key");
+    assert!(changed.version > added.version);
+    assert_eq!(changed, ApiKeyRow { version: changed.version, scopes: vec![Scope::Report], ..added });
+    let (at, until) = (now(), now().plus(1_000));
+    assert!(change(None, None, Some(([4; 32], at, until))).await);
+    let rotated = read(account.number).await.expect("the key");
+    let old = Some(OldSecret { hash: [1; 32], until });
+    let expected = ApiKeyRow { version: rotated.version, hash: [4; 32], created_at: at, old, ..changed };
+    assert_eq!(rotated, expected);
+    assert!(change(None, Some(vec![Scope::Decide]), None).await);
+    assert_eq!(read(account.number).await.expect("the key").old, expected.old);
+
+    let revoke = async |account, at| store.catalog.revoke_api_key(account, id.clone(), at).await.expect("an answer");
+    assert!(revoke(other.number, None).await);
+    assert!(!revoke(account.number, Some(rotated.version)).await, "another version");
+    assert!(revoke(account.number, None).await && !revoke(account.number, None).await);
+    assert_eq!(read(account.number).await, None);
 }

@@ -294,7 +294,8 @@ impl Authoring {
         Err(AuthoringError::Contended)
     }
 
-    /// Publishes a creative's draft as a new revision, or serves an earlier one again.
+    /// Publishes a creative's draft, if it is the one expected, as a new revision, or serves an
+    /// earlier one again.
     ///
     /// # Errors
     /// See [`AuthoringError`]; invalid when the draft cannot be served as it is.
@@ -302,11 +303,12 @@ impl Authoring {
         &self,
         author: &Author,
         id: &CreativeId,
+        expect: Expect,
         revision: Option<u32>,
     ) -> Result<Published, AuthoringError> {
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
-            let Some(mut work) = self.draft(author.account, id).await? else { continue };
+            let Some(mut work) = self.draft(author.account, id, expect).await? else { continue };
             let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
             let next = match (revision, newest) {
                 (Some(wanted), _) => self.again(author.account, &mut work, id, wanted).await?,

@@ -134,9 +134,19 @@ impl Authoring {
     }
 
     /// A creative's draft with everything that publishing it needs.
-    pub(super) async fn draft(&self, account: u32, id: &CreativeId) -> Result<Option<Workspace>, AuthoringError> {
+    pub(super) async fn draft(
+        &self,
+        account: u32,
+        id: &CreativeId,
+        expect: Expect,
+    ) -> Result<Option<Workspace>, AuthoringError> {
         let key = DocumentKey::new(Kind::Creative, id.as_str());
-        let Some((mut work, current)) = self.begin(account, &key, Expect::Any, vec![]).await? else { return Ok(None) };
+        let (mut work, current) = match self.begin(account, &key, expect, vec![]).await {
+            Ok(Some(begun)) => begun,
+            Ok(None) => return Ok(None),
+            Err(AuthoringError::Stale { current: None }) => return Err(AuthoringError::NotFound(key)),
+            Err(error) => return Err(error),
+        };
         if current.is_none() {
             return Err(AuthoringError::NotFound(key));
         }

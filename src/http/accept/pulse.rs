@@ -101,7 +101,7 @@ pub(super) struct Watched<T> {
 
 /// How long a client may go on sending what nobody reads. A socket that is closed on unread bytes
 /// is reset, and the client never sees the answer that refused them.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
 impl<T> Watched<T> {
     pub(super) fn new(inner: T, pulse: Arc<Pulse>) -> Self {

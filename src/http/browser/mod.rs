@@ -7,7 +7,7 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::page::{PageAnswer, PageConsent, PageEvent, PageEvents, keep, open, origin};
 use super::{
     app::App,
-    beacons::PIXEL,
+    beacons::{PIXEL, PixelProblems},
     body,
     extract::ApiQuery,
     problem::Problem,
@@ -163,33 +163,34 @@ struct PixelQuery {
 /// Keep what somebody did on a page, by pixel
 ///
 /// For pages without scripts. Always answers with a GIF of one pixel; the header `Tessera-Event` says whether the
-/// event was `accepted` or `refused`.
+/// event was `accepted` or `refused`. `HEAD` keeps nothing.
 #[utoipa::path(
     get, path = "/v1/e.gif", tag = "events", operation_id = "get_page_event", params(PixelQuery),
     responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(
         ("Tessera-Event" = String, description = "`accepted` or `refused`."),
-    )), KeyProblems)
+    )), PixelProblems)
 )]
 async fn pixel(
     State(app): State<App>,
+    method: Method,
     query: Result<ApiQuery<PixelQuery>, Problem>,
     info: RequestInfo,
     headers: HeaderMap,
 ) -> Response {
-    let accepted = match query {
-        Ok(ApiQuery(query)) => fetched(&app, query, &info, &headers).await,
-        Err(_) => false,
+    let kept = match query {
+        Ok(ApiQuery(query)) if method != Method::HEAD => keep_one(&app, &headers, &info, query).await,
+        _ => false,
     };
     let mut response = Response::new(Body::from(&PIXEL[..]));
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    out.insert("tessera-event", HeaderValue::from_static(if accepted { "accepted" } else { "refused" }));
+    out.insert("tessera-event", HeaderValue::from_static(if kept { "accepted" } else { "refused" }));
     shared(response, &headers)
 }
 
-/// Whether the event of a pixel was kept.
-async fn fetched(app: &App, query: PixelQuery, info: &RequestInfo, headers: &HeaderMap) -> bool {
+/// Keeps the event of a pixel; whether it was kept.
+async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: PixelQuery) -> bool {
     let id = query.id.unwrap_or_else(|| RequestId::new().as_str().to_owned());
     let event = PageEvent { id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
     let consent = PageConsent {

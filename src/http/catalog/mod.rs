@@ -59,7 +59,7 @@ problems!(pub(super) CreateProblems = [
     Invalid, Overloaded, StoreUnavailable
 ]);
 problems!(pub(super) WriteProblems = [
-    BadRequest, MalformedJson, Unauthorized, Forbidden, RequestTimeout, PreconditionFailed, PayloadTooLarge,
+    BadRequest, MalformedJson, Unauthorized, Forbidden, NotFound, RequestTimeout, PreconditionFailed, PayloadTooLarge,
     UnsupportedMediaType, Invalid, PreconditionRequired, Overloaded, StoreUnavailable
 ]);
 problems!(pub(super) DeleteProblems = [
@@ -181,11 +181,17 @@ impl<'a> Desk<'a> {
         author(self.caller, dry_run)
     }
 
-    async fn list(&self, query: PageQuery) -> Answer {
-        let prefix = self.place.prefix();
+    /// Refuses places in a creative that is not there.
+    async fn exists(&self) -> Result<(), Problem> {
         if let Some(creative) = &self.place.creative {
             self.authoring.get(self.account(), DocumentKey::new(Kind::Creative, creative.as_str())).await?;
         }
+        Ok(())
+    }
+
+    async fn list(&self, query: PageQuery) -> Answer {
+        let prefix = self.place.prefix();
+        self.exists().await?;
         let after = query.after.map(|after| format!("{prefix}{}", String::from(after)));
         let limit = query.limit.and_one();
         let found = self.authoring.list(self.account(), self.place.kind, prefix.clone(), after, limit).await?;
@@ -208,6 +214,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn write(&self, id: &str, expect: Precondition, dry_run: DryRun, document: &[u8]) -> Answer {
+        self.exists().await?;
         let written = self.authoring.put(&self.author(dry_run), self.place.key(id), expect.0, document).await?;
         let created = written.created;
         let resource = Resource {

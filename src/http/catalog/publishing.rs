@@ -22,7 +22,8 @@ use crate::{
     http::{
         app::App,
         auth::Caller,
-        extract::{ApiPath, ApiQuery, StrictJson},
+        etag::MaybeMatch,
+        extract::{ApiPath, ApiQuery, MaybeJson},
         page::{DryRun, Limit, Page},
         problem::Problem,
     },
@@ -48,6 +49,7 @@ problems!(
         Forbidden,
         NotFound,
         RequestTimeout,
+        PreconditionFailed,
         PayloadTooLarge,
         UnsupportedMediaType,
         Invalid,
@@ -88,7 +90,7 @@ struct RevisionsQuery {
 }
 
 /// What to publish.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({}))]
 struct PublishRequest {
@@ -133,10 +135,11 @@ struct RevisionSummary {
 ///
 /// Makes the draft, with its templates and components as they are now, an immutable revision and
 /// serves it from the next moment on; or serves an earlier revision again. Refused with every
-/// reason while the draft cannot be served. Needs a key with the scope `author`.
+/// reason while the draft cannot be served. With `If-Match`, only while the creative's draft is the
+/// one that was read. The body may be left out. Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{id}/publish", tag = "creatives", operation_id = "publish_creative",
-    params(Published, DryRun), request_body = PublishRequest, security(("key" = [])),
+    params(Published, DryRun, MaybeMatch), request_body(content = Option<PublishRequest>, example = json!({})), security(("key" = [])),
     responses((status = 200, description = "It serves; or a dry run: it would.", body = PublishAnswer), PublishProblems)
 )]
 async fn publish(
@@ -144,10 +147,11 @@ async fn publish(
     caller: Caller,
     ApiPath(Published { id }): ApiPath<Published>,
     ApiQuery(dry): ApiQuery<DryRun>,
-    StrictJson(request): StrictJson<PublishRequest, LARGEST>,
+    MaybeMatch(expect): MaybeMatch,
+    MaybeJson(request): MaybeJson<PublishRequest, LARGEST>,
 ) -> Result<Json<PublishAnswer>, Problem> {
     caller.must(Scope::Author)?;
-    let made = app.engine.authoring.publish(&author(&caller, dry), &id, request.revision).await?;
+    let made = app.engine.authoring.publish(&author(&caller, dry), &id, expect, request.revision).await?;
     Ok(Json(PublishAnswer { revision: made.revision, version: made.version, warnings: made.warnings }))
 }
 

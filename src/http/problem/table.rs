@@ -4,8 +4,8 @@ use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
     engine::{
-        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, people::PeopleError,
-        training::TrainingError, webhooks::WebhookError,
+        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, keys::KeyError,
+        people::PeopleError, training::TrainingError, webhooks::WebhookError,
     },
 };
 
@@ -65,6 +65,16 @@ impl From<WebhookError> for Problem {
             WebhookError::Stale { current } => AuthoringError::Stale { current }.into(),
             WebhookError::Invalid(faults) => Self::invalid(faults),
             WebhookError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NotFound(id) => Self::new(ProblemKind::NotFound, format!("There is no key {id}.")),
+            KeyError::Stale { current } => AuthoringError::Stale { current }.into(),
+            KeyError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Accounts, keys and documents.
 
-use sqlx::{Connection, Error, PgConnection, Row, query, query_scalar, types::Json};
+use sqlx::{
+    Connection, Error, PgConnection, Postgres, Row, postgres::PgArguments, query, query::Query, query_scalar,
+    types::Json,
+};
 
 use super::{Lane, Lanes, commit};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     },
     ports::{
         AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents,
-        SigningKeyRow, StoreError, VersionRow,
+        KeyChange, SigningKeyRow, StoreError, VersionRow,
     },
     store::rows,
 };
@@ -30,6 +33,17 @@ impl Catalog {
         let id = "default".parse().map_err(|_| StoreError::Refused("no account id".into()))?;
         self.create_account(id).await.map(drop)
     }
+}
+
+/// Changes keys and tells every replica; whether anything changed.
+async fn of_keys(connection: &mut PgConnection, change: Query<'_, Postgres, PgArguments>) -> Result<bool, Error> {
+    let mut tx = connection.begin().await?;
+    let changed = change.execute(&mut *tx).await?.rows_affected() > 0;
+    if changed {
+        announce_keys(&mut tx).await?;
+    }
+    tx.commit().await?;
+    Ok(changed)
 }
 
 /// Random bytes for a secret.
@@ -144,51 +158,53 @@ impl CatalogStore for Catalog {
     fn api_keys(&self) -> Answer<'_, Vec<ApiKeyRow>> {
         self.lane.run(|connection| {
             Box::pin(async move {
-                let rows = query("select id, account, hash, scopes, created_at from api_key order by account, id")
-                    .fetch_all(connection)
-                    .await?;
+                let rows = query("select * from api_key order by account, id").fetch_all(connection).await?;
                 rows.iter().map(rows::api_key).collect()
             })
         })
     }
 
-    fn put_api_key(&self, key: ApiKeyRow) -> Answer<'_, ()> {
+    fn add_api_key(&self, key: ApiKeyRow) -> Answer<'_, bool> {
         self.lane.run(move |connection| {
             Box::pin(async move {
-                let mut tx = connection.begin().await?;
-                query(
+                let add = query(
                     "insert into api_key (id, account, hash, scopes, created_at) values ($1, $2, $3, $4, $5)
-                     on conflict (account, id) do update
-                     set hash = excluded.hash, scopes = excluded.scopes, created_at = excluded.created_at",
-                )
-                .bind(key.id.as_str())
-                .bind(key.account.cast_signed())
-                .bind(key.hash)
-                .bind(Json(&key.scopes))
-                .bind(key.created_at.0)
-                .execute(&mut *tx)
-                .await?;
-                announce_keys(&mut tx).await?;
-                tx.commit().await
+                     on conflict (account, id) do nothing",
+                );
+                let add = add.bind(key.id.as_str()).bind(key.account.cast_signed()).bind(key.hash);
+                of_keys(connection, add.bind(Json(&key.scopes)).bind(key.created_at.0)).await
             })
         })
     }
 
-    fn revoke_api_key(&self, account: u32, id: KeyId) -> Answer<'_, bool> {
+    fn change_api_key(&self, account: u32, id: KeyId, at: Option<i64>, change: KeyChange) -> Answer<'_, bool> {
         self.lane.run(move |connection| {
             Box::pin(async move {
-                let mut tx = connection.begin().await?;
-                let gone = query("delete from api_key where account = $1 and id = $2")
-                    .bind(account.cast_signed())
-                    .bind(id.as_str())
-                    .execute(&mut *tx)
-                    .await?;
-                let there_was = gone.rows_affected() > 0;
-                if there_was {
-                    announce_keys(&mut tx).await?;
-                }
-                tx.commit().await?;
-                Ok(there_was)
+                let (hash, made, until) = match change.secret {
+                    Some((hash, made, until)) => (Some(hash), Some(made.0), Some(until.0)),
+                    None => (None, None, None),
+                };
+                let change_it = query(
+                    "update api_key set
+                         version = nextval('api_key_version'), scopes = coalesce($4::jsonb::json, scopes),
+                         old_hash = case when $5::bytea is null then old_hash else hash end,
+                         old_until = coalesce($7, old_until), created_at = coalesce($6, created_at),
+                         hash = coalesce($5, hash)
+                     where account = $1 and id = $2 and version = coalesce($3, version)",
+                );
+                let change_it = change_it.bind(account.cast_signed()).bind(id.as_str()).bind(at);
+                let change_it = change_it.bind(change.scopes.as_ref().map(Json)).bind(hash).bind(made).bind(until);
+                of_keys(connection, change_it).await
+            })
+        })
+    }
+
+    fn revoke_api_key(&self, account: u32, id: KeyId, at: Option<i64>) -> Answer<'_, bool> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let revoke =
+                    query("delete from api_key where account = $1 and id = $2 and version = coalesce($3, version)");
+                of_keys(connection, revoke.bind(account.cast_signed()).bind(id.as_str()).bind(at)).await
             })
         })
     }
