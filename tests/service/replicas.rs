@@ -186,7 +186,7 @@ async fn a_replica_cut_off_never_takes_an_old_profile_for_a_current_one() {
             } else if strict {
                 refused += 1;
                 assert_eq!((level, &item["degraded"]), ("contextual", &json!(["stale_profile"])), "{answer:#}");
-                assert_eq!(answer["user"]["staleness_ms"], 0);
+                assert!(answer["user"]["staleness_ms"].is_null(), "nothing was read: {answer:#}");
             } else {
                 stale += 1;
                 assert_eq!(level, "stale", "{answer:#}");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Uuid};
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
 use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, settled};
 use crate::{
@@ -232,11 +232,21 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
         return Ok(());
     }
     let (accounts, uids): (Vec<_>, Vec<_>) = seen.keys().copied().unzip();
-    query("insert into profile (account, uid) select * from unnest($1::int[], $2::uuid[]) on conflict do nothing")
-        .bind(&accounts)
-        .bind(&uids)
-        .execute(&mut *tx)
-        .await?;
+    let led: Vec<(i32, Uuid, Uuid)> = query_as(
+        "with new as (
+             insert into profile (account, uid) select * from unnest($1::int[], $2::uuid[]) on conflict do nothing)
+         select p.* from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
+             select account, uid, merged_into from profile
+             where account = k.account and uid = k.uid and merged_into is not null limit 1) p",
+    )
+    .bind(&accounts)
+    .bind(&uids)
+    .fetch_all(&mut *tx)
+    .await?;
+    for (account, key, person) in led {
+        let impressions = seen.remove(&(account, key)).unwrap_or_default();
+        seen.entry((account, person)).or_default().extend(impressions);
+    }
     let mut rings: BTreeMap<(i32, Uuid), CapRing> = BTreeMap::new();
     while !seen.is_empty() {
         let mut leading = BTreeMap::<_, Vec<_>>::new();

@@ -5,7 +5,7 @@ mod erasure;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sqlx::{Connection, Error, PgConnection, Row, query, types::Uuid};
+use sqlx::{Connection, Error, PgConnection, Row, query, query_as, types::Uuid};
 
 use super::{Lane, Lanes};
 use crate::{
@@ -229,20 +229,33 @@ type Hold = (HashMap<Uid, Held>, HashMap<Uid, Uid>);
 
 /// Locks people as every writer about several people does, so that no two wait for each other in a
 /// circle: first whoever is not there is put there, then all are locked, each in the order of
-/// their uids. (Asked whether they exist, the planner would read every person there is.) What is about a key that was merged becomes about the person whom it leads to.
+/// their uids. What is about a key that was merged becomes about the person whom it leads to,
+/// before anybody is locked; only of keys merged at this very moment is the person locked last.
 async fn hold<T>(tx: &mut PgConnection, account: i32, people: &mut BTreeMap<Uid, Vec<T>>) -> Result<Hold, Error> {
     let (mut held, mut leads): Hold = Default::default();
-    let mut uids: Vec<Uuid> = people.keys().map(|uid| uid.as_uuid()).collect();
-    query(
-        "insert into profile (account, uid)
-         select $1, uid from unnest($2::uuid[]) k (uid)
-         where (select true from profile p where p.account = $1 and p.uid = k.uid) is null
-         order by uid on conflict do nothing",
+    let uids: Vec<Uuid> = people.keys().map(|uid| uid.as_uuid()).collect();
+    // Asked whether they exist, and not for what they are, the planner would read everybody there is.
+    let led: Vec<(Uuid, Uuid)> = query_as(
+        "with new as (
+             insert into profile (account, uid)
+             select $1, uid from unnest($2::uuid[]) k (uid)
+             where (select true from profile p where p.account = $1 and p.uid = k.uid) is null
+             order by uid on conflict do nothing)
+         select p.* from unnest($2::uuid[]) k (uid) cross join lateral (
+             select uid, merged_into from profile
+             where account = $1 and uid = k.uid and merged_into is not null limit 1) p",
     )
     .bind(account)
     .bind(&uids)
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    for (key, person) in led {
+        let (key, person) = (Uid::from(key), Uid::from(person));
+        let about = people.remove(&key).unwrap_or_default();
+        people.entry(person).or_default().extend(about);
+        leads.insert(key, person);
+    }
+    let mut uids: Vec<Uuid> = people.keys().map(|uid| uid.as_uuid()).collect();
     while !uids.is_empty() {
         let rows = query(
             "select p.* from unnest($2::uuid[]) k (uid) cross join lateral (
