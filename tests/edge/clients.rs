@@ -197,7 +197,9 @@ async fn what_is_refused_unread_is_answered_all_the_same() {
         let mut client = service.connect().await;
         // many clients look for an answer only once they have sent everything
         client.0.write_all(&request("POST", path, headers, &body)).await.expect("the server takes it all");
-        client.answer().await.expect("an answer").problem(status);
+        let answer = client.answer().await.expect("an answer");
+        answer.problem(status);
+        assert_eq!(answer.header("connection"), Some("close"), "nothing can follow on this connection");
         client.closed().await;
     }
 }

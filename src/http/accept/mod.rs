@@ -200,7 +200,7 @@ impl Server {
         let pulse = Arc::new(Pulse::new(self.draining.clone()));
         let answer = |mut request: Request<Incoming>| {
             pulse.enter(Phase::Serving);
-            pulse.carries(!request.body().is_end_stream());
+            pulse.carries(&request.body().size_hint());
             request.extensions_mut().insert(Arrival { at: Instant::now(), peer });
             // A service is ready when it is called: axum's always are, and load is shed by admission.
             Answer { inner: service.clone().call(request), pulse: pulse.clone() }

@@ -16,6 +16,7 @@ use axum::{
     http::{HeaderValue, header::CONNECTION},
     response::Response,
 };
+use hyper::body::SizeHint;
 use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -46,8 +47,9 @@ pub(super) struct Pulse {
     beat: AtomicU32,
     closing: AtomicBool,
     draining: Arc<AtomicBool>,
-    /// Whether the last request had a body.
+    /// Whether the last request had a body, and whether it is one that may be left unread.
     body: AtomicBool,
+    long: AtomicBool,
 }
 
 impl Pulse {
@@ -58,6 +60,7 @@ impl Pulse {
             closing: AtomicBool::new(false),
             draining,
             body: AtomicBool::new(false),
+            long: AtomicBool::new(false),
         }
     }
 
@@ -76,9 +79,12 @@ impl Pulse {
         PHASES[(self.beat() & 7) as usize]
     }
 
-    /// Notes whether the request that begins has a body.
-    pub(super) fn carries(&self, body: bool) {
-        self.body.store(body, Relaxed);
+    /// Notes how much of a body the request that begins has, as far as that is known.
+    pub(super) fn carries(&self, body: &SizeHint) {
+        /// A shorter body has arrived with its head, and costs nothing to read to its end.
+        const LONG: u64 = 16 * 1024;
+        self.body.store(body.exact() != Some(0), Relaxed);
+        self.long.store(body.exact().is_none_or(|bytes| bytes > LONG), Relaxed);
     }
 
     /// Lets the next answer be the last.
@@ -193,7 +199,9 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answer<F> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
         this.pulse.enter(Phase::Idle);
-        if this.pulse.is_closing() {
+        // What is refused may be left unread, and then no other request can follow: the client must know.
+        let refused = this.pulse.long.load(Relaxed) && !response.status().is_success();
+        if refused || this.pulse.is_closing() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))
