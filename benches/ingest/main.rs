@@ -6,6 +6,8 @@
 //! from the acknowledgement to a decision by it on the same one; five runs of each.
 #![expect(clippy::disallowed_methods, reason = "benches have settings and clocks of their own")]
 
+#[path = "../support/bundle.rs"]
+mod bundle;
 #[path = "../http/client.rs"]
 #[expect(dead_code, reason = "shared with the bench of decisions, which uses the rest")]
 mod client;
@@ -196,43 +198,17 @@ impl Drop for Service {
 
 /// One campaign with a segment for what the probes do, and segments over what everybody does.
 fn bundle(folder: &Path) -> PathBuf {
-    let bundle = folder.join("bundle");
-    let write = |path: &str, document: Value| {
-        let path = bundle.join(path);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(path, document.to_string()).expect("a file");
-    };
-    let segment = |name: &str, condition: Value| {
-        let rule = json!({"v": 1, "kind": "dynamic", "match": condition});
-        write(&format!("segments/{name}.json"), json!({"name": name, "rule": rule}));
-    };
-    write("bundle.json", json!({"name": "bench"}));
-    write("advertisers/brand.json", json!({"name": "Brand", "domain": "brand.example"}));
-    segment("keen", json!({"event": "signed_up", "count": {"gte": 1}, "in": {"last": "P1D"}}));
+    let keen = json!({"event": "signed_up", "count": {"gte": 1}, "in": {"last": "P1D"}});
+    let mut segments = vec![("keen".to_owned(), keen)];
     for name in TYPES {
-        segment(&format!("often-{name}"), json!({"event": name, "count": {"gte": 3}, "in": {"last": "P30D"}}));
-        segment(
-            &format!("sum-{name}"),
-            json!({"event": name, "sum": {"of": "value", "is": {"gte": 100}}, "in": {"last": "P7D"}}),
-        );
-        segment(
-            &format!("wide-{name}"),
-            json!({"event": name, "distinct": {"of": "category", "is": {"gte": 5}}, "in": {"last": "P7D"}}),
-        );
+        let often = json!({"event": name, "count": {"gte": 3}, "in": {"last": "P30D"}});
+        let sum = json!({"event": name, "sum": {"of": "value", "is": {"gte": 100}}, "in": {"last": "P7D"}});
+        let wide = json!({"event": name, "distinct": {"of": "category", "is": {"gte": 5}}, "in": {"last": "P7D"}});
+        segments.extend([
+            (format!("often-{name}"), often),
+            (format!("sum-{name}"), sum),
+            (format!("wide-{name}"), wide),
+        ]);
     }
-    write(
-        "templates/banner.json",
-        json!({"name": "Banner", "format": "html", "size": "300x250",
-            "slots": {"headline": {"type": "text", "default": "Hello"}},
-            "markup": "<body><a href=\"{{click_url}}\">{{headline}}</a></body>"}),
-    );
-    write("creatives/hero/creative.json", json!({"name": "Hero", "advertiser": "brand", "templates": ["banner"]}));
-    let component = json!({"slot": "headline", "value": "For you", "targeting": {"segment": "keen"}});
-    write("creatives/hero/components/keen.json", component);
-    write("placements/top.json", json!({"name": "Top", "sizes": ["300x250"], "formats": ["html"]}));
-    write(
-        "campaigns/one.json",
-        json!({"name": "One", "advertiser": "brand", "status": "active", "creatives": ["hero"], "landing_url": "https://brand.example/"}),
-    );
-    bundle
+    bundle::write(folder, &segments, "keen")
 }

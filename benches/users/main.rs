@@ -4,6 +4,8 @@
 //! `TESSERA_BENCH_USERS` sets how many people there are, `TESSERA_BENCH_RATE` the requests per second.
 #![expect(clippy::disallowed_methods, reason = "benches have settings and clocks of their own")]
 
+#[path = "../support/bundle.rs"]
+mod bundle;
 #[path = "../http/client.rs"]
 #[expect(dead_code, reason = "shared with the bench of decisions, which uses the rest")]
 mod client;
@@ -207,29 +209,6 @@ impl Metrics {
 
 /// One campaign with a segment that asks for traits.
 fn write_bundle(folder: &Path) -> PathBuf {
-    let bundle = folder.join("bundle");
-    let write = |path: &str, document: serde_json::Value| {
-        let path = bundle.join(path);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(path, document.to_string()).expect("a file");
-    };
-    write("bundle.json", json!({"name": "bench"}));
-    write("advertisers/brand.json", json!({"name": "Brand", "domain": "brand.example"}));
-    let young = json!({"v": 1, "kind": "dynamic", "match": {"all": [{"trait": "age", "lt": 26}, {"trait": "country", "eq": "US"}]}});
-    write("segments/young.json", json!({"name": "Young", "rule": young}));
-    write(
-        "templates/banner.json",
-        json!({"name": "Banner", "format": "html", "size": "300x250",
-            "slots": {"headline": {"type": "text", "default": "Hello"}},
-            "markup": "<body><a href=\"{{click_url}}\">{{headline}}</a></body>"}),
-    );
-    write("creatives/hero/creative.json", json!({"name": "Hero", "advertiser": "brand", "templates": ["banner"]}));
-    let component = json!({"slot": "headline", "value": "For you", "targeting": {"segment": "young"}});
-    write("creatives/hero/components/young.json", component);
-    write("placements/top.json", json!({"name": "Top", "sizes": ["300x250"], "formats": ["html"]}));
-    write(
-        "campaigns/one.json",
-        json!({"name": "One", "advertiser": "brand", "status": "active", "creatives": ["hero"], "landing_url": "https://brand.example/"}),
-    );
-    bundle
+    let young = json!({"all": [{"trait": "age", "lt": 26}, {"trait": "country", "eq": "US"}]});
+    bundle::write(folder, &[("young".to_owned(), young)], "young")
 }
