@@ -10,6 +10,7 @@ use figment::{
     Figment,
     providers::{Env, Format as _, Serialized, Toml},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set.
@@ -39,6 +40,9 @@ pub struct Http {
     /// Where browsers reach this service, without a final slash; beacons and assets are addressed
     /// there. Default: `http://` and the bound address.
     pub public_url: Option<String>,
+    /// Networks of the load balancers in front, whose `X-Forwarded-For` names the client. Default:
+    /// none, the client is who connects.
+    pub trusted_proxies: Vec<IpNet>,
     /// Connections at one time.
     pub connections: usize,
     /// How long a shutdown waits for requests under way, in ms.
@@ -128,7 +132,13 @@ pub struct Log {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None, connections: 8_192, drain_ms: 10_000 }
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            connections: 8_192,
+            drain_ms: 10_000,
+        }
     }
 }
 

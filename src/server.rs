@@ -46,6 +46,7 @@ use crate::{
         accept::{self, Limits},
         admission::{Admission, AdmissionLimits},
         app::App,
+        client::Proxies,
         health::Readiness,
         layers::{BODY_DEADLINE, Edge},
     },
@@ -343,6 +344,7 @@ impl Server {
             budget_ms: config.decisions.budget_ms,
             reserve_ms: config.decisions.reserve_ms,
             steps: core.meters.decision_steps.clone(),
+            proxies: Proxies::new(config.http.trusted_proxies.clone()),
             pages: Arc::default(),
         };
         let router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         audience::{
+            activity::Told,
             compile::{SegmentIx, SegmentKind},
             context::Context,
             evaluate::{Evaluator, UserView},
@@ -81,6 +82,8 @@ pub struct ProfileView {
     /// Static segments the person was put into.
     #[schema(value_type = BTreeMap<String, ListView>)]
     pub lists: BTreeMap<SegmentKey, ListView>,
+    /// What is remembered of the person's events: what rules ask about, no more.
+    pub events: Vec<Told>,
     /// Every segment the person is in now.
     pub segments: Vec<MembershipView>,
     /// First seen.
@@ -122,6 +125,20 @@ pub struct MembershipView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Millis>,
     /// The conditions it rests on.
+    pub why: Explanation,
+}
+
+/// A segment the person is not in, and why not.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct OtherView {
+    /// The segment.
+    pub key: SegmentKey,
+    /// How it gets its members.
+    pub kind: SegmentKind,
+    /// When time alone may bring the person into it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Millis>,
+    /// The conditions that are missing, with what was found of each.
     pub why: Explanation,
 }
 
@@ -197,28 +214,29 @@ impl People {
         };
         let user = row.key.ok_or(PeopleError::NotFound)?;
         let (uid, state) = self.state(account, key).await?;
-        let segments = memberships(account, uid, &state, self.clock.now());
+        let segments = memberships(account, uid, &state, self.clock.now()).0;
         Ok(Found::Person(Box::new(ProfileView {
             user,
             version: row.version,
             traits: row.traits,
             lists: row.lists.into_iter().map(|(key, expires_at)| (key, ListView { expires_at })).collect(),
+            events: state.activity.told(&account.snapshot.streams),
             segments,
             created_at: row.created_at,
             updated_at: row.updated_at,
         })))
     }
 
-    /// Every segment a person is in at a time. Nobody known is in those that say so.
+    /// Every segment a person is in at a time, and every other. Nobody known is in those that say so.
     ///
     /// # Errors
-    /// The store's.
+    /// The person was erased; the store's.
     pub async fn segments(
         &self,
         account: &Account,
         key: &UserKey,
         at: Option<Millis>,
-    ) -> Result<Vec<MembershipView>, PeopleError> {
+    ) -> Result<(Vec<MembershipView>, Vec<OtherView>), PeopleError> {
         let (uid, state) = self.state(account, key).await?;
         Ok(memberships(account, uid, &state, at.unwrap_or_else(|| self.clock.now())))
     }
@@ -331,7 +349,12 @@ impl People {
     pub(super) async fn state(&self, account: &Account, key: &UserKey) -> Result<(Uid, UserState), PeopleError> {
         let asked = account.uid(key);
         let loaded = self.store.load(vec![(account.number(), asked)]).await?;
-        let (_, row) = loaded.into_iter().next().ok_or(PeopleError::NotFound)?;
+        let Some((_, row)) = loaded.into_iter().next() else {
+            return Err(match self.store.profile(account.number(), asked).await? {
+                FoundProfile::Erased => PeopleError::Erased,
+                _ => PeopleError::NotFound,
+            });
+        };
         Ok((row.merged_into.unwrap_or(asked), unpack(row)?))
     }
 
@@ -363,24 +386,28 @@ fn source(account: &Account, ix: SegmentIx) -> Source {
     if model { Source::Model } else { Source::Rule }
 }
 
-fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> Vec<MembershipView> {
+fn memberships(account: &Account, uid: Uid, state: &UserState, now: Millis) -> (Vec<MembershipView>, Vec<OtherView>) {
     let rules = &account.snapshot.rules;
     let context = Context::default();
     let view = UserView { uid: Some(uid), state: Some(state), ..UserView::default() };
     let mut evaluator = Evaluator::new(rules, view, &context, now).thorough();
-    let mut held = Vec::new();
+    let (mut held, mut others) = (Vec::new(), Vec::new());
     for ix in rules.all() {
         let verdict = evaluator.segment(ix);
+        let (key, kind, valid_until) = (rules.key(ix).clone(), rules.kind(ix), verdict.valid_until());
+        let why = evaluator.explain_segment(ix);
         if verdict.holds() {
             held.push(MembershipView {
-                key: rules.key(ix).clone(),
-                kind: rules.kind(ix),
+                key,
+                kind,
                 source: source(account, ix),
                 since: verdict.since(),
-                valid_until: verdict.valid_until(),
-                why: evaluator.explain_segment(ix),
+                valid_until,
+                why,
             });
+        } else {
+            others.push(OtherView { key, kind, valid_until, why });
         }
     }
-    held
+    (held, others)
 }

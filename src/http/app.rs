@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
-use super::rate::Limit;
+use super::{client::Proxies, rate::Limit};
 use crate::{engine::Engine, schema::Schemas, telemetry::DecisionSteps};
 
 /// The state of the router.
@@ -20,6 +20,8 @@ pub struct App {
     pub reserve_ms: u64,
     /// Counts the time of the steps of decisions.
     pub steps: DecisionSteps,
+    /// Whose word on the client's address is taken.
+    pub proxies: Proxies,
     /// What pages send, by network.
     pub pages: Arc<Limit>,
 }

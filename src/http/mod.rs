@@ -13,6 +13,7 @@ pub mod beacons;
 pub mod body;
 pub mod browser;
 pub mod catalog;
+pub mod client;
 pub mod crm;
 pub mod decisions;
 pub mod docs;

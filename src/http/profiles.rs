@@ -22,7 +22,7 @@ use crate::{
     domain::{access::Scope, creative::percent_encode, ids::UserKey, values::Millis, violation::Violation},
     engine::{
         identity::MergeView,
-        people::{Changed, Found, MembershipView, PeopleError, ProfileView},
+        people::{Changed, Found, MembershipView, OtherView, PeopleError, ProfileView},
     },
     problems,
 };
@@ -37,7 +37,9 @@ const REMEMBERED: i64 = 30 * 86_400_000;
 
 problems!(ReadProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Gone, Invalid, Overloaded, StoreUnavailable]);
 problems!(MergeProblems = [BadRequest, Unauthorized, Forbidden, Conflict, Gone, Invalid, Overloaded, StoreUnavailable]);
-problems!(MembershipProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+problems!(
+    MembershipProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Gone, Invalid, Overloaded, StoreUnavailable]
+);
 problems!(
     PatchProblems = [
         BadRequest,
@@ -71,6 +73,10 @@ struct Instant {
     /// The time to look at, at most 30 days ago, with what is known today; left out: now.
     #[param(inline, value_type = Millis, required = false)]
     at: Option<Millis>,
+    /// Whether to tell also of the segments the person is not in, and why not.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    others: bool,
 }
 
 /// What to change about a person.
@@ -118,6 +124,9 @@ struct Memberships {
     exact: bool,
     /// Every segment the person is in at that time.
     segments: Vec<MembershipView>,
+    /// With `others`: every other segment, as in "2 of 3 basket_emptied in 30 days".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<Vec<OtherView>>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -158,7 +167,8 @@ struct Erasure {
 
 /// Read a person
 ///
-/// Their traits, the lists they are on and every segment they are in now, with why. A key that was
+/// Their traits, the lists they are on, what is remembered of their events and every segment they
+/// are in now, with why. A key that was
 /// merged leads to the person it belongs to: 308. Somebody who was erased stays so: 410. Needs a key
 /// with the scope `report`.
 #[utoipa::path(
@@ -283,7 +293,7 @@ async fn segments(
     State(app): State<App>,
     caller: Caller,
     ApiPath(Person { user }): ApiPath<Person>,
-    ApiQuery(Instant { at }): ApiQuery<Instant>,
+    ApiQuery(Instant { at, others }): ApiQuery<Instant>,
 ) -> Result<Json<Memberships>, Problem> {
     caller.must(Scope::Report)?;
     let now = app.engine.clock.now();
@@ -292,6 +302,6 @@ async fn segments(
         let detail = "must be at most 30 days ago: what people did longer ago is not kept in full";
         return Err(Problem::invalid(vec![Violation::new("", "at", detail)]));
     }
-    let segments = app.engine.people.segments(&caller.account, &user, Some(at)).await?;
-    Ok(Json(Memberships { at, exact: at >= now, segments }))
+    let (segments, rest) = app.engine.people.segments(&caller.account, &user, Some(at)).await?;
+    Ok(Json(Memberships { at, exact: at >= now, segments, others: others.then_some(rest) }))
 }

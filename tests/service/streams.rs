@@ -127,4 +127,25 @@ async fn what_rules_add_up_must_be_numbers() {
     let profile = service.request(Method::GET, "/v1/profiles/anna/segments").sent().await;
     let profile = read(profile, 200).await;
     assert!(profile["segments"].as_array().expect("segments").iter().any(|one| one["key"] == "keen"), "{profile:#}");
+    assert!(profile["others"].is_null(), "not asked for: {profile:#}");
+
+    // what is remembered of the events, and what is missing of a segment that somebody is not in
+    let person = read(service.request(Method::GET, "/v1/profiles/anna").sent().await, 200).await;
+    let sums: Vec<_> =
+        person["events"].as_array().expect("events").iter().filter(|one| !one["value"].is_null()).collect();
+    assert!(
+        sums.iter().any(|one| one["event"] == "purchase"
+            && one["count"] == 2
+            && one["value"] == json!({"of": "value", "sum": 100.0})),
+        "{person:#}"
+    );
+    send(&service, &bought(json!(9))).await;
+    send(&service, &json!({"user": "ben", "type": "purchase", "properties": {"value": 9}})).await;
+    let ben = read(service.request(Method::GET, "/v1/profiles/ben/segments?others=true").sent().await, 200).await;
+    let keen = ben["others"].as_array().expect("others").iter().find(|one| one["key"] == "keen").expect("keen");
+    assert!(keen["why"]["why"].as_str().is_some_and(|why| why.contains('9')), "{keen:#}");
+
+    service.request(Method::DELETE, "/v1/profiles/ben").sent().await;
+    let gone = service.request(Method::GET, "/v1/profiles/ben/segments").sent().await;
+    assert_eq!(gone.status(), 410);
 }

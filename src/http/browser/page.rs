@@ -181,7 +181,7 @@ pub(super) async fn keep(
         let detail = format!("must be 1 to {MOST} events");
         return Err(Problem::invalid(vec![Violation::new("/events", "length", detail)]));
     }
-    if !app.pages.take(account.number(), id, info.peer.map(|peer| peer.ip()), count as u32, doc.per_minute) {
+    if !app.pages.take(account.number(), id, app.proxies.client(info, headers), count as u32, doc.per_minute) {
         return Err(Problem::new(ProblemKind::TooManyRequests, "This network sends too many events with this key."));
     }
     let received = app.engine.clock.now();

@@ -58,7 +58,7 @@ pub(crate) enum Measured {
     Nothing,
 }
 
-const MILLION: f64 = 1e6;
+pub(super) const MILLION: f64 = 1e6;
 
 impl Gauge {
     pub(crate) fn new(condition: &EventCondition) -> Self {

@@ -23,6 +23,7 @@ mod packed;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod told;
 mod track;
 mod window;
 mod words;
@@ -34,6 +35,7 @@ pub(super) use exact::Timeline;
 pub(super) use gauge::Gauge;
 pub(super) use packed::ActivityView;
 pub use stream::{Keep, Stream, StreamId, Streams};
+pub use told::Told;
 pub(super) use window::Page;
 
 use self::track::Kept;

@@ -161,3 +161,22 @@ fn only_chosen_streams_are_filled() {
     assert_eq!(person.activity, absorbed([&event]));
     assert_eq!(person.activity.among(|id| ids(first).contains(&id)).streams().collect::<Vec<_>>(), ids(first));
 }
+
+#[test]
+fn what_is_kept_can_be_told() {
+    let events: Vec<_> = (0..40)
+        .map(|at| event("buy", NOW - at * DAY, json!({"item": format!("i{}", at % 3), "amount": 1.25})))
+        .chain([event("view", NOW, json!({}))])
+        .collect();
+    let told = absorbed(&events).told(&streams());
+    let kinds: Vec<_> =
+        told.iter().map(|told| (told.event.as_str(), told.key.is_some(), told.value.is_some())).collect();
+    let views = kinds.iter().filter(|kind| **kind == ("view", false, false)).count();
+    assert_eq!((told.len(), views), (4, 2), "a view without an item is in no keyed stream");
+    for buys in told.iter().filter(|told| told.event.as_str() == "buy") {
+        assert_eq!((buys.count, buys.last), (40, Millis(NOW)), "{buys:?}");
+        assert_eq!(buys.value.as_ref().map(|total| total.sum), Some(50.0));
+        assert_eq!(buys.key.as_ref().map(|keys| keys.kept), buys.key.as_ref().map(|_| 3));
+        assert!((Millis(NOW - 40 * DAY)..=Millis(NOW - 39 * DAY)).contains(&buys.first));
+    }
+}
