@@ -45,7 +45,7 @@ struct VersionsQuery {
     #[param(inline, required = false)]
     limit: Limit,
     /// Where to read on: `next` of the page before.
-    #[param(required = false, minimum = 1)]
+    #[param(required = false)]
     after: Option<i64>,
 }
 
