@@ -2,7 +2,7 @@
 //!
 //! Three pure functions do the work, and everything else carries data to them and away:
 //! [`domain::decision`] *decides*, [`domain::audience`] *absorbs* what people do into who they are,
-//! and the optimizer *learns* which components work.
+//! and [`domain::optimizer`] *learns* which components work.
 //!
 //! | room | what it is |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | [`outbound`] | what leaves on its own account: deliveries to addresses that others name |
 //! | [`http`] | how it is reached: connections, admission, routes |
 //! | [`server`] | the composition root |
+//! | [`simulation`] | scenarios with a known truth, replayed in process |
 //! | [`schema`] | JSON documents into typed values, with every fault they have |
 //! | [`config`] | every setting and its default |
 //! | [`telemetry`] | logs and metrics |
@@ -24,5 +25,6 @@ pub mod outbound;
 pub mod ports;
 pub mod schema;
 pub mod server;
+pub mod simulation;
 pub mod store;
 pub mod telemetry;

@@ -8,6 +8,7 @@ use tessera::{
     config::Config,
     domain::access::Scope,
     server::{Core, Server, import},
+    simulation::{Report, Scenario},
     store::embedded,
     telemetry,
 };
@@ -58,6 +59,17 @@ enum Command {
     Healthcheck,
     /// Print the OpenAPI document.
     Openapi,
+    /// Replay a scenario with a known truth against the optimizer and its rivals, in this process.
+    Simulate {
+        /// The scenario file.
+        scenario: PathBuf,
+        /// Print one JSON object instead of a table and a plot.
+        #[arg(long)]
+        json: bool,
+        /// Runs of each policy, whose mean is told.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        seeds: u64,
+    },
     /// Becomes a process of the private PostgreSQL cluster; only Tessera itself calls it.
     #[command(name = embedded::guard::SUBCOMMAND, hide = true)]
     PostgresGuard {
@@ -104,6 +116,9 @@ fn run() -> anyhow::Result<ExitCode> {
         println!("{}", tessera::http::openapi::document().to_pretty_json()?);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Simulate { scenario, json, seeds } = &command {
+        return simulate(scenario, *json, *seeds);
+    }
     let config = Config::load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -124,9 +139,30 @@ fn run() -> anyhow::Result<ExitCode> {
                 core.finish().await?;
                 done
             }
-            Command::Openapi | Command::PostgresGuard { .. } => Ok(ExitCode::SUCCESS),
+            Command::Openapi | Command::Simulate { .. } | Command::PostgresGuard { .. } => Ok(ExitCode::SUCCESS),
         }
     })
+}
+
+fn simulate(path: &std::path::Path, json: bool, seeds: u64) -> anyhow::Result<ExitCode> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("{shown} cannot be read"))?;
+    let document = serde_json::from_slice(&bytes).with_context(|| format!("{shown} is no JSON"))?;
+    match Scenario::parse(&document) {
+        Ok(scenario) => {
+            let report = Report::of(&scenario, seeds);
+            if json {
+                println!("{}", report.json())
+            } else {
+                println!("{report}")
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            bail!("{shown} is no scenario: {} faults", faults.len());
+        }
+    }
 }
 
 /// Serves until the process is asked to end.

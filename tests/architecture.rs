@@ -8,28 +8,30 @@ use std::{
 };
 
 /// Which rooms a room may import.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("config", &[]),
     ("telemetry", &[]),
     ("schema", &["domain"]),
+    ("simulation", &["domain"]),
     ("engine", &["domain", "ports", "config", "schema", "telemetry"]),
     ("store", &["domain", "ports"]),
     ("outbound", &["domain", "ports"]),
     ("http", &["engine", "domain", "config", "schema", "telemetry"]),
     ("server", &["domain", "ports", "config", "telemetry", "schema", "engine", "store", "outbound", "http"]),
-    ("main", &["server", "config", "store", "telemetry", "domain", "http"]),
+    ("main", &["server", "config", "store", "telemetry", "domain", "http", "simulation"]),
 ];
 
 /// Which wings of the domain a wing may import, beside the small ones that all share.
-const WINGS: [(&str, &[&str]); 6] = [
+const WINGS: [(&str, &[&str]); 7] = [
     ("audience", &[]),
     ("creative", &[]),
     ("catalog", &["audience", "creative"]),
     ("consent", &[]),
     ("measurement", &[]),
-    ("decision", &["catalog", "audience", "creative", "measurement", "consent"]),
+    ("optimizer", &["measurement"]),
+    ("decision", &["catalog", "audience", "creative", "measurement", "consent", "optimizer"]),
 ];
 
 /// What every wing may import; these import nothing but each other.

@@ -1,0 +1,242 @@
+//! What is believed: a Gaussian for each weight, from priors and statistics, and its update.
+
+use crate::domain::optimizer::{
+    layout::{Group, Layout},
+    lesson::{Lesson, LessonError, LessonKind},
+    random::ln,
+    settings::Settings,
+    statistics::{Count, Statistics},
+};
+
+/// A weight's mean and variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Belief {
+    /// Mean, on the logit scale.
+    pub mean: f32,
+    /// Variance.
+    pub variance: f32,
+}
+
+/// What is believed about every weight, and what was seen since the statistics it was made of.
+#[derive(Clone, Debug)]
+pub struct Posterior {
+    layout: Layout,
+    beliefs: Vec<Belief>,
+    /// As they were when the last news were taken.
+    base: Vec<Belief>,
+    /// What was counted since.
+    news: Statistics,
+    active: Vec<u32>,
+}
+
+/// How likely a reward was held to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// Probability of a reward.
+    pub rate: f64,
+    /// Variance of the reward: its own, and that of the belief in the rate.
+    pub variance: f64,
+}
+
+/// Means are kept within this, far beyond any rate that can be told from 0 or 1.
+const FARTHEST: f64 = 30.0;
+/// Variances are kept above this, so that there is always something left to learn.
+const LEAST_VARIANCE: f64 = 1e-9;
+/// Rounds of fitting the spreads to the data.
+const ROUNDS: usize = 8;
+/// As if this many terms with the prior's spread had been seen.
+const PSEUDO: f64 = 5.0;
+
+impl Posterior {
+    /// What is believed after `statistics`, with priors whose spreads are fitted to them.
+    ///
+    /// The spread of each kind of term is that under which the data are most likely (MacKay's
+    /// evidence framework, Neural Computation 1992), drawn towards the setting and kept within
+    /// limits: without them interactions that are not seen at first are shrunk for good.
+    #[must_use]
+    pub fn new(statistics: &Statistics, settings: &Settings) -> Self {
+        let layout = statistics.layout.clone();
+        let mut beliefs = vec![Belief { mean: 0.0, variance: 1.0 }; layout.weights()];
+        let rate = settings.base_rate.clamp(1e-6, 1.0 - 1e-6);
+        let features = statistics.features_per_impression();
+        for group in Group::ALL {
+            let range = layout.group(group);
+            let terms = || statistics.precision[range.clone()].iter().zip(&statistics.shift[range.clone()]);
+            let start = settings.budgeted(group, layout.slots(), features);
+            let centre = if group == Group::Bias { ln(rate / (1.0 - rate)) } else { 0.0 };
+            let mut variance = start * start;
+            if group != Group::Bias {
+                let hyper = HYPER * start * start;
+                let (least, most) = settings.spread_limits;
+                for _ in 0..ROUNDS {
+                    let (mut squares, mut known) = (PSEUDO * hyper, PSEUDO);
+                    for (precision, shift) in terms().filter(|(precision, shift)| **precision != 0.0 || **shift != 0.0)
+                    {
+                        let total = precision + 1.0 / variance;
+                        let mean = shift / total;
+                        squares += mean * mean;
+                        known += precision / total;
+                    }
+                    variance = (squares / known).clamp(start * start * least * least, start * start * most * most);
+                }
+            }
+            for (belief, (precision, shift)) in beliefs[range.clone()].iter_mut().zip(terms()) {
+                let total = precision.max(0.0) + 1.0 / variance;
+                *belief = Belief {
+                    mean: ((shift + centre / variance) / total).clamp(-FARTHEST, FARTHEST) as f32,
+                    variance: (1.0 / total).max(LEAST_VARIANCE) as f32,
+                };
+            }
+        }
+        Self { base: beliefs.clone(), beliefs, news: Statistics::new(layout.clone()), layout, active: Vec::new() }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What is believed about each weight, in the order of the layout.
+    #[must_use]
+    pub fn beliefs(&self) -> &[Belief] {
+        &self.beliefs
+    }
+
+    /// What is expected of a combination for a person.
+    ///
+    /// # Errors
+    /// A choice or features that the layout does not have.
+    pub fn expected(&mut self, choice: &[u16], features: &[u16]) -> Result<Expected, LessonError> {
+        self.activate(choice, features)?;
+        let (mean, variance) = self.score();
+        Ok(expect(mean, variance))
+    }
+
+    /// Learns from one outcome, and says what had been expected.
+    ///
+    /// An impression counts as unrewarded at once: one Laplace step along the active weights (a
+    /// diagonal Gaussian filter). A reward that comes later takes that back: the two likelihoods
+    /// differ by the factor `exp(score)`, whose logarithm is linear, so the reward moves each active
+    /// weight by its variance and no order of arrival gives another result.
+    ///
+    /// # Errors
+    /// A choice or features that the layout does not have, or a value that is no finite number
+    /// from 0 to [`Lesson::MOST_VALUE`]. Then nothing was learned.
+    pub fn learn(&mut self, lesson: &Lesson<'_>) -> Result<Expected, LessonError> {
+        let value = lesson.value()?;
+        self.activate(lesson.choice, lesson.features)?;
+        let (mean, variance) = self.score();
+        match lesson.kind {
+            LessonKind::Shown => self.unrewarded(mean, variance),
+            LessonKind::Rewarded { .. } => {
+                for &at in &self.active {
+                    let belief = &mut self.beliefs[at as usize];
+                    let mean = f64::from(belief.mean) + value * f64::from(belief.variance);
+                    belief.mean = mean.clamp(-FARTHEST, FARTHEST) as f32;
+                }
+            }
+        }
+        let count = match lesson.kind {
+            LessonKind::Shown => Count { shown: 1, ..Count::default() },
+            LessonKind::Rewarded { .. } => Count { rewarded: 1, value, ..Count::default() },
+        };
+        self.news.tally(lesson.choice, lesson.features, &count);
+        Ok(expect(mean, variance))
+    }
+
+    /// What was seen since the last time this was asked, to be added to the statistics of the epoch.
+    pub fn take(&mut self) -> Statistics {
+        let mut news = std::mem::replace(&mut self.news, Statistics::new(self.layout.clone()));
+        let numbers = news.precision.iter_mut().zip(&mut news.shift);
+        for ((precision, shift), (now, then)) in numbers.zip(self.beliefs.iter().zip(&self.base)) {
+            if now != then {
+                let (now_precision, then_precision) = (1.0 / f64::from(now.variance), 1.0 / f64::from(then.variance));
+                *precision = (now_precision - then_precision).max(0.0);
+                *shift = f64::from(now.mean) * now_precision - f64::from(then.mean) * then_precision;
+            }
+        }
+        self.base.copy_from_slice(&self.beliefs);
+        news
+    }
+
+    /// One Laplace step for an impression without reward.
+    fn unrewarded(&mut self, mean: f32, variance: f32) {
+        let (mean, variance) = (f64::from(mean), f64::from(variance).max(LEAST_VARIANCE));
+        let mut score = mean;
+        for _ in 0..6 {
+            let rate = sigmoid(score);
+            let step = (-rate - (score - mean) / variance) / (rate * (1.0 - rate) + 1.0 / variance);
+            score += step;
+            if step.abs() < 1e-6 {
+                break;
+            }
+        }
+        let rate = sigmoid(score);
+        let curvature = rate * (1.0 - rate);
+        let (shift, shrink) = (((score - mean) / variance) as f32, (curvature / (1.0 + curvature * variance)) as f32);
+        for &at in &self.active {
+            let belief = &mut self.beliefs[at as usize];
+            belief.mean = (belief.mean + belief.variance * shift).clamp(-FARTHEST as f32, FARTHEST as f32);
+            belief.variance = (belief.variance - belief.variance * belief.variance * shrink).max(LEAST_VARIANCE as f32);
+        }
+    }
+
+    fn score(&self) -> (f32, f32) {
+        // four sums: one would wait for itself at each step
+        let (mut means, mut variances) = ([0.0_f32; 4], [0.0_f32; 4]);
+        for (n, &at) in self.active.iter().enumerate() {
+            let belief = self.beliefs[at as usize];
+            means[n & 3] += belief.mean;
+            variances[n & 3] += belief.variance;
+        }
+        (means.iter().sum(), variances.iter().sum())
+    }
+
+    /// Notes which weights a choice and features name.
+    fn activate(&mut self, choice: &[u16], features: &[u16]) -> Result<(), LessonError> {
+        self.layout.check(choice, features)?;
+        active(&self.layout, choice, features, &mut self.active);
+        Ok(())
+    }
+}
+
+/// The prior of a spread's own fit: terms half as large as the setting says.
+const HYPER: f64 = 0.25;
+
+/// The weights of all terms of a checked choice and features.
+pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &mut Vec<u32>) {
+    into.clear();
+    into.push(0);
+    let main = layout.group(Group::Main).start as u32;
+    let components = layout.components() as u32;
+    into.extend(choice.iter().enumerate().filter_map(|(slot, one)| Some(main + layout.component(slot, *one)? as u32)));
+    let shown = into.len();
+    if layout.paired() {
+        let pair = layout.group(Group::Pair).start as u32;
+        for first in 1..shown {
+            for second in first + 1..shown {
+                into.push(pair + (into[first] - main) * components + into[second] - main);
+            }
+        }
+    }
+    let (feature, cross) = (layout.group(Group::Feature).start as u32, layout.group(Group::Cross).start as u32);
+    for &one in features {
+        into.push(feature + u32::from(one));
+        let row = cross + u32::from(one) * components;
+        for at in 1..shown {
+            into.push(row + into[at] - main);
+        }
+    }
+}
+
+fn expect(mean: f32, variance: f32) -> Expected {
+    let rate = sigmoid(mean.into());
+    let own = rate * (1.0 - rate);
+    Expected { rate, variance: own + own * own * f64::from(variance) }
+}
+
+/// The rate of a score.
+pub(super) fn sigmoid(score: f64) -> f64 {
+    1.0 / (1.0 + (-score).exp())
+}

@@ -1,0 +1,156 @@
+//! Draws from the posterior, made in the background, among which decisions choose.
+//!
+//! A decision takes one draw as if it were the truth (Thompson sampling). Because there are finitely
+//! many, the probability of each combination is known exactly.
+
+use crate::domain::optimizer::{
+    layout::{Group, Layout},
+    posterior::{Belief, Posterior},
+    random::{Random, mix},
+    settings::Settings,
+    statistics::Statistics,
+};
+
+/// What decisions need of what was learned. Immutable; the same inputs give the same bytes.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(super) layout: Layout,
+    pub(super) seed: u64,
+    pub(super) settings: Settings,
+    pub(super) beliefs: Vec<Belief>,
+    /// Member after member: mains, a square of pairs, and per feature a row of components.
+    weights: Vec<f32>,
+    stride: usize,
+    /// Components that have not been shown enough, by number.
+    pub(super) rare: Vec<usize>,
+    /// Share of decisions that show one of these, where one may be shown.
+    pub(super) rare_share: f64,
+}
+
+/// One draw.
+#[derive(Clone, Copy)]
+pub(super) struct Member<'a> {
+    pub(super) mains: &'a [f32],
+    /// Empty where nothing is learned about pairs.
+    pub(super) pairs: &'a [f32],
+    pub(super) crosses: &'a [f32],
+}
+
+impl Snapshot {
+    /// Draws the members.
+    ///
+    /// `creative` stands for the creative and `version` for the state of its statistics: replicas
+    /// with the same state publish the same snapshot.
+    #[must_use]
+    pub fn new(
+        creative: u64,
+        version: u64,
+        posterior: &Posterior,
+        statistics: &Statistics,
+        settings: &Settings,
+    ) -> Self {
+        let layout = posterior.layout().clone();
+        let seed = mix(creative ^ mix(version));
+        let (mains, pairs, crosses) =
+            (layout.group(Group::Main), layout.group(Group::Pair), layout.group(Group::Cross));
+        let components = layout.components();
+        let stride = mains.len() + pairs.len() + crosses.len();
+        let mut weights = vec![0.0_f32; stride * settings.members];
+        let mut random = Random::new(seed);
+        let mut spare: Option<f64> = None;
+        let mut normal = || match spare.take() {
+            Some(z) => z,
+            None => {
+                let (z, other) = random.normals();
+                spare = Some(other);
+                z
+            }
+        };
+        let deviation: Vec<f64> =
+            posterior.beliefs().iter().map(|belief| f64::from(belief.variance).sqrt() * settings.temperature).collect();
+        for member in weights.chunks_exact_mut(stride.max(1)) {
+            let mut draw = |at: usize| (f64::from(posterior.beliefs()[at].mean) + deviation[at] * normal()) as f32;
+            for at in mains.clone() {
+                member[at - mains.start] = draw(at);
+            }
+            if !pairs.is_empty() {
+                for slot in 0..layout.slots() {
+                    for first in layout.slot(slot) {
+                        for second in layout.slot(slot).end..components {
+                            let drawn = draw(pairs.start + first * components + second);
+                            member[mains.len() + first * components + second] = drawn;
+                            member[mains.len() + second * components + first] = drawn;
+                        }
+                    }
+                }
+            }
+            for at in crosses.clone() {
+                member[mains.len() + pairs.len() + at - crosses.start] = draw(at);
+            }
+        }
+        let (rare, rare_share) = rare(statistics, &layout, settings);
+        Self {
+            beliefs: posterior.beliefs().to_vec(),
+            settings: settings.clone(),
+            layout,
+            seed,
+            weights,
+            stride,
+            rare,
+            rare_share,
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Names this snapshot in records: the same on all replicas that have learned the same.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many members it has.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.settings.members
+    }
+
+    /// The bytes that it takes in memory, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        4 * self.weights.len() + 8 * self.beliefs.len()
+    }
+
+    pub(super) fn member(&self, member: usize) -> Member<'_> {
+        let all = &self.weights[member * self.stride..][..self.stride];
+        let (mains, rest) = all.split_at(self.layout.components());
+        let (pairs, crosses) = rest.split_at(self.layout.group(Group::Pair).len());
+        Member { mains, pairs, crosses }
+    }
+}
+
+/// Components that need more impressions than they earn, and which share of decisions they get for
+/// it: launches the launch share, others what lifts the slot with most of them to the least share.
+fn rare(statistics: &Statistics, layout: &Layout, settings: &Settings) -> (Vec<usize>, f64) {
+    let shown = |component: usize| {
+        let (slot, place) = layout.place(component);
+        statistics.count(slot, place, None).shown
+    };
+    let launches: Vec<usize> = (0..layout.components()).filter(|at| shown(*at) < settings.launch_until).collect();
+    if !launches.is_empty() {
+        return (launches, settings.launch);
+    }
+    let least = settings.least_share * statistics.total().shown as f64;
+    let rare: Vec<usize> = (0..layout.components()).filter(|at| (shown(*at) as f64) < least).collect();
+    let lack = (0..layout.slots()).map(|slot| {
+        let floor = settings.floor / layout.slot(slot).len().max(1) as f64;
+        let here = rare.iter().filter(|at| layout.slot(slot).contains(at)).count() as f64;
+        here * (settings.least_share - floor).max(0.0)
+    });
+    let share = lack.fold(0.0, f64::max).min(settings.launch);
+    (rare, share)
+}

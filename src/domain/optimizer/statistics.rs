@@ -1,0 +1,221 @@
+//! What was seen, in numbers that add up in any order.
+//!
+//! A replica keeps one [`Statistics`] per creative and [`Epoch`] and writes only its own; the sum
+//! over replicas and epochs is what is known. The numbers for learning are the natural parameters
+//! of the likelihood (precision, and precision times mean), so that priors and forgetting are
+//! applied when they are read and cost nothing to change.
+
+use crate::domain::{optimizer::layout::Layout, values::Millis};
+
+/// A stretch of time whose statistics fade together, in milliseconds.
+pub const EPOCH_MS: i64 = 3_600_000;
+/// After this long, what was learned weighs half.
+pub const HALF_LIFE_MS: i64 = 30 * 86_400_000;
+/// 2 to the power of -1 / epochs in a half-life.
+const FADE: f64 = 0.999_037_758_833_783_4;
+
+/// Number of an hour since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i64);
+
+impl Epoch {
+    /// The one that a time lies in.
+    #[must_use]
+    pub fn of(at: Millis) -> Self {
+        Self(at.0.div_euclid(EPOCH_MS))
+    }
+
+    /// How much it weighs when the time is `now`: 1 while it lasts, and for times to come, so that
+    /// a clock that goes backwards neither fades nor raises anything.
+    #[must_use]
+    pub fn weight(self, now: Millis) -> f64 {
+        let mut left = Self::of(now).0.saturating_sub(self.0).clamp(0, 1 << 20);
+        let (mut weight, mut square) = (1.0, FADE);
+        while left > 0 {
+            if left & 1 == 1 {
+                weight *= square;
+            }
+            square *= square;
+            left >>= 1;
+        }
+        weight
+    }
+}
+
+/// What was counted about a component, for everybody or for those with a feature.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Count {
+    /// Impressions.
+    pub shown: u64,
+    /// Rewards: clicks or conversions, as the campaign's goal has it.
+    pub rewarded: u64,
+    /// The sum of the rewards' values.
+    pub value: f64,
+}
+
+impl Count {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.shown = self.shown.saturating_add(other.shown);
+        self.rewarded = self.rewarded.saturating_add(other.rewarded);
+        self.value = finite(self.value + other.value);
+    }
+}
+
+/// What was seen of one creative.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statistics {
+    pub(super) layout: Layout,
+    /// Per weight the precision of the likelihood.
+    pub(super) precision: Vec<f64>,
+    /// Per weight the precision times the mean.
+    pub(super) shift: Vec<f64>,
+    /// The creative as a whole.
+    pub(super) total: Count,
+    /// Active features, summed over impressions.
+    pub(super) active: u64,
+    /// Per component; then per feature, per component.
+    pub(super) counts: Vec<Count>,
+}
+
+impl Statistics {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        let (weights, counts) = (layout.weights(), (layout.features() + 1) * layout.components());
+        Self {
+            precision: vec![0.0; weights],
+            shift: vec![0.0; weights],
+            counts: vec![Count::default(); counts],
+            layout,
+            ..Self::default()
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What was counted about the creative as a whole.
+    #[must_use]
+    pub fn total(&self) -> Count {
+        self.total
+    }
+
+    /// What was counted about a component of a slot, for everybody or for those with a feature.
+    /// Nothing where there is no such component or feature.
+    #[must_use]
+    pub fn count(&self, slot: usize, component: u16, feature: Option<u16>) -> Count {
+        let row = feature.map_or(0, |feature| usize::from(feature) + 1);
+        let known = slot < self.layout.slots() && row <= self.layout.features();
+        let component = known.then(|| self.layout.component(slot, component)).flatten();
+        component.map_or_else(Count::default, |component| self.counts[row * self.layout.components() + component])
+    }
+
+    /// Features that were active per impression, on average; at least 1.
+    #[must_use]
+    pub fn features_per_impression(&self) -> f64 {
+        (self.active as f64 / self.total.shown.max(1) as f64).max(1.0)
+    }
+
+    /// Makes room for what `layout` has more.
+    pub fn grow(&mut self, layout: &Layout) {
+        let layout = self.layout.joined(layout);
+        if layout == self.layout {
+            return;
+        }
+        let mut grown = Self { total: self.total, active: self.active, ..Self::new(layout.clone()) };
+        for (there, here) in layout.moved(&self.layout) {
+            grown.precision[here] = self.precision[there];
+            grown.shift[here] = self.shift[there];
+        }
+        let (old, new) = (self.layout.components(), layout.components());
+        for (there, count) in self.counts.iter().enumerate() {
+            let (slot, place) = self.layout.place(there % old);
+            grown.counts[there / old * new + layout.slot(slot).start + usize::from(place)] = *count;
+        }
+        *self = grown;
+    }
+
+    /// Adds what another saw. In whatever order many are added, the sum is the same but for the
+    /// rounding of the last bits.
+    pub fn merge(&mut self, other: &Self) {
+        self.add(other, 1.0);
+    }
+
+    /// The sum of the statistics of several replicas and epochs as they weigh `now`. Forgetting
+    /// applies to what is learned and not to what was counted. After an alarm, what was learned in
+    /// epochs before it weighs [`Alarm::KEPT`].
+    #[must_use]
+    pub fn sum<'a>(rows: impl IntoIterator<Item = (Epoch, &'a Self)>, alarms: &[Alarm], now: Millis) -> Self {
+        let mut sum = Self::new(Layout::default());
+        for (epoch, row) in rows {
+            let forgot = alarms.iter().filter(|alarm| epoch < alarm.before).fold(1.0, |kept, _| kept * Alarm::KEPT);
+            sum.add(row, epoch.weight(now) * forgot);
+        }
+        sum
+    }
+
+    fn add(&mut self, other: &Self, weight: f64) {
+        self.grow(&other.layout);
+        let widened;
+        let other = if other.layout == self.layout {
+            other
+        } else {
+            let mut copy = other.clone();
+            copy.grow(&self.layout);
+            widened = copy;
+            &widened
+        };
+        self.total.add(&other.total);
+        self.active = self.active.saturating_add(other.active);
+        self.precision.iter_mut().zip(&other.precision).for_each(|(sum, more)| *sum = finite(*sum + weight * more));
+        self.shift.iter_mut().zip(&other.shift).for_each(|(sum, more)| *sum = finite(*sum + weight * more));
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, more)| sum.add(more));
+    }
+
+    /// Forgets most of what was learned, and nothing that was counted.
+    pub fn forget(&mut self) {
+        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= Alarm::KEPT);
+    }
+
+    /// Whether every number is finite and no precision negative.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let numbers = self.shift.iter().all(|shift| shift.is_finite())
+            && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0);
+        numbers && self.counts.iter().chain([&self.total]).all(|count| count.value.is_finite() && count.value >= 0.0)
+    }
+}
+
+/// The truth was seen to have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Alarm {
+    /// What was learned in epochs before this one is mostly forgotten.
+    pub before: Epoch,
+}
+
+impl Alarm {
+    /// How much what was learned before weighs afterwards.
+    pub const KEPT: f64 = 0.1;
+}
+
+impl serde::Serialize for Epoch {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(out)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Epoch {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        i64::deserialize(from).map(Self)
+    }
+}
+
+/// Sums stay numbers, however large what is added.
+pub(super) fn finite(number: f64) -> f64 {
+    number.clamp(-1e30, 1e30)
+}

@@ -1,0 +1,328 @@
+use proptest::prelude::*;
+
+use super::{random::Random, *};
+use crate::domain::values::Millis;
+
+const NOW: Millis = Millis(1_770_000_000_000);
+
+/// Not all of these together.
+#[derive(Clone, Debug, Default)]
+struct Forbidden(Vec<Vec<(usize, u16)>>);
+
+impl Rules for Forbidden {
+    fn allows(&self, chosen: &[Option<u16>]) -> bool {
+        !self.0.iter().any(|picks| picks.iter().all(|(slot, one)| chosen[*slot] == Some(*one)))
+    }
+
+    fn names(&self, slot: usize) -> bool {
+        self.0.iter().flatten().any(|pick| pick.0 == slot)
+    }
+}
+
+/// Statistics after some impressions drawn from the seed, with a rate that depends on the choice.
+fn seen(layout: &Layout, impressions: usize, seed: u64) -> Statistics {
+    let mut statistics = Statistics::new(layout.clone());
+    let mut posterior = Posterior::new(&statistics, &Settings::default());
+    let mut random = Random::new(seed);
+    for _ in 0..impressions {
+        let choice: Vec<u16> = (0..layout.slots()).map(|slot| random.below(layout.slot(slot).len()) as u16).collect();
+        let features: Vec<u16> = (0..layout.features() as u16).filter(|_| random.below(3) == 0).collect();
+        let lesson = |kind| Lesson { choice: &choice, features: &features, kind, at: NOW };
+        posterior.learn(&lesson(LessonKind::Shown)).expect("a lesson");
+        if random.unit() < 0.02 + 0.05 * f64::from(u8::from(choice[0] == 0)) {
+            posterior.learn(&lesson(LessonKind::Rewarded { value: 1.0 })).expect("a lesson");
+        }
+    }
+    statistics.merge(&posterior.take());
+    statistics
+}
+
+fn snapshot(statistics: &Statistics, settings: &Settings) -> Snapshot {
+    Snapshot::new(7, 1, &Posterior::new(statistics, settings), statistics, settings)
+}
+
+fn every(space: &Space<impl Rules>, layout: &Layout) -> Vec<Vec<u16>> {
+    let mut all = vec![Vec::new()];
+    for slot in 0..layout.slots() {
+        let options = (0..layout.slot(slot).len() as u16).chain([DEFAULT]);
+        all = options.flat_map(|one| all.iter().map(move |c: &Vec<u16>| [&c[..], &[one]].concat())).collect();
+    }
+    all.retain(|choice| space.allows(choice));
+    all
+}
+
+#[test]
+fn what_is_rewarded_is_shown_and_mostly_the_best_is() {
+    let layout = Layout::new(&[4, 3], 2);
+    let snapshot = snapshot(&seen(&layout, 30_000, 3), &Settings::default());
+    let space = Space::new(&layout, vec![vec![0, 1, 2, 3], vec![0, 1, 2]], Free).expect("a space");
+    let best = (0..1_000).filter(|seed| snapshot.choose(&space, &[0], *seed).choice[0] == 0).count();
+    assert!((900..1_000).contains(&best), "{best}");
+    let score = snapshot.score(&[0], &[0, 1], Some(3)).expect("a score");
+    assert!((0.05..0.09).contains(&score.rate), "{score:?}");
+    assert!(score.interval.0 < 0.07 && 0.07 < score.interval.1, "{score:?}");
+    assert_eq!(score.terms.len(), 1 + 2 + 1 + 1 + 2);
+    assert_eq!(score.terms[0].term, Term::Bias);
+    assert_eq!(score.terms[1].term, Term::Component { slot: 0, component: 0 });
+    let bad = snapshot.score(&[0], &[4, 1], None).expect_err("no such component");
+    assert_eq!(bad, LessonError::Component { slot: 0, component: 4 });
+}
+
+#[test]
+fn a_new_component_is_shown_until_it_is_known() {
+    let old = Layout::new(&[2, 2], 1);
+    let mut statistics = seen(&old, 20_000, 5);
+    let layout = Layout::new(&[3, 2], 1);
+    let before = statistics.count(0, 1, Some(0));
+    statistics.grow(&layout);
+    assert_eq!(statistics.count(0, 1, Some(0)), before);
+    assert_eq!(statistics.count(0, 2, None), Count::default());
+    let snapshot = snapshot(&statistics, &Settings::default());
+    let space = Space::new(&layout, vec![vec![0, 1, 2], vec![0, 1]], Free).expect("a space");
+    let chosen = (0..4_000).map(|seed| snapshot.choose(&space, &[], seed));
+    let launched: Vec<_> = chosen.filter(|chosen| chosen.by == By::Launch).collect();
+    assert!((150..250).contains(&launched.len()), "{}", launched.len());
+    assert!(launched.iter().all(|chosen| chosen.choice[0] == 2));
+    let without = Space::new(&layout, vec![vec![0, 1], vec![0, 1]], Free).expect("a space");
+    assert!((0..1_000).all(|seed| snapshot.choose(&without, &[], seed).by != By::Launch), "it is not there");
+}
+
+#[test]
+fn propensities_match_the_draws() {
+    let layout = Layout::new(&[3, 3, 2], 3);
+    let rules = Forbidden(vec![vec![(0, 0), (1, 1)], vec![(1, 2), (2, 1)]]);
+    let snapshot = snapshot(&seen(&layout, 1_500, 9), &Settings::default());
+    let space = Space::new(&layout, vec![vec![0, 1, 2], vec![0, 1, 2], vec![0, 1]], &rules).expect("a space");
+    let mut counts = std::collections::BTreeMap::<Vec<u16>, u32>::new();
+    for seed in 0..100_000 {
+        *counts.entry(snapshot.choose(&space, &[0, 2], seed).choice).or_default() += 1;
+    }
+    let mut sum = 0.0;
+    for choice in every(&space, &layout) {
+        let share = snapshot.propensity(&space, &[0, 2], &choice);
+        let drawn = f64::from(counts.remove(&choice).unwrap_or_default()) / 100_000.0;
+        let slack = 5.0 * (share * (1.0 - share) / 100_000.0).sqrt();
+        assert!((drawn - share).abs() <= slack, "{choice:?}: {drawn} of {share}");
+        sum += share;
+    }
+    assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    assert!(counts.is_empty(), "illegal: {counts:?}");
+}
+
+#[test]
+fn rules_too_intricate_to_list_are_kept_all_the_same() {
+    let layout = Layout::new(&[12; 4], 1);
+    let chain: Vec<_> =
+        (0..3).flat_map(|slot| (0..12).map(move |one| vec![(slot, one), (slot + 1, 11 - one)])).collect();
+    let rules = Forbidden(chain);
+    let snapshot = snapshot(&seen(&layout, 3_000, 2), &Settings::default());
+    let space = Space::new(&layout, vec![(0..12).collect(); 4], &rules).expect("a space");
+    assert!(!space.is_complete());
+    let mut found = std::collections::BTreeMap::<Vec<u16>, u32>::new();
+    for seed in 0..20_000 {
+        let choice = snapshot.choose(&space, &[0], seed).choice;
+        assert!(space.allows(&choice), "{choice:?}");
+        *found.entry(choice).or_default() += 1;
+    }
+    for (choice, count) in found.iter().filter(|(_, count)| **count > 100) {
+        let share = snapshot.propensity(&space, &[0], choice);
+        let drawn = f64::from(*count) / 20_000.0;
+        assert!((drawn - share).abs() <= 5.0 * (share / 20_000.0).sqrt(), "{choice:?}: {drawn} of {share}");
+    }
+    let sum: f64 = found.keys().map(|choice| snapshot.propensity(&space, &[0], choice)).sum();
+    assert!((0.97..=1.0 + 1e-9).contains(&sum), "{sum}");
+}
+
+#[test]
+fn where_nothing_is_legal_nothing_is_chosen() {
+    let layout = Layout::new(&[1, 1], 0);
+    let rules = Forbidden(vec![vec![(0, 0), (1, 0)]]);
+    assert_eq!(Space::new(&layout, vec![vec![0], vec![0]], &rules).err(), Some(NoLegalCombination));
+    let default = Space::new(&layout, vec![vec![0], vec![]], &rules).expect("with a default");
+    let snapshot = snapshot(&Statistics::new(layout), &Settings::default());
+    assert_eq!(snapshot.choose(&default, &[], 1).choice, [0, DEFAULT]);
+    assert!((snapshot.propensity(&default, &[], &[0, DEFAULT]) - 1.0).abs() < 1e-12);
+    assert_eq!(snapshot.propensity(&default, &[], &[DEFAULT, DEFAULT]), 0.0);
+}
+
+#[test]
+fn bad_lessons_are_refused_and_teach_nothing() {
+    let layout = Layout::new(&[2, 2], 2);
+    let mut posterior = Posterior::new(&Statistics::new(layout), &Settings::default());
+    let before = posterior.beliefs().to_vec();
+    let mut learn = |choice: &[u16], features: &[u16], kind| {
+        posterior.learn(&Lesson { choice, features, kind, at: NOW }).expect_err("a refusal")
+    };
+    let reward = |value| LessonKind::Rewarded { value };
+    assert!(matches!(learn(&[0, 0], &[], reward(f64::NAN)), LessonError::Value(value) if value.is_nan()));
+    assert_eq!(learn(&[0, 0], &[], reward(-1.0)), LessonError::Value(-1.0));
+    assert_eq!(learn(&[0, 0], &[], reward(f64::INFINITY)), LessonError::Value(f64::INFINITY));
+    assert_eq!(learn(&[0], &[], LessonKind::Shown), LessonError::Slots { expected: 2, found: 1 });
+    assert_eq!(learn(&[0, 2], &[], LessonKind::Shown), LessonError::Component { slot: 1, component: 2 });
+    assert_eq!(learn(&[0, 0], &[2], LessonKind::Shown), LessonError::Feature(2));
+    assert_eq!(learn(&[0, 0], &[1, 1], LessonKind::Shown), LessonError::Feature(1));
+    assert_eq!(posterior.beliefs(), before);
+}
+
+#[test]
+fn the_order_of_rewards_changes_nothing() {
+    let layout = Layout::new(&[2, 2], 1);
+    let learned = |early: bool| {
+        let mut posterior = Posterior::new(&Statistics::new(layout.clone()), &Settings::default());
+        let mut learn = |kind| {
+            posterior.learn(&Lesson { choice: &[0, 1], features: &[0], kind, at: NOW }).expect("a lesson");
+        };
+        let reward = LessonKind::Rewarded { value: 1.0 };
+        if early {
+            learn(reward);
+        }
+        (0..20).for_each(|_| learn(LessonKind::Shown));
+        if !early {
+            learn(reward);
+        }
+        posterior.beliefs()[1].mean
+    };
+    // a conversion before its impression; the two orders differ only by where the curvature is taken
+    assert!((learned(true) - learned(false)).abs() < 0.05, "{} {}", learned(true), learned(false));
+}
+
+#[test]
+fn old_statistics_fade_and_a_clock_that_goes_back_does_not_raise_them() {
+    let epoch = Epoch::of(NOW);
+    assert_eq!(epoch.weight(NOW), 1.0);
+    assert_eq!(epoch.weight(NOW.plus(-90 * 86_400_000)), 1.0);
+    assert!((epoch.weight(NOW.plus(HALF_LIFE_MS)) - 0.5).abs() < 1e-9);
+    assert!((epoch.weight(NOW.plus(10 * HALF_LIFE_MS)) - 1.0 / 1_024.0).abs() < 1e-9);
+    assert!(epoch.weight(Millis(i64::MAX)) >= 0.0);
+    let row = seen(&Layout::new(&[2, 2], 1), 1_000, 1);
+    let sum = |alarms: &[Alarm], now| Statistics::sum([(epoch, &row)], alarms, now);
+    let (fresh, faded) = (sum(&[], NOW), sum(&[], NOW.plus(HALF_LIFE_MS)));
+    assert!((faded.precision[0] / fresh.precision[0] - 0.5).abs() < 1e-9);
+    assert_eq!(faded.total(), row.total(), "what was counted stays");
+    let alarm = [Alarm { before: Epoch(epoch.0 + 1) }];
+    assert!((sum(&alarm, NOW).precision[0] / fresh.precision[0] - Alarm::KEPT).abs() < 1e-9);
+}
+
+#[test]
+fn the_same_statistics_give_the_same_snapshot() {
+    let layout = Layout::new(&[3, 3], 2);
+    let bytes = seen(&layout, 2_000, 4).encode();
+    let draw = || {
+        let statistics = Statistics::decode(&bytes).expect("own bytes");
+        let snapshot = snapshot(&statistics, &Settings::default());
+        let space = Space::new(&layout, vec![vec![0, 1, 2]; 2], Free).expect("a space");
+        (0..500).map(|seed| snapshot.choose(&space, &[1], seed)).collect::<Vec<_>>()
+    };
+    assert_eq!(draw(), draw());
+}
+
+fn layouts() -> impl Strategy<Value = Layout> {
+    (proptest::collection::vec(1_u16..4, 1..4), 0_u16..4).prop_map(|(sizes, features)| Layout::new(&sizes, features))
+}
+
+fn rules(layout: &Layout) -> impl Strategy<Value = Forbidden> + use<> {
+    let sizes: Vec<usize> = (0..layout.slots()).map(|slot| layout.slot(slot).len()).collect();
+    let pick = (0..sizes.len()).prop_flat_map(move |slot| (Just(slot), 0..sizes[slot] as u16));
+    proptest::collection::vec(proptest::collection::vec(pick, 2..4), 0..4).prop_map(Forbidden)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn probabilities_add_up_and_choices_are_legal(
+        (layout, rules) in layouts().prop_flat_map(|layout| (Just(layout.clone()), rules(&layout))),
+        seed in any::<u64>(),
+        drop in any::<u16>(),
+        impressions in 0_usize..400,
+    ) {
+        let settings = Settings { members: 16, ..Settings::default() };
+        let snapshot = snapshot(&seen(&layout, impressions, seed), &settings);
+        let mut options: Vec<Vec<u16>> =
+            (0..layout.slots()).map(|slot| (0..layout.slot(slot).len() as u16).collect()).collect();
+        options[0].retain(|one| drop >> one & 1 == 0);
+        let Ok(space) = Space::new(&layout, options, &rules) else { return Ok(()) };
+        let features: Vec<u16> = (0..layout.features() as u16).step_by(2).collect();
+        let all = every(&space, &layout);
+        prop_assert_eq!(all.len() as f64, space.count());
+        let sum: f64 = all.iter().map(|choice| snapshot.propensity(&space, &features, choice)).sum();
+        prop_assert!((sum - 1.0).abs() < 1e-9, "{}", sum);
+        for at in 0..200 {
+            let chosen = snapshot.choose(&space, &features, seed ^ at);
+            prop_assert!(all.contains(&chosen.choice), "{:?}", chosen);
+            prop_assert!(snapshot.propensity(&space, &features, &chosen.choice) > 0.0);
+        }
+    }
+
+    #[test]
+    fn sums_are_the_same_in_any_order(one in layouts(), other in layouts(), seed in any::<u64>()) {
+        let (a, b) = (seen(&one, 200, seed), seen(&other, 200, !seed));
+        let (mut left, mut right) = (a.clone(), b.clone());
+        left.merge(&b);
+        right.merge(&a);
+        prop_assert_eq!(&left.layout, &right.layout);
+        prop_assert_eq!(&left.counts, &right.counts);
+        prop_assert_eq!(left.total(), right.total());
+        for (x, y) in left.precision.iter().zip(&right.precision).chain(left.shift.iter().zip(&right.shift)) {
+            prop_assert!((x - y).abs() <= 1e-9 * x.abs().max(1.0));
+        }
+    }
+
+    #[test]
+    fn bytes_come_back_as_they_were(layout in layouts(), seed in any::<u64>()) {
+        let bytes = seen(&layout, 200, seed).encode();
+        let read = Statistics::decode(&bytes).expect("own bytes");
+        prop_assert_eq!(read.encode(), bytes.clone());
+        prop_assert_eq!(Statistics::decode(&[&bytes[..], &[0]].concat()), Err(NotStatistics));
+        for end in 0..bytes.len() {
+            prop_assert_eq!(Statistics::decode(&bytes[..end]), Err(NotStatistics));
+        }
+    }
+
+    #[test]
+    fn rubbish_is_refused_or_sound(
+        layout in layouts(), flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = seen(&layout, 50, 1).encode();
+        for (at, with) in flips {
+            let at = at % bytes.len();
+            bytes[at] ^= with;
+        }
+        if let Ok(read) = Statistics::decode(&bytes) {
+            prop_assert!(read.is_sound());
+        }
+    }
+
+    #[test]
+    fn noise_is_no_statistics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(read) = Statistics::decode(&bytes) {
+            prop_assert!(read.is_sound());
+        }
+    }
+
+    #[test]
+    fn numbers_stay_finite(
+        values in proptest::collection::vec(0.0..=Lesson::MOST_VALUE, 0..60), shown in 0_usize..2_000,
+    ) {
+        let layout = Layout::new(&[2, 2], 1);
+        let mut known = Statistics::new(layout.clone());
+        let mut posterior = Posterior::new(&known, &Settings::default());
+        let mut learn = |posterior: &mut Posterior, kind| {
+            posterior.learn(&Lesson { choice: &[0, 1], features: &[0], kind, at: NOW }).expect("a lesson");
+        };
+        for value in values {
+            learn(&mut posterior, LessonKind::Rewarded { value });
+        }
+        for _ in 0..shown {
+            learn(&mut posterior, LessonKind::Shown);
+        }
+        known.merge(&posterior.take());
+        prop_assert!(known.is_sound());
+        let posterior = Posterior::new(&known, &Settings::default());
+        let sound = |belief: &Belief| belief.mean.is_finite() && belief.variance.is_finite() && belief.variance > 0.0;
+        prop_assert!(posterior.beliefs().iter().all(sound));
+        let snapshot = Snapshot::new(1, 1, &posterior, &known, &Settings::default());
+        let space = Space::new(&layout, vec![vec![0, 1], vec![0, 1]], Free).expect("a space");
+        prop_assert!(space.allows(&snapshot.choose(&space, &[0], 3).choice));
+    }
+}
