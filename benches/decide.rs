@@ -22,6 +22,7 @@ use tessera::domain::{
         assemble::{Issuer, assemble},
         decide::decide,
         decided::Person,
+        learned::Learned,
         request::{AdRequest, Seed},
         standing::Standing,
     },
@@ -180,11 +181,11 @@ fn benches(c: &mut Criterion) {
             ..request.clone()
         })
         .collect();
-    let mut small = None;
+    let (mut small, learned) = (None, Learned::default());
     for campaigns in [100, 10_000] {
         let snapshot = snapshot(campaigns);
         let filled = people.iter().filter(|request| {
-            let decision = decide(&snapshot, request, &person, Purposes::ALL, NOW, SEED).expect("a request");
+            let decision = decide(&snapshot, &learned, request, &person, Purposes::ALL, NOW, SEED).expect("a request");
             decision.placements[0][0].shown.as_ref().is_some_and(|shown| shown.campaign.is_some())
         });
         assert_eq!(filled.count(), people.len());
@@ -192,7 +193,7 @@ fn benches(c: &mut Criterion) {
         c.bench_function(&format!("decide among {campaigns} campaigns"), |b| {
             b.iter(|| {
                 next = (next + 1) % people.len();
-                decide(&snapshot, black_box(&people[next]), &person, Purposes::ALL, NOW, SEED)
+                decide(&snapshot, &learned, black_box(&people[next]), &person, Purposes::ALL, NOW, SEED)
             });
         });
         c.bench_function(&format!("one campaign of {campaigns} changes"), |b| {
@@ -201,7 +202,7 @@ fn benches(c: &mut Criterion) {
         small = small.or(Some(snapshot));
     }
     let snapshot = small.expect("a snapshot");
-    let decision = decide(&snapshot, &people[0], &person, Purposes::ALL, NOW, SEED).expect("a request");
+    let decision = decide(&snapshot, &learned, &people[0], &person, Purposes::ALL, NOW, SEED).expect("a request");
     let item = &decision.placements[0][0];
     let showing = item.shown.as_ref().expect("a filled item");
     let keys = TokenKeys::new((1, &[7; 32]), []);

@@ -29,6 +29,7 @@ use crate::{
         ingest::{Ingest, IngestConfig, StreamRegistry},
         insight::Insight,
         keys::Keys,
+        learning::Learning,
         members::Members,
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
@@ -167,6 +168,14 @@ impl Core {
                 (None, None) => return Err(NoCatalogue(error).into()),
             },
         };
+        let learning = Learning::new(
+            Arc::clone(&opened.learning),
+            Arc::clone(&catalogue),
+            Arc::clone(&clock),
+            config.store.data.join("catalogue"),
+        );
+        learning.start().await;
+        outcomes.tell(learning.clone());
         let schemas =
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
         let people = usize::try_from(config.users.sampled).unwrap_or(usize::MAX);
@@ -194,6 +203,7 @@ impl Core {
                 users.clone(),
                 Arc::clone(&reservations),
                 records.clone(),
+                learning.clone(),
                 Arc::clone(&clock),
                 meters.clone(),
                 config.decisions.record_share,
@@ -217,6 +227,7 @@ impl Core {
             webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
             members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
             reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
+            learning,
             trainer: Trainer::new(Arc::clone(&reservoir), Arc::clone(&clock)),
             insight: Insight::new(
                 Arc::clone(&reservoir),
@@ -286,6 +297,8 @@ impl Core {
         self.tasks.spawn("transitions", move |stop| transitions.clone().work(stop));
         let deliveries = self.deliveries.clone();
         self.tasks.spawn("webhooks", move |stop| deliveries.clone().work(stop));
+        let learning = self.engine.learning.clone();
+        self.tasks.spawn("learning", move |stop| learning.clone().work(stop));
         let records = self.records.clone();
         self.tasks.spawn("records", move |stop| records.clone().write(stop));
         if let Some(notes) = self.notes.take() {

@@ -26,6 +26,7 @@ use tessera::domain::{
         assemble::{Issuer, assemble},
         decide::decide,
         decided::Person,
+        learned::Learned,
         request::{AdRequest, Seed},
         standing::{Degraded, Standing},
     },
@@ -125,7 +126,7 @@ fn run(case: &Case) -> Value {
         recorded: &[],
     };
     let purposes = case.consent.unwrap_or(Purposes::ALL);
-    let decision = match decide(&snapshot, &request, &person, purposes, case.now, case.seed) {
+    let decision = match decide(&snapshot, &Learned::default(), &request, &person, purposes, case.now, case.seed) {
         Ok(decision) => decision,
         Err(faults) => return json!({"refused": faults}),
     };

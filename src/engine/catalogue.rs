@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     domain::{
         catalog::snapshot::{Changed, Snapshot},
+        decision::learned::Learned,
         values::Millis,
     },
     engine::{disk::Disk, world::World},
@@ -101,6 +102,9 @@ impl Catalogue {
             self.disk.replace(account.number, version, &documents).await;
             let snapshot = self.compile(Arc::new(Snapshot::empty()), (version, documents)).await;
             world = world.with_snapshot(account.number, snapshot);
+            if let Some(before) = self.world().account(account.number) {
+                world = world.with_learned(account.number, Arc::clone(&before.learned));
+            }
         }
         self.disk.access(&accounts, &keys, &secrets).await;
         self.swap(world);
@@ -208,6 +212,12 @@ impl Catalogue {
                 before
             }
         }
+    }
+
+    /// Gives decisions what was learned about an account's creatives.
+    pub async fn teach(&self, account: u32, learned: Arc<Learned>) {
+        let _writing = self.writing.lock().await;
+        self.swap(self.world().with_learned(account, learned));
     }
 
     fn swap(&self, world: World) {

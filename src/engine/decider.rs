@@ -25,6 +25,7 @@ use crate::{
         catalogue::Catalogue,
         consistency::Consistency,
         deadline::Deadline,
+        learning::Learning,
         records::Records,
         reservations::Reservations,
         seeds,
@@ -92,6 +93,7 @@ pub struct Decider {
     users: Users,
     reservations: Arc<Reservations>,
     records: Records,
+    learning: Learning,
     clock: Arc<dyn Clock>,
     meters: Meters,
     /// Share of requests whose full record is kept, in 2^-32.
@@ -106,12 +108,13 @@ impl Decider {
         users: Users,
         reservations: Arc<Reservations>,
         records: Records,
+        learning: Learning,
         clock: Arc<dyn Clock>,
         meters: Meters,
         record_share: f64,
     ) -> Self {
         let record_share = (record_share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64;
-        Self { catalogue, users, reservations, records, clock, meters, record_share }
+        Self { catalogue, users, reservations, records, learning, clock, meters, record_share }
     }
 
     /// Decides a request that arrived at `arrived`.
@@ -151,7 +154,7 @@ impl Decider {
                 reserved,
                 recorded: &[],
             };
-            let decision = decide(&account.snapshot, &request, &person, purposes, now, seed)?;
+            let decision = decide(&account.snapshot, &account.learned, &request, &person, purposes, now, seed)?;
             let signing_key = world.signing_key;
             let public_url = self.catalogue.public_url();
             let origin = Origin {
@@ -180,6 +183,7 @@ impl Decider {
         let issuer = Issuer { account: account.number(), keys: &world.tokens, public_url: self.catalogue.public_url() };
         let assembled = assemble_all(&decision, &request, purposes, issuer);
         let done = Instant::now();
+        self.learning.shown(account.number(), &request, &decision);
         if let Some(inputs) = inputs {
             self.record(&account, &decision, &assembled, &inputs);
         }

@@ -294,6 +294,8 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         cap_window: Some(Span::from_millis(86_400_000)),
         across_decisions: false,
         value_micros: None,
+        goal: None,
+        exposure: None,
     }
 }
 

@@ -17,6 +17,7 @@
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`reports`] | segments side by side, from that sample and from what is recorded |
 //! | [`training`] | models learned from that sample |
+//! | [`learning`] | which components work, learned from outcomes |
 //! | [`transitions`] | announces who enters and leaves segments |
 //! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
 //! | [`deadline`] | until when an answer is worth anything |
@@ -41,6 +42,7 @@ pub mod imports;
 pub mod ingest;
 pub mod insight;
 pub mod keys;
+pub mod learning;
 pub mod members;
 pub mod outcomes;
 pub mod people;
@@ -98,6 +100,8 @@ pub struct Engine {
     pub trainer: training::Trainer,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
+    /// Learns which components work.
+    pub learning: learning::Learning,
     /// Keeps and serves images.
     pub assets: assets::Assets,
     /// The time of day.

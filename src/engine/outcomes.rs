@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
+    learning::Learning,
     queue::{Group as Grouped, Queue},
     reservations::Reservations,
     spool::Spool,
@@ -91,6 +92,8 @@ struct Shared {
     away: AtomicBool,
     commits: Arc<Semaphore>,
     config: OutcomesConfig,
+    /// Told of what was committed.
+    learning: OnceLock<Learning>,
 }
 
 impl Outcomes {
@@ -115,7 +118,22 @@ impl Outcomes {
         let queue = Queue::new(Self::QUEUE);
         let commits = Arc::new(Semaphore::new(config.concurrent_commits.max(1)));
         let away = AtomicBool::new(false);
-        Ok(Self(Arc::new(Shared { queue, store, users, reservations, spool, away, commits, config })))
+        Ok(Self(Arc::new(Shared {
+            queue,
+            store,
+            users,
+            reservations,
+            spool,
+            away,
+            commits,
+            config,
+            learning: OnceLock::new(),
+        })))
+    }
+
+    /// Has `learning` told how many outcomes are committed, from now on.
+    pub fn tell(&self, learning: Learning) {
+        let _told_already = self.0.learning.set(learning);
     }
 
     /// Reports an outcome and waits until it is safe, or cannot be made so. Once called it is
@@ -246,9 +264,12 @@ impl Shared {
         Ok(recorded)
     }
 
-    /// New impressions change what decisions count: first make sure that they read the committed
+    /// What was committed can be learned from. New impressions change what decisions count: first make sure that they read the committed
     /// count, then give back what was reserved.
     fn counted(&self, outcomes: &[Outcome], recorded: &[Option<Recorded>]) {
+        if let Some(learning) = self.learning.get() {
+            learning.committed(recorded.iter().filter(|recorded| **recorded == Some(Recorded::New)).count() as u64);
+        }
         for (outcome, recorded) in outcomes.iter().zip(recorded) {
             if outcome.kind == OutcomeKind::Impression
                 && *recorded == Some(Recorded::New)

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         access::Scope,
         catalog::snapshot::Snapshot,
+        decision::learned::Learned,
         ids::{AccountId, KeyId, Uid, UserKey},
         measurement::beacon::TokenKeys,
         values::Millis,
@@ -36,6 +37,8 @@ pub struct Account {
     pub row: AccountRow,
     /// Its catalogue.
     pub snapshot: Arc<Snapshot>,
+    /// What was learned about its creatives.
+    pub learned: Arc<Learned>,
 }
 
 impl Account {
@@ -91,8 +94,9 @@ impl World {
             [Some((row.hash, (principal, None))), old].into_iter().flatten()
         };
         let empty = Arc::new(Snapshot::empty());
-        let account =
-            |row: &AccountRow| (row.number, Arc::new(Account { row: row.clone(), snapshot: Arc::clone(&empty) }));
+        let account = |row: &AccountRow| {
+            (row.number, Arc::new(Account { row: row.clone(), snapshot: Arc::clone(&empty), learned: Arc::default() }))
+        };
         Self {
             accounts: accounts.iter().map(account).collect(),
             keys: keys.iter().flat_map(openers).collect(),
@@ -133,7 +137,17 @@ impl World {
         if let Some(account) = next.accounts.get_mut(&number) {
             let mut row = account.row.clone();
             row.catalog_version = snapshot.version;
-            *account = Arc::new(Account { row, snapshot });
+            *account = Arc::new(Account { row, snapshot, learned: Arc::clone(&account.learned) });
+        }
+        next
+    }
+
+    /// The same world with what was learned about one account's creatives replaced.
+    #[must_use]
+    pub fn with_learned(&self, number: u32, learned: Arc<Learned>) -> Self {
+        let mut next = self.clone();
+        if let Some(account) = next.accounts.get_mut(&number) {
+            *account = Arc::new(Account { learned, ..Account::clone(account) });
         }
         next
     }
@@ -144,7 +158,7 @@ impl World {
         let mut next = Self::new(accounts, keys, secrets);
         for (number, account) in &mut next.accounts {
             if let Some(known) = self.accounts.get(number) {
-                *account = Arc::new(Account { row: account.row.clone(), snapshot: Arc::clone(&known.snapshot) });
+                *account = Arc::new(Account { row: account.row.clone(), ..Account::clone(known) });
             }
         }
         next

@@ -111,6 +111,8 @@ async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Deta
         person: claim.person,
         cap_window: claim.cap_window,
         value_micros: detail.value.map(|value| value.amount.micros()),
+        goal: detail.goal.clone(),
+        exposure: claim.exposure.clone(),
     };
     match app.engine.outcomes.report(outcome).await {
         Reported::Recorded => OutcomeAnswer::Recorded,

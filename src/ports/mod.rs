@@ -7,6 +7,7 @@ mod courier;
 mod crowds;
 mod events;
 mod feed;
+mod learning;
 mod outcomes;
 mod transitions;
 mod users;
@@ -15,7 +16,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, outcomes::*, transitions::*, users::*, webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, transitions::*, users::*,
+    webhooks::*,
 };
 use crate::domain::values::Millis;
 
@@ -63,6 +65,8 @@ pub struct Ports {
     pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What is learned and counted.
+    pub learning: Arc<dyn LearningStore>,
     /// Events and the streams that remember them.
     pub events: Arc<dyn EventStore>,
     /// What changed, wherever it was changed.

@@ -15,8 +15,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     domain::values::Millis,
     ports::{
-        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, OutcomeStore, StoreError, TransitionStore, UserStore,
-        WebhookStore,
+        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, StoreError,
+        TransitionStore, UserStore, WebhookStore,
     },
 };
 
@@ -73,6 +73,8 @@ pub struct Opened {
     pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What is learned and counted.
+    pub learning: Arc<dyn LearningStore>,
     /// Events and the streams that remember them.
     pub events: Arc<dyn EventStore>,
     /// What changed, wherever it was changed.
@@ -113,6 +115,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         transitions: Arc::new(postgres::Transitions::new(&lanes)),
         webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        learning: Arc::new(postgres::Learning::new(&lanes)),
         events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),
         schema: postgres::Schema::new(&lanes),

@@ -210,6 +210,9 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         cap_window: row.try_get::<Option<i64>, _>("cap_window")?.map(Span::from_millis),
         across_decisions: false,
         value_micros: row.try_get("value_micros")?,
+        // kept for learning alone, and only until it is learned from
+        goal: None,
+        exposure: None,
     })
 }
 

@@ -37,6 +37,8 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         cap_window: Some(Span::from_millis(7 * DAY)),
         across_decisions: false,
         value_micros: None,
+        goal: None,
+        exposure: None,
     }
 }
 

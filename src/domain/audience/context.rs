@@ -84,7 +84,9 @@ impl LocalTime {
         WEEKDAYS[usize::from(self.weekday) % WEEKDAYS.len()]
     }
 
-    fn daypart(self) -> &'static str {
+    /// The part of the day, as rules name it.
+    #[must_use]
+    pub fn daypart(self) -> &'static str {
         DAYPARTS[usize::from(self.hour / 6) % DAYPARTS.len()]
     }
 }

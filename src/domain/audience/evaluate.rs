@@ -25,7 +25,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::domain::{
-    ids::{NameHash, Uid},
+    ids::{NameHash, SegmentKey, Uid},
     values::Millis,
 };
 
@@ -126,6 +126,12 @@ impl<'a> Evaluator<'a> {
     /// Whether a targeting rule holds. It must be bound to this evaluator's rules.
     pub fn condition(&mut self, condition: &Condition) -> Verdict {
         self.check(&condition.check, &TimeZone::UTC)
+    }
+
+    /// Whether the person is in a segment; unless `ask`, only where that was looked at before.
+    pub fn holds(&mut self, key: &SegmentKey, ask: bool) -> bool {
+        let Some(ix) = self.rules.ix(key) else { return false };
+        (ask || self.places.get(ix.0).is_some()) && self.segment(ix).holds()
     }
 
     /// Every segment asked so far, directly or by a rule, in the order in which they were settled.

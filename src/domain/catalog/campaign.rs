@@ -6,7 +6,7 @@ use crate::domain::{
         rule::Targeting,
     },
     catalog::{
-        document::{AdvertiserDoc, CampaignDoc, CampaignStatus, Control, Rotation, UncappedUsers},
+        document::{AdvertiserDoc, CampaignDoc, CampaignStatus, Control, GoalDoc, Rotation, UncappedUsers},
         flight::Flight,
         landing,
     },
@@ -50,6 +50,8 @@ pub struct Campaign {
     pub holdout: f64,
     /// What the control is.
     pub control: Control,
+    /// What it is for.
+    pub goal: GoalDoc,
     /// How components are chosen.
     pub rotation: Rotation,
     /// At most one campaign of a group per request.
@@ -123,6 +125,7 @@ impl Campaign {
             uncapped_users: doc.uncapped_users,
             holdout: doc.holdout,
             control: doc.control,
+            goal: doc.goal.clone(),
             rotation: doc.rotation,
             exclusive_group: doc.exclusive_group.as_deref().map(Into::into),
             cpm: doc.cpm,

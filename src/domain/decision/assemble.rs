@@ -72,6 +72,7 @@ pub fn assemble(
         person: request.person.filter(|_| purposes.basic),
         cap_window: campaign.and_then(|campaign| campaign.cap_window()),
         preview: showing.reason == Reason::Preview,
+        exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),
     };
     let tokens = issuer.keys.sign(&claim, &landing);
     let address = |kind: &str, token: &str| {

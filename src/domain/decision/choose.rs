@@ -2,7 +2,7 @@
 
 use crate::domain::{
     catalog::{
-        creative::{Component, Creative},
+        creative::{Component, Creative, Slot},
         document::{Control, Rotation},
     },
     creative::Pairing,
@@ -73,38 +73,46 @@ fn fit(component: &Component, language: Option<&Locale>) -> Option<usize> {
     }
 }
 
-/// Chooses for every slot.
+/// Per slot the candidates that may stand in it: of those eligible the ones in the closest language.
+pub fn eligible(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&Component) -> bool) -> Vec<Vec<u16>> {
+    let mut of_slot = |slot: &Slot| {
+        let mut fitting: Vec<(usize, u16)> = Vec::with_capacity(slot.candidates.len());
+        for (at, component) in slot.candidates.iter().map(|at| &creative.components[*at as usize]).enumerate() {
+            if exclusion(component, manner, &mut meets).is_none() {
+                // positions fit: a creative holds far fewer than 65,536 components
+                fitting.push((fit(component, manner.language).unwrap_or_default(), at as u16));
+            }
+        }
+        let closest = fitting.iter().map(|(fit, _)| *fit).max();
+        fitting.into_iter().filter(|(fit, _)| Some(*fit) == closest).map(|(_, at)| at).collect()
+    };
+    creative.slots.iter().map(&mut of_slot).collect()
+}
+
+/// Chooses for every slot among what is eligible, by weight or evenly, the same for the same person.
 ///
-/// Of a slot's eligible components those in the closest language compete, by weight or evenly,
-/// the same for the same person. A slot without one shows its default. Where pairing rules forbid
-/// the first choices together, the next best combination in the order of the draws is taken, the
-/// default last.
-pub fn choose(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&Component) -> bool) -> Chosen {
+/// A slot without a candidate shows its default. Where pairing rules forbid the first choices
+/// together, the next best combination in the order of the draws is taken, the default last.
+pub fn choose(creative: &Creative, manner: &Manner<'_>, eligible: &[Vec<u16>]) -> Chosen {
     let scope = Scope::COMPONENT.within(creative.lasting.0);
     let paired = !creative.pairing.is_empty();
     let mut choice = Vec::with_capacity(creative.slots.len());
     let mut ranked: Vec<Vec<u32>> = Vec::new();
-    let mut draws: Vec<(usize, f64, u16)> = Vec::new();
-    for slot in &creative.slots {
+    let mut draws: Vec<(f64, u16)> = Vec::new();
+    for (slot, eligible) in creative.slots.iter().zip(eligible) {
         draws.clear();
-        for (at, component) in slot.candidates.iter().map(|at| &creative.components[*at as usize]).enumerate() {
-            if exclusion(component, manner, &mut meets).is_some() {
-                continue;
-            }
+        draws.extend(eligible.iter().map(|at| {
+            let component = &creative.components[slot.candidates[usize::from(*at)] as usize];
             let weight = match (manner.rotation, manner.control) {
                 (Rotation::Even, _) | (_, Some(_)) => 1,
                 _ => component.weight,
             };
-            let draw = manner.sticky.draw(scope, component.hash.0, weight);
-            // positions fit: a creative holds far fewer than 65,536 components
-            draws.push((fit(component, manner.language).unwrap_or_default(), draw, at as u16));
-        }
-        let closest = draws.iter().map(|(fit, ..)| *fit).max();
-        draws.retain(|(fit, ..)| Some(*fit) == closest);
-        choice.push(draws.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(.., at)| *at));
+            (manner.sticky.draw(scope, component.hash.0, weight), *at)
+        }));
+        choice.push(draws.iter().min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, at)| *at));
         if paired {
-            draws.sort_by(|a, b| a.1.total_cmp(&b.1));
-            ranked.push(draws.iter().map(|(.., at)| slot.candidates[usize::from(*at)]).collect());
+            draws.sort_by(|a, b| a.0.total_cmp(&b.0));
+            ranked.push(draws.iter().map(|(_, at)| slot.candidates[usize::from(*at)]).collect());
         }
     }
     let any = choice.iter().any(Option::is_some);

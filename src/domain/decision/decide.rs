@@ -19,6 +19,7 @@ use crate::domain::{
     decision::{
         decided::{Decision, Person},
         eligibility::Seen,
+        learned::Learned,
         request::{AdRequest, PlacementRequest, Seed, SegmentsMode},
         rotation::Sticky,
         run::Run,
@@ -34,6 +35,7 @@ use crate::domain::{
 /// The request names a placement that is not registered.
 pub fn decide(
     snapshot: &Snapshot,
+    learned: &Learned,
     request: &AdRequest,
     person: &Person<'_>,
     purposes: Purposes,
@@ -55,6 +57,7 @@ pub fn decide(
     let contexts = contexts(request);
     let mut run = Run {
         snapshot,
+        learned,
         request,
         now,
         person,

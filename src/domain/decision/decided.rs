@@ -7,9 +7,11 @@ use crate::domain::{
     catalog::{campaign::Campaign, creative::Creative},
     decision::{
         explanation::{ItemExplanation, Reason},
+        learned::Thought,
         standing::{Degraded, FallbackLevel, Standing},
     },
     ids::{DecisionId, NameHash, SegmentKey},
+    measurement::exposure::Exposure,
     values::{Millis, Size},
 };
 
@@ -88,4 +90,8 @@ pub struct Showing {
     pub reason: Reason,
     /// Segments that the campaign's or a shown component's targeting names and the person is in.
     pub matched: Vec<SegmentIx>,
+    /// What its tokens say of it; none where nothing is counted about it.
+    pub exposure: Option<Exposure>,
+    /// How it was chosen, where what was learned chose.
+    pub thought: Option<Thought>,
 }

@@ -11,6 +11,8 @@ pub mod decided;
 pub mod eligibility;
 pub mod exclusion;
 pub mod explanation;
+pub mod learned;
+pub mod reasoning;
 pub mod record;
 pub mod request;
 pub mod rotation;

@@ -19,10 +19,14 @@ use crate::domain::{
     decision::{
         decide::decide,
         decided::{Decision, Item, Person, Showing},
+        explanation::Reason,
+        learned::Learned,
+        reasoning::Reasoning,
         request::{AdRequest, Seed},
         standing::{Degraded, Standing},
     },
     ids::{ComponentId, DecisionId, NameHash, SegmentKey, SlotName},
+    measurement::exposure::Exposure,
     values::Millis,
 };
 
@@ -65,6 +69,9 @@ pub struct Inputs {
     pub signing_key: u8,
     /// Per placement and item the components that were chosen.
     pub made: Vec<Vec<Option<Made>>>,
+    /// How each was chosen.
+    #[serde(default)]
+    pub chosen: Vec<Vec<Option<How>>>,
 }
 
 /// A record as it is kept: what went in, and the item as it was answered.
@@ -78,6 +85,21 @@ pub struct Recorded<I, A> {
 
 /// Which component stood in each slot.
 pub type Made = Vec<(SlotName, Option<ComponentId>)>;
+
+/// How a combination came to be shown, with what was learned at the time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct How {
+    /// Why that combination.
+    pub reason: Reason,
+    /// Segments that what is shown names and the person is in.
+    pub matched: Vec<SegmentKey>,
+    /// What its tokens say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+    /// What was believed, where what was learned chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Reasoning>,
+}
 
 /// A record cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,6 +173,13 @@ impl Inputs {
                 .iter()
                 .map(|items| items.iter().map(|item| item.shown.as_ref().map(made)).collect())
                 .collect(),
+            chosen: decision
+                .placements
+                .iter()
+                .map(|items| {
+                    items.iter().map(|item| item.shown.as_ref().map(|showing| how(snapshot, showing))).collect()
+                })
+                .collect(),
         }
     }
 
@@ -175,11 +204,17 @@ impl Inputs {
             reserved: &self.reserved,
             recorded: &self.memberships,
         };
-        let decided = decide(snapshot, &self.request, &person, self.purposes, self.decided_at, self.seed);
+        let learned = Learned::default();
+        let decided = decide(snapshot, &learned, &self.request, &person, self.purposes, self.decided_at, self.seed);
         let mut decision = decided.map_err(|_| ReplayError::Catalogue)?;
-        for (items, made) in decision.placements.iter_mut().zip(&self.made) {
-            for (item, made) in items.iter_mut().zip(made) {
-                pin(item, made.as_ref())?;
+        for (at, (items, made)) in decision.placements.iter_mut().zip(&self.made).enumerate() {
+            for (place, (item, made)) in items.iter_mut().zip(made).enumerate() {
+                let how = self.chosen.get(at).and_then(|items| items.get(place)?.as_ref());
+                pin(item, made.as_ref(), how, snapshot)?;
+                let explained = decision.explanation.iter_mut().find(|explained| explained.decision_id == item.id);
+                if let (Some(explained), Some(showing)) = (explained, &item.shown) {
+                    explained.correct(showing, how);
+                }
             }
         }
         let items = decision.placements.iter().enumerate();
@@ -196,13 +231,26 @@ fn made(showing: &Showing) -> Made {
     slots.map(|(at, slot)| (slot.name.clone(), creative.chosen(at, &showing.choice).map(|c| c.id.clone()))).collect()
 }
 
+fn how(snapshot: &Snapshot, showing: &Showing) -> How {
+    How {
+        reason: showing.reason,
+        matched: showing.matched.iter().map(|ix| snapshot.rules.key(*ix).clone()).collect(),
+        exposure: showing.exposure.clone(),
+        optimizer: showing.thought.as_ref().and_then(|thought| thought.reasoning(showing)),
+    }
+}
+
 /// Puts the recorded components into an item's slots.
-fn pin(item: &mut Item, made: Option<&Made>) -> Result<(), ReplayError> {
+fn pin(item: &mut Item, made: Option<&Made>, how: Option<&How>, snapshot: &Snapshot) -> Result<(), ReplayError> {
     let (showing, made) = match (&mut item.shown, made) {
         (Some(showing), Some(made)) => (showing, made),
         (None, None) => return Ok(()),
         _ => return Err(ReplayError::Catalogue),
     };
+    if let Some(how) = how {
+        (showing.reason, showing.exposure) = (how.reason, how.exposure.clone());
+        showing.matched = how.matched.iter().filter_map(|key| snapshot.rules.ix(key)).collect();
+    }
     let creative = &showing.creative;
     for (name, component) in made {
         let slot = creative.slots.iter().position(|slot| slot.name == *name).ok_or(ReplayError::Catalogue)?;

@@ -7,27 +7,30 @@ use crate::domain::{
     catalog::{
         campaign::Campaign,
         creative::Creative,
-        document::{Control, Rotation},
+        document::Rotation,
         index::{Offer, Scratch},
         snapshot::{Line, Placement, Snapshot},
     },
     decision::{
-        choose::{Manner, choose},
+        choose::{Manner, choose, eligible},
         decided::{Item, Person, Showing},
         eligibility::{Ask, Seen, Shown, screen},
         exclusion::Exclusion,
         explanation::{self, ItemExplanation, Reason},
+        learned::{Learned, Learner, Thought},
         request::{AdRequest, Candidate, Explain, PlacementRequest},
         rotation::{Scope, Sticky},
         standing::{Degraded, FallbackLevel},
     },
     ids::DecisionId,
+    measurement::exposure::{Arm, Exposure},
     values::{Format, Millis, Size},
 };
 
 /// One run of [`super::decide::decide`].
 pub(super) struct Run<'a> {
     pub(super) snapshot: &'a Snapshot,
+    pub(super) learned: &'a Learned,
     pub(super) request: &'a AdRequest,
     pub(super) now: Millis,
     pub(super) person: &'a Person<'a>,
@@ -78,8 +81,8 @@ impl<'a> Run<'a> {
             Some(candidate) => self.pinned(candidate, &ask),
         };
         let showing = winner.and_then(|winner| match winner {
-            Winner::Line(line) => self.show_line(line, &ask, &mut degraded),
-            Winner::Bare(creative) => self.show(None, creative, &ask, &mut degraded),
+            Winner::Line(line) => self.show_line(id, line, &ask, &mut degraded),
+            Winner::Bare(creative) => self.show(id, None, creative, &ask, &mut degraded),
         });
         let (shown, fallback) = match showing {
             Some(showing) => (Some(showing), FallbackLevel::from(self.person.standing)),
@@ -171,7 +174,13 @@ impl<'a> Run<'a> {
     }
 
     /// Chooses among a campaign's creatives, then among their components.
-    fn show_line(&mut self, line: &'a Line, ask: &Ask<'_>, degraded: &mut Vec<Degraded>) -> Option<Showing> {
+    fn show_line(
+        &mut self,
+        id: DecisionId,
+        line: &'a Line,
+        ask: &Ask<'_>,
+        degraded: &mut Vec<Degraded>,
+    ) -> Option<Showing> {
         let pinned = match &ask.request.candidate {
             Some(Candidate::Creative(id)) => Some(id),
             _ => None,
@@ -184,11 +193,12 @@ impl<'a> Run<'a> {
         let scope = Scope::CREATIVE.within(line.campaign.hash.0);
         let draw = |creative: &Arc<Creative>| self.sticky.draw(scope, creative.lasting.0, 1);
         let creative = line.creatives.iter().filter(fits).min_by(|a, b| draw(a).total_cmp(&draw(b)))?;
-        self.show(Some(&line.campaign), creative, ask, degraded)
+        self.show(id, Some(&line.campaign), creative, ask, degraded)
     }
 
     fn show(
         &mut self,
+        id: DecisionId,
         campaign: Option<&Arc<Campaign>>,
         creative: &Arc<Creative>,
         ask: &Ask<'_>,
@@ -197,28 +207,73 @@ impl<'a> Run<'a> {
         let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
         let manner = self.manner(campaign.map(Arc::as_ref));
         let evaluator = &mut self.evaluator;
-        let chosen = choose(creative, &manner, |component| {
+        let eligible = eligible(creative, &manner, |component| {
             component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
         });
-        if chosen.unsatisfiable {
-            degraded.push(Degraded::PairingUnsatisfiable);
-        }
+        let learner = campaign.and_then(|campaign| self.learned.of(campaign, creative));
+        let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
+        let (choice, thought) = match thought {
+            Some((choice, thought)) => (choice, Some(thought)),
+            None => {
+                let chosen = choose(creative, &manner, &eligible);
+                if chosen.unsatisfiable {
+                    degraded.push(Degraded::PairingUnsatisfiable);
+                }
+                (chosen.choice, None)
+            }
+        };
         let reason = match manner.control {
             _ if self.request.preview.is_some() => Reason::Preview,
             Some(_) => Reason::Holdout,
-            None if chosen.choice.iter().all(Option::is_none) => Reason::Default,
+            None if choice.iter().all(Option::is_none) => Reason::Default,
+            None if thought.is_some() => Reason::Optimized,
             None => Reason::Weighted,
         };
-        let matched = self.matched(campaign.map(Arc::as_ref), creative, &chosen.choice);
+        let matched = self.matched(campaign.map(Arc::as_ref), creative, &choice);
+        let exposure = learner.map(|learner| Exposure {
+            arm: if manner.control.is_some() { Arm::Control } else { Arm::Personalised },
+            version: thought.as_ref().map_or(0, |thought| thought.learner.version),
+            choice: learner.numbered(creative, &choice),
+            features: match &thought {
+                Some(thought) => thought.features.clone(),
+                None => learner.features(&mut self.evaluator, &self.request.context, ask.registered, false),
+            },
+        });
         Some(Showing {
             campaign: campaign.cloned(),
             creative: Arc::clone(creative),
             variant,
             size,
-            choice: chosen.choice,
+            choice,
             reason,
             matched,
+            exposure,
+            thought,
         })
+    }
+
+    /// Chooses by what was learned, where the campaign wants that and something was.
+    fn think(
+        &mut self,
+        learner: &Arc<Learner>,
+        creative: &Creative,
+        manner: &Manner<'_>,
+        eligible: &[Vec<u16>],
+        ask: &Ask<'_>,
+        id: DecisionId,
+    ) -> Option<(Vec<Option<u16>>, Thought)> {
+        let draws = learner.draws.as_ref().filter(|_| {
+            manner.rotation == Rotation::Optimized
+                && manner.control.is_none()
+                && eligible.iter().any(|of| !of.is_empty())
+        })?;
+        let space = learner.space(creative, eligible)?;
+        let features = learner.features(&mut self.evaluator, &self.request.context, ask.registered, true);
+        // the low bits of the id come from the seed
+        let chosen = draws.choose(&space, &features, id.0.as_u128() as u64);
+        let choice = learner.candidates(creative, &chosen.choice);
+        let thought = Thought { learner: Arc::clone(learner), by: chosen.by, eligible: eligible.to_vec(), features };
+        Some((choice, thought))
     }
 
     /// How components of a campaign are chosen for this person.
@@ -264,15 +319,16 @@ impl<'a> Run<'a> {
             .flatten()
             .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
             .find_map(|(campaign, creative)| Some((campaign, creative, creative.variant(ask.formats, ask.sizes)?)))?;
-        let manner = Manner { control: Some(Control::Default), ..self.manner(None) };
         Some(Showing {
             campaign: campaign.cloned(),
             creative: Arc::clone(creative),
             variant,
             size,
-            choice: choose(creative, &manner, |_| false).choice,
+            choice: vec![None; creative.slots.len()],
             reason: Reason::Default,
             matched: Vec::new(),
+            exposure: None,
+            thought: None,
         })
     }
 
@@ -321,6 +377,7 @@ impl<'a> Run<'a> {
             fallback_level: level,
             candidates,
             slots,
+            optimizer: shown.and_then(|showing| showing.thought.as_ref()?.reasoning(showing)),
         });
     }
 }

@@ -25,6 +25,7 @@ const HAS_CAMPAIGN: u8 = 1;
 const HAS_PERSON: u8 = 2;
 const HAS_CAP: u8 = 4;
 const PREVIEW: u8 = 8;
+const HAS_EXPOSURE: u8 = 16;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
@@ -54,6 +55,8 @@ pub struct Claim {
     pub cap_window: Option<Span>,
     /// Whether it is of a preview, which is never counted.
     pub preview: bool,
+    /// What was shown, packed; none where nothing is learned from it.
+    pub exposure: Option<Box<[u8]>>,
 }
 
 /// The four tokens of one decision.
@@ -223,7 +226,8 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
     let flags = if claim.campaign.is_some() { HAS_CAMPAIGN } else { 0 }
         | if claim.person.is_some() { HAS_PERSON } else { 0 }
         | if claim.cap_window.is_some() { HAS_CAP } else { 0 }
-        | if claim.preview { PREVIEW } else { 0 };
+        | if claim.preview { PREVIEW } else { 0 }
+        | if claim.exposure.is_some() { HAS_EXPOSURE } else { 0 };
     let window = claim.cap_window.map_or(0, |w| u32::try_from(w.millis() / 1_000).unwrap_or(u32::MAX));
     body.extend_from_slice(&[VERSION, key.number, flags]);
     body.extend_from_slice(&claim.account.to_le_bytes());
@@ -237,6 +241,12 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
     body.extend_from_slice(&[campaign.len() as u8, claim.creative.as_str().len() as u8]);
     body.extend_from_slice(campaign.as_bytes());
     body.extend_from_slice(claim.creative.as_str().as_bytes());
+    if let Some(exposure) = &claim.exposure {
+        // at most 64 slots and 16 features of 3 bytes each; one that is longer is not told
+        let told = if exposure.len() <= 255 { &exposure[..] } else { &[] };
+        body.push(told.len() as u8);
+        body.extend_from_slice(told);
+    }
 }
 
 fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
@@ -253,6 +263,12 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
     let lengths = take(2)?;
     let campaign = std::str::from_utf8(take(lengths[0].into())?).ok()?;
     let creative = std::str::from_utf8(take(lengths[1].into())?).ok()?;
+    let exposure = if flags & HAS_EXPOSURE == 0 {
+        None
+    } else {
+        let length = take(1)?[0];
+        Some(take(length.into())?).filter(|exposure| !exposure.is_empty()).map(Box::from)
+    };
     let claim = Claim {
         account,
         decision,
@@ -263,6 +279,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         person: (flags & HAS_PERSON != 0).then(|| Uid(key.masked(decision, person))),
         cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
         preview: flags & PREVIEW != 0,
+        exposure,
     };
     Some((claim, std::str::from_utf8(rest).ok()?.to_owned()))
 }
@@ -290,6 +307,7 @@ mod tests {
             person: Some(Uid(0x1234_5678_9abc_def0_1122_3344_5566_7788)),
             cap_window: Some(Span::from_millis(86_400_000)),
             preview: true,
+            exposure: Some([1, 2, 3].into()),
         }
     }
 

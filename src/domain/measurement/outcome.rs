@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    ids::{CampaignId, CreativeId, DecisionId, Uid},
+    ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
     values::{Millis, Span},
 };
 
@@ -68,6 +68,12 @@ pub struct Outcome {
     pub cap_window: Option<Span>,
     /// Conversion value in millionths of the sender's currency unit.
     pub value_micros: Option<i64>,
+    /// What a conversion was, where the sender says so.
+    #[serde(default)]
+    pub goal: Option<EventName>,
+    /// What was shown, packed ([`Exposure::pack`](super::exposure::Exposure::pack)); none where nothing is learned from it.
+    #[serde(default)]
+    pub exposure: Option<Box<[u8]>>,
 }
 
 /// What became of an outcome.

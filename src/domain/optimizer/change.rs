@@ -6,7 +6,7 @@ use crate::domain::{optimizer::posterior::Expected, values::Millis};
 
 /// Watches whether people respond less than expected: a one-sided CUSUM (Page, Biometrika 1954)
 /// over batches of impressions whose rewards have had time to come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detector {
     open: Batch,
     waiting: VecDeque<Batch>,
@@ -16,7 +16,7 @@ pub struct Detector {
     pause: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Batch {
     from: Millis,
     until: Millis,

@@ -6,6 +6,7 @@ mod commit;
 mod crowds;
 mod events;
 mod identity;
+mod learning;
 mod outcomes;
 mod transitions;
 mod users;
@@ -31,8 +32,8 @@ use tokio::{
 };
 
 pub(super) use self::{
-    catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, outcomes::Outcomes, transitions::Transitions,
-    users::Users, webhooks::Webhooks,
+    catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, learning::Learning, outcomes::Outcomes,
+    transitions::Transitions, users::Users, webhooks::Webhooks,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};

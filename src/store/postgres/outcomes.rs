@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, settled};
+use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, learning, settled};
 use crate::{
     domain::{
         audience::caps::CapRing,
@@ -141,8 +141,10 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome]) -> Result<Ve
         // A repeat within the batch finds the identity already taken.
         .map(|outcome| if new.remove(&identity(outcome)) { Recorded::New } else { Recorded::Duplicate })
         .collect();
-    let news = outcomes.iter().zip(&counted).filter(|(_, recorded)| **recorded == Recorded::New);
-    count_towards_caps(&mut tx, news.map(|(outcome, _)| outcome)).await?;
+    let news: Vec<_> = outcomes.iter().zip(&counted).collect();
+    let news = || news.iter().filter(|(_, recorded)| **recorded == Recorded::New).map(|(outcome, _)| *outcome);
+    learning::leave(&mut tx, news()).await?;
+    count_towards_caps(&mut tx, news()).await?;
     tx.commit().await?;
     Ok(counted)
 }

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::{Catalogue, DAY, NOW, SEED, answers, decided, known, of, only, person, request};
 use crate::domain::{
     catalog::{
-        creative::Creative,
+        creative::{Component, Creative},
         document::{Control, Rotation},
         snapshot::Snapshot,
     },
     consent::Purposes,
     creative::Pairing,
     decision::{
-        choose::{Manner, choose, exclusion},
+        choose::{Chosen, Manner, choose, eligible, exclusion},
         decide::decide,
         decided::{Decision, Person},
         explanation::Reason,
@@ -165,7 +165,18 @@ fn the_holdout_is_a_fixed_share_that_sees_the_control() {
 fn samples_and_draws_of_the_person_need_consent() {
     let snapshot = headlines(json!({"one": {"targeting": {"sample": {"salt": "x", "from": 0, "to": 10_000}}}}));
     let shown = |purposes| {
-        headline(&decide(&snapshot, &of(1, json!({})), &known(None), purposes, NOW, SEED).expect("a request"))
+        headline(
+            &decide(
+                &snapshot,
+                &crate::domain::decision::learned::Learned::default(),
+                &of(1, json!({})),
+                &known(None),
+                purposes,
+                NOW,
+                SEED,
+            )
+            .expect("a request"),
+        )
     };
     assert_eq!(shown(Purposes::ALL), "one");
     assert_eq!(shown(Purposes::NONE), "-");
@@ -179,7 +190,18 @@ fn what_cannot_be_paired_shows_the_defaults_and_says_so() {
     });
     let creative = json!({"components": components, "pairing": [{"group": ["offer", "terms"]}]});
     let snapshot = Catalogue::new().both("ad", json!({}), creative).build();
-    let at = |now| decide(&snapshot, &request(json!({})), &known(None), Purposes::ALL, now, SEED).expect("a request");
+    let at = |now| {
+        decide(
+            &snapshot,
+            &crate::domain::decision::learned::Learned::default(),
+            &request(json!({})),
+            &known(None),
+            Purposes::ALL,
+            now,
+            SEED,
+        )
+        .expect("a request")
+    };
     let (during, after) = (at(NOW), at(NOW.plus(DAY)));
     assert_eq!(
         (only(&during).choice.as_slice(), &*during.placements[0][0].degraded),
@@ -256,6 +278,10 @@ fn best(creative: &Creative, manner: &Manner<'_>, open: &dyn Fn(&str) -> bool) -
     }
 }
 
+fn chosen(creative: &Creative, manner: &Manner<'_>, meets: impl FnMut(&Component) -> bool) -> Chosen {
+    choose(creative, manner, &eligible(creative, manner, meets))
+}
+
 proptest! {
     #[test]
     fn the_best_legal_combination_is_found(
@@ -272,7 +298,7 @@ proptest! {
         }).collect();
         let creative = wide(4, rules);
         let open = |id: &str| !closed.iter().any(|n| *id == format!("{}-{}", n / 3, n % 3));
-        let chosen = choose(&creative, &manner(person), |component| open(component.id.as_str()));
+        let chosen = chosen(&creative, &manner(person), |component| open(component.id.as_str()));
         let expected = best(&creative, &manner(person), &open);
         let told: Vec<_> = chosen.choice.iter().zip(&creative.slots).map(|(at, slot)| {
             Some(at.map_or(Pairing::DEFAULT, |at| slot.candidates[usize::from(at)]))
@@ -289,7 +315,7 @@ fn rules_between_far_slots_do_not_exhaust_the_search() {
     let creative = wide(12, Value::Array(rules));
     for person in 0..50 {
         let closed = ["11-0", "11-1"];
-        let chosen = choose(&creative, &manner(person), |component| !closed.contains(&component.id.as_str()));
+        let chosen = chosen(&creative, &manner(person), |component| !closed.contains(&component.id.as_str()));
         assert!(!chosen.unsatisfiable);
         assert_eq!(chosen.choice[0], Some(2), "the offer that needs nothing");
     }
@@ -298,7 +324,7 @@ fn rules_between_far_slots_do_not_exhaust_the_search() {
 #[test]
 fn a_control_of_defaults_and_a_control_of_untargeted() {
     let creative = wide(2, json!([]));
-    let of = |control| choose(&creative, &Manner { control: Some(control), ..manner(3) }, |_| true).choice;
+    let of = |control| chosen(&creative, &Manner { control: Some(control), ..manner(3) }, |_| true).choice;
     assert_eq!(of(Control::Default), [None, None]);
     assert!(of(Control::Even).iter().all(Option::is_some));
 }

@@ -41,8 +41,16 @@ fn faults(snapshot: &Snapshot) -> Vec<(String, Vec<(String, &'static str)>)> {
 
 /// Everything that an answer says, memberships included.
 fn told(snapshot: &Snapshot, asked: &AdRequest, person: &Person<'_>) -> Result<(Vec<String>, Value), String> {
-    let decision =
-        super::decide(snapshot, asked, person, Purposes::ALL, NOW, super::SEED).map_err(|f| format!("{f:?}"))?;
+    let decision = super::decide(
+        snapshot,
+        &crate::domain::decision::learned::Learned::default(),
+        asked,
+        person,
+        Purposes::ALL,
+        NOW,
+        super::SEED,
+    )
+    .map_err(|f| format!("{f:?}"))?;
     let segments: Vec<_> = decision.segments.iter().map(|(ix, verdict)| (snapshot.rules.key(*ix), verdict)).collect();
     let explanation = json!({"segments": segments, "explanation": decision.explanation});
     Ok((answers(snapshot, asked, &decision, Purposes::ALL), explanation))

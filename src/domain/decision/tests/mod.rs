@@ -176,7 +176,8 @@ pub(super) fn known(state: Option<&UserState>) -> Person<'_> {
 }
 
 pub(super) fn decided(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>) -> Decision {
-    decide(snapshot, request, person, Purposes::ALL, NOW, SEED).expect("a valid request")
+    decide(snapshot, &crate::domain::decision::learned::Learned::default(), request, person, Purposes::ALL, NOW, SEED)
+        .expect("a valid request")
 }
 
 /// The campaigns shown, item by item; `-` for a house creative, `` for no fill.

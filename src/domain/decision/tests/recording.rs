@@ -21,7 +21,9 @@ use crate::domain::{
 };
 
 fn recorded(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>, purposes: Purposes) -> (Decision, Value) {
-    let decision = decide(snapshot, request, person, purposes, NOW, SEED).expect("a request");
+    let decision =
+        decide(snapshot, &crate::domain::decision::learned::Learned::default(), request, person, purposes, NOW, SEED)
+            .expect("a request");
     let origin = Origin { snapshot, request, person, purposes, seed: SEED, public_url: PUBLIC_URL, signing_key: 1 };
     let inputs = serde_json::to_string(&Inputs::take(&origin, &decision)).expect("JSON");
     (decision, serde_json::from_str(&inputs).expect("JSON"))

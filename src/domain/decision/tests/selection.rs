@@ -175,7 +175,7 @@ proptest! {
         asked.person = asked.person.or(of(3, json!({})).person);
         let somebody = random::somebody(&mut dice, 20);
         let person = known(somebody.state.as_ref());
-        let decide = |seed| decide(&snapshot, &asked, &person, Purposes::ALL, NOW, seed).expect("a request");
+        let decide = |seed| decide(&snapshot, &crate::domain::decision::learned::Learned::default(), &asked, &person, Purposes::ALL, NOW, seed).expect("a request");
         let (one, again, other) = (decide(SEED), decide(SEED), decide(Seed([9; 16])));
         prop_assert_eq!(format!("{one:?}"), format!("{again:?}"));
         let bytes = |decision| answers(&snapshot, &asked, decision, Purposes::ALL);
@@ -195,7 +195,7 @@ proptest! {
         let asked = AdRequest { preview: None, ..random::ask(&mut dice, 40) };
         let somebody = random::somebody(&mut dice, 40);
         let told = |asked: &AdRequest, person: &Person<'_>| {
-            let decision = decide(&snapshot, asked, person, Purposes::NONE, NOW, SEED).expect("a request");
+            let decision = decide(&snapshot, &crate::domain::decision::learned::Learned::default(), asked, person, Purposes::NONE, NOW, SEED).expect("a request");
             (answers(&snapshot, asked, &decision, Purposes::NONE), decision.segments)
         };
         let nobody = AdRequest { person: None, traits: Default::default(), segments: Vec::new(), ..asked.clone() };
@@ -211,8 +211,16 @@ fn campaigns_that_ended_since_are_asked_when_a_preview_looks_back() {
     let end = NOW.plus(-DAY);
     let snapshot = Catalogue::new().both("past", json!({"flight": {"end": end}}), json!({})).build();
     assert_eq!(winner(&snapshot, &request(json!({}))), "-");
-    let then =
-        decide(&snapshot, &request(json!({})), &known(None), Purposes::ALL, end.plus(-1), SEED).expect("a request");
+    let then = decide(
+        &snapshot,
+        &crate::domain::decision::learned::Learned::default(),
+        &request(json!({})),
+        &known(None),
+        Purposes::ALL,
+        end.plus(-1),
+        SEED,
+    )
+    .expect("a request");
     assert_eq!(campaigns(&then), ["past"]);
 }
 
@@ -300,7 +308,16 @@ fn capped_campaigns_serve_people_who_cannot_be_counted_only_where_they_say_so() 
     let asked = json!({"explain": "summary"});
     let state = person(json!({}), &[], &[]);
     let shown = |request: &AdRequest, person: &Person<'_>, purposes| {
-        let decision = decide(&snapshot, request, person, purposes, NOW, SEED).expect("a request");
+        let decision = decide(
+            &snapshot,
+            &crate::domain::decision::learned::Learned::default(),
+            request,
+            person,
+            purposes,
+            NOW,
+            SEED,
+        )
+        .expect("a request");
         let reason = reasons(&decision.explanation[0]).remove(0).1;
         (campaigns(&decision)[0].to_owned(), reason)
     };
@@ -377,7 +394,16 @@ fn every_unknown_placement_is_named() {
         json!({"placements": [{"id": "a", "placement": "nope"}, {"id": "b", "placement": "top"}, {"id": "c", "placement": "never"}]}),
     );
     let snapshot = Catalogue::new().build();
-    let faults = decide(&snapshot, &asked, &known(None), Purposes::ALL, NOW, SEED).expect_err("two faults");
+    let faults = decide(
+        &snapshot,
+        &crate::domain::decision::learned::Learned::default(),
+        &asked,
+        &known(None),
+        Purposes::ALL,
+        NOW,
+        SEED,
+    )
+    .expect_err("two faults");
     let pointers: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
     assert_eq!(
         pointers,

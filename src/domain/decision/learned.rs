@@ -1,0 +1,307 @@
+//! What was learned from outcomes, as decisions use it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use crate::domain::{
+    audience::{
+        context::{Context, DAYPARTS},
+        evaluate::Evaluator,
+    },
+    catalog::{campaign::Campaign, creative::Creative, snapshot::Snapshot},
+    creative::Pairing,
+    ids::{NameHash, PlacementId, SegmentKey},
+    measurement::exposure::Exposure,
+    optimizer::{By, DEFAULT, Rules, Shape, Snapshot as Draws, Space},
+};
+
+/// What was learned about every creative of every campaign.
+#[derive(Debug, Default)]
+pub struct Learned(HashMap<(NameHash, NameHash), Arc<Learner>>);
+
+impl Learned {
+    /// What is known of a creative within a campaign.
+    #[must_use]
+    pub fn of(&self, campaign: &Campaign, creative: &Creative) -> Option<&Arc<Learner>> {
+        self.0.get(&(campaign.hash, creative.lasting))
+    }
+}
+
+impl FromIterator<((NameHash, NameHash), Arc<Learner>)> for Learned {
+    fn from_iter<T: IntoIterator<Item = ((NameHash, NameHash), Arc<Learner>)>>(all: T) -> Self {
+        Self(all.into_iter().collect())
+    }
+}
+
+/// What was learned about one creative of one campaign.
+#[derive(Debug)]
+pub struct Learner {
+    /// The numbers of its components and of the features of those who see it.
+    pub shape: Shape,
+    /// Counts what was learned.
+    pub version: u64,
+    /// The draws that decisions choose among; none where nothing chooses by them.
+    pub draws: Option<Draws>,
+    slots: Vec<HashMap<NameHash, u16>>,
+    features: Vec<Feature>,
+}
+
+/// Something about a person or a request that responses may depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// They are in a segment.
+    Segment(SegmentKey),
+    /// `device.type`.
+    Device(Box<str>),
+    /// `geo.country`.
+    Country(Box<str>),
+    /// `daypart`.
+    Daypart(Box<str>),
+    /// The registered placement.
+    Placement(PlacementId),
+}
+
+impl Feature {
+    /// The feature of this name; `None` when it is of none of these kinds.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let (kind, value) = name.split_once(':')?;
+        Some(match kind {
+            "segment" => Self::Segment(value.parse().ok()?),
+            "device" => Self::Device(value.into()),
+            "geo" => Self::Country(value.into()),
+            "daypart" => Self::Daypart(value.into()),
+            "placement" => Self::Placement(value.parse().ok()?),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(key) => write!(f, "segment:{key}"),
+            Self::Device(name) => write!(f, "device:{name}"),
+            Self::Country(code) => write!(f, "geo:{code}"),
+            Self::Daypart(name) => write!(f, "daypart:{name}"),
+            Self::Placement(id) => write!(f, "placement:{id}"),
+        }
+    }
+}
+
+/// Segments that are told apart at most.
+const SEGMENTS: usize = 32;
+/// Countries that are told apart at most: those seen first.
+pub const COUNTRIES: usize = 12;
+/// Placements that are told apart at most.
+const PLACEMENTS: usize = 12;
+
+/// Gives numbers to what a creative shows and to the features that every creative has: segments
+/// (those that the campaign and its components name first), devices, parts of the day, placements.
+/// Whether anything was new.
+pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creative: &Creative) -> bool {
+    let before = shape.clone();
+    for slot in &creative.slots {
+        let Some(at) = shape.admit_slot(&slot.name) else { continue };
+        for component in &slot.candidates {
+            shape.admit_component(at, &creative.components[*component as usize].id);
+        }
+    }
+    let named = creative.components.iter().filter_map(|component| component.condition.as_ref());
+    let named = campaign.condition.iter().chain(named).flat_map(|condition| condition.segments());
+    let mut first: Vec<&SegmentKey> = named.map(|ix| catalog.rules.key(*ix)).collect();
+    first.sort_unstable();
+    first.dedup();
+    let others: BTreeSet<&SegmentKey> = catalog.rules.all().map(|ix| catalog.rules.key(ix)).collect();
+    let segments = first.into_iter().chain(others).map(|key| Feature::Segment(key.clone()));
+    let placements = campaign.placements.iter().take(PLACEMENTS).map(|id| Feature::Placement(id.clone()));
+    let devices = ["mobile", "desktop", "tablet", "tv"].map(|device| Feature::Device(device.into()));
+    let dayparts = DAYPARTS.map(|part| Feature::Daypart(part.into()));
+    let mut left = SEGMENTS.saturating_sub(count(shape, "segment:"));
+    for feature in devices.into_iter().chain(dayparts).chain(placements).chain(segments) {
+        let name = feature.to_string();
+        let new = shape.feature(&name).is_none();
+        let segment = matches!(feature, Feature::Segment(_));
+        if new && segment && left == 0 {
+            continue;
+        }
+        left -= usize::from(new && segment);
+        shape.admit_feature(&name, Shape::FEATURES);
+    }
+    before != *shape
+}
+
+/// How many features of a kind a shape has.
+#[must_use]
+pub fn count(shape: &Shape, kind: &str) -> usize {
+    shape.features().iter().filter(|name| name.starts_with(kind)).count()
+}
+
+impl Learner {
+    /// What is known, ready to be used.
+    #[must_use]
+    pub fn new(shape: Shape, version: u64, draws: Option<Draws>) -> Self {
+        let slots = shape.slots().iter().map(|slot| {
+            let components = slot.components.iter().enumerate();
+            components.map(|(at, id)| (NameHash::of(id.as_str()), at as u16)).collect()
+        });
+        let other = || Feature::Device("".into());
+        Self {
+            slots: slots.collect(),
+            features: shape.features().iter().map(|name| Feature::parse(name).unwrap_or_else(other)).collect(),
+            shape,
+            version,
+            draws,
+        }
+    }
+
+    /// The numbers of the features of a person and a request, ascending, at most
+    /// [`Exposure::FEATURES`]. With `all`, every segment that is a feature is looked at, else those
+    /// alone that were looked at before.
+    pub fn features(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        context: &Context,
+        placement: Option<&PlacementId>,
+        all: bool,
+    ) -> Vec<u16> {
+        let is = |own: Option<&str>, wanted: &str| own == Some(wanted);
+        let mut active: Vec<u16> = Vec::new();
+        let mut segments = Vec::new();
+        for (number, feature) in self.features.iter().enumerate() {
+            let number = number as u16;
+            let holds = match feature {
+                Feature::Device(name) => is(context.device.as_ref().map(|device| device.as_str()), name),
+                Feature::Country(code) => context.country.is_some_and(|country| country.as_str() == &**code),
+                Feature::Daypart(name) => is(context.local.map(|local| local.daypart()), name),
+                Feature::Placement(id) => placement == Some(id),
+                Feature::Segment(key) => {
+                    if evaluator.holds(key, all) {
+                        segments.push(number);
+                    }
+                    false
+                }
+            };
+            if holds {
+                active.push(number);
+            }
+        }
+        segments.truncate(Exposure::FEATURES.saturating_sub(active.len()));
+        active.extend(segments);
+        active.sort_unstable();
+        active
+    }
+
+    /// The number of a slot of a creative, and of one of its components.
+    fn number(&self, slot: usize, component: NameHash) -> Option<u16> {
+        self.slots.get(slot)?.get(&component).copied()
+    }
+
+    /// A choice among a creative's candidates in the numbers of what is learned.
+    #[must_use]
+    pub fn numbered(&self, creative: &Creative, choice: &[Option<u16>]) -> Vec<u16> {
+        let mut numbers = vec![DEFAULT; self.shape.slots().len()];
+        for (at, slot) in creative.slots.iter().enumerate() {
+            let component = creative.chosen(at, choice);
+            if let (Some(place), Some(component)) = (self.shape.slot(&slot.name), component) {
+                numbers[place] = self.number(place, component.hash).unwrap_or(DEFAULT);
+            }
+        }
+        numbers
+    }
+
+    /// The legal combinations of what may be shown: `eligible` has per slot of the creative the
+    /// candidates that may stand in it. `None` where some slot has candidates and none that is known
+    /// yet, or where the rules allow no combination of them.
+    #[must_use]
+    pub fn space<'a>(&self, creative: &'a Creative, eligible: &[Vec<u16>]) -> Option<Space<Paired<'a>>> {
+        let draws = self.draws.as_ref()?;
+        let places: Vec<Option<usize>> = creative.slots.iter().map(|slot| self.shape.slot(&slot.name)).collect();
+        let mut options = vec![Vec::new(); self.shape.slots().len()];
+        let mut components = vec![Vec::new(); self.shape.slots().len()];
+        for (slot, eligible) in eligible.iter().enumerate() {
+            let place = places[slot]?;
+            for candidate in eligible {
+                let component = creative.slots[slot].candidates[usize::from(*candidate)];
+                let number = self.number(place, creative.components[component as usize].hash);
+                let Some(number) = number.filter(|number| draws.layout().component(place, *number).is_some()) else {
+                    continue;
+                };
+                options[place].push(number);
+                components[place].push((number, component));
+            }
+            if options[place].is_empty() && !eligible.is_empty() {
+                return None;
+            }
+        }
+        let slots = places.into_iter().map(|place| place.unwrap_or_default()).collect();
+        let rules = Paired { pairing: &creative.pairing, slots, components };
+        // a slot that the draws do not know yet is left to its default
+        options.truncate(draws.layout().slots());
+        Space::new(draws.layout(), options, rules).ok()
+    }
+
+    /// The candidates of a creative that a choice by numbers stands for.
+    #[must_use]
+    pub fn candidates(&self, creative: &Creative, numbers: &[u16]) -> Vec<Option<u16>> {
+        let candidate = |slot: &crate::domain::catalog::creative::Slot| {
+            let place = self.shape.slot(&slot.name)?;
+            let number = *numbers.get(place)?;
+            let id = self.shape.slots()[place].components.get(usize::from(number))?;
+            let at = slot.candidates.iter().position(|at| creative.components[*at as usize].id == *id)?;
+            u16::try_from(at).ok()
+        };
+        creative.slots.iter().map(candidate).collect()
+    }
+}
+
+/// How a combination was chosen by what was learned.
+#[derive(Clone, Debug)]
+pub struct Thought {
+    /// By what.
+    pub learner: Arc<Learner>,
+    /// How it came about.
+    pub by: By,
+    /// Per slot of the creative the candidates that could stand in it.
+    pub eligible: Vec<Vec<u16>>,
+    /// The features of the person and the request.
+    pub features: Vec<u16>,
+}
+
+impl Thought {
+    /// The probability with which this combination was chosen, over all seeds.
+    #[must_use]
+    pub fn propensity(&self, creative: &Creative, choice: &[u16]) -> Option<f64> {
+        let draws = self.learner.draws.as_ref()?;
+        let space = self.learner.space(creative, &self.eligible)?;
+        Some(draws.propensity(&space, &self.features, &choice[..draws.layout().slots().min(choice.len())]))
+    }
+}
+
+/// Pairing rules over the numbers of what is learned.
+#[derive(Clone, Debug)]
+pub struct Paired<'a> {
+    pairing: &'a Pairing,
+    /// Per slot of the creative its place in the shape.
+    slots: Vec<usize>,
+    /// Per slot of the shape the numbers that may be chosen and the components they stand for.
+    components: Vec<Vec<(u16, u32)>>,
+}
+
+impl Rules for Paired<'_> {
+    fn allows(&self, chosen: &[Option<u16>]) -> bool {
+        let component = |place: &usize| {
+            let number = chosen.get(*place).copied().unwrap_or(Some(DEFAULT))?;
+            let known = self.components[*place].iter().find(|(known, _)| *known == number);
+            Some(known.map_or(Pairing::DEFAULT, |(_, component)| *component))
+        };
+        self.pairing.allows(&self.slots.iter().map(component).collect::<Vec<_>>())
+    }
+
+    fn names(&self, slot: usize) -> bool {
+        self.slots.iter().position(|place| *place == slot).is_some_and(|slot| self.pairing.names(slot))
+    }
+}

@@ -1,0 +1,190 @@
+//! From what is known of a creative and new outcomes to what is known then, and what is counted.
+//! Pure: the same lessons after the same knowledge give the same bytes.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        catalog::document::GoalDoc,
+        measurement::{
+            beacon::decided_at,
+            exposure::{Arm, Exposure},
+            outcome::OutcomeKind,
+            tally::Tally,
+        },
+        optimizer::{Detector, Epoch, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
+        values::Millis,
+    },
+    ports::{CombinationCell, FeatureCell, Learned, LearnedBody, LearnedRow, LessonRow, Unit},
+};
+
+/// What is known of a creative within a campaign.
+#[derive(Debug, Clone, Default)]
+pub struct Knowledge {
+    /// The numbers of components and features.
+    pub shape: Shape,
+    /// What was seen, as it weighs in the hour below.
+    pub statistics: Statistics,
+    /// The hour.
+    pub epoch: i64,
+    /// Watches for changes.
+    pub detector: Detector,
+}
+
+/// What is kept of a creative cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("what was learned cannot be read: {0}")]
+pub struct Unreadable(String);
+
+impl Knowledge {
+    /// What a row keeps.
+    ///
+    /// # Errors
+    /// When it is not of this program.
+    pub fn read(body: &LearnedBody) -> Result<Self, Unreadable> {
+        let shape: Shape = serde_json::from_value(body.shape.clone()).map_err(|error| Unreadable(error.to_string()))?;
+        shape.check().map_err(|_| Unreadable("its shape is none".into()))?;
+        let statistics = Statistics::decode(&body.statistics).map_err(|error| Unreadable(error.to_string()))?;
+        // one that cannot be read only starts to watch anew
+        let detector = serde_json::from_value(body.watch.clone()).unwrap_or_default();
+        Ok(Self { shape, statistics, epoch: body.epoch, detector })
+    }
+
+    fn write(&self) -> LearnedBody {
+        LearnedBody {
+            shape: serde_json::to_value(&self.shape).unwrap_or_default(),
+            statistics: self.statistics.encode(),
+            epoch: self.epoch,
+            watch: serde_json::to_value(&self.detector).unwrap_or_else(|_| json!({})),
+        }
+    }
+
+    /// Lets time pass: what was learned weighs less.
+    fn fade(&mut self, now: Millis) {
+        let hour = Epoch::of(now);
+        if hour.0 > self.epoch {
+            self.statistics = Statistics::sum([(Epoch(self.epoch), &self.statistics)], &[], now);
+            self.epoch = hour.0;
+        }
+    }
+}
+
+/// What a campaign wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    /// What counts as a reward.
+    pub(super) goal: GoalDoc,
+    /// What decisions expect before anything is seen.
+    pub(super) settings: Settings,
+}
+
+impl Wish {
+    /// How long rewards take to come, before their absence says something, in ms.
+    fn maturity(&self) -> i64 {
+        match self.goal {
+            GoalDoc::Click => 30 * 60_000,
+            GoalDoc::Conversion(_) => 3 * 86_400_000,
+        }
+    }
+
+    fn kind(&self, lesson: &LessonRow) -> Option<LessonKind> {
+        match (&self.goal, lesson.kind) {
+            (_, OutcomeKind::Impression) => Some(LessonKind::Shown),
+            (GoalDoc::Click, OutcomeKind::Click) => Some(LessonKind::Rewarded { value: 1.0 }),
+            (GoalDoc::Conversion(wanted), OutcomeKind::Conversion) => {
+                let is = lesson.goal.as_ref().is_none_or(|goal| goal == wanted);
+                is.then_some(LessonKind::Rewarded { value: 1.0 })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Learns from lessons, after `admit` gave numbers to what is new about the creative; whether it
+/// did is what it answers.
+pub(super) fn learn(
+    known: Option<LearnedRow>,
+    lessons: Vec<LessonRow>,
+    wish: &Wish,
+    now: Millis,
+    admit: impl FnOnce(&mut Shape) -> bool,
+) -> Learned {
+    let mut knowledge = match known.as_ref().map(|row| Knowledge::read(&row.body)).transpose() {
+        Ok(knowledge) => knowledge.unwrap_or_default(),
+        // the counts go on, what was learned begins anew
+        Err(_) => Knowledge::default(),
+    };
+    let grown = admit(&mut knowledge.shape) || known.is_none();
+    knowledge.fade(now);
+    knowledge.statistics.grow(&knowledge.shape.layout());
+    let mut counts = Counts::default();
+    let mut posterior: Option<Posterior> = None;
+    for lesson in &lessons {
+        let Some(mut exposure) = Exposure::unpack(&lesson.exposure) else { continue };
+        let at = decided_at(lesson.decision);
+        counts.count(lesson, &exposure, at);
+        let Some(kind) = wish.kind(lesson).filter(|_| exposure.arm != Arm::Default) else { continue };
+        exposure.choice.resize(knowledge.shape.slots().len(), Exposure::DEFAULT);
+        let posterior = posterior.get_or_insert_with(|| Posterior::new(&knowledge.statistics, &wish.settings));
+        let lesson = Lesson { choice: &exposure.choice, features: &exposure.features, kind, at };
+        // what names components that nobody knows teaches nothing; it was counted all the same
+        if let Ok(expected) = posterior.learn(&lesson) {
+            match kind {
+                LessonKind::Shown => knowledge.detector.shown(at, expected),
+                LessonKind::Rewarded { value } => knowledge.detector.rewarded(at, value),
+            }
+        }
+    }
+    let learned = posterior.is_some();
+    if let Some(mut posterior) = posterior {
+        knowledge.statistics.merge(&posterior.take());
+        if knowledge.detector.judge(now, wish.maturity()) {
+            knowledge.statistics.forget();
+        }
+    }
+    counts.into_learned((learned || grown).then(|| knowledge.write()))
+}
+
+/// Outcomes by what they are counted under.
+#[derive(Default)]
+struct Counts {
+    combinations: BTreeMap<(i32, Arm, u32, Vec<u16>), Tally>,
+    features: BTreeMap<(i32, Arm, u16, Option<(u8, u16)>), Tally>,
+    units: Vec<Unit>,
+}
+
+impl Counts {
+    fn count(&mut self, lesson: &LessonRow, exposure: &Exposure, at: Millis) {
+        let (arm, tally) = (exposure.arm, Tally::of(lesson.kind, lesson.value_micros));
+        let day = i32::try_from(at.0.div_euclid(86_400_000)).unwrap_or_default();
+        let key = (day, arm, lesson.revision, exposure.choice.clone());
+        self.combinations.entry(key).or_default().add(&tally);
+        let shown = exposure.choice.iter().enumerate().filter(|(_, one)| **one != Exposure::DEFAULT);
+        let components: Vec<_> = shown.map(|(slot, one)| Some((slot as u8, *one))).collect();
+        for feature in &exposure.features {
+            for component in std::iter::once(None).chain(components.iter().copied()) {
+                self.features.entry((day, arm, *feature, component)).or_default().add(&tally);
+            }
+        }
+        if let Some(person) = lesson.person.filter(|_| arm != Arm::Default) {
+            self.units.push(Unit { person, arm, at, tally });
+        }
+    }
+
+    fn into_learned(self, body: Option<LearnedBody>) -> Learned {
+        let combinations = self.combinations.into_iter();
+        let features = self.features.into_iter();
+        Learned {
+            body,
+            combinations: combinations
+                .map(|((day, arm, revision, choice), tally)| CombinationCell { day, arm, revision, choice, tally })
+                .collect(),
+            features: features
+                .map(|((day, arm, feature, component), tally)| FeatureCell { day, arm, feature, component, tally })
+                .collect(),
+            units: self.units,
+        }
+    }
+}

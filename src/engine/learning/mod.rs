@@ -1,0 +1,422 @@
+//! Learning from outcomes: takes what was committed, learns, and gives decisions what was learned.
+//!
+//! Any replica may learn from any outcome: the store hands each out once, in a transaction that
+//! keeps what was learned from it. All replicas read what is known again when its version has
+//! changed, and draw the same from it.
+
+mod fold;
+mod kept;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time};
+use tokio_util::sync::CancellationToken;
+
+pub use self::fold::{Knowledge, Unreadable};
+use self::{
+    fold::{Wish, learn},
+    kept::Kept,
+};
+use crate::{
+    domain::{
+        catalog::{campaign::Campaign, creative::Creative, document::Rotation},
+        decision::{
+            decided::Decision,
+            learned::{self, Feature, Learned, Learner},
+            request::AdRequest,
+        },
+        ids::{CampaignId, NameHash},
+        measurement::{exposure::Arm, tally::Tally},
+        optimizer::{Posterior, Settings, Shape, Snapshot},
+    },
+    engine::{
+        catalogue::Catalogue,
+        world::{Account, World},
+    },
+    ports::{Clock, LearnedRow, LearningStore, StoreError, Subject, Unit},
+};
+
+/// Learns. Clones share everything.
+#[derive(Clone)]
+pub struct Learning(Arc<Shared>);
+
+struct Shared {
+    store: Arc<dyn LearningStore>,
+    catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
+    kept: Kept,
+    /// What is known, one look at a time.
+    known: tokio::sync::Mutex<HashMap<Subject, Known>>,
+    /// Features that decisions met and that have no number yet.
+    wanted: Mutex<BTreeMap<Subject, BTreeSet<String>>>,
+    /// People to be enrolled in experiments, and those who were lately.
+    units: Mutex<Units>,
+    /// Outcomes committed here since the last look.
+    outcomes: AtomicU64,
+    enough: Notify,
+}
+
+/// What is known of one subject, and what was made of it.
+struct Known {
+    row: LearnedRow,
+    shape: Shape,
+    learner: Arc<Learner>,
+    /// Whether it was made for a campaign that chooses by it.
+    chooses: bool,
+    rewarded: u64,
+    shown: u64,
+}
+
+#[derive(Default)]
+struct Units {
+    waiting: Vec<(u32, CampaignId, Unit)>,
+    lately: BTreeSet<(u32, NameHash, u128)>,
+}
+
+impl Learning {
+    /// Lessons of one transaction.
+    const BATCH: u32 = 5_000;
+    /// Time between looks, unless [`Self::ENOUGH`] outcomes came.
+    const EVERY: Duration = Duration::from_millis(500);
+    /// Outcomes after which to look at once.
+    const ENOUGH: u64 = 100;
+    /// Time between writes to disk.
+    const KEEP_EVERY: Duration = Duration::from_secs(30);
+    /// People remembered as enrolled, so that they are not enrolled with each decision.
+    const LATELY: usize = 200_000;
+    /// People that may wait to be enrolled; more are left to their outcomes.
+    const WAITING: usize = 50_000;
+
+    /// Learning with a store; `folder` is where what was learned is kept for a start without it.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn LearningStore>,
+        catalogue: Arc<Catalogue>,
+        clock: Arc<dyn Clock>,
+        folder: PathBuf,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            catalogue,
+            clock,
+            kept: Kept::new(folder),
+            known: tokio::sync::Mutex::default(),
+            wanted: Mutex::default(),
+            units: Mutex::default(),
+            outcomes: AtomicU64::new(0),
+            enough: Notify::new(),
+        }))
+    }
+
+    /// Takes up what was last kept on disk.
+    pub async fn start(&self) {
+        let rows = self.0.kept.read().await;
+        let mut known = self.0.known.lock().await;
+        self.0.take_up(&mut known, rows).await;
+        self.0.publish(&known).await;
+    }
+
+    /// Says that outcomes were committed here.
+    pub fn committed(&self, outcomes: u64) {
+        if self.0.outcomes.fetch_add(outcomes, Ordering::Relaxed) + outcomes >= Self::ENOUGH {
+            self.0.enough.notify_one();
+        }
+    }
+
+    /// Learns in the background until `stop`.
+    pub async fn work(self, stop: CancellationToken) {
+        let mut kept = time::Instant::now();
+        let mut failed = false;
+        while !stop.is_cancelled() {
+            match self.refresh().await {
+                Ok(()) => failed = false,
+                Err(error) if !failed => {
+                    failed = true;
+                    tracing::warn!(%error, "learning waits for the store");
+                }
+                Err(_) => {}
+            }
+            if kept.elapsed() >= Self::KEEP_EVERY {
+                kept = time::Instant::now();
+                self.keep().await;
+            }
+            let pause = async {
+                tokio::select! {
+                    () = time::sleep(Self::EVERY) => {}
+                    () = self.0.enough.notified(), if !failed => {}
+                }
+            };
+            if stop.run_until_cancelled(pause).await.is_none() {
+                break;
+            }
+        }
+        // what waits to be enrolled is not lost with an orderly end
+        if let Err(error) = self.0.enrol().await {
+            tracing::debug!(%error, "people in experiments are left to their outcomes");
+        }
+        self.keep().await;
+    }
+
+    /// Learns from everything that is committed by now and gives it to decisions.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let shared = &self.0;
+        shared.outcomes.store(0, Ordering::Relaxed);
+        shared.enrol().await?;
+        let mut known = shared.known.lock().await;
+        let world = shared.catalogue.world();
+        let subjects = subjects(&world);
+        let base_rate = base_rate(&known);
+        let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
+        for (subject, line) in &subjects {
+            let grows = match known.get(subject) {
+                None => true,
+                Some(known) => {
+                    shared.wants(subject)
+                        || learned::admit(&mut known.shape.clone(), line.snapshot(), &line.campaign, &line.creative)
+                }
+            };
+            if grows {
+                waiting.insert(subject.clone());
+            }
+        }
+        for subject in waiting {
+            let line = subjects.get(&subject);
+            while shared.learn(&subject, line, base_rate).await? >= Self::BATCH as usize {}
+        }
+        let versions = shared.store.versions().await?;
+        let changed = |(subject, version): &(Subject, i64)| {
+            let chooses = subjects.get(subject).is_some_and(Line::chooses);
+            known.get(subject).is_none_or(|known| known.row.version != *version || known.chooses != chooses)
+        };
+        let changed: Vec<_> = versions.iter().filter(|one| changed(one)).map(|(subject, _)| subject.clone()).collect();
+        if !changed.is_empty() {
+            let rows = shared.store.known(changed).await?;
+            shared.take_up(&mut known, rows).await;
+            shared.publish(&known).await;
+        }
+        Ok(())
+    }
+
+    /// Notes what a decision showed: who takes part in an experiment, and features without a number.
+    pub fn shown(&self, account: u32, request: &AdRequest, decision: &Decision) {
+        for item in decision.placements.iter().flatten() {
+            let Some(showing) = &item.shown else { continue };
+            let (Some(campaign), Some(exposure)) = (&showing.campaign, &showing.exposure) else { continue };
+            if request.preview.is_some() {
+                continue;
+            }
+            if let Some(thought) = &showing.thought
+                && let Some(country) = request.context.country
+            {
+                let name = Feature::Country(country.as_str().into()).to_string();
+                let shape = &thought.learner.shape;
+                if shape.feature(&name).is_none() && learned::count(shape, "geo:") < learned::COUNTRIES {
+                    let subject =
+                        Subject { account, campaign: campaign.id.clone(), creative: showing.creative.id.clone() };
+                    self.0
+                        .wanted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .entry(subject)
+                        .or_default()
+                        .insert(name);
+                }
+            }
+            if campaign.holdout > 0.0
+                && exposure.arm != Arm::Default
+                && let Some(person) = request.person
+            {
+                let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
+                if units.waiting.len() >= Self::WAITING {
+                    continue;
+                }
+                if units.lately.len() >= Self::LATELY {
+                    units.lately.clear();
+                }
+                if units.lately.insert((account, campaign.hash, person.0)) {
+                    let unit = Unit { person, arm: exposure.arm, at: decision.at, tally: Tally::default() };
+                    units.waiting.push((account, campaign.id.clone(), unit));
+                }
+            }
+        }
+    }
+
+    /// What is known of a campaign's creatives.
+    pub async fn of_campaign(&self, account: u32, campaign: &CampaignId) -> Vec<(Subject, Knowledge)> {
+        let known = self.0.known.lock().await;
+        let own = known.iter().filter(|(subject, _)| subject.account == account && subject.campaign == *campaign);
+        let mut own: Vec<_> = own
+            .filter_map(|(subject, known)| Some((subject.clone(), Knowledge::read(&known.row.body).ok()?)))
+            .collect();
+        own.sort_by(|a, b| a.0.cmp(&b.0));
+        own
+    }
+
+    async fn keep(&self) {
+        let known = self.0.known.lock().await;
+        let rows: Vec<_> = known.iter().map(|(subject, known)| (subject.clone(), known.row.clone())).collect();
+        drop(known);
+        self.0.kept.write(rows).await;
+    }
+}
+
+/// A creative within a campaign, as the catalogue has it.
+struct Line {
+    account: Arc<Account>,
+    campaign: Arc<Campaign>,
+    creative: Arc<Creative>,
+}
+
+impl Line {
+    fn snapshot(&self) -> &crate::domain::catalog::snapshot::Snapshot {
+        &self.account.snapshot
+    }
+
+    fn chooses(&self) -> bool {
+        self.campaign.rotation == Rotation::Optimized
+    }
+}
+
+fn subjects(world: &World) -> BTreeMap<Subject, Line> {
+    let mut all = BTreeMap::new();
+    for account in world.accounts() {
+        for line in &account.snapshot.lines {
+            for creative in &line.creatives {
+                let subject = Subject {
+                    account: account.number(),
+                    campaign: line.campaign.id.clone(),
+                    creative: creative.id.clone(),
+                };
+                let line = Line {
+                    account: Arc::clone(account),
+                    campaign: Arc::clone(&line.campaign),
+                    creative: Arc::clone(creative),
+                };
+                all.insert(subject, line);
+            }
+        }
+    }
+    all
+}
+
+/// The rate of rewards over all that is known, which is what a new creative may expect.
+fn base_rate(known: &HashMap<Subject, Known>) -> f64 {
+    let (rewarded, shown) = known.values().fold((0, 0), |sum, one| (sum.0 + one.rewarded, sum.1 + one.shown));
+    // as if a thousand impressions with the usual rate had been seen before
+    (rewarded as f64 + 1_000.0 * Settings::default().base_rate) / (shown as f64 + 1_000.0)
+}
+
+impl Shared {
+    fn wants(&self, subject: &Subject) -> bool {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).contains_key(subject)
+    }
+
+    async fn learn(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<usize, StoreError> {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).unwrap_or_default();
+        let now = self.clock.now();
+        let catalog =
+            line.map(|line| (Arc::clone(&line.account), Arc::clone(&line.campaign), Arc::clone(&line.creative)));
+        let wish = Wish {
+            goal: line.map(|line| line.campaign.goal.clone()).unwrap_or_default(),
+            settings: Settings { base_rate, ..Settings::default() },
+        };
+        let learn = move |known, lessons| {
+            learn(known, lessons, &wish, now, |shape| {
+                let mut grown = false;
+                if let Some((account, campaign, creative)) = &catalog {
+                    grown |= learned::admit(shape, &account.snapshot, campaign, creative);
+                }
+                for name in &wanted {
+                    let room = learned::count(shape, "geo:") < learned::COUNTRIES;
+                    grown |=
+                        room && shape.feature(name).is_none() && shape.admit_feature(name, Shape::FEATURES).is_some();
+                }
+                grown
+            })
+        };
+        self.store.learn(subject.clone(), Learning::BATCH, Box::new(learn)).await
+    }
+
+    /// Makes ready what rows say.
+    async fn take_up(&self, known: &mut HashMap<Subject, Known>, rows: Vec<(Subject, LearnedRow)>) {
+        let world = self.catalogue.world();
+        let subjects = subjects(&world);
+        let base_rate = base_rate(known);
+        let now = self.clock.now();
+        for (subject, row) in rows {
+            let chooses = subjects.get(&subject).is_some_and(Line::chooses);
+            let made = tokio::task::spawn_blocking(move || {
+                let made = make(&subject, row, chooses, base_rate, now);
+                (subject, made)
+            });
+            match made.await {
+                Ok((subject, Ok(made))) => {
+                    known.insert(subject, made);
+                }
+                Ok((subject, Err(error))) => {
+                    tracing::error!(%error, campaign = %subject.campaign, "this campaign chooses without what was learned");
+                }
+                Err(error) => tracing::error!(%error, "what was learned cannot be made ready"),
+            }
+        }
+    }
+
+    /// Gives decisions what is known.
+    async fn publish(&self, known: &HashMap<Subject, Known>) {
+        let mut by_account = BTreeMap::<u32, Vec<_>>::new();
+        for (subject, known) in known {
+            let names = (NameHash::of(subject.campaign.as_str()), NameHash::of(subject.creative.as_str()));
+            by_account.entry(subject.account).or_default().push((names, Arc::clone(&known.learner)));
+        }
+        for (account, learners) in by_account {
+            self.catalogue.teach(account, Arc::new(learners.into_iter().collect::<Learned>())).await;
+        }
+    }
+
+    async fn enrol(&self) -> Result<(), StoreError> {
+        let waiting = std::mem::take(&mut self.units.lock().unwrap_or_else(PoisonError::into_inner).waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let enrolled = self.store.enrol(waiting).await;
+        if enrolled.is_err() {
+            // they are met again
+            self.units.lock().unwrap_or_else(PoisonError::into_inner).lately.clear();
+        }
+        enrolled
+    }
+}
+
+fn make(
+    subject: &Subject,
+    row: LearnedRow,
+    chooses: bool,
+    base_rate: f64,
+    now: crate::domain::values::Millis,
+) -> Result<Known, Unreadable> {
+    let Knowledge { shape, statistics, .. } = Knowledge::read(&row.body)?;
+    let _ = now;
+    let total = statistics.total();
+    let version = row.version.unsigned_abs();
+    let draws = chooses.then(|| {
+        // rounded, so that replicas that know a little more of other creatives draw the same
+        let settings = Settings { base_rate: (base_rate * 100.0).round().max(1.0) / 100.0, ..Settings::default() };
+        let posterior = Posterior::new(&statistics, &settings);
+        let creative =
+            NameHash::of(subject.campaign.as_str()).0 ^ NameHash::of(subject.creative.as_str()).0.rotate_left(1);
+        Snapshot::new(creative, version, &posterior, &statistics, &settings)
+    });
+    let learner = Arc::new(Learner::new(shape.clone(), version, draws));
+    Ok(Known { row, shape, learner, chooses, rewarded: total.rewarded, shown: total.shown })
+}

@@ -1,0 +1,175 @@
+//! What is learned and counted of creatives.
+
+use serde_json::Value;
+
+use super::Answer;
+use crate::domain::{
+    ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
+    measurement::{exposure::Arm, outcome::OutcomeKind, tally::Tally},
+    values::Millis,
+};
+
+/// What is learned about: a creative within a campaign.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// Number of the account.
+    pub account: u32,
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The creative.
+    pub creative: CreativeId,
+}
+
+/// A committed outcome that nothing was learned from yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LessonRow {
+    /// Its decision.
+    pub decision: DecisionId,
+    /// What happened.
+    pub kind: OutcomeKind,
+    /// What a conversion was, where its sender said so.
+    pub goal: Option<EventName>,
+    /// What a conversion was worth, in millionths of the sender's currency unit.
+    pub value_micros: Option<i64>,
+    /// The revision that was shown.
+    pub revision: u32,
+    /// Who, where the purposes allow counting per person.
+    pub person: Option<Uid>,
+    /// What was shown, packed.
+    pub exposure: Box<[u8]>,
+}
+
+/// What is known of a subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnedRow {
+    /// Counts the changes.
+    pub version: i64,
+    /// What is known.
+    pub body: LearnedBody,
+}
+
+/// See [`LearnedRow`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnedBody {
+    /// The numbers of components and features, as a document.
+    pub shape: Value,
+    /// The additive statistics, packed.
+    pub statistics: Vec<u8>,
+    /// The hour they are of.
+    pub epoch: i64,
+    /// What watches for changes, as a document.
+    pub watch: Value,
+}
+
+/// Outcomes of one combination on one day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CombinationCell {
+    /// UTC day of the decision, since 1970-01-01.
+    pub day: i32,
+    /// The side of the experiment.
+    pub arm: Arm,
+    /// The revision.
+    pub revision: u32,
+    /// The components by number, packed as in exposures.
+    pub choice: Vec<u16>,
+    /// How many.
+    pub tally: Tally,
+}
+
+/// Outcomes of one component with one feature on one day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureCell {
+    /// UTC day of the decision, since 1970-01-01.
+    pub day: i32,
+    /// The side of the experiment.
+    pub arm: Arm,
+    /// Number of the feature.
+    pub feature: u16,
+    /// Number of the slot and of the component in it; none: whatever was shown.
+    pub component: Option<(u8, u16)>,
+    /// How many.
+    pub tally: Tally,
+}
+
+/// What a person in an experiment did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// Who.
+    pub person: Uid,
+    /// On which side they are.
+    pub arm: Arm,
+    /// When they were first decided for.
+    pub at: Millis,
+    /// What they did.
+    pub tally: Tally,
+}
+
+/// What learning from some lessons gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Learned {
+    /// What is known now; none: as before.
+    pub body: Option<LearnedBody>,
+    /// To be added to what was counted.
+    pub combinations: Vec<CombinationCell>,
+    /// To be added to what was counted.
+    pub features: Vec<FeatureCell>,
+    /// To be added to what people did.
+    pub units: Vec<Unit>,
+}
+
+/// Learns: from what is known of a subject, if anything, and lessons.
+pub type Learn = Box<dyn FnOnce(Option<LearnedRow>, Vec<LessonRow>) -> Learned + Send>;
+
+/// The sums over the people of one side of an experiment, for one measure of what they did.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ArmSums {
+    /// How many people.
+    pub people: i64,
+    /// The sum of what each did.
+    pub sum: f64,
+    /// The sum of the squares.
+    pub squares: f64,
+}
+
+/// What is measured of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// Clicks.
+    Clicks,
+    /// Conversions.
+    Conversions,
+    /// What conversions were worth, in the sender's currency unit.
+    Value,
+}
+
+/// Keeps what is learned. Each lesson is learned from exactly once, whichever replica does it.
+pub trait LearningStore: Send + Sync {
+    /// Subjects with lessons waiting.
+    fn waiting(&self) -> Answer<'_, Vec<Subject>>;
+    /// Takes at most `most` lessons of a subject, oldest first, has `learn` learn from them and
+    /// keeps the result, in one transaction that no other works on the subject in. Answers how many
+    /// lessons there were.
+    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize>;
+    /// The versions of everything that is known.
+    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>>;
+    /// What is known of these.
+    fn known(&self, subjects: Vec<Subject>) -> Answer<'_, Vec<(Subject, LearnedRow)>>;
+    /// Enrols people in the experiment of their campaign; who is enrolled stays on their side.
+    fn enrol(&self, people: Vec<(u32, CampaignId, Unit)>) -> Answer<'_, ()>;
+    /// What was counted of a campaign's combinations, from one day to before another.
+    fn combinations(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+    ) -> Answer<'_, Vec<(CreativeId, CombinationCell)>>;
+    /// What was counted of a campaign's features, from one day to before another.
+    fn features(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+    ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>>;
+    /// What the people of each side did: personalised, then control.
+    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [ArmSums; 2]>;
+}

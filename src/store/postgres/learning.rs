@@ -1,0 +1,476 @@
+//! What is learned and counted of creatives.
+
+use std::collections::BTreeMap;
+
+use sqlx::{
+    Connection, Error, PgConnection, Row,
+    postgres::PgRow,
+    query,
+    types::{Json, Uuid},
+};
+
+use super::{Lane, Lanes};
+use crate::{
+    domain::{
+        ids::{CampaignId, CreativeId, DecisionId},
+        measurement::{
+            exposure::Arm,
+            outcome::{Outcome, OutcomeKind},
+            tally::Tally,
+        },
+    },
+    ports::{
+        Answer, ArmSums, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore,
+        LessonRow, Measured, Subject, Unit,
+    },
+    store::rows,
+};
+
+/// See [`LearningStore`].
+pub(in crate::store) struct Learning {
+    ingest: Lane,
+    admin: Lane,
+}
+
+impl Learning {
+    pub(in crate::store) fn new(lanes: &Lanes) -> Self {
+        Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
+    }
+}
+
+/// Sums over people by side, of one measure.
+macro_rules! arms {
+    ($measured:literal) => {
+        concat!(
+            "select arm, count(*) as people, sum(y) as sum, sum(y * y) as squares
+             from (select arm, ",
+            $measured,
+            " as y from experiment_unit where account = $1 and campaign = $2) u group by arm"
+        )
+    };
+}
+
+/// Leaves new outcomes to be learned from, within the transaction that counts them.
+pub(super) async fn leave(tx: &mut PgConnection, new: impl Iterator<Item = &Outcome>) -> Result<(), Error> {
+    let told: Vec<_> = new.filter_map(|o| Some((o, o.campaign.as_ref()?, o.exposure.as_ref()?))).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    macro_rules! column {
+        ($outcome:ident, $campaign:ident, $exposure:ident => $value:expr) => {
+            told.iter().map(|($outcome, $campaign, $exposure)| $value).collect::<Vec<_>>()
+        };
+    }
+    query(
+        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure)
+         select l.account, l.campaign, l.creative, l.decision, l.kind, l.goal, l.value_micros, l.revision,
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure
+         from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::smallint[], $6::text[], $7::bigint[],
+                     $8::bigint[], $9::uuid[], $10::bytea[])
+              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure)
+         left join profile p on p.account = l.account and p.uid = l.person",
+    )
+    .bind(column!(o, _c, _e => o.account.cast_signed()))
+    .bind(column!(_o, c, _e => c.as_str()))
+    .bind(column!(o, _c, _e => o.creative.as_str()))
+    .bind(column!(o, _c, _e => o.decision.0))
+    .bind(column!(o, _c, _e => i16::from(o.kind.number())))
+    .bind(column!(o, _c, _e => o.goal.as_ref().map(|goal| goal.as_str())))
+    .bind(column!(o, _c, _e => o.value_micros))
+    .bind(column!(o, _c, _e => i64::from(o.revision)))
+    .bind(column!(o, _c, _e => o.person.map(|person| person.as_uuid())))
+    .bind(column!(_o, _c, e => e.to_vec()))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+impl LearningStore for Learning {
+    fn waiting(&self) -> Answer<'_, Vec<Subject>> {
+        self.ingest.run(|connection| {
+            Box::pin(async move {
+                let rows =
+                    query("select distinct account, campaign, creative from lesson").fetch_all(connection).await?;
+                rows.iter().map(subject).collect()
+            })
+        })
+    }
+
+    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let lessons = learn_within(&mut tx, &subject, most, learn).await?;
+                tx.commit().await?;
+                Ok(lessons)
+            })
+        })
+    }
+
+    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>> {
+        self.ingest.run(|connection| {
+            Box::pin(async move {
+                let rows =
+                    query("select account, campaign, creative, version from learned").fetch_all(connection).await?;
+                rows.iter().map(|row| Ok((subject(row)?, row.try_get("version")?))).collect()
+            })
+        })
+    }
+
+    fn known(&self, subjects: Vec<Subject>) -> Answer<'_, Vec<(Subject, LearnedRow)>> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select l.* from unnest($1::int[], $2::text[], $3::text[]) k (account, campaign, creative)
+                     join learned l using (account, campaign, creative)",
+                )
+                .bind(subjects.iter().map(|one| one.account.cast_signed()).collect::<Vec<_>>())
+                .bind(subjects.iter().map(|one| one.campaign.as_str()).collect::<Vec<_>>())
+                .bind(subjects.iter().map(|one| one.creative.as_str()).collect::<Vec<_>>())
+                .fetch_all(connection)
+                .await?;
+                rows.iter().map(|row| Ok((subject(row)?, learned(row)?))).collect()
+            })
+        })
+    }
+
+    fn enrol(&self, people: Vec<(u32, CampaignId, Unit)>) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let mut by_campaign = BTreeMap::<_, Vec<Unit>>::new();
+                people.into_iter().for_each(|(account, campaign, unit)| {
+                    by_campaign.entry((account.cast_signed(), campaign)).or_default().push(unit);
+                });
+                for ((account, campaign), units) in by_campaign {
+                    let mut tx = connection.begin().await?;
+                    count_units(&mut tx, account, campaign.as_str(), units).await?;
+                    tx.commit().await?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn combinations(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+    ) -> Answer<'_, Vec<(CreativeId, CombinationCell)>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select * from combination_cell where account = $1 and campaign = $2 and day >= $3 and day < $4
+                     order by day, creative, arm, revision, choice",
+                )
+                .bind(account.cast_signed())
+                .bind(campaign.as_str())
+                .bind(days.0)
+                .bind(days.1)
+                .fetch_all(connection)
+                .await?;
+                let cell = |row: &PgRow| {
+                    Ok((
+                        rows::parsed(row, "creative")?,
+                        CombinationCell {
+                            day: row.try_get("day")?,
+                            arm: arm(row)?,
+                            revision: row.try_get::<i64, _>("revision")? as u32,
+                            choice: choice(row.try_get("choice")?),
+                            tally: tally(row)?,
+                        },
+                    ))
+                };
+                rows.iter().map(cell).collect()
+            })
+        })
+    }
+
+    fn features(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+    ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select * from feature_cell where account = $1 and campaign = $2 and day >= $3 and day < $4
+                     order by day, creative, arm, feature, slot, component",
+                )
+                .bind(account.cast_signed())
+                .bind(campaign.as_str())
+                .bind(days.0)
+                .bind(days.1)
+                .fetch_all(connection)
+                .await?;
+                let cell = |row: &PgRow| {
+                    let (slot, component): (i16, i32) = (row.try_get("slot")?, row.try_get("component")?);
+                    Ok((
+                        rows::parsed(row, "creative")?,
+                        FeatureCell {
+                            day: row.try_get("day")?,
+                            arm: arm(row)?,
+                            feature: row.try_get::<i32, _>("feature")? as u16,
+                            component: (slot >= 0).then_some((slot as u8, component as u16)),
+                            tally: tally(row)?,
+                        },
+                    ))
+                };
+                rows.iter().map(cell).collect()
+            })
+        })
+    }
+
+    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [ArmSums; 2]> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let statement = match measured {
+                    Measured::Clicks => arms!("clicks::float8"),
+                    Measured::Conversions => arms!("conversions::float8"),
+                    Measured::Value => arms!("value_micros / 1e6::float8"),
+                };
+                let rows =
+                    query(statement).bind(account.cast_signed()).bind(campaign.as_str()).fetch_all(connection).await?;
+                let mut sums = [ArmSums::default(); 2];
+                for row in &rows {
+                    let arm: i16 = row.try_get("arm")?;
+                    if let Some(sum) = usize::try_from(arm).ok().and_then(|arm| sums.get_mut(arm)) {
+                        *sum = ArmSums {
+                            people: row.try_get("people")?,
+                            sum: row.try_get("sum")?,
+                            squares: row.try_get("squares")?,
+                        };
+                    }
+                }
+                Ok(sums)
+            })
+        })
+    }
+}
+
+async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn: Learn) -> Result<usize, Error> {
+    let account = subject.account.cast_signed();
+    let (campaign, creative) = (subject.campaign.as_str(), subject.creative.as_str());
+    // One at a time for each subject, also while it has no row to lock yet.
+    query("select pg_advisory_xact_lock(hashtextextended(concat_ws('/', $1::int, $2::text, $3::text), 7))")
+        .bind(account)
+        .bind(campaign)
+        .bind(creative)
+        .execute(&mut *tx)
+        .await?;
+    let known = query("select * from learned where account = $1 and campaign = $2 and creative = $3")
+        .bind(account)
+        .bind(campaign)
+        .bind(creative)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let taken = query(
+        "delete from lesson where account = $1 and campaign = $2 and creative = $3 and id = any (array(
+             select id from lesson where account = $1 and campaign = $2 and creative = $3 order by id limit $4))
+         returning *",
+    )
+    .bind(account)
+    .bind(campaign)
+    .bind(creative)
+    .bind(i64::from(most))
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut lessons =
+        taken.iter().map(|row| Ok((row.try_get("id")?, lesson(row)?))).collect::<Result<Vec<(i64, _)>, Error>>()?;
+    lessons.sort_by_key(|(id, _)| *id);
+    let count = lessons.len();
+    let Learned { body, combinations, features, units } =
+        learn(known.as_ref().map(learned).transpose()?, lessons.into_iter().map(|(_, lesson)| lesson).collect());
+    if let Some(LearnedBody { shape, statistics, epoch, watch }) = body {
+        query(
+            "insert into learned as l (account, campaign, creative, version, shape, statistics, epoch, watch)
+             values ($1, $2, $3, 1, $4, $5, $6, $7)
+             on conflict (account, campaign, creative) do update
+             set version = l.version + 1, shape = excluded.shape, statistics = excluded.statistics,
+                 epoch = excluded.epoch, watch = excluded.watch, updated_at = now_ms()",
+        )
+        .bind(account)
+        .bind(campaign)
+        .bind(creative)
+        .bind(Json(shape))
+        .bind(statistics)
+        .bind(epoch)
+        .bind(Json(watch))
+        .execute(&mut *tx)
+        .await?;
+    }
+    count_combinations(tx, subject, combinations).await?;
+    count_features(tx, subject, features).await?;
+    count_units(tx, account, campaign, units).await?;
+    Ok(count)
+}
+
+macro_rules! column {
+    ($rows:expr, $value:expr) => {
+        $rows.iter().map($value).collect::<Vec<_>>()
+    };
+}
+
+async fn count_combinations(
+    tx: &mut PgConnection,
+    subject: &Subject,
+    cells: Vec<CombinationCell>,
+) -> Result<(), Error> {
+    if cells.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice,
+                                            impressions, viewables, clicks, conversions, value_micros)
+         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[],
+             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+         on conflict (account, campaign, day, creative, arm, revision, choice) do update
+         set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
+             clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
+             value_micros = c.value_micros + excluded.value_micros",
+    )
+    .bind(subject.account.cast_signed())
+    .bind(subject.campaign.as_str())
+    .bind(subject.creative.as_str())
+    .bind(column!(cells, |c| c.day))
+    .bind(column!(cells, |c| i16::from(c.arm.number())))
+    .bind(column!(cells, |c| i64::from(c.revision)))
+    .bind(column!(cells, |c| c.choice.iter().flat_map(|one| one.to_be_bytes()).collect::<Vec<u8>>()))
+    .bind(column!(cells, |c| c.tally.impressions))
+    .bind(column!(cells, |c| c.tally.viewables))
+    .bind(column!(cells, |c| c.tally.clicks))
+    .bind(column!(cells, |c| c.tally.conversions))
+    .bind(column!(cells, |c| c.tally.value_micros))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+async fn count_features(tx: &mut PgConnection, subject: &Subject, cells: Vec<FeatureCell>) -> Result<(), Error> {
+    if cells.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into feature_cell as c (account, campaign, creative, day, arm, feature, slot, component,
+                                        impressions, viewables, clicks, conversions, value_micros)
+         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::int[], $7::smallint[], $8::int[],
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+         on conflict (account, campaign, day, creative, arm, feature, slot, component) do update
+         set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
+             clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
+             value_micros = c.value_micros + excluded.value_micros",
+    )
+    .bind(subject.account.cast_signed())
+    .bind(subject.campaign.as_str())
+    .bind(subject.creative.as_str())
+    .bind(column!(cells, |c| c.day))
+    .bind(column!(cells, |c| i16::from(c.arm.number())))
+    .bind(column!(cells, |c| i32::from(c.feature)))
+    .bind(column!(cells, |c| c.component.map_or(-1, |(slot, _)| i16::from(slot))))
+    .bind(column!(cells, |c| c.component.map_or(0, |(_, component)| i32::from(component))))
+    .bind(column!(cells, |c| c.tally.impressions))
+    .bind(column!(cells, |c| c.tally.viewables))
+    .bind(column!(cells, |c| c.tally.clicks))
+    .bind(column!(cells, |c| c.tally.conversions))
+    .bind(column!(cells, |c| c.tally.value_micros))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// Each person once, in the order of their uid; whoever was erased is left out.
+async fn count_units(tx: &mut PgConnection, account: i32, campaign: &str, units: Vec<Unit>) -> Result<(), Error> {
+    let mut by_person = BTreeMap::<Uuid, Unit>::new();
+    for unit in units {
+        let person =
+            by_person.entry(unit.person.as_uuid()).or_insert_with(|| Unit { tally: Tally::default(), ..unit.clone() });
+        person.tally.add(&unit.tally);
+        person.at = person.at.min(unit.at);
+    }
+    let units: Vec<Unit> = by_person.into_values().collect();
+    if units.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into experiment_unit as u (account, campaign, person, arm, first_at, impressions, clicks, conversions, value_micros)
+         select $1, $2, k.person, k.arm, k.at, k.impressions, k.clicks, k.conversions, k.value_micros
+         from unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+              k (person, arm, at, impressions, clicks, conversions, value_micros)
+         left join profile p on p.account = $1 and p.uid = k.person
+         where p.erased_at is null
+         on conflict (account, campaign, person) do update
+         set impressions = u.impressions + excluded.impressions, clicks = u.clicks + excluded.clicks,
+             conversions = u.conversions + excluded.conversions, value_micros = u.value_micros + excluded.value_micros",
+    )
+    .bind(account)
+    .bind(campaign)
+    .bind(column!(units, |u| u.person.as_uuid()))
+    .bind(column!(units, |u| i16::from(u.arm.number())))
+    .bind(column!(units, |u| u.at.0))
+    .bind(column!(units, |u| u.tally.impressions))
+    .bind(column!(units, |u| u.tally.clicks))
+    .bind(column!(units, |u| u.tally.conversions))
+    .bind(column!(units, |u| u.tally.value_micros))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+fn subject(row: &PgRow) -> Result<Subject, Error> {
+    Ok(Subject {
+        account: rows::account(row, "account")?,
+        campaign: rows::parsed(row, "campaign")?,
+        creative: rows::parsed(row, "creative")?,
+    })
+}
+
+fn learned(row: &PgRow) -> Result<LearnedRow, Error> {
+    Ok(LearnedRow {
+        version: row.try_get("version")?,
+        body: LearnedBody {
+            shape: rows::json(row, "shape")?,
+            statistics: row.try_get("statistics")?,
+            epoch: row.try_get("epoch")?,
+            watch: rows::json(row, "watch")?,
+        },
+    })
+}
+
+fn lesson(row: &PgRow) -> Result<LessonRow, Error> {
+    let kind: i16 = row.try_get("kind")?;
+    let kind = OutcomeKind::ALL.into_iter().find(|of| i16::from(of.number()) == kind);
+    let goal = match row.try_get::<Option<&str>, _>("goal")? {
+        Some(_) => Some(rows::parsed(row, "goal")?),
+        None => None,
+    };
+    Ok(LessonRow {
+        decision: DecisionId(row.try_get("decision")?),
+        kind: kind.ok_or_else(|| Error::Decode("no kind of outcome".into()))?,
+        goal,
+        value_micros: row.try_get("value_micros")?,
+        revision: row.try_get::<i64, _>("revision")? as u32,
+        person: rows::maybe_uid(row, "person")?,
+        exposure: row.try_get::<Vec<u8>, _>("exposure")?.into(),
+    })
+}
+
+fn arm(row: &PgRow) -> Result<Arm, Error> {
+    let number: i16 = row.try_get("arm")?;
+    let arm = Arm::ALL.into_iter().find(|arm| i16::from(arm.number()) == number);
+    arm.ok_or_else(|| Error::Decode("no side of an experiment".into()))
+}
+
+fn tally(row: &PgRow) -> Result<Tally, Error> {
+    Ok(Tally {
+        impressions: row.try_get("impressions")?,
+        viewables: row.try_get("viewables")?,
+        clicks: row.try_get("clicks")?,
+        conversions: row.try_get("conversions")?,
+        value_micros: row.try_get("value_micros")?,
+    })
+}
+
+fn choice(packed: &[u8]) -> Vec<u16> {
+    packed.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+}
