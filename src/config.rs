@@ -43,6 +43,9 @@ pub struct Http {
     /// Networks of the load balancers in front, whose `X-Forwarded-For` names the client. Default:
     /// none, the client is who connects.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether requests may say when they happen (`Tessera-Time`), to replay scenarios; refused
+    /// unless `bind` is loopback. Also `--simulation`.
+    pub simulation: bool,
     /// Connections at one time.
     pub connections: usize,
     /// How long a shutdown waits for requests under way, in ms.
@@ -136,6 +139,7 @@ impl Default for Http {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             trusted_proxies: Vec::new(),
+            simulation: false,
             connections: 8_192,
             drain_ms: 10_000,
         }

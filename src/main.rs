@@ -24,6 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    /// Let requests say when they happen (`Tessera-Time`), to replay scenarios. Loopback only.
+    #[arg(long)]
+    simulation: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -108,7 +111,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    let Cli { simulation, command } = Cli::parse();
+    let command = command.unwrap_or(Command::Serve);
     if let Command::PostgresGuard { args } = &command {
         match embedded::guard::run(args)? {}
     }
@@ -119,7 +123,8 @@ fn run() -> anyhow::Result<ExitCode> {
     if let Command::Simulate { scenario, json, seeds } = &command {
         return simulate(scenario, *json, *seeds);
     }
-    let config = Config::load()?;
+    let mut config = Config::load()?;
+    config.http.simulation |= simulation;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {

@@ -37,6 +37,7 @@ use crate::{
         reports::Reports,
         reservations::Reservations,
         reservoir::Reservoir,
+        simulated::SimulatedClock,
         tasks::Tasks,
         training::Trainer,
         transitions::Transitions,
@@ -50,6 +51,7 @@ use crate::{
         client::Proxies,
         health::Readiness,
         layers::{BODY_DEADLINE, Edge},
+        simulation,
     },
     outbound::HttpCourier,
     ports::{Clock, StoreError},
@@ -78,6 +80,9 @@ pub enum StartError {
         /// Why it failed.
         error: std::io::Error,
     },
+    /// Whoever reaches the service would set its clock.
+    #[error("--simulation is for loopback only: the address to listen on must be one")]
+    Simulation,
     /// A fault of this program.
     #[error("{0}")]
     Internal(String),
@@ -113,6 +118,7 @@ pub struct Core {
     notes: Option<mpsc::UnboundedReceiver<Note>>,
     listener: Arc<Notes>,
     cluster: Option<Cluster>,
+    simulated: Option<Arc<SimulatedClock>>,
     /// Whether the private cluster could not be started yet.
     unstarted: bool,
     origin: Option<Origin>,
@@ -132,7 +138,11 @@ impl Core {
             None => boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await,
         };
         let (meters, exposition) = telemetry::metrics();
-        let clock: Arc<dyn Clock> = Arc::new(MachineClock);
+        let simulated = config.http.simulation.then(|| Arc::new(SimulatedClock::default()));
+        let clock: Arc<dyn Clock> = match &simulated {
+            Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
+            None => Arc::new(MachineClock),
+        };
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
             Ok(()) => opened.maintain(clock.now()).await,
@@ -262,6 +272,7 @@ impl Core {
             notes: Some(notes),
             listener,
             cluster: database.cluster,
+            simulated,
             unstarted,
             origin,
         })
@@ -333,6 +344,9 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(config: Config, guard: PathBuf) -> Result<Self, StartError> {
         let bind = config.http.bind;
+        if config.http.simulation && !bind.ip().is_loopback() {
+            return Err(StartError::Simulation);
+        }
         let listener = TcpListener::bind(bind).await;
         let listener = listener.map_err(|error| StartError::Io { what: format!("listening on {bind}"), error })?;
         let address = listener.local_addr().map_err(|error| StartError::Io { what: "listening".into(), error })?;
@@ -358,9 +372,13 @@ impl Server {
             reserve_ms: config.decisions.reserve_ms,
             steps: core.meters.decision_steps.clone(),
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
+            simulation: config.http.simulation,
             pages: Arc::default(),
         };
-        let router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
+        let mut router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
+        if let Some(clock) = &core.simulated {
+            router = simulation::timed(router, Arc::clone(clock));
+        }
         let stop = CancellationToken::new();
         let limits = Limits {
             connections: config.http.connections,

@@ -20,6 +20,7 @@
 //! | [`learning`] | which components work, learned from outcomes |
 //! | [`transitions`] | announces who enters and leaves segments |
 //! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
+//! | [`simulated`] | a clock that requests set |
 //! | [`deadline`] | until when an answer is worth anything |
 //! | [`tasks`] | background work, supervised and drained |
 
@@ -52,6 +53,7 @@ pub mod reports;
 pub mod reservations;
 pub mod reservoir;
 mod seeds;
+pub mod simulated;
 pub mod spool;
 pub mod tasks;
 pub mod training;

@@ -22,6 +22,8 @@ pub struct App {
     pub steps: DecisionSteps,
     /// Whose word on the client's address is taken.
     pub proxies: Proxies,
+    /// Whether requests say when they happen.
+    pub simulation: bool,
     /// What pages send, by network.
     pub pages: Arc<Limit>,
 }

@@ -37,6 +37,7 @@ pub mod records;
 pub mod reports;
 pub mod request;
 pub mod rows;
+pub mod simulation;
 pub mod transitions;
 pub mod versions;
 pub mod webhooks;
@@ -73,7 +74,8 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(versions::routes())
                 .merge(crm::export::routes())
                 .merge(transitions::routes())
-                .merge(reports::routes()),
+                .merge(reports::routes())
+                .merge(simulation::routes()),
         ),
     ]
 }

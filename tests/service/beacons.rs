@@ -163,6 +163,7 @@ fn aged(service: &Service, days: i64) -> Tokens {
         person: Some(Uid(1)),
         cap_window: Some(Span::from_millis(86_400_000)),
         preview: false,
+        exposure: None,
     };
     world.tokens.sign(&claim, "https://northwind.example/spring")
 }

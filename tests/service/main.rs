@@ -8,6 +8,7 @@ mod decisions;
 mod events;
 mod harness;
 mod identity;
+mod learning;
 mod models;
 mod refusals;
 mod replicas;

@@ -14,14 +14,14 @@ use crate::{
             outcome::OutcomeKind,
             tally::Tally,
         },
-        optimizer::{Detector, Epoch, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
+        optimizer::{Detector, Epoch, Layout, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
         values::Millis,
     },
     ports::{CombinationCell, FeatureCell, Learned, LearnedBody, LearnedRow, LessonRow, Unit},
 };
 
 /// What is known of a creative within a campaign.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Knowledge {
     /// The numbers of components and features.
     pub shape: Shape,
@@ -37,6 +37,13 @@ pub struct Knowledge {
 #[derive(Debug, thiserror::Error)]
 #[error("what was learned cannot be read: {0}")]
 pub struct Unreadable(String);
+
+impl Default for Knowledge {
+    fn default() -> Self {
+        let statistics = Statistics::new(Layout::default());
+        Self { shape: Shape::default(), statistics, epoch: 0, detector: Detector::default() }
+    }
+}
 
 impl Knowledge {
     /// What a row keeps.
