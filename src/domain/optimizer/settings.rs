@@ -1,6 +1,6 @@
 //! How the optimizer learns and chooses.
 
-use crate::domain::optimizer::layout::Group;
+use crate::domain::optimizer::{layout::Group, random::ln};
 
 /// What may be set about learning; the defaults were chosen by simulation.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +15,9 @@ pub struct Settings {
     pub spread_limits: (f64, f64),
     /// How many draws from the posterior decisions choose among.
     pub members: usize,
-    /// By what the posterior's standard deviation is multiplied in these draws.
-    pub temperature: f64,
+    /// By what the posterior's standard deviation is multiplied in these draws: with hardly a reward
+    /// yet, and with many.
+    pub temperature: (f64, f64),
     /// Share of decisions that show any legal combination, all equally likely.
     pub floor: f64,
     /// Share of decisions that show a component that was hardly shown yet, while there is one.
@@ -36,7 +37,7 @@ impl Default for Settings {
             spread: [1.0, 0.5, 0.25, 0.5, 0.25],
             spread_limits: (0.4, 2.0),
             members: 64,
-            temperature: 0.7,
+            temperature: (0.45, 0.6),
             floor: 0.02,
             launch: 0.05,
             launch_until: 1_000,
@@ -46,7 +47,21 @@ impl Default for Settings {
     }
 }
 
+/// Rewards up to which the first temperature holds, and from which on the second.
+const WARMING: (f64, f64) = (300.0, 3_000.0);
+
 impl Settings {
+    /// The temperature after so many rewards.
+    ///
+    /// While little is known, the posterior is so wide that drawing from all of it is hardly better
+    /// than chance; later its width is what keeps a choice from being settled too soon.
+    #[must_use]
+    pub fn temperature_after(&self, rewards: u64) -> f64 {
+        let (from, to) = (ln(WARMING.0), ln(WARMING.1));
+        let warm = ((ln(rewards.max(1) as f64) - from) / (to - from)).clamp(0.0, 1.0);
+        self.temperature.0 + warm * (self.temperature.1 - self.temperature.0)
+    }
+
     /// The spread of a kind of term where so many slots are filled and so many features are active
     /// at once.
     ///

@@ -55,6 +55,7 @@ impl Snapshot {
             (layout.group(Group::Main), layout.group(Group::Pair), layout.group(Group::Cross));
         let components = layout.components();
         let stride = mains.len() + pairs.len() + crosses.len();
+        let temperature = settings.temperature_after(statistics.total().rewarded);
         let mut weights = vec![0.0_f32; stride * settings.members];
         let mut random = Random::new(seed);
         let mut spare: Option<f64> = None;
@@ -67,7 +68,7 @@ impl Snapshot {
             }
         };
         let deviation: Vec<f64> =
-            posterior.beliefs().iter().map(|belief| f64::from(belief.variance).sqrt() * settings.temperature).collect();
+            posterior.beliefs().iter().map(|belief| f64::from(belief.variance).sqrt() * temperature).collect();
         for member in weights.chunks_exact_mut(stride.max(1)) {
             let mut draw = |at: usize| (f64::from(posterior.beliefs()[at].mean) + deviation[at] * normal()) as f32;
             for at in mains.clone() {

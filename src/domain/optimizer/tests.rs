@@ -111,26 +111,25 @@ fn propensities_match_the_draws() {
 
 #[test]
 fn rules_too_intricate_to_list_are_kept_all_the_same() {
-    let layout = Layout::new(&[12; 4], 1);
-    let chain: Vec<_> =
-        (0..3).flat_map(|slot| (0..12).map(move |one| vec![(slot, one), (slot + 1, 11 - one)])).collect();
+    let layout = Layout::new(&[8; 4], 1);
+    let chain: Vec<_> = (0..3).flat_map(|slot| (0..8).map(move |one| vec![(slot, one), (slot + 1, 7 - one)])).collect();
     let rules = Forbidden(chain);
     let snapshot = snapshot(&seen(&layout, 3_000, 2), &Settings::default());
-    let space = Space::new(&layout, vec![(0..12).collect(); 4], &rules).expect("a space");
+    let space = Space::new(&layout, vec![(0..8).collect(); 4], &rules).expect("a space");
     assert!(!space.is_complete());
     let mut found = std::collections::BTreeMap::<Vec<u16>, u32>::new();
-    for seed in 0..20_000 {
+    for seed in 0..3_000 {
         let choice = snapshot.choose(&space, &[0], seed).choice;
         assert!(space.allows(&choice), "{choice:?}");
         *found.entry(choice).or_default() += 1;
     }
-    for (choice, count) in found.iter().filter(|(_, count)| **count > 100) {
+    for (choice, count) in found.iter().filter(|(_, count)| **count > 30) {
         let share = snapshot.propensity(&space, &[0], choice);
-        let drawn = f64::from(*count) / 20_000.0;
-        assert!((drawn - share).abs() <= 5.0 * (share / 20_000.0).sqrt(), "{choice:?}: {drawn} of {share}");
+        let drawn = f64::from(*count) / 3_000.0;
+        assert!((drawn - share).abs() <= 5.0 * (share / 3_000.0).sqrt(), "{choice:?}: {drawn} of {share}");
     }
     let sum: f64 = found.keys().map(|choice| snapshot.propensity(&space, &[0], choice)).sum();
-    assert!((0.97..=1.0 + 1e-9).contains(&sum), "{sum}");
+    assert!((0.95..=1.0 + 1e-9).contains(&sum), "{sum}");
 }
 
 #[test]
