@@ -8,12 +8,15 @@
 mod assemble;
 mod attribute;
 mod color;
+mod combinations;
 mod context;
+mod cover;
 mod css;
 mod documents;
 mod escape;
 mod field;
 mod html;
+mod lint;
 mod marks;
 mod native;
 mod pairing;
@@ -27,7 +30,9 @@ mod url;
 mod value;
 
 pub use assemble::{Dynamic, assemble_html, assemble_native};
+pub use combinations::{Combinations, Intricate};
 pub use documents::*;
+pub use lint::lint;
 pub use pairing::Pairing;
 pub use prepared::Prepared;
 pub use slot::Slot;

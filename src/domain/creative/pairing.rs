@@ -10,7 +10,7 @@ use crate::domain::{
 const STEPS: u32 = 100_000;
 
 /// A component in its slot, both by index.
-type Pick = (u16, u32);
+pub(super) type Pick = (u16, u32);
 
 /// Compiled pairing rules of a creative.
 ///
@@ -18,11 +18,11 @@ type Pick = (u16, u32);
 /// or [`Pairing::DEFAULT`] for the slot's default, which no rule names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pairing {
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     /// With the pick, each of these slots takes one of these components.
     Require(Pick, Vec<(u16, Vec<u32>)>),
     /// Not all of them.
@@ -180,11 +180,18 @@ impl Rule {
     }
 
     fn names(&self, slot: usize) -> bool {
-        let is = |named: u16| usize::from(named) == slot;
-        match self {
-            Self::Require((when, _), then) => is(*when) || then.iter().any(|(named, _)| is(*named)),
-            Self::Forbid(picks) | Self::Group(picks) => picks.iter().any(|(named, _)| is(*named)),
-        }
+        self.slots().any(|named| named == slot)
+    }
+
+    /// The slots that it names, each once.
+    pub(super) fn slots(&self) -> impl Iterator<Item = usize> {
+        let (when, then, picks) = match self {
+            Self::Require((when, _), then) => (Some(*when), &then[..], &[][..]),
+            Self::Forbid(picks) | Self::Group(picks) => (None, &[][..], &picks[..]),
+        };
+        let named =
+            when.into_iter().chain(then.iter().map(|(slot, _)| *slot)).chain(picks.iter().map(|(slot, _)| *slot));
+        named.map(usize::from)
     }
 }
 
