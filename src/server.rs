@@ -23,6 +23,7 @@ use crate::{
         authoring::Authoring,
         catalogue::{Catalogue, MachineClock, NoCatalogue, Origin},
         decider::Decider,
+        decision_log::DecisionLog,
         deliveries::Deliveries,
         disk::Disk,
         feed::{Feed, FeedConfig, Listener},
@@ -113,6 +114,7 @@ pub struct Core {
     reservations: Arc<Reservations>,
     reservoir: Arc<Reservoir>,
     records: Records,
+    log: DecisionLog,
     deliveries: Deliveries,
     tasks: Tasks,
     notes: Option<mpsc::UnboundedReceiver<Note>>,
@@ -158,6 +160,7 @@ impl Core {
         let users = Users::new(users_config, Arc::clone(&opened.users), &meters);
         let reservations = Arc::new(Reservations::new(100_000));
         let records = Records::new(Arc::clone(&opened.outcomes), meters.records_dropped.clone());
+        let log = DecisionLog::new(Arc::clone(&opened.learning), meters.records_dropped.clone());
         let outcomes_config = OutcomesConfig::in_dir(config.store.data.join("outcomes"));
         let outcomes =
             Outcomes::open(outcomes_config, Arc::clone(&opened.outcomes), users.clone(), Arc::clone(&reservations));
@@ -214,6 +217,7 @@ impl Core {
                 Arc::clone(&reservations),
                 records.clone(),
                 learning.clone(),
+                log.clone(),
                 Arc::clone(&clock),
                 meters.clone(),
                 config.decisions.record_share,
@@ -268,6 +272,7 @@ impl Core {
             reservations,
             reservoir,
             records,
+            log,
             deliveries,
             notes: Some(notes),
             listener,
@@ -310,6 +315,8 @@ impl Core {
         self.tasks.spawn("webhooks", move |stop| deliveries.clone().work(stop));
         let learning = self.engine.learning.clone();
         self.tasks.spawn("learning", move |stop| learning.clone().work(stop));
+        let log = self.log.clone();
+        self.tasks.spawn("decision log", move |stop| log.clone().write(stop));
         let records = self.records.clone();
         self.tasks.spawn("records", move |stop| records.clone().write(stop));
         if let Some(notes) = self.notes.take() {

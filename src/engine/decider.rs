@@ -25,6 +25,7 @@ use crate::{
         catalogue::Catalogue,
         consistency::Consistency,
         deadline::Deadline,
+        decision_log::DecisionLog,
         learning::Learning,
         records::Records,
         reservations::Reservations,
@@ -94,6 +95,7 @@ pub struct Decider {
     reservations: Arc<Reservations>,
     records: Records,
     learning: Learning,
+    log: DecisionLog,
     clock: Arc<dyn Clock>,
     meters: Meters,
     /// Share of requests whose full record is kept, in 2^-32.
@@ -109,12 +111,13 @@ impl Decider {
         reservations: Arc<Reservations>,
         records: Records,
         learning: Learning,
+        log: DecisionLog,
         clock: Arc<dyn Clock>,
         meters: Meters,
         record_share: f64,
     ) -> Self {
         let record_share = (record_share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64;
-        Self { catalogue, users, reservations, records, learning, clock, meters, record_share }
+        Self { catalogue, users, reservations, records, learning, log, clock, meters, record_share }
     }
 
     /// Decides a request that arrived at `arrived`.
@@ -183,7 +186,10 @@ impl Decider {
         let issuer = Issuer { account: account.number(), keys: &world.tokens, public_url: self.catalogue.public_url() };
         let assembled = assemble_all(&decision, &request, purposes, issuer);
         let done = Instant::now();
-        self.learning.shown(account.number(), &request, &decision);
+        if request.preview.is_none() {
+            self.learning.shown(account.number(), &request, &decision);
+            self.log.note(account.number(), request.person, &decision);
+        }
         if let Some(inputs) = inputs {
             self.record(&account, &decision, &assembled, &inputs);
         }

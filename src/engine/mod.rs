@@ -11,6 +11,7 @@
 //! | [`reservations`] | impressions that were decided but not yet reported, for frequency caps |
 //! | [`ingest`] | events, committed in groups with the profiles that they change |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
+//! | [`decision_log`] | what was chosen by what was learned, and how likely that was |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
@@ -32,6 +33,7 @@ pub mod catalogue;
 pub mod consistency;
 pub mod deadline;
 pub mod decider;
+pub mod decision_log;
 pub mod deliveries;
 pub mod disk;
 mod draft;

@@ -142,6 +142,40 @@ pub enum Measured {
     Value,
 }
 
+/// A decision that was chosen by what was learned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedDecision {
+    /// Number of the account.
+    pub account: u32,
+    /// Which decision.
+    pub decision: DecisionId,
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// The creative.
+    pub creative: CreativeId,
+    /// About whom, where the purposes allow keeping it.
+    pub person: Option<Uid>,
+    /// The version of what was learned.
+    pub version: u64,
+    /// Per slot the number of the component.
+    pub choice: Vec<u16>,
+    /// The features of the person and the request, by number.
+    pub features: Vec<u16>,
+    /// Per slot the numbers of the components that could stand in it.
+    pub eligible: Vec<Vec<u16>>,
+    /// The probability with which the combination was chosen; 0 where it is not known.
+    pub propensity: f64,
+}
+
+/// A logged decision with what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewarded {
+    /// The decision.
+    pub logged: LoggedDecision,
+    /// What came of it.
+    pub reward: f64,
+}
+
 /// Keeps what is learned. Each lesson is learned from exactly once, whichever replica does it.
 pub trait LearningStore: Send + Sync {
     /// Subjects with lessons waiting.
@@ -170,6 +204,20 @@ pub trait LearningStore: Send + Sync {
         campaign: CampaignId,
         days: (i32, i32),
     ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>>;
+    /// Keeps rows of the decision log.
+    fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()>;
+    /// The newest logged decisions of a campaign from one day to before another, at most so many,
+    /// with what came of each.
+    fn logged(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+        measured: Measured,
+        most: u32,
+    ) -> Answer<'_, Vec<Rewarded>>;
+    /// Makes the partitions of the coming days and drops what is past its retention.
+    fn maintain(&self, now: Millis) -> Answer<'_, ()>;
     /// What the people of each side did: personalised, then control.
     fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [ArmSums; 2]>;
 }

@@ -98,6 +98,7 @@ impl Opened {
         self.outcomes.maintain(now).await?;
         self.events.maintain(now).await?;
         self.transitions.maintain(now).await?;
+        self.learning.maintain(now).await?;
         self.events.erase_events(None).await.map(drop)
     }
 }

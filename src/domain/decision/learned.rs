@@ -244,6 +244,21 @@ impl Learner {
         Space::new(draws.layout(), options, rules).ok()
     }
 
+    /// Per slot of the shape the numbers of what may stand in it.
+    #[must_use]
+    pub fn eligible_numbers(&self, creative: &Creative, eligible: &[Vec<u16>]) -> Vec<Vec<u16>> {
+        let mut numbers = vec![Vec::new(); self.shape.slots().len()];
+        for (slot, eligible) in creative.slots.iter().zip(eligible) {
+            let Some(place) = self.shape.slot(&slot.name) else { continue };
+            let number = |at: &u16| {
+                let component = slot.candidates[usize::from(*at)] as usize;
+                self.number(place, creative.components[component].hash)
+            };
+            numbers[place].extend(eligible.iter().filter_map(number));
+        }
+        numbers
+    }
+
     /// The candidates of a creative that a choice by numbers stands for.
     #[must_use]
     pub fn candidates(&self, creative: &Creative, numbers: &[u16]) -> Vec<Option<u16>> {

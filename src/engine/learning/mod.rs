@@ -213,9 +213,6 @@ impl Learning {
         for item in decision.placements.iter().flatten() {
             let Some(showing) = &item.shown else { continue };
             let (Some(campaign), Some(exposure)) = (&showing.campaign, &showing.exposure) else { continue };
-            if request.preview.is_some() {
-                continue;
-            }
             if let Some(thought) = &showing.thought
                 && let Some(country) = request.context.country
             {

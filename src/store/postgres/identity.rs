@@ -187,6 +187,7 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
          where account = $1 and uid = any($2) and erased_at is null",
         "delete from list_member where account = $1 and uid = any($2)",
         "update outcome set person = null where account = $1 and person = any($2)",
+        "update decision_log set person = null where account = $1 and person = any($2)",
         "update lesson set person = null where account = $1 and person = any($2)",
         "delete from experiment_unit where account = $1 and person = any($2)",
         "update decision_record set person = null, body = '{}', erased = true where account = $1 and person = any($2)",

@@ -9,19 +9,21 @@ use sqlx::{
     types::{Json, Uuid},
 };
 
-use super::{Lane, Lanes};
+use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE};
 use crate::{
     domain::{
         ids::{CampaignId, CreativeId, DecisionId},
         measurement::{
+            beacon::decided_at,
             exposure::Arm,
             outcome::{Outcome, OutcomeKind},
             tally::Tally,
         },
+        values::Millis,
     },
     ports::{
         Answer, ArmSums, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore,
-        LessonRow, Measured, Subject, Unit,
+        LessonRow, LoggedDecision, Measured, Rewarded, Subject, Unit,
     },
     store::rows,
 };
@@ -47,6 +49,29 @@ macro_rules! arms {
             $measured,
             " as y from experiment_unit where account = $1 and campaign = $2) u group by arm"
         )
+    };
+}
+
+/// The newest logged decisions with a measure of their outcomes.
+macro_rules! logged {
+    ($measured:literal) => {
+        concat!(
+            "select l.*, (select (",
+            $measured,
+            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day) as reward
+             from decision_log l
+             where l.account = $1 and l.campaign = $2 and l.day >= $3 and l.day < $4 and l.propensity > 0
+             order by l.decision desc limit $5"
+        )
+    };
+}
+
+/// How long the decision log is kept, in days of the decision.
+const LOG_DAYS: i32 = 30;
+
+macro_rules! column {
+    ($rows:expr, $value:expr) => {
+        $rows.iter().map($value).collect::<Vec<_>>()
     };
 }
 
@@ -222,6 +247,61 @@ impl LearningStore for Learning {
         })
     }
 
+    fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| Box::pin(log(connection, rows)))
+    }
+
+    fn logged(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+        measured: Measured,
+        most: u32,
+    ) -> Answer<'_, Vec<Rewarded>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let statement = match measured {
+                    Measured::Clicks => logged!("count(*) filter (where o.kind = 2)"),
+                    Measured::Conversions => logged!("count(*) filter (where o.kind = 3)"),
+                    Measured::Value => logged!("coalesce(sum(o.value_micros) filter (where o.kind = 3), 0) / 1e6"),
+                };
+                let rows = query(statement)
+                    .bind(account.cast_signed())
+                    .bind(campaign.as_str())
+                    .bind(days.0)
+                    .bind(days.1)
+                    .bind(i64::from(most))
+                    .fetch_all(connection)
+                    .await?;
+                let read = |row: &PgRow| {
+                    let logged = LoggedDecision {
+                        account,
+                        decision: DecisionId(row.try_get("decision")?),
+                        campaign: rows::parsed(row, "campaign")?,
+                        creative: rows::parsed(row, "creative")?,
+                        person: rows::maybe_uid(row, "person")?,
+                        version: row.try_get::<i64, _>("version")?.unsigned_abs(),
+                        choice: choice(row.try_get("choice")?),
+                        features: choice(row.try_get("features")?),
+                        eligible: unpack_lists(row.try_get("eligible")?),
+                        propensity: row.try_get::<f32, _>("propensity")?.into(),
+                    };
+                    Ok(Rewarded { logged, reward: row.try_get("reward")? })
+                };
+                rows.iter().map(read).collect()
+            })
+        })
+    }
+
+    fn maintain(&self, now: Millis) -> Answer<'_, ()> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                query("select keep_decision_log($1, $2)").bind(now.0).bind(LOG_DAYS).execute(connection).await.map(drop)
+            })
+        })
+    }
+
     fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [ArmSums; 2]> {
         self.admin.run(move |connection| {
             Box::pin(async move {
@@ -247,6 +327,62 @@ impl LearningStore for Learning {
             })
         })
     }
+}
+
+async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecision>) -> Result<(), Error> {
+    let mut tx = connection.begin().await?;
+    query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+    query(
+        "insert into decision_log (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+         select l.day, l.account, l.decision, l.campaign, l.creative,
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end,
+                l.version, l.choice, l.features, l.eligible, l.propensity
+         from unnest($1::int[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::bytea[],
+                     $9::bytea[], $10::bytea[], $11::real[])
+              l (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+         left join profile p on p.account = l.account and p.uid = l.person",
+    )
+    .bind(column!(logged, |l| (decided_at(l.decision).0 / 86_400_000) as i32))
+    .bind(column!(logged, |l| l.account.cast_signed()))
+    .bind(column!(logged, |l| l.decision.0))
+    .bind(column!(logged, |l| l.campaign.as_str()))
+    .bind(column!(logged, |l| l.creative.as_str()))
+    .bind(column!(logged, |l| l.person.map(|person| person.as_uuid())))
+    .bind(column!(logged, |l| l.version.cast_signed()))
+    .bind(column!(logged, |l| pack(&l.choice)))
+    .bind(column!(logged, |l| pack(&l.features)))
+    .bind(column!(logged, |l| pack_lists(&l.eligible)))
+    .bind(column!(logged, |l| l.propensity as f32))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}
+
+fn pack(numbers: &[u16]) -> Vec<u8> {
+    numbers.iter().flat_map(|one| one.to_be_bytes()).collect()
+}
+
+/// Lists of small numbers: the length of each, then its numbers as bits.
+fn pack_lists(lists: &[Vec<u16>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for list in lists {
+        let bytes = list.iter().max().map_or(0, |most| usize::from(*most) / 8 + 1);
+        let mut bits = vec![0_u8; bytes];
+        list.iter().for_each(|one| bits[usize::from(*one) / 8] |= 1 << (one % 8));
+        out.push(bytes as u8);
+        out.extend(bits);
+    }
+    out
+}
+
+fn unpack_lists(mut packed: &[u8]) -> Vec<Vec<u16>> {
+    let mut lists = Vec::new();
+    while let Some(bytes) = packed.split_off_first() {
+        let Some(bits) = packed.split_off(..usize::from(*bytes)) else { break };
+        let all = (0..8 * bits.len()).filter(|at| bits[at / 8] & 1 << (at % 8) != 0);
+        lists.push(all.map(|at| at as u16).collect());
+    }
+    lists
 }
 
 async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn: Learn) -> Result<usize, Error> {
@@ -306,12 +442,6 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
     Ok(count)
 }
 
-macro_rules! column {
-    ($rows:expr, $value:expr) => {
-        $rows.iter().map($value).collect::<Vec<_>>()
-    };
-}
-
 async fn count_combinations(
     tx: &mut PgConnection,
     subject: &Subject,
@@ -336,7 +466,7 @@ async fn count_combinations(
     .bind(column!(cells, |c| c.day))
     .bind(column!(cells, |c| i16::from(c.arm.number())))
     .bind(column!(cells, |c| i64::from(c.revision)))
-    .bind(column!(cells, |c| c.choice.iter().flat_map(|one| one.to_be_bytes()).collect::<Vec<u8>>()))
+    .bind(column!(cells, |c| pack(&c.choice)))
     .bind(column!(cells, |c| c.tally.impressions))
     .bind(column!(cells, |c| c.tally.viewables))
     .bind(column!(cells, |c| c.tally.clicks))
