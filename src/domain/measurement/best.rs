@@ -19,7 +19,7 @@ const RAREST: f64 = 1e-6;
 
 /// An arm among the others of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Standing {
+pub struct ArmStanding {
     /// The rate after shrinkage towards the arms' mean, 0 to 1.
     pub rate: f64,
     /// Where the rate lies with a probability of 95%.
@@ -31,7 +31,7 @@ pub struct Standing {
 /// What may be said of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
+pub enum BestVerdict {
     /// One arm is better than every other.
     Best {
         /// Its position among the arms.
@@ -47,7 +47,7 @@ pub enum Verdict {
     NoRival,
 }
 
-impl std::fmt::Display for Verdict {
+impl std::fmt::Display for BestVerdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Best { .. } => f.write_str("best"),
@@ -63,9 +63,9 @@ impl std::fmt::Display for Verdict {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Judgement {
     /// One for each arm, in their order.
-    pub arms: Vec<Standing>,
+    pub arms: Vec<ArmStanding>,
     /// Whether there is a best one.
-    pub verdict: Verdict,
+    pub verdict: BestVerdict,
 }
 
 /// Judges groups of arms that are reported together: one group for a campaign's combinations, or one
@@ -87,11 +87,11 @@ pub fn judge(groups: &[Vec<Count>], dispersion: f64, seed: u64) -> Vec<Judgement
     let judged = |(arms, (lead, at)): (&Vec<Count>, (&Option<Lead>, u64))| {
         let beliefs = shrink(arms, dispersion);
         let verdict = match lead {
-            None => Verdict::NoRival,
-            Some(lead) if named > 0 && lead.evidence >= bar(named) => Verdict::Best { arm: lead.arm },
+            None => BestVerdict::NoRival,
+            Some(lead) if named > 0 && lead.evidence >= bar(named) => BestVerdict::Best { arm: lead.arm },
             Some(_) => {
                 let needed = bar((named + 1).min(evidence.len()));
-                Verdict::NotEnoughData { more_impressions: more(arms, &beliefs, dispersion, needed) }
+                BestVerdict::NotEnoughData { more_impressions: more(arms, &beliefs, dispersion, needed) }
             }
         };
         Judgement { arms: standings(&beliefs, seed ^ at), verdict }
@@ -158,7 +158,7 @@ fn more(arms: &[Count], beliefs: &[Beta], dispersion: f64, needed: f64) -> u64 {
     ((high / unit).ceil() * unit) as u64
 }
 
-fn standings(beliefs: &[Beta], seed: u64) -> Vec<Standing> {
+fn standings(beliefs: &[Beta], seed: u64) -> Vec<ArmStanding> {
     let mut random = Random::new(seed);
     let mut wins = vec![0_u32; beliefs.len()];
     for _ in 0..DRAWS {
@@ -167,7 +167,7 @@ fn standings(beliefs: &[Beta], seed: u64) -> Vec<Standing> {
             wins[best] += 1;
         }
     }
-    let standing = |(belief, wins): (&Beta, u32)| Standing {
+    let standing = |(belief, wins): (&Beta, u32)| ArmStanding {
         rate: belief.mean(),
         interval: belief.interval(),
         probability_best: f64::from(wins) / f64::from(DRAWS),
@@ -196,12 +196,12 @@ mod tests {
             1.0,
             7,
         );
-        assert_eq!(judged[0].verdict, Verdict::Best { arm: 1 });
+        assert_eq!(judged[0].verdict, BestVerdict::Best { arm: 1 });
         assert!(judged[0].arms[1].probability_best > 0.999);
-        let Verdict::NotEnoughData { more_impressions } = judged[1].verdict else { panic!("{:?}", judged[1]) };
+        let BestVerdict::NotEnoughData { more_impressions } = judged[1].verdict else { panic!("{:?}", judged[1]) };
         assert!((1_000..2_000_000).contains(&more_impressions), "{more_impressions}");
         assert!(judged[1].arms[0].probability_best < 0.9, "{:?}", judged[1]);
-        assert_eq!(judged[2].verdict, Verdict::NoRival);
+        assert_eq!(judged[2].verdict, BestVerdict::NoRival);
         assert!(judged[1].verdict.to_string().starts_with("not enough data: about "));
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn what_is_asked_for_is_enough() {
         let now = arms(&[(20_000, 430), (20_000, 400)]);
         let judged = judge(std::slice::from_ref(&now), 1.0, 1);
-        let Verdict::NotEnoughData { more_impressions } = judged[0].verdict else { panic!("{judged:?}") };
+        let BestVerdict::NotEnoughData { more_impressions } = judged[0].verdict else { panic!("{judged:?}") };
         let later = |share: f64| {
             let trials = 20_000 + (share * more_impressions as f64 / 2.0) as u64;
             let rate = |at: usize| judged[0].arms[at].rate;
@@ -217,8 +217,8 @@ mod tests {
             let best = (trials as f64 * rate(0)) as u64;
             judge(&[arms(&[(trials, best), (trials, (best as f64 / ratio) as u64)])], 1.0, 1)[0].verdict
         };
-        assert_eq!(later(1.05), Verdict::Best { arm: 0 }, "{more_impressions}");
-        assert_ne!(later(0.7), Verdict::Best { arm: 0 }, "{more_impressions}");
+        assert_eq!(later(1.05), BestVerdict::Best { arm: 0 }, "{more_impressions}");
+        assert_ne!(later(0.7), BestVerdict::Best { arm: 0 }, "{more_impressions}");
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
             let luck = |random: &mut Random| Count { trials: 4_000, successes: random.gamma(80.0) as u64 };
             let groups: Vec<Vec<Count>> = (0..40).map(|_| (0..6).map(|_| luck(&mut random)).collect()).collect();
             let judged = judge(&groups[..], 1.0, run);
-            named += judged.iter().filter(|group| matches!(group.verdict, Verdict::Best { .. })).count();
+            named += judged.iter().filter(|group| matches!(group.verdict, BestVerdict::Best { .. })).count();
         }
         assert!(named <= 1, "{named} false winners in 320 groups");
     }
@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn correlated_impressions_are_worth_less() {
         let group = [arms(&[(50_000, 1_000), (50_000, 1_200)])];
-        assert_eq!(judge(&group, 1.0, 1)[0].verdict, Verdict::Best { arm: 1 });
-        assert_ne!(judge(&group, 5.0, 1)[0].verdict, Verdict::Best { arm: 1 });
+        assert_eq!(judge(&group, 1.0, 1)[0].verdict, BestVerdict::Best { arm: 1 });
+        assert_ne!(judge(&group, 5.0, 1)[0].verdict, BestVerdict::Best { arm: 1 });
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use crate::domain::{
     measurement::{
         outcome::OutcomeKind,
         rate::Count,
-        traffic::{Invalid, Tally},
+        traffic::{Invalid, InvalidTally},
     },
     values::Millis,
 };
@@ -96,7 +96,7 @@ pub struct Counts {
     /// What the conversions were worth, in millionths of the sender's currency unit.
     pub value_micros: i64,
     /// What was left out of the other counts as invalid.
-    pub invalid: Tally,
+    pub invalid: InvalidTally,
 }
 
 impl Counts {
@@ -172,7 +172,7 @@ mod tests {
         counts.record(OutcomeKind::Conversion, Some(7_000_000), Some(Invalid::Replay));
         counts.record(OutcomeKind::Impression, None, None);
         counts.record(OutcomeKind::Click, None, Some(Invalid::KnownProgram));
-        let invalid = Tally { known_program: 1, impossible_rate: 0, replay: 1 };
+        let invalid = InvalidTally { known_program: 1, impossible_rate: 0, replay: 1 };
         let expected = Counts { impressions: 1, conversions: 1, value_micros: 5_000_000, invalid, ..Counts::default() };
         assert_eq!(counts, expected);
         assert_eq!(counts.by(Goal::Conversion), Count { trials: 1, successes: 1 });

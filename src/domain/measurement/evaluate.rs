@@ -22,6 +22,8 @@ pub const MOST_COMBINATIONS: u64 = 200;
 pub const LEAST_EFFECTIVE: f64 = 200.0;
 /// The largest weight of a row in an answer.
 pub const LARGEST_WEIGHT: f64 = 1_000.0;
+/// The largest reward of a row, so that sums stay finite.
+pub const LARGEST_REWARD: f64 = 1e15;
 
 /// What the weights are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -44,12 +46,12 @@ impl Basis {
 
 /// A logged decision by the weight that the other rotation gives it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row<'a> {
+pub struct Logged<'a> {
     /// Whose it was: a person's rows count as one observation in the interval.
     pub person: Option<Uid>,
     /// By what it is weighed.
     pub weight: Weight<'a>,
-    /// What came of it: clicks, conversions or value, 0 or more.
+    /// What came of it: clicks, conversions or value, 0 to [`LARGEST_REWARD`].
     pub reward: f64,
 }
 
@@ -72,7 +74,7 @@ pub enum Weight<'a> {
     },
 }
 
-/// A row that cannot be used.
+/// A logged decision that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
     /// A propensity that is none.
@@ -81,8 +83,8 @@ pub enum RowError {
     /// A target's probability that is none.
     #[error("the target's probability must be 0 to 1")]
     Target,
-    /// A reward that is negative or not finite.
-    #[error("the reward must be 0 or more and finite")]
+    /// A reward that is negative, not a number or above [`LARGEST_REWARD`].
+    #[error("the reward must be 0 to {LARGEST_REWARD:e}")]
     Reward,
     /// The row is weighed by something else than the evaluation.
     #[error("the row's weight is of another basis")]
@@ -176,7 +178,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// Why it cannot be used; nothing was taken in.
-    pub fn push(&mut self, row: &Row<'_>) -> Result<(), RowError> {
+    pub fn push(&mut self, row: &Logged<'_>) -> Result<(), RowError> {
         let weight = match (&row.weight, self.basis) {
             (Weight::Joint { propensity, target }, Basis::Combinations) => {
                 if !(*propensity > 0.0 && *propensity <= 1.0 + 1e-9) {
@@ -190,7 +192,7 @@ impl Evaluator {
             (Weight::Slots { weights, choice }, Basis::AssumingTheAdditiveModel) => weights.of(choice)?,
             _ => return Err(RowError::Basis),
         };
-        if !(row.reward >= 0.0 && row.reward.is_finite()) {
+        if !(0.0..=LARGEST_REWARD).contains(&row.reward) {
             return Err(RowError::Reward);
         }
         self.rows += 1;
@@ -280,11 +282,11 @@ mod tests {
     use super::*;
     use crate::domain::measurement::slate::Design;
 
-    fn row(propensity: f64, target: f64, reward: f64) -> Row<'static> {
-        Row { person: None, weight: Weight::Joint { propensity, target }, reward }
+    fn row(propensity: f64, target: f64, reward: f64) -> Logged<'static> {
+        Logged { person: None, weight: Weight::Joint { propensity, target }, reward }
     }
 
-    fn evaluated(rows: impl IntoIterator<Item = Row<'static>>) -> Result<Evaluation, Refusal> {
+    fn evaluated(rows: impl IntoIterator<Item = Logged<'static>>) -> Result<Evaluation, Refusal> {
         let mut evaluator = Evaluator::new(Basis::Combinations);
         rows.into_iter().for_each(|row| evaluator.push(&row).expect("a row"));
         evaluator.finish()
@@ -331,7 +333,7 @@ mod tests {
         let mut design = Design::new(&[2]).expect("a design");
         design.mix_independent(1.0, &[vec![0.5, 0.5]]).expect("a mixture");
         let weights = design.weights(&[vec![0.5, 0.5]]).expect("weights");
-        let slots = |choice| Row { person: None, weight: Weight::Slots { weights: &weights, choice }, reward: 0.0 };
+        let slots = |choice| Logged { person: None, weight: Weight::Slots { weights: &weights, choice }, reward: 0.0 };
         assert_eq!(additive.push(&slots(&[0, 0])), Err(RowError::Slate(SlateError::Shape)));
         assert_eq!(additive.push(&slots(&[1])), Ok(()));
     }
@@ -345,7 +347,7 @@ mod tests {
     #[test]
     fn a_persons_rows_are_one_observation() {
         let rows = |of: u128| {
-            (0..4_000_u128).map(move |at| Row {
+            (0..4_000_u128).map(move |at| Logged {
                 person: Some(Uid(at / of)),
                 ..row(0.5, 0.5, f64::from(u8::from(at / 10 % 10 == 0)))
             })
@@ -361,7 +363,7 @@ mod tests {
         ) {
             let mut evaluator = Evaluator::new(Basis::of(200));
             for (propensity, target, reward, person) in rows {
-                evaluator.push(&Row { person: Some(Uid(person)), ..row(propensity, target, reward) }).expect("a row");
+                evaluator.push(&Logged { person: Some(Uid(person)), ..row(propensity, target, reward) }).expect("a row");
             }
             if let Ok(found) = evaluator.finish() {
                 prop_assert!(found.interval.low <= found.value && found.value <= found.interval.high, "{:?}", found);

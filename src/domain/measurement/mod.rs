@@ -10,6 +10,8 @@ pub mod lift;
 pub mod moment;
 mod numbers;
 pub mod outcome;
+#[cfg(test)]
+mod proof;
 pub mod rate;
 pub mod report;
 mod sequence;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     ids::{ComponentId, PlacementId, SegmentKey, SlotName},
     measurement::{
-        best::{Standing, Verdict, judge},
+        best::{ArmStanding, BestVerdict, judge},
         cells::{Arm, Cell, Counts, Goal, Subject},
         rate::{Count, Rate},
     },
@@ -47,26 +47,26 @@ impl By {
     }
 
     /// The row that a cell belongs to, if it is of the kind that the report sums over.
-    fn row(self, cell: &Cell) -> Option<RowKey> {
-        let key = RowKey::default();
+    fn row(self, cell: &Cell) -> Option<ReportKey> {
+        let key = ReportKey::default();
         match (self, &cell.key.subject) {
-            (Self::Day, Subject::Combination { .. }) => Some(RowKey { day: Some(cell.key.day), ..key }),
+            (Self::Day, Subject::Combination { .. }) => Some(ReportKey { day: Some(cell.key.day), ..key }),
             (Self::Placement, Subject::Combination { .. }) => {
-                Some(RowKey { placement: Some(cell.key.placement.clone()), ..key })
+                Some(ReportKey { placement: Some(cell.key.placement.clone()), ..key })
             }
             (Self::Device, Subject::Combination { .. }) => {
-                Some(RowKey { device: Some(cell.key.device.clone().into()), ..key })
+                Some(ReportKey { device: Some(cell.key.device.clone().into()), ..key })
             }
-            (Self::Arm, Subject::Combination { .. }) => Some(RowKey { arm: Some(cell.key.arm), ..key }),
+            (Self::Arm, Subject::Combination { .. }) => Some(ReportKey { arm: Some(cell.key.arm), ..key }),
             (Self::Combination, Subject::Combination { combination }) => {
-                Some(RowKey { combination: Some(format!("{combination:016x}")), ..key })
+                Some(ReportKey { combination: Some(format!("{combination:016x}")), ..key })
             }
             (Self::Component, Subject::Component { slot, component }) => {
-                Some(RowKey { slot: Some(slot.clone()), component: Some(component.clone()), ..key })
+                Some(ReportKey { slot: Some(slot.clone()), component: Some(component.clone()), ..key })
             }
-            (Self::Slot, Subject::Component { slot, .. }) => Some(RowKey { slot: Some(slot.clone()), ..key }),
-            (Self::Segment, Subject::Segment { segment }) => Some(RowKey { segment: Some(segment.clone()), ..key }),
-            (Self::SegmentComponent, Subject::SegmentComponent { segment, slot, component }) => Some(RowKey {
+            (Self::Slot, Subject::Component { slot, .. }) => Some(ReportKey { slot: Some(slot.clone()), ..key }),
+            (Self::Segment, Subject::Segment { segment }) => Some(ReportKey { segment: Some(segment.clone()), ..key }),
+            (Self::SegmentComponent, Subject::SegmentComponent { segment, slot, component }) => Some(ReportKey {
                 segment: Some(segment.clone()),
                 slot: Some(slot.clone()),
                 component: Some(component.clone()),
@@ -79,7 +79,7 @@ impl By {
 
 /// What a row is about: only what the report is by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct RowKey {
+pub struct ReportKey {
     /// Start of the UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<Millis>,
@@ -108,15 +108,15 @@ pub struct RowKey {
 
 /// A row of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Row {
+pub struct ReportRow {
     /// What it is about.
-    pub key: RowKey,
+    pub key: ReportKey,
     /// What happened.
     pub counts: Counts,
     /// The rate by the goal as it was seen; none without impressions.
     pub rate: Option<Rate>,
     /// What is believed of it among the rows that it competes with; none where rows do not compete.
-    pub standing: Option<Standing>,
+    pub standing: Option<ArmStanding>,
     /// Whether it is the best of these, with at most 5% false among all that the report calls so.
     pub best: bool,
     /// About how many more impressions of these rows are needed before the best one can be named;
@@ -137,16 +137,16 @@ pub fn report<'a>(
     goal: Goal,
     dispersion: f64,
     seed: u64,
-) -> Vec<Row> {
-    let mut sums: BTreeMap<RowKey, Counts> = BTreeMap::new();
+) -> Vec<ReportRow> {
+    let mut sums: BTreeMap<ReportKey, Counts> = BTreeMap::new();
     for cell in cells {
         if let Some(key) = by.row(cell) {
             *sums.entry(key).or_default() += cell.counts;
         }
     }
-    let mut rows: Vec<Row> = sums
+    let mut rows: Vec<ReportRow> = sums
         .into_iter()
-        .map(|(key, counts)| Row {
+        .map(|(key, counts)| ReportRow {
             key,
             rate: counts.by(goal).rate(dispersion),
             counts,
@@ -162,8 +162,8 @@ pub fn report<'a>(
 }
 
 /// Fills in how rows stand among those of the same segment and slot, which lie side by side.
-fn compare(rows: &mut [Row], goal: Goal, dispersion: f64, seed: u64) {
-    let same = |a: &Row, b: &Row| a.key.segment == b.key.segment && a.key.slot == b.key.slot;
+fn compare(rows: &mut [ReportRow], goal: Goal, dispersion: f64, seed: u64) {
+    let same = |a: &ReportRow, b: &ReportRow| a.key.segment == b.key.segment && a.key.slot == b.key.slot;
     let groups: Vec<Vec<Count>> =
         rows.chunk_by(same).map(|group| group.iter().map(|row| row.counts.by(goal)).collect()).collect();
     let judged = judge(&groups, dispersion, seed);
@@ -171,15 +171,15 @@ fn compare(rows: &mut [Row], goal: Goal, dispersion: f64, seed: u64) {
         for (at, (row, standing)) in group.iter_mut().zip(judgement.arms).enumerate() {
             row.standing = Some(standing);
             match judgement.verdict {
-                Verdict::Best { arm } => row.best = arm == at,
-                Verdict::NotEnoughData { more_impressions } => row.more_impressions = Some(more_impressions),
-                Verdict::NoRival => {}
+                BestVerdict::Best { arm } => row.best = arm == at,
+                BestVerdict::NotEnoughData { more_impressions } => row.more_impressions = Some(more_impressions),
+                BestVerdict::NoRival => {}
             }
         }
     }
 }
 
-impl Row {
+impl ReportRow {
     /// Names of a record's fields.
     pub const COLUMNS: [&'static str; 27] = [
         "day",
@@ -211,7 +211,7 @@ impl Row {
         "viewability",
     ];
 
-    /// The row as texts, in the order of [`Row::COLUMNS`]; empty where there is nothing. Not escaped.
+    /// The row as texts, in the order of [`ReportRow::COLUMNS`]; empty where there is nothing. Not escaped.
     #[must_use]
     pub fn record(&self) -> [String; 27] {
         fn text(value: Option<impl ToString>) -> String {
@@ -223,7 +223,7 @@ impl Row {
             Arm::Control => "control",
             Arm::Unassigned => "unassigned",
         });
-        let verdict = more_impressions.map(|more_impressions| Verdict::NotEnoughData { more_impressions });
+        let verdict = more_impressions.map(|more_impressions| BestVerdict::NotEnoughData { more_impressions });
         let viewability = (counts.impressions > 0).then(|| counts.viewables as f64 / counts.impressions as f64);
         [
             text(key.day),
@@ -298,7 +298,7 @@ mod tests {
         ]
     }
 
-    fn made(by: By) -> Vec<Row> {
+    fn made(by: By) -> Vec<ReportRow> {
         report(&cells(), by, Goal::Click, 1.0, 1)
     }
 
@@ -330,13 +330,13 @@ mod tests {
         let json = serde_json::to_value(&rows[3]).expect("json");
         assert_eq!(json["key"], serde_json::json!({"segment": "sleepers", "slot": "headline", "component": "b"}));
         let record = rows[3].record();
-        let at = |name: &str| &record[Row::COLUMNS.iter().position(|column| *column == name).expect("a column")];
+        let at = |name: &str| &record[ReportRow::COLUMNS.iter().position(|column| *column == name).expect("a column")];
         assert_eq!((at("component").as_str(), at("impressions").as_str(), at("day").as_str()), ("b", "40", ""));
         assert!(at("verdict").starts_with("not enough data: about "), "{record:?}");
         assert_eq!(at("rate").parse::<f64>().ok(), json["rate"]["value"].as_f64());
         let day = made(By::Day)[0].record();
         assert_eq!(day[0], "1970-01-02T00:00:00.000Z");
-        assert_eq!(serde_json::from_value::<Row>(json).expect("a row"), rows[3]);
+        assert_eq!(serde_json::from_value::<ReportRow>(json).expect("a row"), rows[3]);
     }
 
     proptest! {
@@ -347,7 +347,7 @@ mod tests {
         }
     }
 
-    fn made_with(seed: u64) -> Vec<Row> {
+    fn made_with(seed: u64) -> Vec<ReportRow> {
         report(&cells(), By::Component, Goal::Click, 1.0, seed)
     }
 }

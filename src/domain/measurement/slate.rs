@@ -81,9 +81,9 @@ impl Design {
     /// # Errors
     /// Probabilities of other slots, or that are none.
     pub fn mix_independent(&mut self, weight: f64, slots: &[Vec<f64>]) -> Result<(), SlateError> {
-        let flat = self.flat(slots)?;
+        self.flat(slots)?;
         self.mix_pairs(weight, |(slot, one), (other_slot, other)| {
-            let (first, second) = (flat[self_at(slots, slot, one)], flat[self_at(slots, other_slot, other)]);
+            let (first, second) = (slots[slot][one], slots[other_slot][other]);
             match (slot == other_slot, one == other) {
                 (true, true) => first,
                 (true, false) => 0.0,
@@ -128,7 +128,7 @@ impl Design {
         let solved = solve(&self.pairs, &target);
         let wrong = self.pairs.chunks(count).zip(&target).any(|(row, expected)| {
             let got: f64 = row.iter().zip(&solved).map(|(pair, weight)| pair * weight).sum();
-            !((got - expected).abs() <= TOLERANCE)
+            got.is_nan() || (got - expected).abs() > TOLERANCE
         });
         if wrong {
             return Err(SlateError::NotCovered);
@@ -155,10 +155,6 @@ impl Design {
         }
         Ok(slots.concat())
     }
-}
-
-fn self_at(slots: &[Vec<f64>], slot: usize, at: usize) -> usize {
-    slots[..slot].iter().map(Vec::len).sum::<usize>() + at
 }
 
 fn check(probability: f64) -> Result<(), SlateError> {

@@ -178,7 +178,7 @@ pub fn judged(user_agent: Option<&str>, too_fast: bool, replayed: bool) -> Optio
 
 /// How many beacons were invalid, by reason. Counts add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Tally {
+pub struct InvalidTally {
     /// From known programs.
     pub known_program: u64,
     /// From networks at an impossible rate.
@@ -187,7 +187,7 @@ pub struct Tally {
     pub replay: u64,
 }
 
-impl Tally {
+impl InvalidTally {
     /// Counts one.
     pub fn count(&mut self, reason: Invalid) {
         let counter = match reason {
@@ -199,7 +199,7 @@ impl Tally {
     }
 }
 
-impl std::ops::AddAssign for Tally {
+impl std::ops::AddAssign for InvalidTally {
     fn add_assign(&mut self, other: Self) {
         self.known_program = self.known_program.saturating_add(other.known_program);
         self.impossible_rate = self.impossible_rate.saturating_add(other.impossible_rate);
@@ -269,9 +269,9 @@ mod tests {
         assert_eq!(judged(Some("curl/8"), true, false), Some(Invalid::KnownProgram));
         assert_eq!(judged(Some("Mozilla/5.0"), true, false), Some(Invalid::ImpossibleRate));
         assert_eq!(judged(None, false, false), None);
-        let mut tally = Tally::default();
+        let mut tally = InvalidTally::default();
         [Invalid::Replay, Invalid::Replay, Invalid::KnownProgram].into_iter().for_each(|reason| tally.count(reason));
-        assert_eq!(tally, Tally { known_program: 1, impossible_rate: 0, replay: 2 });
+        assert_eq!(tally, InvalidTally { known_program: 1, impossible_rate: 0, replay: 2 });
     }
 
     proptest! {
