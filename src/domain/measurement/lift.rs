@@ -151,7 +151,7 @@ pub struct LiftReport {
 
 /// The lift of an experiment, with a 95% interval that holds at all looks together.
 ///
-/// The interval contains each ratio that [`critical`] does not exclude for the difference between
+/// The interval contains each ratio that the boundary does not exclude for the difference between
 /// the personalised mean and the ratio times the control's, after Fieller (JRSS B 1954): no
 /// linearisation, and no upper end where the control's mean may be zero.
 #[must_use]
