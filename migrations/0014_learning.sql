@@ -13,6 +13,8 @@ create table lesson (
     value_micros bigint,
     revision     bigint   not null,
     person       uuid,
+    -- why it does not count, if it does not
+    invalid      smallint,
     exposure     bytea    not null,
     primary key (account, campaign, creative, id)
 );
@@ -47,6 +49,10 @@ create table combination_cell (
     clicks       bigint   not null default 0,
     conversions  bigint   not null default 0,
     value_micros bigint   not null default 0,
+    -- what was left out of these as invalid
+    programs     bigint   not null default 0,
+    too_fast     bigint   not null default 0,
+    replays      bigint   not null default 0,
     primary key (account, campaign, day, creative, arm, revision, choice)
 );
 
@@ -65,6 +71,10 @@ create table feature_cell (
     clicks       bigint   not null default 0,
     conversions  bigint   not null default 0,
     value_micros bigint   not null default 0,
+    -- what was left out of these as invalid
+    programs     bigint   not null default 0,
+    too_fast     bigint   not null default 0,
+    replays      bigint   not null default 0,
     primary key (account, campaign, day, creative, arm, feature, slot, component)
 );
 

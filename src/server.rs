@@ -380,6 +380,7 @@ impl Server {
             steps: core.meters.decision_steps.clone(),
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
             simulation: config.http.simulation,
+            pace: Arc::default(),
             pages: Arc::default(),
         };
         let mut router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());

@@ -295,6 +295,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         across_decisions: false,
         value_micros: None,
         goal: None,
+        invalid: None,
         exposure: None,
     }
 }

@@ -1,11 +1,11 @@
 //! What every handler can reach.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
 
 use super::{client::Proxies, rate::Limit};
-use crate::{engine::Engine, schema::Schemas, telemetry::DecisionSteps};
+use crate::{domain::measurement::traffic::Pace, engine::Engine, schema::Schemas, telemetry::DecisionSteps};
 
 /// The state of the router.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct App {
     pub proxies: Proxies,
     /// Whether requests say when they happen.
     pub simulation: bool,
+    /// What beacons send, by network.
+    pub pace: Arc<Mutex<Pace>>,
     /// What pages send, by network.
     pub pages: Arc<Limit>,
 }

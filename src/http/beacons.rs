@@ -14,6 +14,7 @@ use super::{
     app::App,
     extract::{ApiJson, ApiPath, ApiQuery},
     problem::{Problem, ProblemKind},
+    sender::Sender,
 };
 use crate::{
     domain::{
@@ -88,7 +89,13 @@ struct Detail {
     value: Option<Money>,
 }
 
-async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Detail) -> OutcomeAnswer {
+async fn report(
+    app: &App,
+    sender: Option<&Sender>,
+    kind: OutcomeKind,
+    verified: &Verified,
+    detail: &Detail,
+) -> OutcomeAnswer {
     let claim = &verified.claim;
     if claim.preview {
         return OutcomeAnswer::Unknown;
@@ -97,13 +104,14 @@ async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Deta
         return OutcomeAnswer::Expired;
     }
     let goal = detail.goal.as_ref().map_or("", EventName::as_str);
+    let now = app.engine.clock.now();
     let outcome = Outcome {
         account: claim.account,
         decision: claim.decision,
         kind,
         discriminator: discriminator(kind, goal, detail.conversion_id.as_deref(), claim.campaign.as_ref()),
         across_decisions: kind == OutcomeKind::Conversion && detail.conversion_id.is_some(),
-        at: app.engine.clock.now(),
+        at: now,
         campaign: claim.campaign.clone(),
         creative: claim.creative.clone(),
         revision: claim.revision,
@@ -112,6 +120,7 @@ async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Deta
         cap_window: claim.cap_window,
         value_micros: detail.value.map(|value| value.amount.micros()),
         goal: detail.goal.clone(),
+        invalid: sender.and_then(|sender| sender.invalid(app, kind, now)),
         exposure: claim.exposure.clone(),
     };
     match app.engine.outcomes.report(outcome).await {
@@ -125,6 +134,7 @@ async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Deta
 /// Counts what a token stands for, unless the method only asks.
 async fn verified(
     app: &App,
+    sender: Option<&Sender>,
     method: &Method,
     kind: OutcomeKind,
     token: &str,
@@ -137,7 +147,7 @@ async fn verified(
             (Some(verified), answer)
         }
         Ok(verified) => {
-            let answer = report(app, kind, &verified, detail).await;
+            let answer = report(app, sender, kind, &verified, detail).await;
             (Some(verified), answer)
         }
         Err(_) => (None, OutcomeAnswer::Invalid),
@@ -145,9 +155,15 @@ async fn verified(
 }
 
 /// The pixel of an outcome of which a token is all there is to know.
-async fn counted(app: &App, method: &Method, kind: OutcomeKind, token: Result<ApiPath<String>, Problem>) -> Response {
+async fn counted(
+    app: &App,
+    sender: &Sender,
+    method: &Method,
+    kind: OutcomeKind,
+    token: Result<ApiPath<String>, Problem>,
+) -> Response {
     pixel(match token {
-        Ok(ApiPath(token)) => verified(app, method, kind, &token, &Detail::default()).await.1,
+        Ok(ApiPath(token)) => verified(app, Some(sender), method, kind, &token, &Detail::default()).await.1,
         Err(_) => OutcomeAnswer::Invalid,
     })
 }
@@ -183,8 +199,13 @@ problems!(pub PixelProblems = [Overloaded]);
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of it."),
     )), PixelProblems)
 )]
-async fn impression(State(app): State<App>, method: Method, token: Result<ApiPath<String>, Problem>) -> Response {
-    counted(&app, &method, OutcomeKind::Impression, token).await
+async fn impression(
+    State(app): State<App>,
+    sender: Sender,
+    method: Method,
+    token: Result<ApiPath<String>, Problem>,
+) -> Response {
+    counted(&app, &sender, &method, OutcomeKind::Impression, token).await
 }
 
 /// Count a viewable impression
@@ -199,8 +220,13 @@ async fn impression(State(app): State<App>, method: Method, token: Result<ApiPat
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of it."),
     )), PixelProblems)
 )]
-async fn viewable(State(app): State<App>, method: Method, token: Result<ApiPath<String>, Problem>) -> Response {
-    counted(&app, &method, OutcomeKind::Viewable, token).await
+async fn viewable(
+    State(app): State<App>,
+    sender: Sender,
+    method: Method,
+    token: Result<ApiPath<String>, Problem>,
+) -> Response {
+    counted(&app, &sender, &method, OutcomeKind::Viewable, token).await
 }
 
 problems!(pub ClickProblems = [BadRequest, NotFound, Invalid, Overloaded]);
@@ -219,8 +245,14 @@ problems!(pub ClickProblems = [BadRequest, NotFound, Invalid, Overloaded]);
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of the click."),
     )), ClickProblems)
 )]
-async fn click(State(app): State<App>, method: Method, ApiPath(token): ApiPath<String>) -> Result<Response, Problem> {
-    let (verified, answer) = verified(&app, &method, OutcomeKind::Click, &token, &Detail::default()).await;
+async fn click(
+    State(app): State<App>,
+    sender: Sender,
+    method: Method,
+    ApiPath(token): ApiPath<String>,
+) -> Result<Response, Problem> {
+    let (verified, answer) =
+        verified(&app, Some(&sender), &method, OutcomeKind::Click, &token, &Detail::default()).await;
     let verified = verified.ok_or_else(|| Problem::new(ProblemKind::NotFound, "This link is not one of ours."))?;
     let location = HeaderValue::from_str(&verified.landing).map_err(Problem::internal)?;
     let mut response = Response::new(Body::empty());
@@ -258,6 +290,7 @@ struct ConversionQuery {
 )]
 async fn conversion_pixel(
     State(app): State<App>,
+    sender: Sender,
     method: Method,
     token: Result<ApiPath<String>, Problem>,
     query: Result<ApiQuery<ConversionQuery>, Problem>,
@@ -267,7 +300,7 @@ async fn conversion_pixel(
     if check(&detail).is_err() {
         return pixel(OutcomeAnswer::Invalid);
     }
-    pixel(verified(&app, &method, OutcomeKind::Conversion, &token, &detail).await.1)
+    pixel(verified(&app, Some(&sender), &method, OutcomeKind::Conversion, &token, &detail).await.1)
 }
 
 /// A conversion, sent by a server.
@@ -325,7 +358,7 @@ problems!(pub ConversionProblems = [
 async fn conversion(State(app): State<App>, ApiJson(request): ApiJson<ConversionRequest>) -> Result<Response, Problem> {
     let detail = Detail { goal: request.goal, conversion_id: request.conversion_id, value: request.value };
     check(&detail)?;
-    let (known, outcome) = verified(&app, &Method::POST, OutcomeKind::Conversion, &request.token, &detail).await;
+    let (known, outcome) = verified(&app, None, &Method::POST, OutcomeKind::Conversion, &request.token, &detail).await;
     let status = match (known, outcome) {
         (None, _) => {
             let fault = Violation::new("/token", "invalid_token", "must be a conversion_token of this service");

@@ -37,6 +37,7 @@ pub mod records;
 pub mod reports;
 pub mod request;
 pub mod rows;
+mod sender;
 pub mod simulation;
 pub mod transitions;
 pub mod versions;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Answer;
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
-    measurement::{exposure::Arm, outcome::OutcomeKind, tally::Tally},
+    measurement::{cells::Counts, exposure::Arm, lift::Sums, outcome::OutcomeKind, traffic::Invalid},
     values::Millis,
 };
 
@@ -35,6 +35,8 @@ pub struct LessonRow {
     pub revision: u32,
     /// Who, where the purposes allow counting per person.
     pub person: Option<Uid>,
+    /// Why it does not count, if it does not.
+    pub invalid: Option<Invalid>,
     /// What was shown, packed.
     pub exposure: Box<[u8]>,
 }
@@ -73,7 +75,7 @@ pub struct CombinationCell {
     /// The components by number, packed as in exposures.
     pub choice: Vec<u16>,
     /// How many.
-    pub tally: Tally,
+    pub counts: Counts,
 }
 
 /// Outcomes of one component with one feature on one day.
@@ -88,7 +90,7 @@ pub struct FeatureCell {
     /// Number of the slot and of the component in it; none: whatever was shown.
     pub component: Option<(u8, u16)>,
     /// How many.
-    pub tally: Tally,
+    pub counts: Counts,
 }
 
 /// What a person in an experiment did.
@@ -101,7 +103,7 @@ pub struct Unit {
     /// When they were first decided for.
     pub at: Millis,
     /// What they did.
-    pub tally: Tally,
+    pub counts: Counts,
 }
 
 /// What learning from some lessons gives.
@@ -119,17 +121,6 @@ pub struct Learned {
 
 /// Learns: from what is known of a subject, if anything, and lessons.
 pub type Learn = Box<dyn FnOnce(Option<LearnedRow>, Vec<LessonRow>) -> Learned + Send>;
-
-/// The sums over the people of one side of an experiment, for one measure of what they did.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ArmSums {
-    /// How many people.
-    pub people: i64,
-    /// The sum of what each did.
-    pub sum: f64,
-    /// The sum of the squares.
-    pub squares: f64,
-}
 
 /// What is measured of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,5 +210,5 @@ pub trait LearningStore: Send + Sync {
     /// Makes the partitions of the coming days and drops what is past its retention.
     fn maintain(&self, now: Millis) -> Answer<'_, ()>;
     /// What the people of each side did: personalised, then control.
-    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [ArmSums; 2]>;
+    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [Sums; 2]>;
 }

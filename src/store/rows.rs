@@ -212,6 +212,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         value_micros: row.try_get("value_micros")?,
         // kept for learning alone, and only until it is learned from
         goal: None,
+        invalid: None,
         exposure: None,
     })
 }

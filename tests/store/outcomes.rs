@@ -38,6 +38,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         across_decisions: false,
         value_micros: None,
         goal: None,
+        invalid: None,
         exposure: None,
     }
 }

@@ -231,7 +231,11 @@ impl<'a> Run<'a> {
         };
         let matched = self.matched(campaign.map(Arc::as_ref), creative, &choice);
         let exposure = learner.map(|learner| Exposure {
-            arm: if manner.control.is_some() { Arm::Control } else { Arm::Personalised },
+            arm: match manner.control {
+                Some(_) => Arm::Control,
+                None if self.known => Arm::Personalised,
+                None => Arm::Unassigned,
+            },
             version: thought.as_ref().map_or(0, |thought| thought.learner.version),
             choice: learner.numbered(creative, &choice),
             features: match &thought {

@@ -3,7 +3,18 @@
 
 /// Which side of a campaign's experiment an impression was on.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Arm {
@@ -12,13 +23,13 @@ pub enum Arm {
     Personalised,
     /// The person is in the holdout and saw the control.
     Control,
-    /// Nothing was chosen: the campaign was pinned and could not serve.
-    Default,
+    /// Components were chosen for nobody known, who is in no experiment.
+    Unassigned,
 }
 
 impl Arm {
     /// Every arm, by its number in tokens and in the store.
-    pub const ALL: [Self; 3] = [Self::Personalised, Self::Control, Self::Default];
+    pub const ALL: [Self; 3] = [Self::Personalised, Self::Control, Self::Unassigned];
 
     /// The arm's number.
     #[must_use]
@@ -26,7 +37,7 @@ impl Arm {
         match self {
             Self::Personalised => 0,
             Self::Control => 1,
-            Self::Default => 2,
+            Self::Unassigned => 2,
         }
     }
 }

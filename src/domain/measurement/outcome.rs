@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
+    measurement::traffic::Invalid,
     values::{Millis, Span},
 };
 
@@ -71,6 +72,9 @@ pub struct Outcome {
     /// What a conversion was, where the sender says so.
     #[serde(default)]
     pub goal: Option<EventName>,
+    /// Why it does not count, if it does not: it is kept and counted apart.
+    #[serde(default)]
+    pub invalid: Option<Invalid>,
     /// What was shown, packed ([`Exposure::pack`](super::exposure::Exposure::pack)); none where nothing is learned from it.
     #[serde(default)]
     pub exposure: Option<Box<[u8]>>,

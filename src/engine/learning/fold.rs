@@ -1,7 +1,7 @@
 //! From what is known of a creative and new outcomes to what is known then, and what is counted.
 //! Pure: the same lessons after the same knowledge give the same bytes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign as _};
 
 use serde_json::json;
 
@@ -10,9 +10,9 @@ use crate::{
         catalog::document::GoalDoc,
         measurement::{
             beacon::decided_at,
+            cells::Counts,
             exposure::{Arm, Exposure},
             outcome::OutcomeKind,
-            tally::Tally,
         },
         optimizer::{Detector, Epoch, Layout, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
         values::Millis,
@@ -126,13 +126,13 @@ pub(super) fn learn(
     let grown = admit(&mut knowledge.shape) || known.is_none();
     knowledge.fade(now);
     knowledge.statistics.grow(&knowledge.shape.layout());
-    let mut counts = Counts::default();
+    let mut tallies = Tallies::default();
     let mut posterior: Option<Posterior> = None;
     for lesson in &lessons {
         let Some(mut exposure) = Exposure::unpack(&lesson.exposure) else { continue };
         let at = decided_at(lesson.decision);
-        counts.count(lesson, &exposure, at);
-        let Some(kind) = wish.kind(lesson).filter(|_| exposure.arm != Arm::Default) else { continue };
+        tallies.count(lesson, &exposure, at);
+        let Some(kind) = wish.kind(lesson).filter(|_| lesson.invalid.is_none()) else { continue };
         exposure.choice.resize(knowledge.shape.slots().len(), Exposure::DEFAULT);
         let posterior = posterior.get_or_insert_with(|| Posterior::new(&knowledge.statistics, &wish.settings));
         let lesson = Lesson { choice: &exposure.choice, features: &exposure.features, kind, at };
@@ -151,32 +151,32 @@ pub(super) fn learn(
             knowledge.statistics.forget();
         }
     }
-    counts.into_learned((learned || grown).then(|| knowledge.write()))
+    tallies.into_learned((learned || grown).then(|| knowledge.write()))
 }
 
 /// Outcomes by what they are counted under.
 #[derive(Default)]
-struct Counts {
-    combinations: BTreeMap<(i32, Arm, u32, Vec<u16>), Tally>,
-    features: BTreeMap<(i32, Arm, u16, Option<(u8, u16)>), Tally>,
+struct Tallies {
+    combinations: BTreeMap<(i32, Arm, u32, Vec<u16>), Counts>,
+    features: BTreeMap<(i32, Arm, u16, Option<(u8, u16)>), Counts>,
     units: Vec<Unit>,
 }
 
-impl Counts {
+impl Tallies {
     fn count(&mut self, lesson: &LessonRow, exposure: &Exposure, at: Millis) {
-        let (arm, tally) = (exposure.arm, Tally::of(lesson.kind, lesson.value_micros));
+        let (arm, counts) = (exposure.arm, Counts::of(lesson.kind, lesson.value_micros, lesson.invalid));
         let day = i32::try_from(at.0.div_euclid(86_400_000)).unwrap_or_default();
         let key = (day, arm, lesson.revision, exposure.choice.clone());
-        self.combinations.entry(key).or_default().add(&tally);
+        self.combinations.entry(key).or_default().add_assign(counts);
         let shown = exposure.choice.iter().enumerate().filter(|(_, one)| **one != Exposure::DEFAULT);
         let components: Vec<_> = shown.map(|(slot, one)| Some((slot as u8, *one))).collect();
         for feature in &exposure.features {
             for component in std::iter::once(None).chain(components.iter().copied()) {
-                self.features.entry((day, arm, *feature, component)).or_default().add(&tally);
+                self.features.entry((day, arm, *feature, component)).or_default().add_assign(counts);
             }
         }
-        if let Some(person) = lesson.person.filter(|_| arm != Arm::Default) {
-            self.units.push(Unit { person, arm, at, tally });
+        if let Some(person) = lesson.person.filter(|_| arm != Arm::Unassigned && lesson.invalid.is_none()) {
+            self.units.push(Unit { person, arm, at, counts });
         }
     }
 
@@ -186,10 +186,10 @@ impl Counts {
         Learned {
             body,
             combinations: combinations
-                .map(|((day, arm, revision, choice), tally)| CombinationCell { day, arm, revision, choice, tally })
+                .map(|((day, arm, revision, choice), counts)| CombinationCell { day, arm, revision, choice, counts })
                 .collect(),
             features: features
-                .map(|((day, arm, feature, component), tally)| FeatureCell { day, arm, feature, component, tally })
+                .map(|((day, arm, feature, component), counts)| FeatureCell { day, arm, feature, component, counts })
                 .collect(),
             units: self.units,
         }

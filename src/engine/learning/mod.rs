@@ -34,7 +34,7 @@ use crate::{
             request::AdRequest,
         },
         ids::{CampaignId, NameHash},
-        measurement::{exposure::Arm, tally::Tally},
+        measurement::{cells::Counts, exposure::Arm},
         optimizer::{Posterior, Settings, Shape, Snapshot},
     },
     engine::{
@@ -231,7 +231,7 @@ impl Learning {
                 }
             }
             if campaign.holdout > 0.0
-                && exposure.arm != Arm::Default
+                && exposure.arm != Arm::Unassigned
                 && let Some(person) = request.person
             {
                 let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,7 +242,7 @@ impl Learning {
                     units.lately.clear();
                 }
                 if units.lately.insert((account, campaign.hash, person.0)) {
-                    let unit = Unit { person, arm: exposure.arm, at: decision.at, tally: Tally::default() };
+                    let unit = Unit { person, arm: exposure.arm, at: decision.at, counts: Counts::default() };
                     units.waiting.push((account, campaign.id.clone(), unit));
                 }
             }

@@ -15,15 +15,17 @@ use crate::{
         ids::{CampaignId, CreativeId, DecisionId},
         measurement::{
             beacon::decided_at,
+            cells::Counts,
             exposure::Arm,
+            lift::Sums,
             outcome::{Outcome, OutcomeKind},
-            tally::Tally,
+            traffic::{Invalid, InvalidTally},
         },
         values::Millis,
     },
     ports::{
-        Answer, ArmSums, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore,
-        LessonRow, LoggedDecision, Measured, Rewarded, Subject, Unit,
+        Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore, LessonRow,
+        LoggedDecision, Measured, Rewarded, Subject, Unit,
     },
     store::rows,
 };
@@ -87,12 +89,12 @@ pub(super) async fn leave(tx: &mut PgConnection, new: impl Iterator<Item = &Outc
         };
     }
     query(
-        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure)
+        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid)
          select l.account, l.campaign, l.creative, l.decision, l.kind, l.goal, l.value_micros, l.revision,
-                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure, l.invalid
          from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::smallint[], $6::text[], $7::bigint[],
-                     $8::bigint[], $9::uuid[], $10::bytea[])
-              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure)
+                     $8::bigint[], $9::uuid[], $10::bytea[], $11::smallint[])
+              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid)
          left join profile p on p.account = l.account and p.uid = l.person",
     )
     .bind(column!(o, _c, _e => o.account.cast_signed()))
@@ -105,6 +107,7 @@ pub(super) async fn leave(tx: &mut PgConnection, new: impl Iterator<Item = &Outc
     .bind(column!(o, _c, _e => i64::from(o.revision)))
     .bind(column!(o, _c, _e => o.person.map(|person| person.as_uuid())))
     .bind(column!(_o, _c, e => e.to_vec()))
+    .bind(column!(o, _c, _e => o.invalid.map(|why| i16::from(why.number()))))
     .execute(tx)
     .await
     .map(drop)
@@ -202,7 +205,7 @@ impl LearningStore for Learning {
                             arm: arm(row)?,
                             revision: row.try_get::<i64, _>("revision")? as u32,
                             choice: choice(row.try_get("choice")?),
-                            tally: tally(row)?,
+                            counts: counts(row)?,
                         },
                     ))
                 };
@@ -238,7 +241,7 @@ impl LearningStore for Learning {
                             arm: arm(row)?,
                             feature: row.try_get::<i32, _>("feature")? as u16,
                             component: (slot >= 0).then_some((slot as u8, component as u16)),
-                            tally: tally(row)?,
+                            counts: counts(row)?,
                         },
                     ))
                 };
@@ -302,7 +305,7 @@ impl LearningStore for Learning {
         })
     }
 
-    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [ArmSums; 2]> {
+    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [Sums; 2]> {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let statement = match measured {
@@ -312,12 +315,12 @@ impl LearningStore for Learning {
                 };
                 let rows =
                     query(statement).bind(account.cast_signed()).bind(campaign.as_str()).fetch_all(connection).await?;
-                let mut sums = [ArmSums::default(); 2];
+                let mut sums = [Sums::default(); 2];
                 for row in &rows {
                     let arm: i16 = row.try_get("arm")?;
                     if let Some(sum) = usize::try_from(arm).ok().and_then(|arm| sums.get_mut(arm)) {
-                        *sum = ArmSums {
-                            people: row.try_get("people")?,
+                        *sum = Sums {
+                            people: row.try_get::<i64, _>("people")?.unsigned_abs(),
                             sum: row.try_get("sum")?,
                             squares: row.try_get("squares")?,
                         };
@@ -452,13 +455,15 @@ async fn count_combinations(
     }
     query(
         "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice,
-                                            impressions, viewables, clicks, conversions, value_micros)
-         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[],
-             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+                                            impressions, viewables, clicks, conversions, value_micros,
+                                            programs, too_fast, replays)
+         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[], $8::bigint[],
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
          on conflict (account, campaign, day, creative, arm, revision, choice) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
-             value_micros = c.value_micros + excluded.value_micros",
+             value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
     )
     .bind(subject.account.cast_signed())
     .bind(subject.campaign.as_str())
@@ -467,11 +472,14 @@ async fn count_combinations(
     .bind(column!(cells, |c| i16::from(c.arm.number())))
     .bind(column!(cells, |c| i64::from(c.revision)))
     .bind(column!(cells, |c| pack(&c.choice)))
-    .bind(column!(cells, |c| c.tally.impressions))
-    .bind(column!(cells, |c| c.tally.viewables))
-    .bind(column!(cells, |c| c.tally.clicks))
-    .bind(column!(cells, |c| c.tally.conversions))
-    .bind(column!(cells, |c| c.tally.value_micros))
+    .bind(column!(cells, |c| c.counts.impressions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.viewables.cast_signed()))
+    .bind(column!(cells, |c| c.counts.clicks.cast_signed()))
+    .bind(column!(cells, |c| c.counts.conversions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.value_micros))
+    .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
     .execute(tx)
     .await
     .map(drop)
@@ -483,13 +491,15 @@ async fn count_features(tx: &mut PgConnection, subject: &Subject, cells: Vec<Fea
     }
     query(
         "insert into feature_cell as c (account, campaign, creative, day, arm, feature, slot, component,
-                                        impressions, viewables, clicks, conversions, value_micros)
+                                        impressions, viewables, clicks, conversions, value_micros,
+                                        programs, too_fast, replays)
          select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::int[], $7::smallint[], $8::int[],
-             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])
          on conflict (account, campaign, day, creative, arm, feature, slot, component) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
-             value_micros = c.value_micros + excluded.value_micros",
+             value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
     )
     .bind(subject.account.cast_signed())
     .bind(subject.campaign.as_str())
@@ -499,11 +509,14 @@ async fn count_features(tx: &mut PgConnection, subject: &Subject, cells: Vec<Fea
     .bind(column!(cells, |c| i32::from(c.feature)))
     .bind(column!(cells, |c| c.component.map_or(-1, |(slot, _)| i16::from(slot))))
     .bind(column!(cells, |c| c.component.map_or(0, |(_, component)| i32::from(component))))
-    .bind(column!(cells, |c| c.tally.impressions))
-    .bind(column!(cells, |c| c.tally.viewables))
-    .bind(column!(cells, |c| c.tally.clicks))
-    .bind(column!(cells, |c| c.tally.conversions))
-    .bind(column!(cells, |c| c.tally.value_micros))
+    .bind(column!(cells, |c| c.counts.impressions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.viewables.cast_signed()))
+    .bind(column!(cells, |c| c.counts.clicks.cast_signed()))
+    .bind(column!(cells, |c| c.counts.conversions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.value_micros))
+    .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
     .execute(tx)
     .await
     .map(drop)
@@ -513,9 +526,10 @@ async fn count_features(tx: &mut PgConnection, subject: &Subject, cells: Vec<Fea
 async fn count_units(tx: &mut PgConnection, account: i32, campaign: &str, units: Vec<Unit>) -> Result<(), Error> {
     let mut by_person = BTreeMap::<Uuid, Unit>::new();
     for unit in units {
-        let person =
-            by_person.entry(unit.person.as_uuid()).or_insert_with(|| Unit { tally: Tally::default(), ..unit.clone() });
-        person.tally.add(&unit.tally);
+        let person = by_person
+            .entry(unit.person.as_uuid())
+            .or_insert_with(|| Unit { counts: Counts::default(), ..unit.clone() });
+        person.counts += unit.counts;
         person.at = person.at.min(unit.at);
     }
     let units: Vec<Unit> = by_person.into_values().collect();
@@ -538,10 +552,10 @@ async fn count_units(tx: &mut PgConnection, account: i32, campaign: &str, units:
     .bind(column!(units, |u| u.person.as_uuid()))
     .bind(column!(units, |u| i16::from(u.arm.number())))
     .bind(column!(units, |u| u.at.0))
-    .bind(column!(units, |u| u.tally.impressions))
-    .bind(column!(units, |u| u.tally.clicks))
-    .bind(column!(units, |u| u.tally.conversions))
-    .bind(column!(units, |u| u.tally.value_micros))
+    .bind(column!(units, |u| u.counts.impressions.cast_signed()))
+    .bind(column!(units, |u| u.counts.clicks.cast_signed()))
+    .bind(column!(units, |u| u.counts.conversions.cast_signed()))
+    .bind(column!(units, |u| u.counts.value_micros))
     .execute(tx)
     .await
     .map(drop)
@@ -581,8 +595,14 @@ fn lesson(row: &PgRow) -> Result<LessonRow, Error> {
         value_micros: row.try_get("value_micros")?,
         revision: row.try_get::<i64, _>("revision")? as u32,
         person: rows::maybe_uid(row, "person")?,
+        invalid: invalid(row)?,
         exposure: row.try_get::<Vec<u8>, _>("exposure")?.into(),
     })
+}
+
+fn invalid(row: &PgRow) -> Result<Option<Invalid>, Error> {
+    let Some(number) = row.try_get::<Option<i16>, _>("invalid")? else { return Ok(None) };
+    Ok(Invalid::ALL.into_iter().find(|why| i16::from(why.number()) == number))
 }
 
 fn arm(row: &PgRow) -> Result<Arm, Error> {
@@ -591,13 +611,19 @@ fn arm(row: &PgRow) -> Result<Arm, Error> {
     arm.ok_or_else(|| Error::Decode("no side of an experiment".into()))
 }
 
-fn tally(row: &PgRow) -> Result<Tally, Error> {
-    Ok(Tally {
-        impressions: row.try_get("impressions")?,
-        viewables: row.try_get("viewables")?,
-        clicks: row.try_get("clicks")?,
-        conversions: row.try_get("conversions")?,
+fn counts(row: &PgRow) -> Result<Counts, Error> {
+    let number = |column| Ok::<_, Error>(row.try_get::<i64, _>(column)?.unsigned_abs());
+    Ok(Counts {
+        impressions: number("impressions")?,
+        viewables: number("viewables")?,
+        clicks: number("clicks")?,
+        conversions: number("conversions")?,
         value_micros: row.try_get("value_micros")?,
+        invalid: InvalidTally {
+            known_program: number("programs")?,
+            impossible_rate: number("too_fast")?,
+            replay: number("replays")?,
+        },
     })
 }
 
