@@ -12,6 +12,7 @@ create table lesson (
     goal         text,
     value_micros bigint,
     revision     bigint   not null,
+    combination  bigint   not null,
     person       uuid,
     -- why it does not count, if it does not
     invalid      smallint,
@@ -43,6 +44,7 @@ create table combination_cell (
     day          int      not null,
     arm          smallint not null,
     revision     bigint   not null,
+    combination  bigint   not null,
     choice       bytea    not null,
     impressions  bigint   not null default 0,
     viewables    bigint   not null default 0,
@@ -53,7 +55,7 @@ create table combination_cell (
     programs     bigint   not null default 0,
     too_fast     bigint   not null default 0,
     replays      bigint   not null default 0,
-    primary key (account, campaign, day, creative, arm, revision, choice)
+    primary key (account, campaign, day, creative, arm, revision, combination)
 );
 
 -- ... and per feature and component. Slot -1: whatever was shown.

@@ -33,6 +33,8 @@ pub struct LessonRow {
     pub value_micros: Option<i64>,
     /// The revision that was shown.
     pub revision: u32,
+    /// Which combination of its components.
+    pub combination: u64,
     /// Who, where the purposes allow counting per person.
     pub person: Option<Uid>,
     /// Why it does not count, if it does not.
@@ -72,7 +74,9 @@ pub struct CombinationCell {
     pub arm: Arm,
     /// The revision.
     pub revision: u32,
-    /// The components by number, packed as in exposures.
+    /// The combination, as decisions name it.
+    pub combination: u64,
+    /// Its components by number.
     pub choice: Vec<u16>,
     /// How many.
     pub counts: Counts,

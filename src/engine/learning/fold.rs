@@ -157,7 +157,7 @@ pub(super) fn learn(
 /// Outcomes by what they are counted under.
 #[derive(Default)]
 struct Tallies {
-    combinations: BTreeMap<(i32, Arm, u32, Vec<u16>), Counts>,
+    combinations: BTreeMap<(i32, Arm, u32, u64), (Vec<u16>, Counts)>,
     features: BTreeMap<(i32, Arm, u16, Option<(u8, u16)>), Counts>,
     units: Vec<Unit>,
 }
@@ -166,8 +166,10 @@ impl Tallies {
     fn count(&mut self, lesson: &LessonRow, exposure: &Exposure, at: Millis) {
         let (arm, counts) = (exposure.arm, Counts::of(lesson.kind, lesson.value_micros, lesson.invalid));
         let day = i32::try_from(at.0.div_euclid(86_400_000)).unwrap_or_default();
-        let key = (day, arm, lesson.revision, exposure.choice.clone());
-        self.combinations.entry(key).or_default().add_assign(counts);
+        let key = (day, arm, lesson.revision, lesson.combination);
+        let of_combination =
+            self.combinations.entry(key).or_insert_with(|| (exposure.choice.clone(), Counts::default()));
+        of_combination.1.add_assign(counts);
         let shown = exposure.choice.iter().enumerate().filter(|(_, one)| **one != Exposure::DEFAULT);
         let components: Vec<_> = shown.map(|(slot, one)| Some((slot as u8, *one))).collect();
         for feature in &exposure.features {
@@ -186,7 +188,14 @@ impl Tallies {
         Learned {
             body,
             combinations: combinations
-                .map(|((day, arm, revision, choice), counts)| CombinationCell { day, arm, revision, choice, counts })
+                .map(|((day, arm, revision, combination), (choice, counts))| CombinationCell {
+                    day,
+                    arm,
+                    revision,
+                    combination,
+                    choice,
+                    counts,
+                })
                 .collect(),
             features: features
                 .map(|((day, arm, feature, component), counts)| FeatureCell { day, arm, feature, component, counts })

@@ -89,12 +89,12 @@ pub(super) async fn leave(tx: &mut PgConnection, new: impl Iterator<Item = &Outc
         };
     }
     query(
-        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid)
+        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination)
          select l.account, l.campaign, l.creative, l.decision, l.kind, l.goal, l.value_micros, l.revision,
-                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure, l.invalid
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure, l.invalid, l.combination
          from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::smallint[], $6::text[], $7::bigint[],
-                     $8::bigint[], $9::uuid[], $10::bytea[], $11::smallint[])
-              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid)
+                     $8::bigint[], $9::uuid[], $10::bytea[], $11::smallint[], $12::bigint[])
+              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination)
          left join profile p on p.account = l.account and p.uid = l.person",
     )
     .bind(column!(o, _c, _e => o.account.cast_signed()))
@@ -108,6 +108,7 @@ pub(super) async fn leave(tx: &mut PgConnection, new: impl Iterator<Item = &Outc
     .bind(column!(o, _c, _e => o.person.map(|person| person.as_uuid())))
     .bind(column!(_o, _c, e => e.to_vec()))
     .bind(column!(o, _c, _e => o.invalid.map(|why| i16::from(why.number()))))
+    .bind(column!(o, _c, _e => o.combination.cast_signed()))
     .execute(tx)
     .await
     .map(drop)
@@ -189,7 +190,7 @@ impl LearningStore for Learning {
             Box::pin(async move {
                 let rows = query(
                     "select * from combination_cell where account = $1 and campaign = $2 and day >= $3 and day < $4
-                     order by day, creative, arm, revision, choice",
+                     order by day, creative, arm, revision, combination",
                 )
                 .bind(account.cast_signed())
                 .bind(campaign.as_str())
@@ -204,6 +205,7 @@ impl LearningStore for Learning {
                             day: row.try_get("day")?,
                             arm: arm(row)?,
                             revision: row.try_get::<i64, _>("revision")? as u32,
+                            combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
                             choice: choice(row.try_get("choice")?),
                             counts: counts(row)?,
                         },
@@ -454,12 +456,12 @@ async fn count_combinations(
         return Ok(());
     }
     query(
-        "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice,
+        "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice, combination,
                                             impressions, viewables, clicks, conversions, value_micros,
                                             programs, too_fast, replays)
-         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[], $8::bigint[],
+         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[], $16::bigint[], $8::bigint[],
              $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
-         on conflict (account, campaign, day, creative, arm, revision, choice) do update
+         on conflict (account, campaign, day, creative, arm, revision, combination) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
              value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
@@ -480,6 +482,7 @@ async fn count_combinations(
     .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .bind(column!(cells, |c| c.combination.cast_signed()))
     .execute(tx)
     .await
     .map(drop)
@@ -594,6 +597,7 @@ fn lesson(row: &PgRow) -> Result<LessonRow, Error> {
         goal,
         value_micros: row.try_get("value_micros")?,
         revision: row.try_get::<i64, _>("revision")? as u32,
+        combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
         person: rows::maybe_uid(row, "person")?,
         invalid: invalid(row)?,
         exposure: row.try_get::<Vec<u8>, _>("exposure")?.into(),
