@@ -5,7 +5,7 @@ use crate::domain::optimizer::{
     lesson::{Lesson, LessonError, LessonKind},
     random::ln,
     settings::Settings,
-    statistics::{Count, Statistics},
+    statistics::Statistics,
 };
 
 /// A weight's mean and variance.
@@ -57,7 +57,11 @@ impl Posterior {
     pub fn new(statistics: &Statistics, settings: &Settings) -> Self {
         let layout = statistics.layout.clone();
         let mut beliefs = vec![Belief { mean: 0.0, variance: 1.0 }; layout.weights()];
+        // what the base rate says counts as one reward, so that a wrong one is soon forgotten: terms
+        // would otherwise take up what is common to all
+        let total = statistics.total;
         let rate = settings.base_rate.clamp(1e-6, 1.0 - 1e-6);
+        let rate = ((total.value + 1.0) / (total.shown as f64 + 1.0 / rate)).clamp(1e-6, 1.0 - 1e-6);
         let features = statistics.features_per_impression();
         for group in Group::ALL {
             let range = layout.group(group);
@@ -137,11 +141,7 @@ impl Posterior {
                 }
             }
         }
-        let count = match lesson.kind {
-            LessonKind::Shown => Count { shown: 1, ..Count::default() },
-            LessonKind::Rewarded { .. } => Count { rewarded: 1, value, ..Count::default() },
-        };
-        self.news.tally(lesson.choice, lesson.features, &count);
+        self.news.tally(lesson);
         Ok(expect(mean, variance))
     }
 
@@ -173,12 +173,12 @@ impl Posterior {
             }
         }
         let rate = sigmoid(score);
-        let curvature = rate * (1.0 - rate);
-        let (shift, shrink) = (((score - mean) / variance) as f32, (curvature / (1.0 + curvature * variance)) as f32);
+        let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
         for &at in &self.active {
             let belief = &mut self.beliefs[at as usize];
             belief.mean = (belief.mean + belief.variance * shift).clamp(-FARTHEST as f32, FARTHEST as f32);
-            belief.variance = (belief.variance - belief.variance * belief.variance * shrink).max(LEAST_VARIANCE as f32);
+            // its precision grows by the curvature, as if the other terms were known
+            belief.variance = (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32);
         }
     }
 
