@@ -5,6 +5,7 @@ use crate::domain::optimizer::{
     lesson::{Lesson, LessonError, LessonKind},
     random::ln,
     settings::Settings,
+    shape::Shape,
     statistics::Statistics,
 };
 
@@ -210,23 +211,22 @@ pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &m
     into.push(0);
     let main = layout.group(Group::Main).start as u32;
     let components = layout.components() as u32;
-    into.extend(choice.iter().enumerate().filter_map(|(slot, one)| Some(main + layout.component(slot, *one)? as u32)));
-    let shown = into.len();
+    let mut room = [0_u32; Shape::MOST_SLOTS];
+    let shown = choice.iter().enumerate().filter_map(|(slot, one)| layout.component(slot, *one));
+    let count = room.iter_mut().zip(shown).map(|(room, at)| *room = at as u32).count();
+    let shown = &room[..count];
+    into.extend(shown.iter().map(|at| main + at));
     if layout.paired() {
         let pair = layout.group(Group::Pair).start as u32;
-        for first in 1..shown {
-            for second in first + 1..shown {
-                into.push(pair + (into[first] - main) * components + into[second] - main);
-            }
+        for (n, first) in shown.iter().enumerate() {
+            into.extend(shown[n + 1..].iter().map(|second| pair + first * components + second));
         }
     }
     let (feature, cross) = (layout.group(Group::Feature).start as u32, layout.group(Group::Cross).start as u32);
     for &one in features {
         into.push(feature + u32::from(one));
         let row = cross + u32::from(one) * components;
-        for at in 1..shown {
-            into.push(row + into[at] - main);
-        }
+        into.extend(shown.iter().map(|at| row + at));
     }
 }
 
