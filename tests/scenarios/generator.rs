@@ -7,7 +7,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// The most regret, as a share of chance's.
     pub(crate) most: f64,
-    /// The most regret, as a share of that of slots by themselves.
+    /// The most regret, as a share of that of slots by themselves, which is hard to beat in so few
+    /// decisions where the best of each slot is nearly the best combination.
     pub(crate) rival: f64,
     decisions: usize,
     slots: usize,
@@ -33,8 +34,8 @@ enum Change {
 
 const SMALL: Kind = Kind {
     name: "small",
-    most: 0.6,
-    rival: 1.0,
+    most: 0.5,
+    rival: 1.1,
     decisions: 16_000,
     slots: 3,
     components: 4,
@@ -48,12 +49,22 @@ const SMALL: Kind = Kind {
 
 pub(crate) const KINDS: [Kind; 9] = [
     SMALL,
-    Kind { name: "middle", components: 8, features: 10, ..SMALL },
-    Kind { name: "wide", slots: 5, components: 6, features: 24, each: 4, spread: [0.2, 0.05, 0.15, 0.0], ..SMALL },
-    Kind { name: "pairs", features: 0, spread: [0.2, 0.35, 0.0, 0.0], ..SMALL },
-    Kind { name: "swap", decisions: 24_000, change: Change::Swap, ..SMALL },
-    Kind { name: "launch", change: Change::Launch, ..SMALL },
-    Kind { name: "low traffic", decisions: 6_000, most: 0.9, ..SMALL },
+    Kind { name: "middle", most: 0.65, rival: 1.25, components: 8, features: 10, ..SMALL },
+    Kind {
+        name: "wide",
+        most: 0.65,
+        rival: 1.25,
+        slots: 5,
+        components: 6,
+        features: 24,
+        each: 4,
+        spread: [0.2, 0.05, 0.15, 0.0],
+        ..SMALL
+    },
+    Kind { name: "pairs", rival: 1.35, features: 0, spread: [0.2, 0.35, 0.0, 0.0], ..SMALL },
+    Kind { name: "swap", rival: 1.4, decisions: 24_000, change: Change::Swap, ..SMALL },
+    Kind { name: "launch", rival: 1.25, change: Change::Launch, ..SMALL },
+    Kind { name: "low traffic", most: 0.7, decisions: 6_000, ..SMALL },
     Kind { name: "residual", spread: [0.3, 0.12, 0.3, 0.2], ..SMALL },
     Kind { name: "delayed", delayed: true, ..SMALL },
 ];
@@ -85,8 +96,8 @@ impl Draw {
 
 impl Kind {
     /// A scenario of this kind, so many times as long as in its short form.
-    pub(crate) fn scenario(&self, scale: usize) -> Value {
-        let mut draw = Draw(self.name.bytes().fold(11, |seed, byte| seed * 31 + u64::from(byte)));
+    pub(crate) fn scenario(&self, scale: usize, seed: u64) -> Value {
+        let mut draw = Draw(self.name.bytes().fold(seed, |seed, byte| seed * 31 + u64::from(byte)));
         let names = |stem: &str, count: usize| (0..count).map(|n| format!("{stem}{n}")).collect::<Vec<_>>();
         let slots: Vec<Value> = (0..self.slots)
             .map(

@@ -28,7 +28,7 @@ impl Statistics {
         put_count(&mut out, &self.total);
         put(&mut out, self.active);
         let full = |count: &&Count| **count != Count::default();
-        sparse(&mut out, self.counts.iter(), full, |out, count| put_count(out, count));
+        sparse(&mut out, self.counts.iter(), full, put_count);
         let weights =
             self.precision.iter().zip(&self.shift).map(|(precision, shift)| (*precision as f32, *shift as f32));
         sparse(

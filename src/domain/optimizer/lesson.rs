@@ -3,7 +3,7 @@
 use crate::domain::{
     optimizer::{
         layout::{DEFAULT, Layout},
-        statistics::{Count, Statistics},
+        statistics::{Count, Statistics, finite},
     },
     values::Millis,
 };
@@ -99,16 +99,28 @@ impl Layout {
 }
 
 impl Statistics {
-    /// Adds `count` to what was counted about each component of a checked choice.
-    pub(super) fn tally(&mut self, choice: &[u16], features: &[u16], count: &Count) {
-        self.total.add(count);
-        self.active = self.active.saturating_add(count.shown.saturating_mul(features.len() as u64));
+    /// Counts a checked lesson.
+    pub(super) fn tally(&mut self, lesson: &Lesson<'_>) {
+        match lesson.kind {
+            LessonKind::Shown => {
+                self.active = self.active.saturating_add(lesson.features.len() as u64);
+                self.count_each(lesson, |count| count.shown = count.shown.saturating_add(1));
+            }
+            LessonKind::Rewarded { value } => self.count_each(lesson, |count| {
+                count.rewarded = count.rewarded.saturating_add(1);
+                count.value = finite(count.value + value);
+            }),
+        }
+    }
+
+    fn count_each(&mut self, lesson: &Lesson<'_>, note: impl Fn(&mut Count)) {
+        note(&mut self.total);
         let components = self.layout.components();
-        for (slot, &one) in choice.iter().enumerate() {
+        for (slot, &one) in lesson.choice.iter().enumerate() {
             let Some(at) = self.layout.component(slot, one) else { continue };
-            self.counts[at].add(count);
-            for &feature in features {
-                self.counts[(usize::from(feature) + 1) * components + at].add(count);
+            note(&mut self.counts[at]);
+            for &feature in lesson.features {
+                note(&mut self.counts[(usize::from(feature) + 1) * components + at]);
             }
         }
     }

@@ -5,7 +5,8 @@ use crate::domain::optimizer::{
     lesson::{Lesson, LessonError, LessonKind},
     random::ln,
     settings::Settings,
-    statistics::{Count, Statistics},
+    shape::Shape,
+    statistics::Statistics,
 };
 
 /// A weight's mean and variance.
@@ -57,7 +58,11 @@ impl Posterior {
     pub fn new(statistics: &Statistics, settings: &Settings) -> Self {
         let layout = statistics.layout.clone();
         let mut beliefs = vec![Belief { mean: 0.0, variance: 1.0 }; layout.weights()];
+        // what the base rate says counts as one reward, so that a wrong one is soon forgotten: terms
+        // would otherwise take up what is common to all
+        let total = statistics.total;
         let rate = settings.base_rate.clamp(1e-6, 1.0 - 1e-6);
+        let rate = ((total.value + 1.0) / (total.shown as f64 + 1.0 / rate)).clamp(1e-6, 1.0 - 1e-6);
         let features = statistics.features_per_impression();
         for group in Group::ALL {
             let range = layout.group(group);
@@ -137,11 +142,7 @@ impl Posterior {
                 }
             }
         }
-        let count = match lesson.kind {
-            LessonKind::Shown => Count { shown: 1, ..Count::default() },
-            LessonKind::Rewarded { .. } => Count { rewarded: 1, value, ..Count::default() },
-        };
-        self.news.tally(lesson.choice, lesson.features, &count);
+        self.news.tally(lesson);
         Ok(expect(mean, variance))
     }
 
@@ -173,12 +174,12 @@ impl Posterior {
             }
         }
         let rate = sigmoid(score);
-        let curvature = rate * (1.0 - rate);
-        let (shift, shrink) = (((score - mean) / variance) as f32, (curvature / (1.0 + curvature * variance)) as f32);
+        let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
         for &at in &self.active {
             let belief = &mut self.beliefs[at as usize];
             belief.mean = (belief.mean + belief.variance * shift).clamp(-FARTHEST as f32, FARTHEST as f32);
-            belief.variance = (belief.variance - belief.variance * belief.variance * shrink).max(LEAST_VARIANCE as f32);
+            // its precision grows by the curvature, as if the other terms were known
+            belief.variance = (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32);
         }
     }
 
@@ -210,23 +211,22 @@ pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &m
     into.push(0);
     let main = layout.group(Group::Main).start as u32;
     let components = layout.components() as u32;
-    into.extend(choice.iter().enumerate().filter_map(|(slot, one)| Some(main + layout.component(slot, *one)? as u32)));
-    let shown = into.len();
+    let mut room = [0_u32; Shape::MOST_SLOTS];
+    let shown = choice.iter().enumerate().filter_map(|(slot, one)| layout.component(slot, *one));
+    let count = room.iter_mut().zip(shown).map(|(room, at)| *room = at as u32).count();
+    let shown = &room[..count];
+    into.extend(shown.iter().map(|at| main + at));
     if layout.paired() {
         let pair = layout.group(Group::Pair).start as u32;
-        for first in 1..shown {
-            for second in first + 1..shown {
-                into.push(pair + (into[first] - main) * components + into[second] - main);
-            }
+        for (n, first) in shown.iter().enumerate() {
+            into.extend(shown[n + 1..].iter().map(|second| pair + first * components + second));
         }
     }
     let (feature, cross) = (layout.group(Group::Feature).start as u32, layout.group(Group::Cross).start as u32);
     for &one in features {
         into.push(feature + u32::from(one));
         let row = cross + u32::from(one) * components;
-        for at in 1..shown {
-            into.push(row + into[at] - main);
-        }
+        into.extend(shown.iter().map(|at| row + at));
     }
 }
 

@@ -1,11 +1,12 @@
 //! How the optimizer learns and chooses.
 
-use crate::domain::optimizer::{layout::Group, random::ln};
+use crate::domain::optimizer::layout::Group;
 
 /// What may be set about learning; the defaults were chosen by simulation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The rate to expect before anything is seen: the account's, in (0, 1).
+    /// The rate to expect before anything is seen: the account's, in (0, 1). It counts as much as one
+    /// reward.
     pub base_rate: f64,
     /// Per [`Group`] the standard deviation of its terms' prior, on the logit scale. That of pairs
     /// is for up to three pairs, that of features for one active feature: where more terms are
@@ -15,9 +16,9 @@ pub struct Settings {
     pub spread_limits: (f64, f64),
     /// How many draws from the posterior decisions choose among.
     pub members: usize,
-    /// By what the posterior's standard deviation is multiplied in these draws: with hardly a reward
-    /// yet, and with many.
-    pub temperature: (f64, f64),
+    /// By what the posterior's standard deviation is multiplied in these draws. The full posterior
+    /// explores more than pays off: what is learned of one combination tells of others too.
+    pub temperature: f64,
     /// Share of decisions that show any legal combination, all equally likely.
     pub floor: f64,
     /// Share of decisions that show a component that was hardly shown yet, while there is one.
@@ -34,10 +35,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             base_rate: 0.02,
-            spread: [1.0, 0.5, 0.25, 0.5, 0.25],
+            spread: [0.2, 0.4, 0.15, 0.5, 0.25],
             spread_limits: (0.4, 2.0),
             members: 64,
-            temperature: (0.45, 0.6),
+            temperature: 0.55,
             floor: 0.02,
             launch: 0.05,
             launch_until: 1_000,
@@ -47,21 +48,7 @@ impl Default for Settings {
     }
 }
 
-/// Rewards up to which the first temperature holds, and from which on the second.
-const WARMING: (f64, f64) = (300.0, 3_000.0);
-
 impl Settings {
-    /// The temperature after so many rewards.
-    ///
-    /// While little is known, the posterior is so wide that drawing from all of it is hardly better
-    /// than chance; later its width is what keeps a choice from being settled too soon.
-    #[must_use]
-    pub fn temperature_after(&self, rewards: u64) -> f64 {
-        let (from, to) = (ln(WARMING.0), ln(WARMING.1));
-        let warm = ((ln(rewards.max(1) as f64) - from) / (to - from)).clamp(0.0, 1.0);
-        self.temperature.0 + warm * (self.temperature.1 - self.temperature.0)
-    }
-
     /// The spread of a kind of term where so many slots are filled and so many features are active
     /// at once.
     ///

@@ -55,7 +55,6 @@ impl Snapshot {
             (layout.group(Group::Main), layout.group(Group::Pair), layout.group(Group::Cross));
         let components = layout.components();
         let stride = mains.len() + pairs.len() + crosses.len();
-        let temperature = settings.temperature_after(statistics.total().rewarded);
         let mut weights = vec![0.0_f32; stride * settings.members];
         let mut random = Random::new(seed);
         let mut spare: Option<f64> = None;
@@ -67,8 +66,8 @@ impl Snapshot {
                 z
             }
         };
-        let deviation: Vec<f64> =
-            posterior.beliefs().iter().map(|belief| f64::from(belief.variance).sqrt() * temperature).collect();
+        let scale = |belief: &Belief| f64::from(belief.variance).sqrt() * settings.temperature;
+        let deviation: Vec<f64> = posterior.beliefs().iter().map(scale).collect();
         for member in weights.chunks_exact_mut(stride.max(1)) {
             let mut draw = |at: usize| (f64::from(posterior.beliefs()[at].mean) + deviation[at] * normal()) as f32;
             for at in mains.clone() {

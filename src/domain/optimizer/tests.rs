@@ -306,7 +306,7 @@ proptest! {
         let layout = Layout::new(&[2, 2], 1);
         let mut known = Statistics::new(layout.clone());
         let mut posterior = Posterior::new(&known, &Settings::default());
-        let mut learn = |posterior: &mut Posterior, kind| {
+        let learn = |posterior: &mut Posterior, kind| {
             posterior.learn(&Lesson { choice: &[0, 1], features: &[0], kind, at: NOW }).expect("a lesson");
         };
         for value in values {
