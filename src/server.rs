@@ -38,6 +38,7 @@ use crate::{
         reports::Reports,
         reservations::Reservations,
         reservoir::Reservoir,
+        results::Results,
         simulated::SimulatedClock,
         tasks::Tasks,
         training::Trainer,
@@ -241,6 +242,7 @@ impl Core {
             webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
             members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
             reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
+            results: Results::new(Arc::clone(&opened.learning), learning.clone(), Arc::clone(&clock)),
             learning,
             trainer: Trainer::new(Arc::clone(&reservoir), Arc::clone(&clock)),
             insight: Insight::new(

@@ -17,6 +17,7 @@
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`reports`] | segments side by side, from that sample and from what is recorded |
+//! | [`results`], [`evaluation`] | what campaigns achieved, and what another rotation would have |
 //! | [`training`] | models learned from that sample |
 //! | [`learning`] | which components work, learned from outcomes |
 //! | [`transitions`] | announces who enters and leaves segments |
@@ -37,6 +38,7 @@ pub mod decision_log;
 pub mod deliveries;
 pub mod disk;
 mod draft;
+pub mod evaluation;
 #[cfg(test)]
 mod fakes;
 pub mod feed;
@@ -54,6 +56,7 @@ pub mod records;
 pub mod reports;
 pub mod reservations;
 pub mod reservoir;
+pub mod results;
 mod seeds;
 pub mod simulated;
 pub mod spool;
@@ -104,6 +107,8 @@ pub struct Engine {
     pub trainer: training::Trainer,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
+    /// Says what campaigns achieved.
+    pub results: results::Results,
     /// Learns which components work.
     pub learning: learning::Learning,
     /// Keeps and serves images.

@@ -36,6 +36,7 @@ pub mod rate;
 pub mod records;
 pub mod reports;
 pub mod request;
+pub mod results;
 pub mod rows;
 mod sender;
 pub mod simulation;
@@ -76,6 +77,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(crm::export::routes())
                 .merge(transitions::routes())
                 .merge(reports::routes())
+                .merge(results::routes())
                 .merge(simulation::routes()),
         ),
     ]

@@ -56,7 +56,7 @@ struct SegmentsQuery {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Format {
+pub(super) enum Format {
     /// One document.
     Json,
     /// One table.
@@ -64,7 +64,7 @@ enum Format {
 }
 
 /// A day, counted from 1970-01-01.
-fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+pub(super) fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     let text = String::deserialize(from)?;
     let digits = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let at = format!("{text}T00:00:00.000Z").parse::<Millis>().ok().filter(|_| digits);

@@ -62,11 +62,19 @@ async fn refresh(service: &Service) {
     read(service.request(Method::POST, "/v1/simulation/refresh").sent().await, 200).await;
 }
 
-/// Decides for people in waves and reports what they do, clicks two waves later. Answers every
-/// beacon that was fetched.
-async fn live(replicas: &[&Remote], people: std::ops::Range<u64>) -> Vec<String> {
+/// What happened while people were decided for.
+#[derive(Default)]
+struct Lived {
+    /// Every beacon that was fetched.
+    fired: Vec<String>,
+    /// People who are not held out, and the sum of the rates at which they would click.
+    personalised: (f64, f64),
+}
+
+/// Decides for people in waves and reports what they do, clicks two waves later.
+async fn live(replicas: &[&Remote], people: std::ops::Range<u64>) -> Lived {
     const WAVE: u64 = 50;
-    let (mut fired, mut later) = (Vec::new(), VecDeque::from([Vec::new(), Vec::new()]));
+    let (mut lived, mut later) = (Lived::default(), VecDeque::from([Vec::new(), Vec::new()]));
     let mut from = people.start;
     while from < people.end || later.iter().any(|wave: &Vec<String>| !wave.is_empty()) {
         let mut wave = JoinSet::new();
@@ -76,23 +84,27 @@ async fn live(replicas: &[&Remote], people: std::ops::Range<u64>) -> Vec<String>
                 let item = decide(&remote, person).await;
                 let url = |name: &str| item[name].as_str().expect("a beacon").to_owned();
                 assert_eq!(remote.beacon(&url("impression_url")).await.1, "recorded");
-                let clicked = luck(person) < rate(age(person), &item["components"]);
-                (url("impression_url"), clicked.then(|| url("click_url")))
+                let rate = rate(age(person), &item["components"]);
+                let personalised = (item["reason"] != "holdout").then_some(rate);
+                (url("impression_url"), (luck(person) < rate).then(|| url("click_url")), personalised)
             });
         }
         from += WAVE;
         let mut clicks = Vec::new();
-        for (impression, click) in wave.join_all().await {
-            fired.push(impression);
+        for (impression, click, personalised) in wave.join_all().await {
+            lived.fired.push(impression);
             clicks.extend(click);
+            if let Some(rate) = personalised {
+                lived.personalised = (lived.personalised.0 + 1.0, lived.personalised.1 + rate);
+            }
         }
         later.push_back(clicks);
         for click in later.pop_front().unwrap_or_default() {
             assert_eq!(replicas[0].beacon(&click).await, (302, "recorded".into()));
-            fired.push(click);
+            lived.fired.push(click);
         }
     }
-    fired
+    lived
 }
 
 /// The share of people who are shown what is best for them, of those not held out.
@@ -119,7 +131,7 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     refresh(&b).await;
     let before = best(&a, 1_000_000..1_000_200).await;
     let remotes: [Remote; 2] = [Remote::clone(&a), Remote::clone(&b)];
-    let mut fired = live(&[&remotes[0], &remotes[1]], 0..1_200).await;
+    let first = live(&[&remotes[0], &remotes[1]], 0..1_200).await;
 
     // one of them restarts, with nothing but the store to know from
     b.server.shutdown().await;
@@ -127,7 +139,7 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     let b = start().await;
     refresh(&b).await;
     let remotes: [Remote; 2] = [Remote::clone(&a), Remote::clone(&b)];
-    fired.extend(live(&[&remotes[0], &remotes[1]], 1_200..2_400).await);
+    let second = live(&[&remotes[0], &remotes[1]], 1_200..2_400).await;
     refresh(&a).await;
     refresh(&b).await;
     let after = (best(&a, 2_000_000..2_000_200).await, best(&b, 2_000_200..2_000_400).await);
@@ -135,5 +147,70 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     assert!(before < 0.35, "{before}");
     assert!(after.0 > 0.6 && after.1 > 0.6, "{after:?}");
 
-    let _ = fired;
+    // every beacon again changes nothing
+    let report = async |by: &str| {
+        let path = format!("/v1/campaigns/learning/report?by={by}");
+        read(a.request(Method::GET, &path).sent().await, 200).await
+    };
+    let once = report("component").await;
+    let mut repeats = JoinSet::new();
+    for (n, url) in first.fired.iter().chain(&second.fired).cloned().enumerate() {
+        let remote = Remote::clone(&a);
+        repeats.spawn(async move { assert_eq!(remote.beacon(&url).await.1, "duplicate", "{url}") });
+        if n % 50 == 49 {
+            while repeats.join_next().await.is_some() {}
+        }
+    }
+    repeats.join_all().await;
+    refresh(&a).await;
+    let twice = report("component").await;
+    assert_eq!((&once["totals"], &once["rows"]), (&twice["totals"], &twice["rows"]));
+    assert_eq!(twice["totals"]["impressions"], 2_400);
+
+    // the lift is what it truly was
+    let people = (first.personalised.0 + second.personalised.0, first.personalised.1 + second.personalised.1);
+    let truly = people.1 / people.0 / 0.15 - 1.0;
+    let lift = &twice["lift"]["result"];
+    println!("true lift {truly:.2}, reported {lift}");
+    let end = |name: &str| lift[name].as_f64().unwrap_or(f64::INFINITY);
+    assert!(end("low") < truly * 1.2 && truly * 0.8 < end("high") && lift["significant"] == true, "{lift}");
+
+    // what each segment responds to, and what an even rotation would have earned
+    let rows = report("segment_component").await["rows"].take();
+    let of = |segment: &str, component: &str| {
+        let is = |row: &&Value| row["key"]["segment"] == segment && row["key"]["component"] == component;
+        rows.as_array().expect("rows").iter().find(is).map(|row| row["rate"]["value"].as_f64().expect("a rate"))
+    };
+    assert!(of("adults", "c2").expect("seen") > of("adults", "c0").expect("seen"), "{rows:#}");
+    let combinations = report("combination").await;
+    let named = combinations["combinations"].as_object().expect("combinations");
+    assert!(named.values().any(|one| one["components"] == json!({"headline": "h1", "cta": "c2"})), "{named:#?}");
+    let csv = a.request(Method::GET, "/v1/campaigns/learning/report?format=csv").sent().await;
+    assert!(csv.text().await.expect("a table").lines().count() > 6);
+    let even = a.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&json!({"rotation": "even"}));
+    let even = read(even.sent().await, 200).await;
+    println!("an even rotation: {}", even["evaluation"]);
+    let value = even["evaluation"]["value"].as_f64();
+    assert!(value.is_none_or(|value| (value - 0.267).abs() < 0.1), "{even:#}");
+    assert!(value.is_some() || even["refused"].is_string(), "{even:#}");
+
+    // why
+    let asked = json!({
+        "placements": [{"id": "top", "sizes": ["300x250"], "candidates": {"campaign": "learning"}}],
+        "user": {"key": "u-77", "traits": {"age": 30}}, "context": {"geo": {"country": "US"}}, "explain": "full"
+    });
+    let explained = a.decide(&asked).await;
+    let why = &explained["explanation"]["items"][0]["optimizer"];
+    if explained["placements"]["top"][0]["reason"] == "optimized" {
+        assert!(why["propensity"].as_f64().is_some_and(|share| share > 0.0 && share <= 1.0), "{explained:#}");
+        assert!(why["others"].as_array().is_some_and(|others| others.len() == 4), "{why:#}");
+        let replay = format!(
+            "/v1/decisions/{}/replay",
+            explained["placements"]["top"][0]["decision_id"].as_str().expect("an id")
+        );
+        let record = || async { a.request(Method::POST, &replay).sent().await.status() == 200 };
+        crate::harness::until("the record is kept", record).await;
+        let again = read(a.request(Method::POST, &replay).sent().await, 200).await;
+        assert_eq!(again["item"]["components"], explained["placements"]["top"][0]["components"], "{again:#}");
+    }
 }

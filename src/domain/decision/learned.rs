@@ -11,7 +11,11 @@ use crate::domain::{
         context::{Context, DAYPARTS},
         evaluate::Evaluator,
     },
-    catalog::{campaign::Campaign, creative::Creative, snapshot::Snapshot},
+    catalog::{
+        campaign::Campaign,
+        creative::{Creative, Slot},
+        snapshot::Snapshot,
+    },
     creative::Pairing,
     ids::{NameHash, PlacementId, SegmentKey},
     measurement::exposure::Exposure,
@@ -259,10 +263,26 @@ impl Learner {
         numbers
     }
 
+    /// Per slot of a creative the candidates that numbers stand for, those that it still has.
+    #[must_use]
+    pub fn positions(&self, creative: &Creative, numbers: &[Vec<u16>]) -> Vec<Vec<u16>> {
+        let of_slot = |slot: &Slot| {
+            let numbers = self.shape.slot(&slot.name).and_then(|place| Some((place, numbers.get(place)?)));
+            let Some((place, numbers)) = numbers else { return Vec::new() };
+            let stands = |at: &u32| {
+                let number = self.number(place, creative.components[*at as usize].hash);
+                number.is_some_and(|number| numbers.contains(&number))
+            };
+            let positions = slot.candidates.iter().enumerate().filter(|(_, at)| stands(at));
+            positions.map(|(position, _)| position as u16).collect()
+        };
+        creative.slots.iter().map(of_slot).collect()
+    }
+
     /// The candidates of a creative that a choice by numbers stands for.
     #[must_use]
     pub fn candidates(&self, creative: &Creative, numbers: &[u16]) -> Vec<Option<u16>> {
-        let candidate = |slot: &crate::domain::catalog::creative::Slot| {
+        let candidate = |slot: &Slot| {
             let place = self.shape.slot(&slot.name)?;
             let number = *numbers.get(place)?;
             let id = self.shape.slots()[place].components.get(usize::from(number))?;

@@ -117,6 +117,32 @@ impl<R: Rules> Space<R> {
         free.map(|slot| self.options[slot].len() as f64).product::<f64>() * self.tuples().len() as f64
     }
 
+    /// Every legal combination; `None` when there are more than `most`.
+    #[must_use]
+    pub fn list_all(&self, most: usize) -> Option<Vec<Vec<u16>>> {
+        if !self.complete || self.count() > most as f64 {
+            return None;
+        }
+        let mut all = vec![Vec::new()];
+        for (slot, options) in self.options.iter().enumerate() {
+            let ruled = self.ruled.contains(&slot);
+            // ruled slots are filled below, together
+            let options: &[u16] = if ruled { &[DEFAULT] } else { options };
+            let longer = |choice: &Vec<u16>| {
+                options.iter().map(|one| choice.iter().copied().chain([*one]).collect()).collect::<Vec<Vec<u16>>>()
+            };
+            all = all.iter().flat_map(longer).collect();
+        }
+        let with = |tuple: &[u16]| {
+            let mut filled = all.clone();
+            for choice in &mut filled {
+                self.ruled.iter().zip(tuple).for_each(|(slot, one)| choice[*slot] = *one);
+            }
+            filled
+        };
+        Some(self.tuples().flat_map(with).collect())
+    }
+
     /// Whether [`Self::draw`] reaches every legal combination.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -4,8 +4,8 @@ use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
     engine::{
-        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, keys::KeyError,
-        people::PeopleError, training::TrainingError, webhooks::WebhookError,
+        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, evaluation::EvaluateError,
+        keys::KeyError, people::PeopleError, results::ResultsError, training::TrainingError, webhooks::WebhookError,
     },
 };
 
@@ -54,6 +54,25 @@ impl From<PeopleError> for Problem {
             PeopleError::Busy => Self::new(ProblemKind::Overloaded, "Other uploads are under way."),
             PeopleError::Corrupt(error) => Self::internal(error),
             PeopleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResultsError> for Problem {
+    fn from(error: ResultsError) -> Self {
+        match error {
+            ResultsError::NoCampaign(id) => Self::new(ProblemKind::NotFound, format!("There is no campaign {id}.")),
+            ResultsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EvaluateError> for Problem {
+    fn from(error: EvaluateError) -> Self {
+        match error {
+            EvaluateError::Invalid(faults) => Self::invalid(faults),
+            EvaluateError::Results(error) => error.into(),
+            EvaluateError::Failed(error) => Self::internal(error),
         }
     }
 }

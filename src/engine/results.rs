@@ -1,0 +1,327 @@
+//! What campaigns achieved: reports over what was counted, the lift of personalisation, and what
+//! another rotation would have earned.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use super::{
+    learning::{Knowledge, Learning},
+    world::Account,
+};
+use crate::{
+    domain::{
+        catalog::document::GoalDoc,
+        decision::learned::Feature,
+        ids::{CampaignId, ComponentId, CreativeId, NameHash, PlacementId, SlotName},
+        measurement::{
+            cells::{Cell, CellKey, Counts, Goal, Subject as Of},
+            exposure::Arm,
+            holdout::{Excluded, Plan},
+            lift::{Experiment, LiftReport, lift},
+            rate::Rate,
+            report::{By, ReportRow, report},
+        },
+        optimizer::Shape,
+        values::Millis,
+    },
+    ports::{Clock, CombinationCell, FeatureCell, LearningStore, Measured, StoreError},
+};
+
+/// What is asked of a campaign's results.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What there is a row for.
+    pub by: By,
+    /// First UTC day of the decisions, since 1970-01-01; none: as far back as anything is kept.
+    pub from: Option<i64>,
+    /// Last day; none: today.
+    pub to: Option<i64>,
+    /// People that are expected in the experiment, to say what it could find; none: as many as
+    /// there are.
+    pub people: Option<u64>,
+}
+
+/// What a campaign achieved.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct CampaignReport {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// When the report was made; what was committed some seconds before is in it.
+    pub at: Millis,
+    /// What an impression succeeds by.
+    pub goal: Goal,
+    /// What there is a row for.
+    pub by: By,
+    /// Everything that was counted in these days, in all arms.
+    pub totals: Counts,
+    /// The rate of success over all that, as it was seen.
+    pub rate: Option<Rate>,
+    /// One row for each.
+    pub rows: Vec<ReportRow>,
+    /// What combinations are made of, where rows are about them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub combinations: BTreeMap<String, Combination>,
+    /// What personalisation adds to the control creative, of all days; none without a holdout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lift: Option<LiftReport>,
+    /// The smallest lift that the experiment finds four times of five, of that many people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Detectable>,
+}
+
+/// What a combination is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Combination {
+    /// The creative.
+    pub creative: CreativeId,
+    /// Its revision.
+    pub revision: u32,
+    /// The component in each slot; none for the slot's own default.
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
+    pub components: BTreeMap<SlotName, Option<ComponentId>>,
+}
+
+/// What an experiment can find.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Detectable {
+    /// Of so many people in both arms.
+    pub people: u64,
+    /// The smallest relative lift that is found with a chance of 80%: 0.1 is a tenth more.
+    pub minimum_detectable_lift: f64,
+}
+
+/// Why there are no results.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultsError {
+    /// There is no such campaign.
+    #[error("there is no campaign {0}")]
+    NoCampaign(CampaignId),
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Answers what campaigns achieved.
+#[derive(Clone)]
+pub struct Results {
+    pub(super) store: Arc<dyn LearningStore>,
+    pub(super) learning: Learning,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Rates expected of a control about which nothing is known, per impression.
+const USUAL_RATE: f64 = 0.02;
+
+impl Results {
+    /// Results from what is counted.
+    #[must_use]
+    pub fn new(store: Arc<dyn LearningStore>, learning: Learning, clock: Arc<dyn Clock>) -> Self {
+        Self { store, learning, clock }
+    }
+
+    /// Reports on a campaign.
+    ///
+    /// # Errors
+    /// See [`ResultsError`].
+    pub async fn campaign(
+        &self,
+        account: &Account,
+        id: &CampaignId,
+        question: &Question,
+    ) -> Result<CampaignReport, ResultsError> {
+        let line = account.snapshot.line(id).map(|at| &account.snapshot.lines[at].campaign);
+        let known = self.learning.of_campaign(account.number(), id).await;
+        if line.is_none() && known.is_empty() {
+            return Err(ResultsError::NoCampaign(id.clone()));
+        }
+        let at = self.clock.now();
+        let day = |day: Option<i64>, left_out: i32| day.map_or(left_out, |day| i32::try_from(day).unwrap_or(left_out));
+        let days = (day(question.from, 0), day(question.to, i32::MAX - 1).saturating_add(1));
+        let goal = match line.map(|campaign| &campaign.goal) {
+            Some(GoalDoc::Conversion(_)) => Goal::Conversion,
+            _ => Goal::Click,
+        };
+        let shapes: BTreeMap<CreativeId, Shape> =
+            known.into_iter().map(|(subject, Knowledge { shape, .. })| (subject.creative, shape)).collect();
+        let counted = self.store.combinations(account.number(), id.clone(), days).await?;
+        let mut totals = Counts::default();
+        let mut excluded = Excluded::default();
+        for (_, cell) in &counted {
+            totals += cell.counts;
+            excluded.decisions += cell.counts.impressions;
+            if cell.arm == Arm::Unassigned {
+                excluded.no_key += cell.counts.impressions;
+            }
+        }
+        let measured = if goal == Goal::Click { Measured::Clicks } else { Measured::Conversions };
+        let holdout = line.map_or(0.0, |campaign| campaign.holdout);
+        let [personalised, control] = self.store.arms(account.number(), id.clone(), measured).await?;
+        let experiment = Experiment { personalised, control, holdout, excluded };
+        let lift = (holdout > 0.0).then(|| lift(&experiment));
+        let plan = (holdout > 0.0).then(|| detectable(&experiment, question.people)).flatten();
+        let dispersion = personalised.dispersion();
+        let cells = match question.by {
+            By::Placement | By::Device | By::Segment | By::SegmentComponent => {
+                let features = self.store.features(account.number(), id.clone(), days).await?;
+                featured(&features, &shapes, question.by)
+            }
+            _ => combined(&counted, &shapes),
+        };
+        let rows = report(&cells, question.by, goal, dispersion, NameHash::of(id.as_str()).0);
+        let combinations = if question.by == By::Combination { parts(&counted, &shapes) } else { BTreeMap::default() };
+        Ok(CampaignReport {
+            campaign: id.clone(),
+            at,
+            goal,
+            by: question.by,
+            rate: totals.by(goal).rate(dispersion),
+            totals,
+            rows,
+            combinations,
+            lift,
+            plan,
+        })
+    }
+}
+
+fn detectable(experiment: &Experiment, people: Option<u64>) -> Option<Detectable> {
+    let people = people.unwrap_or(experiment.personalised.people + experiment.control.people).max(1);
+    let seen = experiment.control.mean().filter(|mean| *mean > 0.0);
+    let per_person = seen.or(experiment.personalised.mean().filter(|mean| *mean > 0.0)).unwrap_or(USUAL_RATE);
+    let dispersion = experiment.control.dispersion();
+    let plan = Plan { per_person, dispersion, holdout: experiment.holdout, people };
+    let minimum_detectable_lift = plan.minimum_detectable_lift().ok()?;
+    Some(Detectable { people, minimum_detectable_lift })
+}
+
+/// A placement's name, where the report is not about placements.
+fn anywhere() -> Option<PlacementId> {
+    "any".parse().ok()
+}
+
+fn day(day: i32) -> Millis {
+    Millis(i64::from(day) * 86_400_000)
+}
+
+/// Cells of combinations and of their components.
+fn combined(counted: &[(CreativeId, CombinationCell)], shapes: &BTreeMap<CreativeId, Shape>) -> Vec<Cell> {
+    let Some(placement) = anywhere() else { return Vec::new() };
+    let mut cells = Vec::new();
+    for (creative, cell) in counted {
+        let mut add = |subject| {
+            let key =
+                CellKey { day: day(cell.day), placement: placement.clone(), device: "".into(), arm: cell.arm, subject };
+            cells.push(Cell { key, counts: cell.counts });
+        };
+        add(Of::Combination { combination: cell.combination });
+        for (slot, component) in components(shapes.get(creative), &cell.choice) {
+            if let Some(component) = component {
+                add(Of::Component { slot, component });
+            }
+        }
+    }
+    cells
+}
+
+/// What stands in each slot of a choice.
+fn components(shape: Option<&Shape>, choice: &[u16]) -> Vec<(SlotName, Option<ComponentId>)> {
+    let slots = shape.map(Shape::slots).unwrap_or_default();
+    let component = |(slot, number): (&crate::domain::optimizer::ShapeSlot, &u16)| {
+        (slot.name.clone(), slot.components.get(usize::from(*number)).cloned())
+    };
+    slots.iter().zip(choice).map(component).collect()
+}
+
+fn parts(
+    counted: &[(CreativeId, CombinationCell)],
+    shapes: &BTreeMap<CreativeId, Shape>,
+) -> BTreeMap<String, Combination> {
+    let part = |(creative, cell): &(CreativeId, CombinationCell)| {
+        let components = components(shapes.get(creative), &cell.choice).into_iter().collect();
+        let made = Combination { creative: creative.clone(), revision: cell.revision, components };
+        (format!("{:016x}", cell.combination), made)
+    };
+    counted.iter().map(part).collect()
+}
+
+/// Cells of features, those that a report by `by` sums over.
+fn featured(counted: &[(CreativeId, FeatureCell)], shapes: &BTreeMap<CreativeId, Shape>, by: By) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (creative, cell) in counted {
+        let Some(shape) = shapes.get(creative) else { continue };
+        let Some(feature) = shape.features().get(usize::from(cell.feature)).and_then(|name| Feature::parse(name))
+        else {
+            continue;
+        };
+        let component = cell.component.and_then(|(slot, number)| {
+            let slot = shape.slots().get(usize::from(slot))?;
+            Some((slot.name.clone(), slot.components.get(usize::from(number))?.clone()))
+        });
+        let whole = Of::Combination { combination: 0 };
+        let (placement, device, subject) = match (by, feature, component) {
+            (By::Placement, Feature::Placement(placement), None) => (Some(placement), "".into(), whole),
+            (By::Device, Feature::Device(device), None) => (anywhere(), device, whole),
+            (By::Segment, Feature::Segment(segment), None) => (anywhere(), "".into(), Of::Segment { segment }),
+            (By::SegmentComponent, Feature::Segment(segment), Some((slot, component))) => {
+                (anywhere(), "".into(), Of::SegmentComponent { segment, slot, component })
+            }
+            _ => continue,
+        };
+        if let Some(placement) = placement {
+            let key = CellKey { day: day(cell.day), placement, device, arm: cell.arm, subject };
+            cells.push(Cell { key, counts: cell.counts });
+        }
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_counted_becomes_rows_of_each_kind() {
+        let shape: Shape = serde_json::from_value(json!({
+            "slots": [{"name": "image", "components": ["beach", "city"]}],
+            "features": ["segment:travellers", "device:mobile", "placement:home"]
+        }))
+        .expect("a shape");
+        let creative: CreativeId = "hero".parse().expect("an id");
+        let shapes = BTreeMap::from([(creative.clone(), shape)]);
+        let counts = |impressions, clicks| Counts { impressions, clicks, ..Counts::default() };
+        let combination = |number: u64, choice: u16, counts| {
+            let (arm, revision, choice) = (Arm::Personalised, 3, vec![choice]);
+            (creative.clone(), CombinationCell { day: 20_000, arm, revision, combination: number, choice, counts })
+        };
+        let counted = [combination(7, 1, counts(100, 9)), combination(8, u16::MAX, counts(50, 1))];
+        let rows = |by, cells: &[Cell]| report(cells, by, Goal::Click, 1.0, 1);
+        let cells = combined(&counted, &shapes);
+        assert_eq!(rows(By::Combination, &cells).len(), 2);
+        let components = rows(By::Component, &cells);
+        assert_eq!(components.len(), 1, "a default is no component");
+        assert_eq!(components[0].counts.clicks, 9);
+        assert_eq!(rows(By::Day, &cells)[0].counts.impressions, 150);
+        let made = &parts(&counted, &shapes)["0000000000000007"];
+        assert_eq!((made.revision, json!(made.components)), (3, json!({"image": "city"})));
+
+        let feature = |feature, component| {
+            let (day, arm) = (20_000, Arm::Personalised);
+            (creative.clone(), FeatureCell { day, arm, feature, component, counts: counts(10, 2) })
+        };
+        let counted =
+            [feature(0, None), feature(0, Some((0, 1))), feature(1, None), feature(2, None), feature(9, None)];
+        for (by, expected) in [
+            (By::Segment, json!({"segment": "travellers"})),
+            (By::SegmentComponent, json!({"segment": "travellers", "slot": "image", "component": "city"})),
+            (By::Device, json!({"device": "mobile"})),
+            (By::Placement, json!({"placement": "home"})),
+        ] {
+            let rows = rows(by, &featured(&counted, &shapes, by));
+            assert_eq!((rows.len(), json!(rows[0].key)), (1, expected));
+            assert_eq!(rows[0].counts.impressions, 10);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What campaigns achieved, over HTTP.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    app::App,
+    auth::Caller,
+    extract::{ApiJson, ApiPath, ApiQuery},
+    problem::Problem,
+    reports::{Format, day},
+};
+use crate::{
+    domain::{
+        access::Scope,
+        ids::{CampaignId, ComponentId, SlotName},
+        measurement::report::{By, ReportRow},
+        violation::Violation,
+    },
+    engine::{
+        evaluation::{Evaluated, Target},
+        results::{CampaignReport, Question},
+    },
+    problems,
+};
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(report)).routes(routes!(evaluate))
+}
+
+problems!(ResultProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+problems!(
+    EvaluateProblems = [
+        BadRequest,
+        MalformedJson,
+        Unauthorized,
+        Forbidden,
+        NotFound,
+        RequestTimeout,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        Overloaded,
+        StoreUnavailable
+    ]
+);
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct Named {
+    /// The campaign.
+    #[param(value_type = String, example = "spring")]
+    id: CampaignId,
+}
+
+/// What to report.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ReportQuery {
+    /// What there is a row for. Left out: `component`.
+    #[param(inline, required = false)]
+    by: Option<By>,
+    /// The first day (UTC) of the decisions. Left out: as far back as anything was counted.
+    #[serde(default, deserialize_with = "day")]
+    #[param(value_type = String, required = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example = "2026-11-01")]
+    from: Option<i64>,
+    /// The last day. Left out: today.
+    #[serde(default, deserialize_with = "day")]
+    #[param(value_type = String, required = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example = "2026-11-22")]
+    to: Option<i64>,
+    /// People expected in the experiment, to be told what it could find. Left out: as many as there are.
+    #[param(required = false, minimum = 1, maximum = 1_000_000_000_000_i64, example = 200_000)]
+    people: Option<u64>,
+    /// Which form the answer has. Left out: CSV where `Accept` asks for `text/csv`, else JSON.
+    #[param(inline, required = false)]
+    format: Option<Format>,
+}
+
+/// Report on a campaign
+///
+/// What was counted of its decisions' outcomes, within seconds of their commit, each with an
+/// interval that holds nineteen times of twenty at one look. Components and combinations are also
+/// compared: what is believed of each, drawn towards the others as far as the data allow, and which
+/// is the best, named only with at most 5% false among all that the report calls so; else about how
+/// many more impressions that needs. Outcomes that no person caused are counted apart.
+///
+/// With a holdout, `lift` is what personalisation adds per person to the control creative, with an
+/// interval that holds however often one looks; it is withheld where the two sides do not have the
+/// people they should have. People count on the side of their first decision. Decisions about nobody
+/// known are in neither, and their share is told.
+///
+/// As CSV it is the rows alone. Needs a key with the scope `report`.
+#[utoipa::path(
+    get, path = "/v1/campaigns/{id}/report", tag = "reports", operation_id = "report_campaign", params(Named, ReportQuery),
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "The report.", content(
+            (CampaignReport = "application/json"),
+            (String = "text/csv", example = "slot,component,impressions,clicks\nimage,beach,1200,31\n"),
+        )),
+        ResultProblems
+    )
+)]
+async fn report(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Named { id }): ApiPath<Named>,
+    ApiQuery(query): ApiQuery<ReportQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Report)?;
+    if query.people == Some(0) {
+        return Err(Problem::invalid(vec![Violation::new("/people", "minimum", "must be 1 or more")]));
+    }
+    let by = query.by.unwrap_or(By::Component);
+    let question = Question { by, from: query.from, to: query.to, people: query.people };
+    let report = app.engine.results.campaign(&caller.account, &id, &question).await?;
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if !query.format.map_or(accepts.contains("text/csv"), |format| format == Format::Csv) {
+        return Ok(Json(report).into_response());
+    }
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
+    let name = HeaderValue::from_static("attachment; filename=\"campaign.csv\"");
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], table(&report.rows)).into_response())
+}
+
+/// Names and values hold no commas, quotes or line ends but verdicts, which are quoted.
+fn table(rows: &[ReportRow]) -> String {
+    let mut out = ReportRow::COLUMNS.join(",");
+    out.push_str("\r\n");
+    for row in rows {
+        let cells = row.record().map(|cell| {
+            if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+        });
+        out.push_str(&cells.join(","));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// Another rotation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"rotation": "even", "from": "2026-11-01", "to": "2026-11-22"}))]
+struct EvaluateRequest {
+    /// How it would choose.
+    rotation: OtherRotation,
+    /// For `without`: components that would not be shown.
+    #[serde(default)]
+    without: Vec<OneComponent>,
+    /// The first day (UTC) of the decisions. Left out: as far back as they are kept, 30 days.
+    #[serde(default, deserialize_with = "day")]
+    #[schema(value_type = String, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    from: Option<i64>,
+    /// The last day. Left out: today.
+    #[serde(default, deserialize_with = "day")]
+    #[schema(value_type = String, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    to: Option<i64>,
+}
+
+/// How another rotation would choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum OtherRotation {
+    /// Every legal combination as often.
+    Even,
+    /// By the weights of the components.
+    Weights,
+    /// Always the combination that is believed best for the person.
+    Best,
+    /// As now, but without some components.
+    Without,
+}
+
+/// A component in its slot.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OneComponent {
+    /// The slot.
+    #[schema(value_type = String)]
+    slot: SlotName,
+    /// The component.
+    #[schema(value_type = String)]
+    component: ComponentId,
+}
+
+/// Evaluate another rotation
+///
+/// What it would have earned per decision, from the decisions that were logged with their exact
+/// probabilities (self-normalised inverse propensity scoring), where at most 200 combinations were
+/// legal. Refuses to estimate where the log says too little: an effective sample of fewer than 200
+/// decisions, or one that would count for more than 1,000. At most the newest 50,000 decisions are
+/// read. Needs a key with the scope `report`.
+#[utoipa::path(
+    post, path = "/v1/campaigns/{id}/evaluate", tag = "reports", operation_id = "evaluate_campaign", params(Named),
+    request_body = EvaluateRequest, security(("key" = [])),
+    responses((status = 200, description = "The estimate, or why there is none.", body = Evaluated), EvaluateProblems)
+)]
+async fn evaluate(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Named { id }): ApiPath<Named>,
+    ApiJson(request): ApiJson<EvaluateRequest>,
+) -> Result<Json<Evaluated>, Problem> {
+    caller.must(Scope::Report)?;
+    let without: Vec<_> = request.without.into_iter().map(|one| (one.slot, one.component)).collect();
+    let fault = |detail: &str| Err(Problem::invalid(vec![Violation::new("/without", "mismatch", detail)]));
+    let target = match request.rotation {
+        OtherRotation::Without if without.is_empty() => return fault("must name components for this rotation"),
+        OtherRotation::Without => Target::Without(without),
+        _ if !without.is_empty() => return fault("is only for the rotation \"without\""),
+        OtherRotation::Even => Target::Even,
+        OtherRotation::Weights => Target::Weights,
+        OtherRotation::Best => Target::Best,
+    };
+    let evaluated = app.engine.results.evaluate(&caller.account, &id, target, (request.from, request.to)).await?;
+    Ok(Json(evaluated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::measurement::{
+        cells::{Cell, CellKey, Counts, Goal, Subject},
+        exposure::Arm,
+        report,
+    };
+
+    #[test]
+    fn a_table_has_its_columns() {
+        let key = CellKey {
+            day: crate::domain::values::Millis(0),
+            placement: "home".parse().expect("an id"),
+            device: "".into(),
+            arm: Arm::Control,
+            subject: Subject::Combination { combination: 1 },
+        };
+        let cells = [Cell { key, counts: Counts { impressions: 10, clicks: 1, ..Counts::default() } }];
+        let table = table(&report::report(&cells, By::Combination, Goal::Click, 1.0, 1));
+        let lines: Vec<_> = table.split("\r\n").collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].split(',').count(), ReportRow::COLUMNS.len());
+        assert!(lines[1].contains("0000000000000001,10,0,1,0"), "{}", lines[1]);
+    }
+}
