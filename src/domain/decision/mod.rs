@@ -6,11 +6,13 @@
 pub mod answer;
 pub mod assemble;
 pub mod choose;
+pub mod coverage;
 pub mod decide;
 pub mod decided;
 pub mod eligibility;
 pub mod exclusion;
 pub mod explanation;
+pub mod proof;
 pub mod record;
 pub mod request;
 pub mod rotation;

@@ -4,8 +4,8 @@ use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
     engine::{
-        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, keys::KeyError,
-        people::PeopleError, training::TrainingError, webhooks::WebhookError,
+        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, images::ImageError,
+        keys::KeyError, people::PeopleError, training::TrainingError, webhooks::WebhookError,
     },
 };
 
@@ -114,8 +114,11 @@ impl From<ArchiveError> for Problem {
 impl From<AssetError> for Problem {
     fn from(error: AssetError) -> Self {
         match error {
-            AssetError::Format => Self::invalid(vec![Violation::new("", "format", error.to_string())]),
-            AssetError::Size => Self::new(ProblemKind::PayloadTooLarge, format!("The image {error}.")),
+            AssetError::Image(ImageError::Size) => {
+                Self::new(ProblemKind::PayloadTooLarge, format!("The image {}.", ImageError::Size))
+            }
+            AssetError::Image(error) => Self::invalid(vec![Violation::new("", error.code(), error.to_string())]),
+            AssetError::Busy => Self::new(ProblemKind::Overloaded, "Other images are being read."),
         }
     }
 }

@@ -7,6 +7,7 @@ mod crowds;
 mod events;
 mod identity;
 mod outcomes;
+mod repeats;
 mod transitions;
 mod users;
 mod webhooks;
