@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// An id, a component without its value, and the size that its slot asks for.
+type Filled = (Option<String>, Map<String, serde_json::Value>, Option<Fit>);
+
 /// The parts of a form.
 pub(super) struct Form {
     pub(super) fields: BTreeMap<String, String>,
@@ -75,10 +78,7 @@ impl Form {
     }
 
     /// The component without its value, its id, and the size that its slot asks for.
-    pub(super) fn document(
-        &self,
-        slots: &BTreeMap<SlotName, SlotSpec>,
-    ) -> Result<(Option<String>, Map<String, serde_json::Value>, Option<Fit>), Problem> {
+    pub(super) fn document(&self, slots: &BTreeMap<SlotName, SlotSpec>) -> Result<Filled, Problem> {
         let mut faults = Violations::new();
         let mut document = Map::new();
         for (name, text) in self.fields.iter().filter(|(_, text)| !text.is_empty()) {
