@@ -48,6 +48,14 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Write an account's documents and images into a folder that `import` reads; people are left out.
+    Export {
+        /// The folder; it must be empty or not there.
+        folder: PathBuf,
+        /// The account.
+        #[arg(long, default_value = "default")]
+        account: String,
+    },
     /// Make, list or revoke API keys.
     Keys {
         /// The account.
@@ -138,6 +146,12 @@ fn run() -> anyhow::Result<ExitCode> {
                 core.finish().await?;
                 done
             }
+            Command::Export { folder, account } => {
+                let core = open(&config).await?;
+                let done = export_folder(&core.0, &account, &folder).await;
+                core.finish().await?;
+                done
+            }
             Command::Keys { account, command } => {
                 let core = open(&config).await?;
                 let done = keys(&core.0, &account, command).await;
@@ -215,6 +229,15 @@ impl Short {
 async fn open(config: &Config) -> anyhow::Result<Short> {
     let url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.bind));
     Ok(Short(Core::open(config, std::env::current_exe()?, url).await?))
+}
+
+async fn export_folder(core: &Core, account: &str, folder: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let engine = &core.engine;
+    let world = engine.catalogue.world();
+    let number = world.named(account).with_context(|| format!("there is no account {account}"))?.number();
+    let files = engine.authoring.export_to(&engine.assets, number, folder).await?;
+    println!("exported {files} files to {}", folder.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn import_folder(

@@ -35,6 +35,7 @@ use crate::{
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
         records::Records,
+        repeats::Repeats,
         reports::Reports,
         reservations::Reservations,
         reservoir::Reservoir,
@@ -253,6 +254,7 @@ impl Core {
             ),
             keys: Keys::new(Arc::clone(&opened.catalog), Arc::clone(&catalogue), Arc::clone(&clock)),
             assets: Assets::new(Arc::clone(&opened.catalog)),
+            repeats: Repeats::new(Arc::clone(&opened.catalog)),
             clock,
             catalogue,
         };

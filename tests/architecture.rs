@@ -59,7 +59,7 @@ const PURE: [&str; 17] = [
 ];
 
 /// Crates that belong to some rooms only.
-const CRATES: [(&str, &[&str]); 14] = [
+const CRATES: [(&str, &[&str]); 16] = [
     ("sqlx", &["store"]),
     ("axum", &["http"]),
     ("tower", &["http"]),
@@ -72,6 +72,8 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("utoipa_swagger_ui", &["http"]),
     ("moka", &["engine"]),
     ("arc_swap", &["engine"]),
+    ("image", &["engine"]),
+    ("imagesize", &["engine"]),
     ("figment", &["config"]),
     ("clap", &["main"]),
 ];

@@ -1,21 +1,23 @@
 //! Uploaded images: addressed by the hash of their content, so that they never change.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use moka::sync::Cache;
+use tokio::sync::Semaphore;
 
+use super::images::{Fit, ImageError, Picture};
 use crate::ports::{AssetRow, CatalogStore, StoreError};
 
 /// Why an image was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AssetError {
-    /// Its first bytes are of none of the formats that are served.
-    #[error("must be a PNG, JPEG, WebP or GIF image")]
-    Format,
-    /// It is too large.
-    #[error("must be at most {} bytes", Assets::LARGEST)]
-    Size,
+    /// It is no image that can be served.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Too many others are being read, or reading it came to nothing.
+    #[error("other images are being read")]
+    Busy,
 }
 
 /// An image as it is served.
@@ -32,21 +34,13 @@ pub struct Asset {
 pub struct Assets {
     store: Arc<dyn CatalogStore>,
     served: Cache<String, Asset>,
+    /// One image is unpacked at a time, which bounds the memory for that.
+    reading: Arc<Semaphore>,
 }
 
-/// A format: media type, ending, and the test of its first bytes.
-type Format = (&'static str, &'static str, fn(&[u8]) -> bool);
-
-const FORMATS: [Format; 4] = [
-    ("image/png", "png", |bytes| bytes.starts_with(b"\x89PNG\r\n\x1a\n")),
-    ("image/jpeg", "jpg", |bytes| bytes.starts_with(b"\xff\xd8\xff")),
-    ("image/webp", "webp", |bytes| bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")),
-    ("image/gif", "gif", |bytes| bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a")),
-];
-
 impl Assets {
-    /// The largest image, in bytes.
-    pub const LARGEST: usize = 2 << 20;
+    /// The longest wait for other images to be read.
+    const PATIENCE: Duration = Duration::from_secs(20);
     /// Memory for images that are asked for, in bytes.
     const CACHE: u64 = 64 << 20;
 
@@ -58,43 +52,37 @@ impl Assets {
             .max_capacity(Self::CACHE)
             .time_to_idle(Duration::from_secs(3_600))
             .build();
-        Self { store, served }
+        Self { store, served, reading: Arc::new(Semaphore::new(1)) }
     }
 
-    /// The name under which an image is served: its hash and an ending.
+    /// Reads an uploaded image and makes of it what can be served, cut and scaled to `fit` if asked.
     ///
     /// # Errors
-    /// It is no image that is served.
-    pub fn name(bytes: &[u8]) -> Result<(String, &'static str), AssetError> {
-        if bytes.len() > Self::LARGEST {
-            return Err(AssetError::Size);
-        }
-        let (media_type, ending, _) = FORMATS.iter().find(|(.., is)| is(bytes)).ok_or(AssetError::Format)?;
-        let mut name = String::with_capacity(38);
-        for byte in &blake3::hash(bytes).as_bytes()[..16] {
-            // writing into a String cannot fail
-            let _ = write!(name, "{byte:02x}");
-        }
-        name.push('.');
-        name.push_str(ending);
-        Ok((name, media_type))
+    /// It is no image that can be served; others are being read.
+    pub async fn read(&self, bytes: Bytes, fit: Option<Fit>) -> Result<Picture, AssetError> {
+        let turn = tokio::time::timeout(Self::PATIENCE, Arc::clone(&self.reading).acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(AssetError::Busy)?;
+        let read = tokio::task::spawn_blocking(move || {
+            let made = Picture::made_of(&bytes, fit);
+            drop(turn);
+            made
+        });
+        Ok(read.await.map_err(|_| AssetError::Busy)??)
     }
 
     /// Keeps an image and answers the path it is served under.
     ///
     /// # Errors
-    /// The store's; the image was named by [`Assets::name`] before.
-    pub async fn keep(
-        &self,
-        account: u32,
-        name: &str,
-        media_type: &'static str,
-        bytes: Bytes,
-    ) -> Result<String, StoreError> {
-        let row = AssetRow { account, name: name.to_owned(), media_type: media_type.to_owned(), bytes: bytes.to_vec() };
+    /// The store's.
+    pub async fn keep(&self, account: u32, picture: Picture) -> Result<String, StoreError> {
+        let Picture { name, media_type, bytes, .. } = picture;
+        let asset = Asset { media_type, bytes: bytes.into() };
+        let row =
+            AssetRow { account, name: name.clone(), media_type: media_type.to_owned(), bytes: asset.bytes.to_vec() };
         self.store.put_asset(row).await?;
-        self.served.insert(name.to_owned(), Asset { media_type, bytes });
-        Ok(Self::url(name))
+        let url = Self::url(&name);
+        self.served.insert(name, asset);
+        Ok(url)
     }
 
     /// The path that an image is served under.
@@ -112,25 +100,11 @@ impl Assets {
             return Ok(Some(asset));
         }
         let Some(row) = self.store.asset(name.to_owned()).await? else { return Ok(None) };
-        let Some((media_type, ..)) = FORMATS.iter().find(|(media_type, ..)| *media_type == row.media_type) else {
+        let Some(media_type) = Picture::media_type(&row.name).filter(|known| *known == row.media_type) else {
             return Ok(None);
         };
         let asset = Asset { media_type, bytes: row.bytes.into() };
         self.served.insert(name.to_owned(), asset.clone());
         Ok(Some(asset))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_images_are_named() {
-        let (name, media_type) = Assets::name(b"\x89PNG\r\n\x1a\nrest").expect("a name");
-        assert!(name.ends_with(".png") && name.len() == 36);
-        assert_eq!(media_type, "image/png");
-        assert_eq!(Assets::name(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), Err(AssetError::Format));
-        assert_eq!(Assets::name(&vec![0xff; Assets::LARGEST + 1]), Err(AssetError::Size));
     }
 }

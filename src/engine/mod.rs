@@ -13,7 +13,7 @@
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`decision_log`] | what was chosen by what was learned, and how likely that was |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
-//! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`] | changes by those who own the account |
+//! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`], [`images`], [`repeats`] | changes by those who own the account |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`reports`] | segments side by side, from that sample and from what is recorded |
@@ -43,6 +43,7 @@ pub mod evaluation;
 mod fakes;
 pub mod feed;
 pub mod identity;
+pub mod images;
 pub mod imports;
 pub mod ingest;
 pub mod insight;
@@ -53,6 +54,7 @@ pub mod outcomes;
 pub mod people;
 mod queue;
 pub mod records;
+pub mod repeats;
 pub mod reports;
 pub mod reservations;
 pub mod reservoir;
@@ -73,8 +75,8 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, Membership, PausedBy, ProfileRow,
-    StoreError, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, KeptAnswer, Membership, PausedBy,
+    ProfileRow, Repeat, StoreError, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.
@@ -111,6 +113,8 @@ pub struct Engine {
     pub results: results::Results,
     /// Learns which components work.
     pub learning: learning::Learning,
+    /// Keeps the answers of requests that may be sent again.
+    pub repeats: repeats::Repeats,
     /// Keeps and serves images.
     pub assets: assets::Assets,
     /// The time of day.

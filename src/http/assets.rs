@@ -18,10 +18,16 @@ use super::{
     auth::Caller,
     etag::{self, Unless},
     extract::{ApiPath, ApiQuery, RawBytes},
-    page::DryRun,
     problem::{Problem, ProblemKind},
 };
-use crate::{domain::access::Scope, engine::assets::Assets, problems};
+use crate::{
+    domain::{access::Scope, values::Size, violation::Violation},
+    engine::{
+        assets::Assets,
+        images::{Fit, Picture},
+    },
+    problems,
+};
 
 /// What browsers ask for.
 pub fn public() -> OpenApiRouter<App> {
@@ -60,7 +66,7 @@ struct Named {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "name": "0f343b0931126a20f133d67c2b018a3b.png", "url": "/v1/assets/0f343b0931126a20f133d67c2b018a3b.png",
-    "media_type": "image/png"
+    "media_type": "image/png", "width": 600, "height": 500, "bytes": 48213, "frames": 1
 }))]
 struct AssetAnswer {
     /// Its name: the same for the same content.
@@ -68,7 +74,68 @@ struct AssetAnswer {
     /// Where it is served; the `src` of image slots.
     url: String,
     /// Its media type.
-    media_type: String,
+    media_type: &'static str,
+    /// Width in pixels.
+    width: u32,
+    /// Height in pixels.
+    height: u32,
+    /// Size of the file, in bytes.
+    bytes: usize,
+    /// How many frames it has: 1 when it does not move.
+    frames: u32,
+}
+
+impl AssetAnswer {
+    fn of(picture: &Picture) -> Self {
+        let Picture { name, media_type, bytes, width, height, frames } = picture;
+        let (width, height, frames) = (*width, *height, *frames);
+        Self { url: Assets::url(name), name: name.clone(), media_type, width, height, bytes: bytes.len(), frames }
+    }
+}
+
+/// What to make of an image.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UploadQuery {
+    /// Cut and scale the image to this size: of a slot, or of a whole creative. Left out: as it is.
+    #[param(inline, required = false)]
+    fit: Option<Size>,
+    /// What matters most in it, as shares of its width and height from the top left: it stays in the
+    /// middle of what is cut, as far as the edges allow.
+    #[param(
+        required = false,
+        default = "0.5,0.5",
+        pattern = "^(0|1|0?\\.[0-9]+),(0|1|0?\\.[0-9]+)$",
+        example = "0.5,0.3"
+    )]
+    focus: Option<String>,
+    /// Check everything and keep nothing; the answer shows what would be.
+    #[serde(default)]
+    #[param(required = false, default = false)]
+    dry_run: bool,
+}
+
+impl UploadQuery {
+    fn fit(&self) -> Result<Option<Fit>, Problem> {
+        let focus = self.focus.as_deref().map_or(Some((0.5, 0.5)), focus);
+        let Some(focus) = focus else {
+            let detail = "focus must be two numbers from 0 to 1 with a comma between, such as 0.5,0.3";
+            return Err(Problem::invalid(vec![Violation::new("", "query", detail)]));
+        };
+        let fit = |size: Size| Fit { width: size.width.into(), height: size.height.into(), focus };
+        Ok(self.fit.map(fit))
+    }
+}
+
+/// A point of a picture, as shares of its width and height.
+pub(super) fn focus(text: &str) -> Option<(f64, f64)> {
+    let share = |text: &str| {
+        let share = text.trim().parse::<f64>().ok()?;
+        (0.0..=1.0).contains(&share).then_some(share)
+    };
+    let (x, y) = text.split_once(',')?;
+    Some((share(x)?, share(y)?))
 }
 
 /// The bytes of an image, in the OpenAPI document.
@@ -123,10 +190,13 @@ fn tag(name: &str) -> Option<HeaderValue> {
 
 /// Upload an image
 ///
-/// PNG, JPEG, WebP or GIF of at most 2 MiB, as the raw body; what it is is read from its first
-/// bytes. Uploading the same image again answers the same name. Needs a key with the scope `author`.
+/// PNG, JPEG, WebP or GIF of at most 8 MiB and 10 million pixels, as the raw body; what it is is read
+/// from its first bytes. It is decoded and written anew, so that nothing but the picture is kept; a
+/// WebP photo may become a JPEG. An animated GIF stays animated up to 200 frames; an animated PNG or
+/// WebP and every SVG are refused. Uploading the same image again answers the same name. Needs a key
+/// with the scope `author`.
 #[utoipa::path(
-    post, path = "/v1/assets", tag = "assets", operation_id = "upload_asset", params(DryRun), security(("key" = [])),
+    post, path = "/v1/assets", tag = "assets", operation_id = "upload_asset", params(UploadQuery), security(("key" = [])),
     request_body(content((Image = "image/png"), (Image = "image/jpeg"), (Image = "image/webp"), (Image = "image/gif"))),
     responses(
         (status = 200, description = "A dry run: the image would be kept.", body = AssetAnswer),
@@ -138,18 +208,17 @@ fn tag(name: &str) -> Option<HeaderValue> {
 async fn upload(
     State(app): State<App>,
     caller: Caller,
-    ApiQuery(dry): ApiQuery<DryRun>,
-    RawBytes(bytes): RawBytes<{ Assets::LARGEST }>,
+    ApiQuery(query): ApiQuery<UploadQuery>,
+    RawBytes(bytes): RawBytes<{ Picture::LARGEST }>,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Author)?;
-    let (name, media_type) = Assets::name(&bytes)?;
-    if dry.dry_run {
-        let url = Assets::url(&name);
-        return Ok(Json(AssetAnswer { name, url, media_type: media_type.to_owned() }).into_response());
+    let picture = app.engine.assets.read(bytes, query.fit()?).await?;
+    let answer = AssetAnswer::of(&picture);
+    if query.dry_run {
+        return Ok(Json(answer).into_response());
     }
-    let url = app.engine.assets.keep(caller.account.number(), &name, media_type, bytes).await?;
+    let url = app.engine.assets.keep(caller.account.number(), picture).await?;
     let location = HeaderValue::from_str(&url).map_err(Problem::internal)?;
-    let answer = AssetAnswer { name, url, media_type: media_type.to_owned() };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
 }
 

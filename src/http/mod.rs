@@ -14,6 +14,7 @@ pub mod body;
 pub mod browser;
 pub mod catalog;
 pub mod client;
+pub mod coverage;
 pub mod crm;
 pub mod decisions;
 pub mod docs;
@@ -34,6 +35,7 @@ pub mod profiles;
 mod queries;
 pub mod rate;
 pub mod records;
+mod repeats;
 pub mod reports;
 pub mod request;
 pub mod results;
@@ -73,6 +75,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
             records::routes()
                 .merge(previews::routes())
                 .merge(models::routes())
+                .merge(coverage::routes())
                 .merge(versions::routes())
                 .merge(crm::export::routes())
                 .merge(transitions::routes())
@@ -86,6 +89,11 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
 /// The service: every route with what every request gets around it.
 pub fn router(app: App, edge: &Edge, readiness: Readiness, exposition: Exposition) -> Router {
     let free = health::routes(readiness, exposition).merge(problem::routes()).merge(docs::routes());
-    let groups = groups().into_iter().map(|(class, routes)| edge.described(class, routes));
+    let once = axum::middleware::from_fn_with_state(app.clone(), repeats::once);
+    let groups = groups().into_iter().map(|(class, routes)| match class {
+        // decisions and beacons make nothing that lasts
+        Class::Events | Class::Authoring | Class::Reports => edge.described(class, routes.layer(once.clone())),
+        _ => edge.described(class, routes),
+    });
     edge.close(groups.fold(edge.group(Class::Free, free), Router::merge)).with_state(app)
 }

@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -42,6 +42,17 @@ impl RowFormat {
             None
         }
     }
+}
+
+/// What becomes of a body with rows that are refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportMode {
+    /// The other rows are taken.
+    #[default]
+    ValidOnly,
+    /// Nothing is.
+    AllOrNothing,
 }
 
 /// What is wrong with one row.

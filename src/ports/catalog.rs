@@ -132,6 +132,30 @@ pub struct AssetRow {
     pub bytes: Vec<u8>,
 }
 
+/// What became of a request with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repeat {
+    /// It is the first.
+    First,
+    /// The first one is still under way.
+    UnderWay,
+    /// The first one was answered.
+    Answered(KeptAnswer),
+    /// The first one with this key was another request.
+    Other,
+}
+
+/// An answer, kept for when its request is sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// Its HTTP status.
+    pub status: u16,
+    /// The headers that belong to it.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
 /// A document as it was from one catalogue version on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VersionRow {
@@ -223,6 +247,10 @@ pub trait CatalogStore: Send + Sync {
         writes: Vec<DocumentWrite>,
         dry_run: bool,
     ) -> Answer<'_, Commit>;
+    /// Notes that a request with an idempotency key begins, or finds what became of it before.
+    fn begin_once(&self, account: u32, key: String, request: [u8; 32]) -> Answer<'_, Repeat>;
+    /// Keeps the answer of a request for a day; with none, forgets that it was sent.
+    fn end_once(&self, account: u32, key: String, answer: Option<KeptAnswer>) -> Answer<'_, ()>;
     /// Keeps an image; one that is there already is left as it is.
     fn put_asset(&self, asset: AssetRow) -> Answer<'_, ()>;
     /// An image by its name, whoever uploaded it: the name is its content.

@@ -209,8 +209,8 @@ pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: 
     let check = Author { dry_run: true, ..author.clone() };
     engine.authoring.import_documents(&check, &bundle).await?;
     if !dry_run {
-        for (name, media_type, bytes) in &bundle.assets {
-            engine.assets.keep(account.number(), name, media_type, bytes.clone()).await?;
+        for picture in &bundle.assets {
+            engine.assets.keep(account.number(), picture.clone()).await?;
         }
     }
     let mut imported = engine.authoring.import_documents(&author, &bundle).await?;

@@ -6,7 +6,7 @@ use reqwest::{Method, header};
 
 use crate::harness::{Answer, Service, send};
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and the rest of it";
+const PNG: &[u8] = include_bytes!("../../creatives/demo/assets/mark-dark.png");
 
 async fn upload(service: &Service, path: &str, bytes: &'static [u8]) -> Answer {
     send(service.request(Method::POST, path).header(header::CONTENT_TYPE, "image/png").body(bytes)).await
@@ -22,7 +22,8 @@ pub(crate) async fn an_image_is_served_for_ever(service: Arc<Service>) {
     assert_eq!((kept.status, kept.header("location")), (201, url.as_str()), "{}", kept.text());
     let served = send(service.anonymous(Method::GET, &url)).await;
     assert_eq!((served.status, served.header("content-type")), (200, "image/png"));
-    assert_eq!(served.bytes, PNG);
+    assert!(served.bytes.starts_with(b"\x89PNG") && served.bytes != PNG, "written anew");
+    assert_eq!(kept.json()["bytes"], served.bytes.len());
     assert_eq!(served.header("cache-control"), "public, max-age=31536000, immutable");
     assert_eq!(served.header("content-security-policy"), "default-src 'none'; sandbox");
     assert_eq!(served.header("x-content-type-options"), "nosniff");
@@ -33,8 +34,16 @@ pub(crate) async fn an_image_is_served_for_ever(service: Arc<Service>) {
 
 pub(crate) async fn only_images_are_taken(service: Arc<Service>) {
     upload(&service, "/v1/assets", b"<svg xmlns='http://www.w3.org/2000/svg'/>").await.faults(422);
-    let huge = service.request(Method::POST, "/v1/assets").body(vec![0xff; (2 << 20) + 1]);
+    let huge = service.request(Method::POST, "/v1/assets").body(vec![0xff; (8 << 20) + 1]);
     send(huge).await.faults(413);
+    let polyglot = [PNG, b"<script>alert(1)</script>"].concat();
+    let kept = send(service.request(Method::POST, "/v1/assets?fit=16x8&focus=0.5,0").body(polyglot)).await;
+    assert_eq!((&kept.json()["width"], &kept.json()["height"]), (&16.into(), &8.into()), "{}", kept.text());
+    let served = send(service.anonymous(Method::GET, kept.header("location"))).await;
+    assert!(!served.text().contains("script"));
+    upload(&service, "/v1/assets?fit=9999x9999", PNG).await.faults(422);
+    upload(&service, "/v1/assets?focus=2,2", PNG).await.faults(422);
+    upload(&service, "/v1/assets", b"\x89PNG\r\n\x1a\n and the rest of it").await.faults(422);
     send(service.anonymous(Method::POST, "/v1/assets").body(PNG)).await.faults(401);
     for odd in ["x.png", "0f343b0931126a20f133d67c2b018a3b.svg", "0f343b0931126a20f133d67c2b018a3b.png", "%00.png"] {
         send(service.anonymous(Method::GET, &format!("/v1/assets/{odd}"))).await.faults(404);

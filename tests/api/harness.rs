@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 /// A check: an async function over the service, boxed so that all fit one list.
 pub(crate) type Check = (&'static str, fn(Arc<Service>) -> Pin<Box<dyn Future<Output = ()> + Send>>);
 
-const ADMIN: &str = "an-admin-key-for-tests";
+pub(crate) const ADMIN: &str = "an-admin-key-for-tests";
 
 /// The running service.
 pub(crate) struct Service {

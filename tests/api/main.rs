@@ -6,6 +6,7 @@ mod decisions;
 mod documentation;
 mod harness;
 mod keys;
+mod marketer;
 mod people;
 mod publishing;
 mod segments;
@@ -52,6 +53,11 @@ const CHECKS: &[Check] = checks![
     keys::a_key_cannot_revoke_itself,
     assets::an_image_is_served_for_ever,
     assets::only_images_are_taken,
+    marketer::the_tour_does_what_it_says,
+    marketer::combinations_are_what_decisions_show,
+    marketer::many_components_are_taken_and_no_edit_is_lost,
+    marketer::a_post_with_a_key_is_done_once,
+    marketer::publishing_tells_what_to_look_at,
     decisions::a_decision_is_recorded_explained_and_made_again,
     documentation::the_description_and_the_pages_are_served,
     documentation::no_operation_ignores_what_it_does_not_know,

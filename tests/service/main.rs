@@ -3,6 +3,7 @@
 
 mod beacons;
 mod browser;
+mod bundles;
 mod crm;
 mod decisions;
 mod events;

@@ -64,6 +64,12 @@ pub fn lint(rule: &SegmentRule, known: &Vocabulary) -> Vec<Violation> {
     lint.found
 }
 
+/// Whether nobody can ever meet a condition. `false` is no proof that somebody can.
+#[must_use]
+pub fn never(node: &Node) -> bool {
+    Logic::default().never(node)
+}
+
 struct Lint<'a> {
     known: &'a Vocabulary,
     logic: Logic,

@@ -116,6 +116,9 @@ pub struct Place {
     pub prepared: Vec<Prepared>,
 }
 
+/// The most components of a slot: a choice holds their positions in 16 bits.
+const MOST_OF_A_SLOT: usize = 65_000;
+
 /// One choice per slot of [`Creative::slots`]: a position in [`Slot::candidates`], or the default.
 pub type Choice = [Option<u16>];
 
@@ -158,6 +161,10 @@ impl Creative {
                 slots[compiled.slot].candidates.push(components.len() as u32);
                 components.push(compiled);
             }
+        }
+        for slot in slots.iter().filter(|slot| slot.candidates.len() > MOST_OF_A_SLOT) {
+            let detail = format!("slot {} has more than {MOST_OF_A_SLOT} components", slot.name);
+            reader.faults.push("/components", "too_many", detail);
         }
         let places: Vec<_> =
             templates.iter().map(|(id, _, template)| reader.places(id, template, &slots, &components)).collect();

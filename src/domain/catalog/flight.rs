@@ -97,6 +97,37 @@ impl Flight {
         self.end
     }
 
+    /// Instants from `from` on and before `to` at which it may begin or stop to serve: its ends, the
+    /// edges of its dayparts on every day, and changes of the clock.
+    #[must_use]
+    pub fn changes(&self, from: Millis, to: Millis) -> Vec<Millis> {
+        let mut changes: Vec<Millis> = [self.start, self.end].into_iter().flatten().collect();
+        if !self.dayparts.is_empty()
+            && let (Ok(first), Ok(last)) = (Timestamp::from_millisecond(from.0), Timestamp::from_millisecond(to.0))
+        {
+            let clock = self.zone.following(first).take_while(|change| change.timestamp() < last);
+            changes.extend(clock.map(|change| Millis(change.timestamp().as_millisecond())));
+            let mut day = self.zone.to_datetime(first).date();
+            let end = self.zone.to_datetime(last).date();
+            while day <= end {
+                let minutes = self.dayparts.iter().flat_map(|part| [part.from % DAY, part.to % DAY]);
+                for minute in minutes {
+                    let (hour, minute) = ((minute / 60) as i8, (minute % 60) as i8);
+                    // an hour that a change of the clock repeats has each edge twice
+                    let local = self.zone.to_ambiguous_timestamp(day.at(hour, minute, 0, 0));
+                    let instants = [local.earlier(), local.later()].into_iter().flatten();
+                    changes.extend(instants.map(|at| Millis(at.as_millisecond())));
+                }
+                let Ok(next) = day.tomorrow() else { break };
+                day = next;
+            }
+        }
+        changes.retain(|at| (from..to).contains(at));
+        changes.sort_unstable();
+        changes.dedup();
+        changes
+    }
+
     fn in_dayparts(&self, now: Millis) -> bool {
         let Ok(at) = Timestamp::from_millisecond(now.0) else { return false };
         let local = self.zone.to_datetime(at);

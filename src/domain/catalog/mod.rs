@@ -11,3 +11,4 @@ pub mod index;
 pub mod key;
 pub mod landing;
 pub mod snapshot;
+pub mod warnings;

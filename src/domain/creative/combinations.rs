@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn draws_are_even() {
         let rules = [PairingRule::Forbid(["0-0", "1-0"].map(|id| id.parse().expect("an id")).to_vec())];
-        let all = Combinations::of(&pairing(&rules), &vec![vec![0, 1], vec![0, 1, 2]]).expect("few");
+        let all = Combinations::of(&pairing(&rules), &[vec![0, 1], vec![0, 1, 2]]).expect("few");
         assert_eq!(all.count(), 5);
         let mut seen = std::collections::BTreeMap::new();
         for n in 0..5_000_u128 {

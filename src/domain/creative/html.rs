@@ -62,6 +62,19 @@ struct Places {
 }
 
 impl Html {
+    /// Whether a click is counted somewhere in it.
+    pub(super) fn counts_clicks(&self) -> bool {
+        fn any(nodes: &[Node]) -> bool {
+            nodes.iter().any(|node| match node {
+                Node::Builtin(builtin, _) => *builtin == Builtin::ClickUrl,
+                Node::If(_, yes, no) => any(yes) || any(no),
+                Node::Each(_, body) => any(body),
+                Node::Literal(_) | Node::Slot(..) | Node::Item(_) => false,
+            })
+        }
+        any(&self.nodes)
+    }
+
     pub(super) fn compile(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
         if markup.len() > LARGEST {
             let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());

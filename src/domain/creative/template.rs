@@ -103,6 +103,16 @@ impl Template {
         self.slots.binary_search_by(|slot| slot.name.as_str().cmp(name)).ok()
     }
 
+    /// Whether its markup has the link that counts clicks, on whatever condition; native answers
+    /// always have it.
+    #[must_use]
+    pub fn counts_clicks(&self) -> bool {
+        match &self.program {
+            Program::Html(html) => html.counts_clicks(),
+            Program::Native(_) => true,
+        }
+    }
+
     /// Escapes a value once for every place in which the slot stands. `value` must have been
     /// parsed with the slot's own [`super::SlotSpec`].
     #[must_use]

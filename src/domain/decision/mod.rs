@@ -6,12 +6,14 @@
 pub mod answer;
 pub mod assemble;
 pub mod choose;
+pub mod coverage;
 pub mod decide;
 pub mod decided;
 pub mod eligibility;
 pub mod exclusion;
 pub mod explanation;
 pub mod learned;
+pub mod proof;
 pub mod reasoning;
 pub mod record;
 pub mod request;

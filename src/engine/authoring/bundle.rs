@@ -6,7 +6,6 @@ use std::{
     path::PathBuf,
 };
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
@@ -24,6 +23,7 @@ use crate::{
         ids::CreativeId,
         violation::Violation,
     },
+    engine::images::Picture,
     ports::DocumentWrite,
 };
 
@@ -32,8 +32,8 @@ use crate::{
 pub struct Bundle {
     /// Every document in its canonical form.
     pub documents: BTreeMap<DocumentKey, Value>,
-    /// Every image, with the name it will be served under.
-    pub assets: Vec<(String, &'static str, Bytes)>,
+    /// Every image.
+    pub assets: Vec<Picture>,
     /// Every person.
     pub people: Vec<BundledPerson>,
     /// What they did.
@@ -132,17 +132,25 @@ impl Authoring {
     }
 
     /// Every document of an account, at one version.
-    async fn everything(&self, account: u32) -> Result<Option<Workspace>, AuthoringError> {
+    pub(super) async fn everything(&self, account: u32) -> Result<Option<Workspace>, AuthoringError> {
         let mut work = Workspace::default();
         let mut whole = true;
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
-            let all = self.list(account, kind, String::new(), None, Self::MANY).await?;
-            if at == 0 {
-                work.version = all.version;
-            }
-            whole &= all.version == work.version;
-            for row in all.rows {
-                work.documents.insert(row.key, Some((row.version, row.body)));
+            let mut after = None;
+            loop {
+                let page = self.list(account, kind, String::new(), after, Self::MANY).await?;
+                if at == 0 && work.documents.is_empty() {
+                    work.version = page.version;
+                }
+                whole &= page.version == work.version;
+                let more = page.rows.len() == Self::MANY as usize;
+                after = page.rows.last().filter(|_| more).map(|row| row.key.id.clone());
+                for row in page.rows {
+                    work.documents.insert(row.key, Some((row.version, row.body)));
+                }
+                if after.is_none() {
+                    break;
+                }
             }
         }
         Ok(whole.then_some(work))

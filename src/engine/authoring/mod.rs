@@ -7,10 +7,13 @@
 
 pub mod bundle;
 pub mod document;
+mod export;
 pub mod personas;
+pub mod proof;
 mod reader;
 mod sound;
 mod steps;
+pub mod upload;
 mod workspace;
 
 use std::{
@@ -21,7 +24,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 
-use self::steps::{number, warnings};
+use self::steps::number;
 pub use self::workspace::Workspace;
 use crate::{
     domain::{
@@ -331,7 +334,7 @@ impl Authoring {
                     refs: vec![],
                 });
             }
-            let warnings = warnings(&compiled);
+            let warnings = self.warnings(author.account, &work, &doc, &compiled);
             if let Some(version) = self.commit(author, work.version, writes).await? {
                 return Ok(Published { revision: doc.revision, version, warnings });
             }
@@ -339,11 +342,12 @@ impl Authoring {
         Err(AuthoringError::Contended)
     }
 
-    /// Stops serving a creative; its revisions are kept.
+    /// Stops serving a creative; its revisions are kept. Answers the version since which it does not
+    /// serve, and the documents that count on it.
     ///
     /// # Errors
     /// See [`AuthoringError`].
-    pub async fn archive(&self, author: &Author, id: &CreativeId) -> Result<i64, AuthoringError> {
+    pub async fn archive(&self, author: &Author, id: &CreativeId) -> Result<(i64, Vec<Violation>), AuthoringError> {
         let key = DocumentKey::new(Kind::Publication, id.as_str());
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
@@ -358,7 +362,7 @@ impl Authoring {
             ];
             let write = DocumentWrite { key: key.clone(), body: Some(json!(doc)), refs };
             if let Some(version) = self.commit(author, work.version, vec![write]).await? {
-                return Ok(version);
+                return Ok((version, self.counting_on(author.account, id)));
             }
         }
         Err(AuthoringError::Contended)

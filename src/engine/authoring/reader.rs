@@ -20,12 +20,12 @@ use crate::{
         catalog::key::{DocumentKey, Kind},
         violation::{Violation, token},
     },
-    engine::assets::{AssetError, Assets},
+    engine::images::{ImageError, Picture},
     schema::{ReadError, Schemas},
 };
 
 /// Folders of a bundle and what they hold.
-const FOLDERS: [(&str, Kind); 7] = [
+pub(super) const FOLDERS: [(&str, Kind); 7] = [
     ("advertisers", Kind::Advertiser),
     ("models", Kind::Model),
     ("segments", Kind::Segment),
@@ -84,11 +84,11 @@ impl Reader<'_> {
         for ending in ["png", "jpg", "webp", "gif"] {
             for file in files(&self.folder.join("assets"), ending)? {
                 let bytes = read(&file)?;
-                match Assets::name(&bytes) {
-                    Ok((name, media_type)) => {
+                match Picture::as_is(&bytes) {
+                    Ok(picture) => {
                         let path = format!("assets/{}", file.file_name().unwrap_or_default().to_string_lossy());
-                        self.names.insert(path, format!("/v1/assets/{name}"));
-                        self.bundle.assets.push((name, media_type, bytes.into()));
+                        self.names.insert(path, format!("/v1/assets/{}", picture.name));
+                        self.bundle.assets.push(picture);
                     }
                     Err(error) => self.fault(&file, asset_fault(&error)),
                 }
@@ -214,12 +214,8 @@ impl Reader<'_> {
     }
 }
 
-fn asset_fault(error: &AssetError) -> Violation {
-    let code = match error {
-        AssetError::Format => "unsupported_image",
-        AssetError::Size => "too_large",
-    };
-    Violation::new("", code, error.to_string())
+fn asset_fault(error: &ImageError) -> Violation {
+    Violation::new("", error.code(), error.to_string())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, BundleError> {
@@ -260,6 +256,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::creative::Template;
 
     #[test]
     fn a_malformed_file_hides_nothing_of_the_others() {
@@ -292,6 +289,22 @@ mod tests {
             [("/color", "unknown_field"), ("/landing_url", "required"), ("/name", "type"), ("/status", "required")];
         assert_eq!(pointers, [&form[..1], &[("/creatives/0", "found")], &form[1..]].concat());
         assert_eq!(bundle.faults.len(), 1, "{:?}", bundle.faults);
+    }
+
+    #[test]
+    fn the_library_can_be_used_as_it_is() {
+        let openapi = serde_json::from_str(include_str!("../../../openapi/openapi.json")).expect("JSON");
+        let schemas = Schemas::new(&openapi, &[]).expect("schemas");
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/library"));
+        let bundle = read_bundle(folder, &schemas).expect("a bundle");
+        assert_eq!((bundle.faults.len(), bundle.broken.len(), bundle.documents.len()), (0, 0, 5));
+        for (key, body) in &bundle.documents {
+            let template = Template::parse(&serde_json::from_value(body.clone()).expect("a template"));
+            let template = template.unwrap_or_else(|faults| panic!("{key}: {faults:?}"));
+            assert!(template.counts_clicks(), "{key}");
+            let markup = body["markup"].as_str().unwrap_or("prefers-reduced-motion alt=");
+            assert!(markup.contains("prefers-reduced-motion") && markup.contains("alt="), "{key}");
+        }
     }
 
     #[test]

@@ -10,10 +10,11 @@ use crate::{
         audience::models::Models,
         catalog::{
             creative::Creative,
-            document::RevisionDoc,
+            document::{CampaignDoc, RevisionDoc},
             key::{DocumentKey, Kind},
+            warnings,
         },
-        creative::{CreativeDoc, Pairing},
+        creative::CreativeDoc,
         ids::CreativeId,
         violation::Violation,
     },
@@ -63,7 +64,12 @@ impl Authoring {
     }
 
     /// Reads documents into the workspace; whether they are of its version.
-    async fn read(&self, account: u32, work: &mut Workspace, keys: Vec<DocumentKey>) -> Result<bool, AuthoringError> {
+    pub(super) async fn read(
+        &self,
+        account: u32,
+        work: &mut Workspace,
+        keys: Vec<DocumentKey>,
+    ) -> Result<bool, AuthoringError> {
         let found = self.store.get(account, keys.clone()).await?;
         Ok(take(work, found, keys))
     }
@@ -156,6 +162,10 @@ impl Authoring {
         let mut whole = self.read(account, &mut work, refs).await?;
         for kind in [Kind::Component, Kind::Revision] {
             let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY).await?;
+            if own.rows.len() == Self::MANY as usize {
+                let detail = format!("a creative can be published with fewer than {} of these", Self::MANY);
+                return Err(AuthoringError::Invalid(vec![Violation::new(format!("/{kind}s"), "too_many", detail)]));
+            }
             whole &= take(&mut work, own, vec![]);
         }
         whole &= self.load_rules(account, &mut work, &key).await?;
@@ -189,6 +199,43 @@ impl Authoring {
         let url = self.catalogue.public_url();
         let compiled = Creative::compile(id.clone(), &doc, advertiser.as_ref(), &work.rules, url);
         compiled.map(|compiled| (doc, compiled, false)).map_err(AuthoringError::Invalid)
+    }
+
+    /// What the author of a creative should look at, though it can be published.
+    pub(super) fn warnings(
+        &self,
+        account: u32,
+        work: &Workspace,
+        doc: &RevisionDoc,
+        creative: &Creative,
+    ) -> Vec<Violation> {
+        let campaigns = work.of(Kind::Campaign, "").filter_map(|(key, body)| {
+            let campaign: CampaignDoc = serde_json::from_value(body.clone()).ok()?;
+            let shows =
+                campaign.creatives.contains(&creative.id) || campaign.default_creative.as_ref() == Some(&creative.id);
+            shows.then(|| (key.id.clone(), campaign))
+        });
+        let campaigns: Vec<_> = campaigns.collect();
+        let world = self.catalogue.world();
+        let Some(live) = world.account(account) else { return Vec::new() };
+        let campaigns = campaigns.iter().map(|(id, campaign)| (id.as_str(), campaign));
+        warnings::warnings(creative, doc, campaigns, &live.snapshot.placements, self.clock.now())
+    }
+
+    /// What names a creative that no longer serves.
+    pub(super) fn counting_on(&self, account: u32, id: &CreativeId) -> Vec<Violation> {
+        let world = self.catalogue.world();
+        let Some(live) = world.account(account) else { return Vec::new() };
+        let snapshot = &live.snapshot;
+        let campaigns =
+            snapshot.lines.iter().map(|line| &line.campaign).filter(|campaign| campaign.creatives.contains(id));
+        let campaigns = campaigns.map(|campaign| format!("campaign/{}", campaign.id));
+        let houses = snapshot.placements.iter().filter(|(_, placement)| placement.house.as_ref() == Some(id));
+        let houses = houses.map(|(place, _)| format!("placement/{place}"));
+        let fault = |by| Violation::new("", "archived_in_use", format!("{by} still names it and no longer shows it"));
+        let mut found: Vec<_> = campaigns.chain(houses).map(fault).collect();
+        found.sort_by(|a, b| a.detail.cmp(&b.detail));
+        found
     }
 
     /// Commits and follows; `None` when somebody else was faster.
@@ -233,20 +280,4 @@ fn take(work: &mut Workspace, found: Documents, looked_for: Vec<DocumentKey>) ->
 
 pub(super) fn number(revision: &str) -> Option<u32> {
     revision.rsplit_once('/')?.1.parse().ok()
-}
-
-/// What keeps parts of a creative from ever being shown.
-pub(super) fn warnings(creative: &Creative) -> Vec<Violation> {
-    let mut warnings = Vec::new();
-    let candidates: Vec<Vec<u32>> =
-        creative.slots.iter().map(|slot| slot.candidates.iter().copied().chain([Pairing::DEFAULT]).collect()).collect();
-    for (at, component) in creative.components.iter().enumerate() {
-        let mut only = candidates.clone();
-        only[component.slot] = vec![at as u32];
-        if creative.pairing.satisfiable(&only) == Some(false) {
-            let detail = format!("the pairing rules never allow component {}", component.id);
-            warnings.push(Violation::new(format!("/components/{}", component.id), "dead_component", detail));
-        }
-    }
-    warnings
 }

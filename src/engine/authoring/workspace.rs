@@ -20,8 +20,8 @@ use crate::domain::{
         key::{DocumentKey, Kind},
         landing,
     },
-    creative::{ComponentDoc, CreativeDoc, SlotValue, Template, TemplateDoc},
-    ids::{ComponentId, ModelKey, SegmentKey},
+    creative::{ComponentDoc, CreativeDoc, SlotSpec, SlotValue, Template, TemplateDoc},
+    ids::{ComponentId, ModelKey, SegmentKey, SlotName},
     values::Millis,
     violation::{Violation, Violations},
 };
@@ -186,30 +186,17 @@ impl Workspace {
             faults.push("", "unknown_reference", format!("there is no creative {creative}"));
             return Err(faults.into_vec());
         };
-        let mut known = false;
-        for id in &draft.templates {
-            let template = self.typed::<TemplateDoc>(Kind::Template, id.as_str());
-            let Some(template) = template.and_then(|template| Template::parse(&template).ok()) else { continue };
-            let Some(at) = template.slot_index(doc.slot.as_str()) else { continue };
-            known = true;
-            let value = SlotValue::parse(&template.slots()[at].spec, &doc.value);
-            if faults.keep("/value", value).is_none() {
-                break;
-            }
-        }
-        if !known {
-            faults.push("/slot", "unknown_slot", "no template of the creative has this slot");
-        }
-        if let Some(targeting) = &doc.targeting {
-            let bound = Targeting::parse(targeting).and_then(|node| self.rules.bind(&node));
-            faults.keep("/targeting", bound);
-        }
-        if let Some((start, end)) = doc.flight.and_then(|flight| flight.start.zip(flight.end))
-            && end <= start
-        {
-            faults.push("/flight/end", "empty_flight", "must be later than start");
-        }
+        faults.keep("", self.slots_of(&draft).check(doc, &self.rules));
         faults.into_result()
+    }
+
+    /// What components of a draft are checked with.
+    pub(super) fn slots_of(&self, draft: &CreativeDoc) -> Slots {
+        let templates = draft.templates.iter().filter_map(|id| {
+            let template = self.typed::<TemplateDoc>(Kind::Template, id.as_str())?;
+            Template::parse(&template).ok()
+        });
+        Slots(templates.collect())
     }
 
     fn check_model(&self, key: &DocumentKey, doc: &ModelDoc) -> Result<(), Vec<Violation>> {
@@ -261,6 +248,46 @@ impl Workspace {
         }
         for (at, id) in doc.placements.iter().enumerate() {
             self.exists(&mut faults, format!("/placements/{at}"), Kind::Placement, id.as_str());
+        }
+        faults.into_result()
+    }
+}
+
+/// The slots of a draft's templates, read once for however many components.
+pub(super) struct Slots(Vec<Template>);
+
+impl Slots {
+    /// What the slots of a name accept, in each template that has it.
+    pub(super) fn named<'a>(&'a self, slot: &'a str) -> impl Iterator<Item = &'a SlotSpec> {
+        self.0.iter().filter_map(move |template| Some(&template.slots()[template.slot_index(slot)?].spec))
+    }
+
+    /// Every slot.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&SlotName, &SlotSpec)> {
+        self.0.iter().flat_map(|template| template.slots()).map(|slot| (&slot.name, &slot.spec))
+    }
+
+    /// Everything about a component that its own structure does not say.
+    pub(super) fn check(&self, doc: &ComponentDoc, rules: &RuleSet) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        let mut known = false;
+        for spec in self.named(doc.slot.as_str()) {
+            known = true;
+            if faults.keep("/value", SlotValue::parse(spec, &doc.value)).is_none() {
+                break;
+            }
+        }
+        if !known {
+            faults.push("/slot", "unknown_slot", "no template of the creative has this slot");
+        }
+        if let Some(targeting) = &doc.targeting {
+            let bound = Targeting::parse(targeting).and_then(|node| rules.bind(&node));
+            faults.keep("/targeting", bound);
+        }
+        if let Some((start, end)) = doc.flight.and_then(|flight| flight.start.zip(flight.end))
+            && end <= start
+        {
+            faults.push("/flight/end", "empty_flight", "must be later than start");
         }
         faults.into_result()
     }

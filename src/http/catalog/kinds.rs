@@ -29,9 +29,10 @@ use crate::{
 };
 
 /// Declares a module of routes for each kind: the kind with its document and its id (and those of
-/// what it belongs to), its path, its tag, and what one of it is called.
+/// what it belongs to), its path, its tag, and what one of it is called; `create` where
+/// POST takes one document and nothing else.
 macro_rules! kinds {
-    ($($module:ident: $kind:ident, $doc:ident, $id:ident $(of $parent:ident: $parent_id:ident)?, $path:literal, $tag:literal, $name:literal, $one:literal;)+) => {
+    ($($module:ident: $kind:ident, $doc:ident, $id:ident $(of $parent:ident: $parent_id:ident)?, $path:literal, $tag:literal, $name:literal, $one:literal $(, $create:ident)?;)+) => {
         /// The routes of every kind.
         pub(super) fn routes() -> OpenApiRouter<App> {
             OpenApiRouter::new()$(.merge($module::routes()))+
@@ -72,7 +73,7 @@ macro_rules! kinds {
             }
 
             pub(super) fn routes() -> OpenApiRouter<App> {
-                OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, write, delete))
+                OpenApiRouter::new().routes(routes!(list $(, $create)?)).routes(routes!(read, write, delete))
             }
 
             #[utoipa::path(
@@ -88,7 +89,7 @@ macro_rules! kinds {
                 Desk::reading(&app, &caller, all.place())?.list(page).await
             }
 
-            #[utoipa::path(
+            $(#[utoipa::path(
                 post, path = $path, tag = $tag, operation_id = concat!("create_", $name),
                 summary = concat!("Create ", $one, " under a generated id"),
                 description = "The id is made of the document's name. To choose it, or to be able to repeat the \
@@ -103,12 +104,12 @@ macro_rules! kinds {
                     CreateProblems
                 )
             )]
-            async fn create(
+            async fn $create(
                 State(app): State<App>, caller: Caller, ApiPath(all): ApiPath<All>, ApiQuery(dry): ApiQuery<DryRun>,
                 JsonBytes(document): JsonBytes<LARGEST>,
             ) -> Answer {
                 Desk::writing(&app, &caller, all.place())?.create(dry, &document).await
-            }
+            })?
 
             #[utoipa::path(
                 get, path = concat!($path, "/{id}"), tag = $tag, operation_id = concat!("get_", $name),
@@ -179,14 +180,14 @@ macro_rules! kinds {
 }
 
 kinds! {
-    advertisers: Advertiser, AdvertiserDoc, AdvertiserId, "/v1/advertisers", "advertisers", "advertiser", "an advertiser";
-    placements: Placement, PlacementDoc, PlacementId, "/v1/placements", "placements", "placement", "a placement";
-    templates: Template, TemplateDoc, TemplateId, "/v1/templates", "templates", "template", "a template";
-    segments: Segment, SegmentDoc, SegmentKey, "/v1/segments", "segments", "segment", "a segment";
-    models: Model, ModelDoc, ModelKey, "/v1/models", "models", "model", "a model";
-    creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft";
+    advertisers: Advertiser, AdvertiserDoc, AdvertiserId, "/v1/advertisers", "advertisers", "advertiser", "an advertiser", create;
+    placements: Placement, PlacementDoc, PlacementId, "/v1/placements", "placements", "placement", "a placement", create;
+    templates: Template, TemplateDoc, TemplateId, "/v1/templates", "templates", "template", "a template", create;
+    segments: Segment, SegmentDoc, SegmentKey, "/v1/segments", "segments", "segment", "a segment", create;
+    models: Model, ModelDoc, ModelKey, "/v1/models", "models", "model", "a model", create;
+    creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft", create;
     components: Component, ComponentDoc, ComponentId of creative: CreativeId,
         "/v1/creatives/{creative}/components", "components", "component", "a component of a creative's draft";
-    write_keys: WriteKey, WriteKeyDoc, WriteKeyId, "/v1/write-keys", "keys", "write_key", "a write key";
-    campaigns: Campaign, CampaignDoc, CampaignId, "/v1/campaigns", "campaigns", "campaign", "a campaign";
+    write_keys: WriteKey, WriteKeyDoc, WriteKeyId, "/v1/write-keys", "keys", "write_key", "a write key", create;
+    campaigns: Campaign, CampaignDoc, CampaignId, "/v1/campaigns", "campaigns", "campaign", "a campaign", create;
 }

@@ -1,8 +1,15 @@
 //! The catalogue over HTTP: one implementation for documents of every kind.
 
+mod combination;
+mod diff;
+mod form;
 mod kinds;
 mod naming;
+mod proofs;
 mod publishing;
+mod sheet;
+mod table;
+mod uploads;
 
 use std::borrow::Cow;
 
@@ -45,7 +52,7 @@ use crate::{
 
 /// Every route of the catalogue.
 pub fn routes() -> OpenApiRouter<App> {
-    kinds::routes().merge(publishing::routes())
+    kinds::routes().merge(publishing::routes()).merge(proofs::routes()).merge(uploads::routes()).merge(diff::routes())
 }
 
 /// Largest document, in bytes: the longest markup and what is around it.
@@ -248,10 +255,32 @@ impl<'a> Desk<'a> {
     }
 
     fn lint(&self, id: &str, document: &Value) -> Vec<Violation> {
+        if self.place.kind == Kind::Campaign {
+            return self.unpublished(document);
+        }
         let rule = document.get("rule").filter(|_| self.place.kind == Kind::Segment);
         let Some(rule) = rule.and_then(|rule| SegmentRule::parse(rule).ok()) else { return Vec::new() };
         let found = self.insight.lint(&self.caller.account, id.parse().ok().as_ref(), &rule);
         found.into_iter().map(|found| found.under("/rule")).collect()
+    }
+
+    /// Creatives of a campaign that cannot be shown, because they are not published.
+    fn unpublished(&self, campaign: &Value) -> Vec<Violation> {
+        let listed = campaign["creatives"].as_array().into_iter().flatten().enumerate();
+        let listed = listed.map(|(at, id)| (format!("/creatives/{at}"), id));
+        let default = campaign.get("default_creative").map(|id| ("/default_creative".to_owned(), id));
+        let live = &self.caller.account.snapshot.creatives;
+        let away =
+            listed.chain(default).filter_map(|(pointer, id)| Some((pointer, id.as_str()?.parse::<CreativeId>().ok()?)));
+        let away = away.filter(|(_, id)| !live.contains_key(id));
+        away.map(|(pointer, id)| {
+            Violation::new(
+                pointer,
+                "unpublished_creative",
+                format!("creative {id} is not published, so it is not shown"),
+            )
+        })
+        .collect()
     }
 
     fn resource(&self, row: DocumentRow) -> Resource<Value> {

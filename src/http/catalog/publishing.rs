@@ -114,10 +114,12 @@ struct PublishAnswer {
 
 /// A creative out of service.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"version": 43}))]
+#[schema(example = json!({"version": 43, "warnings": []}))]
 struct ArchiveAnswer {
     /// The catalogue version since which it does not serve.
     version: i64,
+    /// What still names it.
+    warnings: Vec<Violation>,
 }
 
 /// One revision of a creative.
@@ -171,7 +173,8 @@ async fn archive(
     ApiQuery(dry): ApiQuery<DryRun>,
 ) -> Result<Json<ArchiveAnswer>, Problem> {
     caller.must(Scope::Author)?;
-    Ok(Json(ArchiveAnswer { version: app.engine.authoring.archive(&author(&caller, dry), &id).await? }))
+    let (version, warnings) = app.engine.authoring.archive(&author(&caller, dry), &id).await?;
+    Ok(Json(ArchiveAnswer { version, warnings }))
 }
 
 /// List a creative's revisions

@@ -12,7 +12,7 @@ use super::{
         auth::Caller,
         extract::ApiQuery,
         problem::{Problem, ProblemKind},
-        rows::{RowFault, RowFaults, RowFormat, Rows, fields},
+        rows::{ImportMode, RowFault, RowFaults, RowFormat, Rows, fields},
     },
     cell,
 };
@@ -54,17 +54,6 @@ problems!(
         StoreUnavailable
     ]
 );
-
-/// What becomes of an import with rows that are refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum ImportMode {
-    /// The other rows are taken.
-    #[default]
-    ValidOnly,
-    /// Nothing is.
-    AllOrNothing,
-}
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,8 @@ use crate::{
     domain::violation::Violation,
     engine::{
         StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, evaluation::EvaluateError,
-        keys::KeyError, people::PeopleError, results::ResultsError, training::TrainingError, webhooks::WebhookError,
+        images::ImageError, keys::KeyError, people::PeopleError, results::ResultsError, training::TrainingError,
+        webhooks::WebhookError,
     },
 };
 
@@ -133,8 +134,11 @@ impl From<ArchiveError> for Problem {
 impl From<AssetError> for Problem {
     fn from(error: AssetError) -> Self {
         match error {
-            AssetError::Format => Self::invalid(vec![Violation::new("", "format", error.to_string())]),
-            AssetError::Size => Self::new(ProblemKind::PayloadTooLarge, format!("The image {error}.")),
+            AssetError::Image(ImageError::Size) => {
+                Self::new(ProblemKind::PayloadTooLarge, format!("The image {}.", ImageError::Size))
+            }
+            AssetError::Image(error) => Self::invalid(vec![Violation::new("", error.code(), error.to_string())]),
+            AssetError::Busy => Self::new(ProblemKind::Overloaded, "Other images are being read."),
         }
     }
 }

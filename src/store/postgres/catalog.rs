@@ -5,7 +5,7 @@ use sqlx::{
     types::Json,
 };
 
-use super::{Lane, Lanes, commit};
+use super::{Lane, Lanes, commit, repeats};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -13,7 +13,7 @@ use crate::{
     },
     ports::{
         AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents,
-        KeyChange, SigningKeyRow, StoreError, VersionRow,
+        KeptAnswer, KeyChange, Repeat, SigningKeyRow, StoreError, VersionRow,
     },
     store::rows,
 };
@@ -316,6 +316,18 @@ impl CatalogStore for Catalog {
                     refused => Ok(refused),
                 }
             })
+        })
+    }
+
+    fn begin_once(&self, account: u32, key: String, request: [u8; 32]) -> Answer<'_, Repeat> {
+        self.lane.run(move |connection| {
+            Box::pin(async move { repeats::begin(connection, account.cast_signed(), &key, &request).await })
+        })
+    }
+
+    fn end_once(&self, account: u32, key: String, answer: Option<KeptAnswer>) -> Answer<'_, ()> {
+        self.lane.run(move |connection| {
+            Box::pin(async move { repeats::end(connection, account.cast_signed(), &key, answer).await })
         })
     }
 

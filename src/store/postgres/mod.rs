@@ -8,6 +8,7 @@ mod events;
 mod identity;
 mod learning;
 mod outcomes;
+mod repeats;
 mod transitions;
 mod users;
 mod webhooks;

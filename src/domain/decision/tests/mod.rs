@@ -3,6 +3,7 @@
 mod components;
 mod evolving;
 mod ladder;
+mod proofs;
 mod random;
 mod recording;
 mod selection;

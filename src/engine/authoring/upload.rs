@@ -1,0 +1,184 @@
+//! Many components of one creative at once: checked row by row, committed together.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Author, Authoring, AuthoringError, Workspace, document};
+use crate::{
+    domain::{
+        catalog::key::{DocumentKey, Kind},
+        creative::{ComponentDoc, CreativeDoc, SlotSpec},
+        ids::{ComponentId, CreativeId, SlotName},
+        violation::Violation,
+    },
+    ports::DocumentWrite,
+    schema::ReadError,
+};
+
+/// A component to create or replace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentRow {
+    /// Where it stands in what was sent.
+    pub line: u64,
+    /// Its id.
+    pub id: ComponentId,
+    /// The version that its author saw; none: there was no such component.
+    pub seen: Option<i64>,
+    /// The document in its canonical form, written: of many, text takes the least memory.
+    pub body: Box<str>,
+}
+
+/// What became of rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taken {
+    /// Components that did not exist before.
+    pub created: u64,
+    /// Components that were others before.
+    pub replaced: u64,
+    /// Components that were just so already.
+    pub unchanged: u64,
+    /// Rows that cannot be taken, by their lines, with everything that is wrong with each.
+    pub refused: Vec<(u64, Vec<Violation>)>,
+    /// The catalogue version that has them; none: nothing was written.
+    pub version: Option<i64>,
+}
+
+impl Authoring {
+    /// Rows that are committed together where not all of them have to be.
+    pub const BATCH: usize = 1_000;
+
+    /// A component's document in its canonical form.
+    ///
+    /// # Errors
+    /// It is not JSON, or not as its schema says.
+    pub fn read_component(&self, bytes: &[u8]) -> Result<Box<str>, ReadError> {
+        Ok(document::canonical(Kind::Component, &self.schemas, bytes)?.to_string().into())
+    }
+
+    /// What the slots of a creative's draft accept; of a slot in several templates, in the first.
+    ///
+    /// # Errors
+    /// There is no such creative; the store's.
+    pub async fn slots(
+        &self,
+        account: u32,
+        creative: &CreativeId,
+    ) -> Result<BTreeMap<SlotName, SlotSpec>, AuthoringError> {
+        let mut work = Workspace::default();
+        let draft = self.creative_with_templates(account, &mut work, creative, Vec::new()).await?;
+        let mut slots = BTreeMap::new();
+        for (name, spec) in work.slots_of(&draft.1).all() {
+            slots.entry(name.clone()).or_insert_with(|| spec.clone());
+        }
+        Ok(slots)
+    }
+
+    /// Writes the components that can be taken in one commit. A component that exists and is
+    /// another one is replaced only where its author saw it as it is, or with `overwrite`. With
+    /// `whole`, nothing is written unless every row can be taken.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`]; what is wrong with rows is no error.
+    pub async fn put_components(
+        &self,
+        author: &Author,
+        creative: &CreativeId,
+        rows: &[ComponentRow],
+        overwrite: bool,
+        whole: bool,
+    ) -> Result<Taken, AuthoringError> {
+        let key = |id: &ComponentId| DocumentKey::new(Kind::Component, format!("{creative}/{id}"));
+        let _turn = self.turns.wait(author.account).await;
+        for _ in 0..Self::TRIES {
+            let mut work = Workspace::default();
+            let wanted = rows.iter().map(|row| key(&row.id)).collect();
+            let (steady, draft) = self.creative_with_templates(author.account, &mut work, creative, wanted).await?;
+            let own = DocumentKey::new(Kind::Creative, creative.as_str());
+            if !steady || !self.load_rules(author.account, &mut work, &own).await? {
+                continue;
+            }
+            let (mut taken, writes) = plan(&work, &draft, rows, overwrite, key);
+            if writes.is_empty() || whole && !taken.refused.is_empty() {
+                return Ok(taken);
+            }
+            if let Some(version) = self.commit(author, work.version, writes).await? {
+                taken.version = Some(version);
+                return Ok(taken);
+            }
+        }
+        Err(AuthoringError::Contended)
+    }
+
+    /// Reads a draft with its templates and other documents; whether all are of one version.
+    async fn creative_with_templates(
+        &self,
+        account: u32,
+        work: &mut Workspace,
+        creative: &CreativeId,
+        mut others: Vec<DocumentKey>,
+    ) -> Result<(bool, CreativeDoc), AuthoringError> {
+        let key = DocumentKey::new(Kind::Creative, creative.as_str());
+        others.push(key.clone());
+        let mut steady = self.read(account, work, others).await?;
+        let draft: CreativeDoc = work.typed(Kind::Creative, creative.as_str()).ok_or(AuthoringError::NotFound(key))?;
+        let templates = draft.templates.iter().map(|id| DocumentKey::new(Kind::Template, id.as_str())).collect();
+        steady &= self.read(account, work, templates).await?;
+        Ok((steady, draft))
+    }
+}
+
+/// What has to be written for the rows that can be taken.
+fn plan(
+    work: &Workspace,
+    draft: &CreativeDoc,
+    rows: &[ComponentRow],
+    overwrite: bool,
+    key: impl Fn(&ComponentId) -> DocumentKey,
+) -> (Taken, Vec<DocumentWrite>) {
+    let (slots, mut taken) = (work.slots_of(draft), Taken::default());
+    let (mut writes, mut lines) = (Vec::new(), BTreeMap::new());
+    for row in rows {
+        let key = key(&row.id);
+        let mut faults = Vec::new();
+        let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
+        match ComponentDoc::deserialize(&body) {
+            Ok(doc) => faults.extend(slots.check(&doc, &work.rules).err().unwrap_or_default()),
+            Err(error) => faults.push(Violation::new("", "unreadable", error.to_string())),
+        }
+        match lines.entry(&row.id) {
+            Entry::Occupied(first) => {
+                faults.push(Violation::new("/id", "duplicate_id", format!("line {} has this id", first.get())));
+            }
+            Entry::Vacant(free) => {
+                free.insert(row.line);
+            }
+        }
+        let current = work.documents.get(&key).and_then(Option::as_ref);
+        let count = match current {
+            Some((_, known)) if *known == body => &mut taken.unchanged,
+            Some((version, _)) if overwrite || row.seen == Some(*version) => &mut taken.replaced,
+            None if row.seen.is_none() => &mut taken.created,
+            Some((version, _)) => {
+                let detail = format!("it is another one, at version {version}: send that as `version` to replace it");
+                faults.push(Violation::new("/id", "exists", detail));
+                &mut taken.unchanged
+            }
+            None => {
+                faults.push(Violation::new("/version", "gone", "there is no such component any more"));
+                &mut taken.unchanged
+            }
+        };
+        if !faults.is_empty() {
+            taken.refused.push((row.line, faults));
+            continue;
+        }
+        *count += 1;
+        if current.is_none_or(|(_, known)| *known != body) {
+            let refs = document::references(&key, &body, work.rules.models());
+            writes.push(DocumentWrite { key, body: Some(body), refs });
+        }
+    }
+    (taken, writes)
+}

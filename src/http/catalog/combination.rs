@@ -1,0 +1,62 @@
+//! One combination in one template, as it travels.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        values::{Format, Size},
+        violation::Violation,
+    },
+    engine::authoring::proof::{Proof, Rendered},
+};
+
+/// A combination in one template.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CombinationItem {
+    /// Names the combination in decisions and reports: the same for the same revision and choice.
+    pub(super) combination_id: String,
+    /// Names the content: the same for the same values in the same template.
+    crid: String,
+    /// What the markup is.
+    pub(super) format: Format,
+    /// The size, where the template or the query has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) size: Option<Size>,
+    /// Per slot the component; `null` for the default.
+    #[schema(value_type = BTreeMap<String, Option<String>>)]
+    pub(super) components: BTreeMap<String, Option<String>>,
+    /// Per slot its value.
+    #[schema(value_type = BTreeMap<String, Value>)]
+    content: Map<String, Value>,
+    /// What would be sent. Its beacons are marked as a preview's and never counted.
+    pub(super) markup: String,
+    /// What to look at before publishing: estimated without a browser.
+    pub(super) lint: Vec<Violation>,
+}
+
+impl CombinationItem {
+    /// How it travels.
+    pub(super) fn of(proof: &Proof, rendered: Rendered) -> Self {
+        let (mut components, mut content) = (BTreeMap::new(), Map::new());
+        for (slot, component, value) in rendered.contents() {
+            components.insert(slot.to_owned(), component.map(str::to_owned));
+            content.insert(slot.to_owned(), serde_json::from_str(value).unwrap_or_default());
+        }
+        let shown = rendered.item.shown.as_ref();
+        let format = shown.map_or(Format::Html, |showing| proof.creative.variants[showing.variant].shape.0);
+        Self {
+            combination_id: format!("{:016x}", rendered.assembled.combination),
+            crid: rendered.assembled.crid,
+            format,
+            size: shown.and_then(|showing| showing.size),
+            components,
+            content,
+            markup: rendered.assembled.markup,
+            lint: rendered.lint,
+        }
+    }
+}

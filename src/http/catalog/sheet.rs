@@ -1,0 +1,89 @@
+//! The contact sheet: combinations side by side, for people.
+
+use std::fmt::Write as _;
+
+use super::combination::CombinationItem;
+use crate::domain::values::Format;
+
+const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:24px;color:#1c1f23;background:#f4f5f7}\
+main{display:flex;flex-wrap:wrap;gap:20px;align-items:flex-start}\
+figure{margin:0;padding:12px;background:#fff;border:1px solid #d9dce1;border-radius:8px}\
+iframe{border:0;display:block;background:#fff}figcaption{margin-top:8px;max-width:728px}\
+dl{display:grid;grid-template-columns:max-content auto;gap:0 10px;margin:4px 0;font-size:12px}dt{color:#5b6470}dd{margin:0}\
+.lint{margin:6px 0 0;padding-left:18px;color:#8a3b00;font-size:12px}pre{max-width:480px;white-space:pre-wrap;font-size:11px}";
+
+/// The page. Each creative stands in a frame of its own that may do nothing.
+pub(super) fn page(title: &str, count: u128, shown: u128, more: bool, items: &[CombinationItem]) -> String {
+    let mut page = String::with_capacity(1_024 + items.iter().map(|item| item.markup.len() * 2).sum::<usize>());
+    page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
+    escape(title, &mut page);
+    let _ = write!(page, "</title><style>{STYLE}</style></head>\n<body><h1>");
+    escape(title, &mut page);
+    let _ = write!(page, "</h1><p>{count} combinations");
+    if shown != count {
+        let _ = write!(page, "; {shown} of them hold every pair of components");
+    }
+    page.push_str(if more { "; the first ones here.</p>\n<main>\n" } else { ".</p>\n<main>\n" });
+    for item in items {
+        figure(item, &mut page);
+    }
+    page.push_str("</main></body></html>\n");
+    page
+}
+
+fn figure(item: &CombinationItem, page: &mut String) {
+    page.push_str("<figure>");
+    match item.format {
+        Format::Html => {
+            let (width, height) = item.size.map_or((300, 250), |size| (size.width, size.height));
+            let _ = write!(
+                page,
+                "<iframe sandbox=\"\" loading=\"lazy\" width=\"{width}\" height=\"{height}\" title=\"{}\" srcdoc=\"",
+                item.combination_id
+            );
+            escape(&item.markup, page);
+            page.push_str("\"></iframe>");
+        }
+        Format::Native => {
+            page.push_str("<pre>");
+            escape(&item.markup, page);
+            page.push_str("</pre>");
+        }
+    }
+    let _ = write!(page, "<figcaption><code>{}</code>", item.combination_id);
+    if let Some(size) = item.size {
+        let _ = write!(page, " {size}");
+    }
+    page.push_str("<dl>");
+    for (slot, component) in &item.components {
+        page.push_str("<dt>");
+        escape(slot, page);
+        page.push_str("</dt><dd>");
+        escape(component.as_deref().unwrap_or("default"), page);
+        page.push_str("</dd>");
+    }
+    page.push_str("</dl>");
+    if !item.lint.is_empty() {
+        page.push_str("<ul class=\"lint\">");
+        for fault in &item.lint {
+            page.push_str("<li>");
+            escape(&fault.detail, page);
+            page.push_str("</li>");
+        }
+        page.push_str("</ul>");
+    }
+    page.push_str("</figcaption></figure>\n");
+}
+
+/// For text and for attributes in double quotes.
+fn escape(text: &str, into: &mut String) {
+    for c in text.chars() {
+        match c {
+            '&' => into.push_str("&amp;"),
+            '<' => into.push_str("&lt;"),
+            '>' => into.push_str("&gt;"),
+            '"' => into.push_str("&quot;"),
+            c => into.push(c),
+        }
+    }
+}

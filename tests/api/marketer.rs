@@ -1,0 +1,228 @@
+//! What marketers do: upload, look, publish, go back.
+
+use std::sync::Arc;
+
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+
+use crate::{
+    authoring::{advertiser, creative},
+    harness::{ADMIN, Answer, Service, send},
+};
+
+async fn upload(service: &Service, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> Answer {
+    send(service.request(Method::POST, path).header(header::CONTENT_TYPE, kind).body(body)).await
+}
+
+/// The script of the documentation, against this service.
+pub(crate) async fn the_tour_does_what_it_says(service: Arc<Service>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tour-marketer.sh");
+    let mut tour = tokio::process::Command::new("bash");
+    let tour = tour.arg(script).env("TESSERA_URL", service.url("")).env("TESSERA_ADMIN_KEY", ADMIN);
+    let ran = tour.env("SHEET", folder.path().join("sheet.html")).output().await.expect("bash, curl and jq");
+    let (said, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{said}\n{complained}");
+    for expected in [
+        "\"code\":\"svg_refused\"",
+        "{\"pointer\":\"/8/value\",\"code\":\"too_long\"",
+        "3 of 36 rows cannot be taken, so nothing changed.",
+        "true {\"rows\":36,\"created\":36,\"rejected\":0}",
+        "\"count\":3840",
+        "\"code\":\"landing_host_not_allowed\"",
+        "\"uncovered\":0",
+        "{\"rows\":20,\"replaced\":20,\"rejected\":0}",
+    ] {
+        assert!(said.contains(expected), "{expected} is missing in\n{said}\n{complained}");
+    }
+    let decisions: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let revisions =
+        decisions.iter().filter(|line: &&Value| line["status"] == "filled").map(|line| line["revision"].as_u64());
+    assert_eq!(revisions.collect::<Vec<_>>(), [Some(1), Some(2), Some(1)], "{said}");
+    assert!(decisions.contains(&json!({"status": 412, "detail": decisions.iter().find(|line| line["status"] == 412).expect("refused")["detail"]})));
+}
+
+pub(crate) async fn combinations_are_what_decisions_show(service: Arc<Service>) {
+    let (id, brand, template) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    let two = json!({"name": "Two", "format": "html", "size": "300x250", "markup": "<body><a href=\"{{click_url}}\">{{headline}} {{cta}}</a></body>",
+        "slots": {"headline": {"type": "text", "default": "New"}, "cta": {"type": "text", "default": "Go"}}});
+    let read = service.get(&format!("/v1/templates/{template}")).await;
+    assert_eq!(service.put(&format!("/v1/templates/{template}"), read.header("etag"), &two).await.status, 200);
+    let many: Vec<Value> = (0..3)
+        .flat_map(|n| {
+            ["headline", "cta"]
+                .map(|slot| json!({"id": format!("{slot}-{n}"), "slot": slot, "value": format!("{slot} {n}")}))
+        })
+        .collect();
+    let taken = service.post(&format!("{base}/components"), &json!(many)).await;
+    assert_eq!((&taken.json()["created"], &taken.json()["rejected"]), (&json!(6), &json!(0)), "{}", taken.text());
+    let read = service.get(&base).await;
+    let mut draft = read.json()["document"].clone();
+    draft["pairing"] = json!([{"forbid": ["headline-0", "cta-0"]}]);
+    assert_eq!(service.put(&base, read.header("etag"), &draft).await.status, 200);
+
+    let all = service.get(&format!("{base}/combinations")).await.json();
+    assert_eq!((&all["count"], &all["revision"]), (&json!(8), &json!(1)), "{all}");
+    let items = all["items"].as_array().expect("items").clone();
+    assert_eq!(items.len(), 8);
+    assert!(items.iter().all(|item| item["components"] != json!({"headline": "headline-0", "cta": "cta-0"})));
+    let first = service.get(&format!("{base}/combinations?limit=5")).await.json();
+    let rest = service
+        .get(&format!("{base}/combinations?limit=5&after={}", first["next"].as_str().expect("more")))
+        .await
+        .json();
+    let paged: Vec<&Value> = first["items"].as_array().into_iter().chain(rest["items"].as_array()).flatten().collect();
+    assert_eq!(
+        paged.iter().map(|item| &item["combination_id"]).collect::<Vec<_>>(),
+        items.iter().map(|item| &item["combination_id"]).collect::<Vec<_>>()
+    );
+    assert!(rest.get("next").is_none());
+    let cover = service.get(&format!("{base}/combinations?cover=pairs")).await.json();
+    assert_eq!(cover["shown"], 8, "every pair of two slots is a combination");
+
+    let sheet = service.get(&format!("{base}/preview")).await;
+    assert_eq!((sheet.status, sheet.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(sheet.header("content-security-policy").contains("default-src 'none'"));
+    assert_eq!(sheet.text().matches("<iframe sandbox=\"\"").count(), 8);
+    assert!(sheet.text().contains("&lt;a href=&quot;"));
+
+    service.post(&format!("{base}/publish"), &json!({})).await;
+    let campaign = json!({"name": "It", "advertiser": brand, "status": "active", "creatives": [id], "landing_url": "https://northwind.example/"});
+    let line = service.name("campaign");
+    service.create(&format!("/v1/campaigns/{line}"), &campaign).await;
+    for n in 0..20 {
+        let ask = json!({"placements": [{"id": "a", "sizes": ["300x250"], "candidates": {"campaign": line}}], "user": {"key": format!("u-{n}")}});
+        let item = service.post("/v1/decisions", &ask).await.json()["placements"]["a"][0].clone();
+        let known =
+            items.iter().find(|known| known["combination_id"] == item["combination_id"]).expect("a legal combination");
+        assert_eq!(
+            (&known["crid"], &known["components"], &known["content"]),
+            (&item["crid"], &item["components"], &item["content"])
+        );
+    }
+    service.get(&format!("{base}/combinations?size=1x1")).await.faults(422);
+    service.get(&format!("{base}/combinations?segments=nobody-made-it")).await.faults(422);
+    service.get(&format!("{base}/combinations?revision=7")).await.faults(404);
+    service.get("/v1/creatives/nobodys/combinations").await.faults(404);
+}
+
+pub(crate) async fn many_components_are_taken_and_no_edit_is_lost(service: Arc<Service>) {
+    let (id, ..) = creative(&service).await;
+    let path = format!("/v1/creatives/{id}/components");
+    let row = |n: usize| match n {
+        17 => format!("h-{n},nowhere,Hello,100\n"),
+        1_500 => format!("h-{n},headline,Hello,heavy\n"),
+        2_999 => "H 9,headline,Hello,100\n".to_owned(),
+        n => format!("h-{n},headline,Hello {n},100\n"),
+    };
+    let table: String = std::iter::once("id,slot,value,weight\n".to_owned()).chain((0..3_000).map(row)).collect();
+    let would = upload(&service, &format!("{path}?mode=all_or_nothing"), "text/csv", table.clone()).await;
+    assert_eq!(would.faults(422).len(), 3, "{}", would.text());
+    assert_eq!(service.get(&path).await.json()["items"], json!([]));
+    let dry = upload(&service, &format!("{path}?dry_run=true"), "text/csv", table.clone()).await.json();
+    assert_eq!((&dry["created"], &dry["rejected"], dry.get("version")), (&json!(2_997), &json!(3), dry.get("version")));
+    assert_eq!(service.get(&path).await.json()["items"], json!([]));
+    let taken = upload(&service, &path, "text/csv", table.clone()).await.json();
+    assert_eq!(
+        (&taken["rows"], &taken["created"], &taken["rejected"]),
+        (&json!(3_000), &json!(2_997), &json!(3)),
+        "{taken}"
+    );
+    let told: Vec<_> = taken["errors"]
+        .as_array()
+        .expect("errors")
+        .iter()
+        .map(|fault| (fault["line"].as_u64(), fault["column"].as_str()))
+        .collect();
+    assert_eq!(told, [(Some(19), Some("slot")), (Some(1_502), Some("weight")), (Some(3_001), Some("id"))]);
+    let again = upload(&service, &path, "text/csv", table).await.json();
+    assert_eq!((&again["unchanged"], &again["created"], again.get("version")), (&json!(2_997), &json!(0), None));
+
+    // another's edit is not overwritten by accident, and can be on purpose
+    let line =
+        |value: &str, version: &Value| json!([{"id": "h-1", "slot": "headline", "value": value, "version": version}]);
+    let seen = service.get(&format!("{path}/h-1")).await.json()["version"].clone();
+    assert_eq!(service.post(&path, &line("Mine", &seen)).await.json()["replaced"], 1);
+    let late = service.post(&path, &line("Theirs", &seen)).await.json();
+    assert_eq!((&late["rejected"], &late["errors"][0]["code"]), (&json!(1), &json!("exists")), "{late}");
+    assert_eq!(service.post(&path, &line("Theirs", &Value::Null)).await.json()["rejected"], 1);
+    let forced = service.request(Method::POST, &path).header(header::IF_MATCH, "*").json(&line("Theirs", &Value::Null));
+    assert_eq!(send(forced).await.json()["replaced"], 1);
+    upload(&service, &path, "text/plain", "id").await.faults(415);
+    upload(&service, &path, "text/csv", "id,slot,colour\n").await.faults(422);
+    upload(&service, "/v1/creatives/nobodys/components", "text/csv", "id,slot,value\n").await.faults(404);
+}
+
+pub(crate) async fn a_post_with_a_key_is_done_once(service: Arc<Service>) {
+    let post = async |key: &str, body: &Value| {
+        send(service.request(Method::POST, "/v1/advertisers").header("idempotency-key", key).json(body)).await
+    };
+    let first = post("a-key", &advertiser()).await;
+    assert_eq!(first.status, 201, "{}", first.text());
+    let again = post("a-key", &advertiser()).await;
+    assert_eq!((again.status, again.text(), again.header("location")), (201, first.text(), first.header("location")));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let other = post("a-key", &json!({"name": "Other", "domain": "other.example"})).await;
+    assert_eq!(other.faults(422), [(String::new(), "key_reused".to_owned())]);
+    assert_ne!(post("another-key", &advertiser()).await.json()["id"], first.json()["id"]);
+    let bad = post("bad", &json!({"name": 1})).await;
+    assert_eq!((bad.status, post("bad", &json!({"name": 1})).await.status), (422, 422));
+    post(&"k".repeat(256), &advertiser()).await.faults(422);
+    // all at once: one does it, the others are told to wait or get its answer
+    let race = json!({"name": "Race", "domain": "race.example"});
+    let many = (0..8).map(|_| post("a-race", &race));
+    let mut made = std::collections::BTreeSet::new();
+    for answer in futures(many).await {
+        match answer.status {
+            201 => drop(made.insert(answer.json()["id"].to_string())),
+            status => assert_eq!(status, 409, "{}", answer.text()),
+        }
+    }
+    assert_eq!(made.len(), 1);
+}
+
+/// Awaits all.
+async fn futures<F: Future<Output = Answer>>(all: impl Iterator<Item = F>) -> Vec<Answer> {
+    let mut all: Vec<_> = all.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|cx| {
+        all.retain_mut(|one| match one.as_mut().poll(cx) {
+            std::task::Poll::Ready(answer) => {
+                done.push(answer);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
+
+pub(crate) async fn publishing_tells_what_to_look_at(service: Arc<Service>) {
+    let (id, brand, _) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    let components = json!([
+        {"id": "old", "slot": "headline", "value": "Old", "flight": {"end": "2020-01-01T00:00:00Z"}},
+        {"id": "same", "slot": "headline", "value": "Hello"}, {"id": "same-again", "slot": "headline", "value": "Hello"}]);
+    assert_eq!(service.post(&format!("{base}/components"), &components).await.json()["created"], 3);
+    let (place, line) = (service.name("place"), service.name("campaign"));
+    service
+        .create(&format!("/v1/placements/{place}"), &json!({"name": "Tall", "sizes": ["160x600"], "formats": ["html"]}))
+        .await;
+    let campaign = json!({"name": "It", "advertiser": brand, "status": "active", "creatives": [id], "placements": [place],
+        "landing_url": "https://northwind.example/"});
+    let made = service.create(&format!("/v1/campaigns/{line}"), &campaign).await;
+    assert_eq!(made.json()["lint"][0]["code"], "unpublished_creative", "{}", made.text());
+    let published = service.post(&format!("{base}/publish"), &json!({})).await.json();
+    let codes: Vec<_> =
+        published["warnings"].as_array().expect("warnings").iter().filter_map(|fault| fault["code"].as_str()).collect();
+    assert_eq!(codes, ["expired_component", "same_component", "size_mismatch"], "{published}");
+    let cells = service.get(&format!("/v1/coverage?placement={place}")).await.json();
+    assert_eq!((&cells["uncovered"], &cells["cells"][0]["status"]), (&json!(1), &json!("uncovered")), "{cells}");
+    let archived = service.post(&format!("{base}/archive"), &json!({})).await.json();
+    assert_eq!(archived["warnings"][0]["code"], "archived_in_use", "{archived}");
+    service.get("/v1/coverage?placement=nowhere").await.faults(422);
+    service.get("/v1/coverage?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").await.faults(422);
+}

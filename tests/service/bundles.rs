@@ -1,0 +1,52 @@
+//! An account as a folder, out and in again.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Output};
+
+use tokio::process::Command;
+
+use super::{cluster, harness::folder};
+
+async fn run(url: &str, data: &Path, arguments: [&str; 2]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
+    command.args(arguments).env("DATABASE_URL", url).env("TESSERA_DATA", data).output().await.expect("it runs")
+}
+
+/// Every file below a folder, by its path.
+fn files(folder: &Path, below: &Path, into: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, below, into);
+        } else {
+            let name = path.strip_prefix(below).expect("below").display().to_string();
+            into.insert(name, fs::read(&path).expect("a file"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exported_comes_in_and_goes_out_the_same() {
+    let (folder, mut both) = (folder(), Vec::new());
+    for place in ["first", "second"] {
+        let url = cluster().await.database().await;
+        let (out, data) = (folder.path().join(place), folder.path().join(format!("{place}-data")));
+        // the demo first; then what came of it, beside what is there already
+        let from = if place == "first" {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/demo").to_owned()
+        } else {
+            folder.path().join("first").display().to_string()
+        };
+        let ran = run(&url, &data, ["import", &from]).await;
+        assert!(ran.status.success(), "{ran:?}");
+        let ran = run(&url, &data, ["export", &out.display().to_string()]).await;
+        assert!(ran.status.success(), "{ran:?}");
+        let again = run(&url, &data, ["export", &out.display().to_string()]).await;
+        assert!(!again.status.success(), "a folder that is not empty is left alone");
+        let mut found = BTreeMap::new();
+        files(&out, &out, &mut found);
+        assert!(found.keys().any(|path| path.starts_with("assets/")), "{:?}", found.keys());
+        both.push(found);
+    }
+    assert_eq!(both[0].keys().collect::<Vec<_>>(), both[1].keys().collect::<Vec<_>>());
+    assert!(both[0] == both[1], "byte for byte");
+}
