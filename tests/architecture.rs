@@ -23,12 +23,13 @@ const ROOMS: [(&str, &[&str]); 11] = [
 ];
 
 /// Which wings of the domain a wing may import, beside the small ones that all share.
-const WINGS: [(&str, &[&str]); 6] = [
+const WINGS: [(&str, &[&str]); 7] = [
     ("audience", &[]),
     ("creative", &[]),
     ("catalog", &["audience", "creative"]),
     ("consent", &[]),
     ("measurement", &[]),
+    ("openrtb", &["decision", "catalog", "audience", "creative", "measurement", "consent"]),
     ("decision", &["catalog", "audience", "creative", "measurement", "consent"]),
 ];
 

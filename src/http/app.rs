@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 
-use super::rate::Limit;
-use crate::{engine::Engine, schema::Schemas, telemetry::DecisionSteps};
+use super::{bidding::Bidding, rate::Limit};
+use crate::{domain::consent::Rules, engine::Engine, schema::Schemas, telemetry::DecisionSteps};
 
 /// The state of the router.
 #[derive(Clone)]
@@ -18,8 +18,12 @@ pub struct App {
     pub budget_ms: u64,
     /// See `budget_ms`.
     pub reserve_ms: u64,
+    /// How privacy signals are read.
+    pub consent: Rules,
     /// Counts the time of the steps of decisions.
     pub steps: DecisionSteps,
+    /// How bids are made.
+    pub bidding: Arc<Bidding>,
     /// What pages send, by network.
     pub pages: Arc<Limit>,
 }

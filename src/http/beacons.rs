@@ -80,12 +80,13 @@ impl OutcomeAnswer {
 
 /// What the sender says of an outcome beyond its token.
 #[derive(Debug, Default)]
-struct Detail {
+pub(super) struct Detail {
     /// The event type of a conversion.
-    goal: Option<EventName>,
+    pub(super) goal: Option<EventName>,
     /// The sender's order number.
-    conversion_id: Option<String>,
-    value: Option<Money>,
+    pub(super) conversion_id: Option<String>,
+    /// What it is worth.
+    pub(super) value: Option<Money>,
 }
 
 async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Detail) -> OutcomeAnswer {
@@ -121,7 +122,7 @@ async fn report(app: &App, kind: OutcomeKind, verified: &Verified, detail: &Deta
 }
 
 /// Counts what a token stands for, unless the method only asks.
-async fn verified(
+pub(super) async fn verified(
     app: &App,
     method: &Method,
     kind: OutcomeKind,
@@ -151,7 +152,7 @@ async fn counted(app: &App, method: &Method, kind: OutcomeKind, token: Result<Ap
 }
 
 /// Always the GIF, so that no page ever shows a broken image.
-fn pixel(answer: OutcomeAnswer) -> Response {
+pub(super) fn pixel(answer: OutcomeAnswer) -> Response {
     let mut response = Response::new(Body::from(&PIXEL[..]));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));

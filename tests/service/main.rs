@@ -3,12 +3,14 @@
 
 mod beacons;
 mod browser;
+mod consent;
 mod crm;
 mod decisions;
 mod events;
 mod harness;
 mod identity;
 mod models;
+mod openrtb;
 mod refusals;
 mod replicas;
 mod reports;

@@ -16,6 +16,7 @@ mod field;
 mod html;
 mod marks;
 mod native;
+mod native_request;
 mod pairing;
 mod policy;
 mod prepared;
@@ -26,8 +27,9 @@ mod template;
 mod url;
 mod value;
 
-pub use assemble::{Dynamic, assemble_html, assemble_native};
+pub use assemble::{Dynamic, assemble_html, assemble_native, assemble_native_for};
 pub use documents::*;
+pub use native_request::{NativeRequest, Wanted, WantedKind};
 pub use pairing::Pairing;
 pub use prepared::Prepared;
 pub use slot::Slot;

@@ -19,11 +19,18 @@ pub enum OutcomeKind {
     Click,
     /// Somebody did what the campaign is for.
     Conversion,
+    /// A bid won its auction.
+    Win,
+    /// A bid is to be paid for.
+    Billing,
+    /// A bid lost its auction.
+    Loss,
 }
 
 impl OutcomeKind {
     /// Every kind, by its number in tokens and in the store.
-    pub const ALL: [Self; 4] = [Self::Impression, Self::Viewable, Self::Click, Self::Conversion];
+    pub const ALL: [Self; 7] =
+        [Self::Impression, Self::Viewable, Self::Click, Self::Conversion, Self::Win, Self::Billing, Self::Loss];
 
     /// The kind's number in tokens and in the store.
     #[must_use]
@@ -33,6 +40,9 @@ impl OutcomeKind {
             Self::Viewable => 1,
             Self::Click => 2,
             Self::Conversion => 3,
+            Self::Win => 4,
+            Self::Billing => 5,
+            Self::Loss => 6,
         }
     }
 }
@@ -66,7 +76,8 @@ pub struct Outcome {
     /// The longest window of the campaign's frequency caps; an impression is counted towards
     /// them when there is one and a person.
     pub cap_window: Option<Span>,
-    /// Conversion value in millionths of the sender's currency unit.
+    /// Value of a conversion, or price of a bid per thousand impressions, in millionths of the
+    /// sender's currency unit.
     pub value_micros: Option<i64>,
 }
 
