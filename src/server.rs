@@ -16,6 +16,7 @@ use self::{
 };
 use crate::{
     config::Config,
+    domain::consent::Rules,
     engine::{
         Engine,
         archive::Archive,
@@ -51,6 +52,7 @@ use crate::{
         accept::{self, Limits},
         admission::{Admission, AdmissionLimits},
         app::App,
+        bidding::Bidding,
         client::Proxies,
         health::Readiness,
         layers::{BODY_DEADLINE, Edge},
@@ -381,10 +383,12 @@ impl Server {
             schemas: Arc::clone(&core.schemas),
             budget_ms: config.decisions.budget_ms,
             reserve_ms: config.decisions.reserve_ms,
+            consent: Rules { vendor_id: config.privacy.vendor_id, gdpr_by_default: config.privacy.gdpr_by_default },
             steps: core.meters.decision_steps.clone(),
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
             simulation: config.http.simulation,
             pace: Arc::default(),
+            bidding: Arc::new(Bidding::new(config.openrtb.clone(), &core.meters)),
             pages: Arc::default(),
         };
         let mut router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());

@@ -24,6 +24,10 @@ pub const USER_CACHE: &str = "tessera_user_cache_total";
 pub const EVENTS: &str = "tessera_events_total";
 /// Outcomes reported by beacons, by `kind`.
 pub const OUTCOMES: &str = "tessera_outcomes_total";
+/// Bid requests refused, by `reason`.
+pub const BID_REFUSALS: &str = "tessera_bid_refusals_total";
+/// Bid requests answered without a bid, by `reason`; `bid` are those with one.
+pub const BIDS: &str = "tessera_bids_total";
 /// Decision records lost before they were written, because their queue was full or the store failed.
 pub const RECORDS_DROPPED: &str = "tessera_records_dropped_total";
 /// Connections open now.
@@ -71,6 +75,8 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (USER_CACHE, Kind::Counter, "Look-ups in the user cache, by result"),
     (EVENTS, Kind::Counter, "Events taken in, by result"),
     (OUTCOMES, Kind::Counter, "Outcomes reported by beacons, by kind"),
+    (BID_REFUSALS, Kind::Counter, "Bid requests refused, by reason"),
+    (BIDS, Kind::Counter, "Bid requests answered, by the reason for no bid"),
     (RECORDS_DROPPED, Kind::Counter, "Decision records lost before they were written"),
     (CONNECTIONS, Kind::Gauge, "Connections open now"),
     (CONNECTIONS_ACCEPTED, Kind::Counter, "Connections accepted"),
@@ -275,6 +281,11 @@ impl Meters {
         })
     }
 
+    /// The handle of a metric for a `reason`.
+    pub fn reason(&self, metric: &'static str, reason: &'static str) -> Counter {
+        metrics::with_local_recorder(&*self.recorder, || counter!(metric, "reason" => reason))
+    }
+
     /// Handles for the requests of a priority class.
     #[must_use]
     pub fn class(&self, class: &'static str) -> ClassMeters {
@@ -396,6 +407,8 @@ mod tests {
         meters.route("/v1/decisions").of(200).increment(1);
         meters.route("/v1/decisions").of(503).increment(1);
         meters.class("decide").duration.record(0.001);
+        meters.reason(BID_REFUSALS, "id").increment(1);
+        meters.reason(BIDS, "bid").increment(1);
         let text = exposition.render();
         for line in [
             r#"tessera_decisions_total{fallback_level="personalised"} 2"#,
@@ -403,6 +416,7 @@ mod tests {
             r#"tessera_requests_total{route="/v1/decisions",status="2xx"} 1"#,
             r#"tessera_requests_total{route="/v1/decisions",status="5xx"} 1"#,
             r#"tessera_request_duration_seconds_count{class="decide"} 1"#,
+            r#"tessera_bid_refusals_total{reason="id"} 1"#,
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is missing from\n{text}");
         }

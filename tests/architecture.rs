@@ -24,13 +24,14 @@ const ROOMS: [(&str, &[&str]); 12] = [
 ];
 
 /// Which wings of the domain a wing may import, beside the small ones that all share.
-const WINGS: [(&str, &[&str]); 7] = [
+const WINGS: [(&str, &[&str]); 8] = [
     ("audience", &[]),
     ("creative", &[]),
     ("catalog", &["audience", "creative"]),
     ("consent", &[]),
     ("measurement", &[]),
     ("optimizer", &["measurement"]),
+    ("openrtb", &["decision", "catalog", "audience", "creative", "measurement", "consent"]),
     ("decision", &["catalog", "audience", "creative", "measurement", "consent", "optimizer"]),
 ];
 

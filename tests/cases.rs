@@ -16,10 +16,7 @@ use tessera::domain::{
         profile::Traits,
         user::{Lists, UserState},
     },
-    catalog::{
-        key::{DocumentKey, Kind},
-        snapshot::{Changed, Snapshot},
-    },
+    catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
         answer::write_item,
@@ -34,6 +31,11 @@ use tessera::domain::{
     measurement::beacon::TokenKeys,
     values::{Json, Millis, Span},
 };
+
+#[path = "support/documents.rs"]
+mod documents;
+
+use documents::Documents;
 
 const URL: &str = "https://ads.example";
 
@@ -55,18 +57,6 @@ struct Case {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Documents {
-    advertisers: Map<String, Value>,
-    segments: Map<String, Value>,
-    placements: Map<String, Value>,
-    templates: Map<String, Value>,
-    /// Creatives, each with its `components`.
-    creatives: Map<String, Value>,
-    campaigns: Map<String, Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct Who {
     key: Option<UserKey>,
     traits: Value,
@@ -75,29 +65,6 @@ struct Who {
     seen: Vec<(String, Millis)>,
     standing: Option<Standing>,
     degraded: Vec<Degraded>,
-}
-
-impl Documents {
-    fn changes(&self) -> Vec<Changed> {
-        let mut all = Vec::new();
-        let mut add = |kind, id: &str, body: Value| all.push((DocumentKey::new(kind, id), Some(body)));
-        self.advertisers.iter().for_each(|(id, body)| add(Kind::Advertiser, id, body.clone()));
-        self.segments.iter().for_each(|(id, body)| add(Kind::Segment, id, body.clone()));
-        self.placements.iter().for_each(|(id, body)| add(Kind::Placement, id, body.clone()));
-        self.campaigns.iter().for_each(|(id, body)| add(Kind::Campaign, id, body.clone()));
-        for (id, body) in &self.creatives {
-            let mut draft = body.clone();
-            let components = draft.as_object_mut().and_then(|draft| draft.remove("components"));
-            let named = draft["templates"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let templates: Map<String, Value> =
-                named.map(|name| (name.to_owned(), self.templates[name].clone())).collect();
-            let revision = json!({"revision": 1, "published_at": "2026-01-01T00:00:00Z", "creative": draft,
-                "templates": templates, "components": components.unwrap_or_else(|| json!({}))});
-            add(Kind::Revision, &format!("{id}/1"), revision);
-            add(Kind::Publication, id, json!({"revision": 1, "status": "published"}));
-        }
-        all
-    }
 }
 
 /// What the case leads to: every item of every placement, and what was said about the choice.

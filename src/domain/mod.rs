@@ -11,6 +11,7 @@ pub mod creative;
 pub mod decision;
 pub mod ids;
 pub mod measurement;
+pub mod openrtb;
 pub mod optimizer;
 pub mod values;
 pub mod violation;

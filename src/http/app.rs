@@ -4,8 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
 
-use super::{client::Proxies, rate::Limit};
-use crate::{domain::measurement::traffic::Pace, engine::Engine, schema::Schemas, telemetry::DecisionSteps};
+use super::{bidding::Bidding, client::Proxies, rate::Limit};
+use crate::{
+    domain::{consent::Rules, measurement::traffic::Pace},
+    engine::Engine,
+    schema::Schemas,
+    telemetry::DecisionSteps,
+};
 
 /// The state of the router.
 #[derive(Clone)]
@@ -18,6 +23,8 @@ pub struct App {
     pub budget_ms: u64,
     /// See `budget_ms`.
     pub reserve_ms: u64,
+    /// How privacy signals are read.
+    pub consent: Rules,
     /// Counts the time of the steps of decisions.
     pub steps: DecisionSteps,
     /// Whose word on the client's address is taken.
@@ -26,6 +33,8 @@ pub struct App {
     pub simulation: bool,
     /// What beacons send, by network.
     pub pace: Arc<Mutex<Pace>>,
+    /// How bids are made.
+    pub bidding: Arc<Bidding>,
     /// What pages send, by network.
     pub pages: Arc<Limit>,
 }

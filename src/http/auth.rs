@@ -28,6 +28,18 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whoever has this API key.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn of(engine: &Engine, key: &str) -> Result<Self, Problem> {
+        let unknown = || Problem::new(ProblemKind::Unauthorized, "The API key is unknown or revoked.");
+        let (world, now) = (engine.catalogue.world(), engine.clock.now());
+        let principal = Arc::clone(world.principal(key, now).ok_or_else(unknown)?);
+        let account = Arc::clone(world.account(principal.account).ok_or_else(unknown)?);
+        Ok(Self { world, principal, account })
+    }
+
     /// Refuses callers whose key lacks a scope.
     ///
     /// # Errors
@@ -59,7 +71,6 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         const MISSING: &str = "Send an API key: Authorization: Bearer <key>.";
-        const UNKNOWN: &str = "The API key is unknown or revoked.";
         let refused = |detail| Problem::new(ProblemKind::Unauthorized, detail);
         let header = parts.headers.get(AUTHORIZATION).ok_or_else(|| refused(MISSING))?;
         let header = header.to_str().map_err(|_| refused(MISSING))?;
@@ -67,10 +78,6 @@ where
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(refused(MISSING));
         }
-        let engine = Arc::<Engine>::from_ref(state);
-        let (world, now) = (engine.catalogue.world(), engine.clock.now());
-        let principal = Arc::clone(world.principal(key.trim(), now).ok_or_else(|| refused(UNKNOWN))?);
-        let account = Arc::clone(world.account(principal.account).ok_or_else(|| refused(UNKNOWN))?);
-        Ok(Self { world, principal, account })
+        Self::of(&Arc::<Engine>::from_ref(state), key.trim())
     }
 }

@@ -81,12 +81,13 @@ impl OutcomeAnswer {
 
 /// What the sender says of an outcome beyond its token.
 #[derive(Debug, Default)]
-struct Detail {
+pub(super) struct Detail {
     /// The event type of a conversion.
-    goal: Option<EventName>,
+    pub(super) goal: Option<EventName>,
     /// The sender's order number.
-    conversion_id: Option<String>,
-    value: Option<Money>,
+    pub(super) conversion_id: Option<String>,
+    /// What it is worth.
+    pub(super) value: Option<Money>,
 }
 
 async fn report(
@@ -132,7 +133,7 @@ async fn report(
 }
 
 /// Counts what a token stands for, unless the method only asks.
-async fn verified(
+pub(super) async fn verified(
     app: &App,
     sender: Option<&Sender>,
     method: &Method,
@@ -169,7 +170,7 @@ async fn counted(
 }
 
 /// Always the GIF, so that no page ever shows a broken image.
-fn pixel(answer: OutcomeAnswer) -> Response {
+pub(super) fn pixel(answer: OutcomeAnswer) -> Response {
     let mut response = Response::new(Body::from(&PIXEL[..]));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));

@@ -10,6 +10,7 @@ pub mod app;
 pub mod assets;
 pub mod auth;
 pub mod beacons;
+pub mod bidding;
 pub mod body;
 pub mod browser;
 pub mod catalog;
@@ -26,7 +27,9 @@ pub mod keys;
 pub mod layers;
 pub mod members;
 pub mod models;
+pub mod notices;
 pub mod openapi;
+pub mod openrtb;
 pub mod page;
 pub mod pipe;
 pub mod previews;
@@ -56,8 +59,8 @@ use crate::telemetry::Exposition;
 /// OpenAPI document are made of.
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
-        (Class::Decide, decisions::routes()),
-        (Class::Beacons, beacons::routes().merge(browser::routes()).merge(assets::public())),
+        (Class::Decide, decisions::routes().merge(openrtb::routes())),
+        (Class::Beacons, beacons::routes().merge(notices::routes()).merge(browser::routes()).merge(assets::public())),
         (
             Class::Events,
             events::routes()

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::domain::consent::mask::network;
+
 /// Counts events by write key and network, minute by minute.
 #[derive(Debug)]
 pub struct Limit(Mutex<(Instant, HashMap<u64, u32>)>);
@@ -38,14 +40,6 @@ impl Limit {
             *count += events;
         }
         enough
-    }
-}
-
-/// The /24 of an IPv4 address, the /56 of an IPv6 one.
-fn network(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u128::from(u32::from(address) & 0xffff_ff00),
-        IpAddr::V6(address) => u128::from(address) >> 72 << 72,
     }
 }
 

@@ -4,6 +4,7 @@
 mod beacons;
 mod browser;
 mod bundles;
+mod consent;
 mod crm;
 mod decisions;
 mod events;
@@ -11,6 +12,7 @@ mod harness;
 mod identity;
 mod learning;
 mod models;
+mod openrtb;
 mod refusals;
 mod replicas;
 mod reports;

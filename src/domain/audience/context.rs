@@ -91,6 +91,16 @@ impl LocalTime {
     }
 }
 
+/// The host of a page's address, as far as it looks like one.
+#[must_use]
+pub fn host(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = host.split(':').next()?;
+    (!host.is_empty()).then_some(host)
+}
+
 /// A place in the context that a rule can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContextPath {

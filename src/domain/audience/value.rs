@@ -28,6 +28,13 @@ impl Position {
         sound.then_some(Self { lat: lat + 0.0, lon: lon + 0.0 })
     }
 
+    /// The point to two decimals of a degree, about a kilometre.
+    #[must_use]
+    pub fn coarse(self) -> Self {
+        let cut = |degrees: f64| (degrees * 100.0).round() / 100.0 + 0.0;
+        Self { lat: cut(self.lat), lon: cut(self.lon) }
+    }
+
     /// Great-circle distance in kilometres on a sphere of 6,371 km (haversine formula).
     #[must_use]
     pub fn km_to(self, other: Self) -> f64 {

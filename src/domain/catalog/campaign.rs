@@ -56,6 +56,8 @@ pub struct Campaign {
     pub rotation: Rotation,
     /// At most one campaign of a group per request.
     pub exclusive_group: Option<Box<str>>,
+    /// Deals of exchanges by which it may be bought.
+    pub deals: Vec<Box<str>>,
     /// What it pays per thousand impressions.
     pub cpm: Option<Money>,
 }
@@ -128,6 +130,7 @@ impl Campaign {
             goal: doc.goal.clone(),
             rotation: doc.rotation,
             exclusive_group: doc.exclusive_group.as_deref().map(Into::into),
+            deals: doc.deals.iter().map(|deal| deal.as_str().into()).collect(),
             cpm: doc.cpm,
         })
     }
@@ -154,5 +157,7 @@ fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
     range("/frequency_caps", doc.frequency_caps.len() <= 4, "must be at most 4");
     let group = doc.exclusive_group.as_deref().is_none_or(|group| (1..=64).contains(&group.len()));
     range("/exclusive_group", group, "must be 1 to 64 bytes");
+    let deals = doc.deals.len() <= 64 && doc.deals.iter().all(|deal| (1..=256).contains(&deal.len()));
+    range("/deals", deals, "must be at most 64 of 1 to 256 bytes each");
     range("/cpm", doc.cpm.is_none_or(|cpm| cpm.amount.micros() > 0), "must be above zero");
 }

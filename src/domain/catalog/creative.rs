@@ -36,6 +36,10 @@ pub struct Creative {
     pub advertiser: AdvertiserId,
     /// The advertiser's root domain.
     pub domain: Box<str>,
+    /// What the advertiser advertises, and the taxonomy that says so.
+    pub categories: (u16, Vec<Box<str>>),
+    /// AdCOM's creative attributes that it has.
+    pub attributes: Vec<u16>,
     /// Every slot of its templates, by name.
     pub slots: Vec<Slot>,
     /// Its components, by id.
@@ -189,6 +193,8 @@ impl Creative {
             revision: doc.revision,
             advertiser: doc.creative.advertiser.clone(),
             domain: advertiser.domain.as_str().into(),
+            categories: (advertiser.cattax, advertiser.categories.iter().map(|of| of.as_str().into()).collect()),
+            attributes: doc.creative.attributes.clone(),
             slots,
             components,
             variants,

@@ -24,6 +24,23 @@ pub struct AdvertiserDoc {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 64)]
     pub landing_hosts: Vec<String>,
+    /// What it advertises, as exchanges ask (`cat`), such as `IAB17` or `IAB17-18`: none of them is
+    /// shown where a bid request blocks it or what it is part of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
+    pub categories: Vec<String>,
+    /// The taxonomy of `categories`, by its number in AdCOM: 1 is IAB Content Categories 1.0.
+    #[serde(default = "default_cattax", skip_serializing_if = "is_default_cattax")]
+    #[schema(minimum = 1)]
+    pub cattax: u16,
+}
+
+fn default_cattax() -> u16 {
+    1
+}
+
+fn is_default_cattax(cattax: &u16) -> bool {
+    *cattax == 1
 }
 
 /// A slot on a page or in an app that asks for creatives.
@@ -268,6 +285,10 @@ pub struct CampaignDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 64)]
     pub exclusive_group: Option<String>,
+    /// Deals of exchanges by which it may be bought.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub deals: Vec<String>,
     /// What it pays per thousand impressions; needed where a request sets a floor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpm: Option<Money>,

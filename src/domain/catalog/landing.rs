@@ -75,6 +75,8 @@ mod tests {
             name: "A".into(),
             domain: "Shop.example".into(),
             landing_hosts: hosts.iter().map(|h| (*h).into()).collect(),
+            categories: Vec::new(),
+            cattax: 1,
         }
     }
 

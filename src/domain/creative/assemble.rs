@@ -6,6 +6,8 @@ use super::{
     escape,
     field::Builtin,
     html::{Condition, Node},
+    native::Asset,
+    native_request::NativeRequest,
     prepared::{Item, Prepared},
     template::{Program, Template},
 };
@@ -71,19 +73,85 @@ pub fn assemble_native(
             if !std::mem::take(&mut first) {
                 out.push(',');
             }
-            out.push_str(json);
+            out.push_str(&format!("{{\"id\":{},{}", asset.id, &json[1..]));
         }
     }
-    out.push_str("],\"link\":");
-    escape::json(&Link { url: escape::link(dynamic.click_url) }, out);
-    out.push_str(",\"eventtrackers\":");
-    let trackers = [(1, dynamic.impression_url), (2, dynamic.view_url)].map(|(event, url)| EventTracker {
-        event,
-        method: 1,
-        url: escape::link(url),
+    out.push(']');
+    let both = [(1, dynamic.impression_url), (2, dynamic.view_url)];
+    write_tail(dynamic, "eventtrackers", &both, out);
+    if wrapper {
+        out.push('}');
+    }
+}
+
+/// Appends the answer to `wanted` that a `native` template makes of the values chosen for its
+/// slots; false, and nothing, where it lacks a required asset within its bounds.
+pub fn assemble_native_for(
+    template: &Template,
+    chosen: &[&Prepared],
+    dynamic: &Dynamic<'_>,
+    wanted: &NativeRequest,
+    out: &mut String,
+) -> bool {
+    let Program::Native(native) = &template.program else { return false };
+    let start = out.len();
+    out.push_str(if wanted.wrapped {
+        "{\"native\":{\"ver\":\"1.2\",\"assets\":["
+    } else {
+        "{\"ver\":\"1.2\",\"assets\":["
     });
-    escape::json(&trackers, out);
-    out.push_str(if wrapper { "}}" } else { "}" });
+    let mut first = true;
+    for asset in &wanted.assets {
+        let mut own = native.assets.iter().filter(|own: &&Asset| asset.kind.is(own.kind));
+        let json = own.find_map(|own| {
+            let prepared = chosen.get(own.slot).copied().or_else(|| template.default_of(own.slot))?;
+            prepared.places.get(own.place).filter(|json| asset.kind.fits(json))
+        });
+        match json {
+            Some(json) => {
+                if !std::mem::take(&mut first) {
+                    out.push(',');
+                }
+                out.push_str(&format!("{{\"id\":{},{}", asset.id, &json[1..]));
+            }
+            None if asset.required => {
+                out.truncate(start);
+                return false;
+            }
+            None => {}
+        }
+    }
+    out.push(']');
+    native_tail(dynamic, wanted, out);
+    if wanted.wrapped {
+        out.push('}');
+    }
+    true
+}
+
+/// Appends the link and those trackers that `wanted` takes, and closes the answer.
+fn native_tail(dynamic: &Dynamic<'_>, wanted: &NativeRequest, out: &mut String) {
+    let impression = (1, dynamic.impression_url);
+    if !wanted.event_trackers {
+        return write_tail(dynamic, "imptrackers", &[impression], out);
+    }
+    let offered = [(wanted.impression_pixel, impression), (wanted.view_pixel, (2, dynamic.view_url))];
+    let offered: Vec<_> = offered.into_iter().filter_map(|(takes, tracker)| takes.then_some(tracker)).collect();
+    write_tail(dynamic, "eventtrackers", &offered, out);
+}
+
+fn write_tail(dynamic: &Dynamic<'_>, name: &str, trackers: &[(u8, &str)], out: &mut String) {
+    out.push_str(",\"link\":");
+    escape::json(&Link { url: escape::link(dynamic.click_url) }, out);
+    out.push_str(&format!(",\"{name}\":"));
+    if name == "imptrackers" {
+        escape::json(&trackers.iter().map(|(_, url)| escape::link(url)).collect::<Vec<_>>(), out);
+    } else {
+        let trackers =
+            trackers.iter().map(|(event, url)| EventTracker { event: *event, method: 1, url: escape::link(url) });
+        escape::json(&trackers.collect::<Vec<_>>(), out);
+    }
+    out.push('}');
 }
 
 #[derive(Serialize)]

@@ -285,4 +285,9 @@ pub struct CreativeDoc {
     /// Which components go together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairing: Vec<PairingRule>,
+    /// What exchanges have to know of it, by AdCOM's numbers of creative attributes: 6 plays video
+    /// by itself, 13 can be played with. It is not shown where a bid request blocks one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 32)]
+    pub attributes: Vec<u16>,
 }

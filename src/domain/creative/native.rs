@@ -20,17 +20,17 @@ pub(super) struct Native {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asset {
-    id: u32,
+    pub(super) id: u32,
     required: bool,
-    kind: NativeKind,
+    pub(super) kind: NativeKind,
     pub(super) slot: usize,
     /// The index among the assets of the same slot.
     pub(super) place: usize,
 }
 
+/// An asset without its id, which is ours or that of whoever asks.
 #[derive(Serialize)]
 struct AssetJson<'a> {
-    id: u32,
     #[serde(skip_serializing_if = "is_zero")]
     required: u8,
     #[serde(flatten)]
@@ -67,7 +67,7 @@ fn is_zero(number: &u8) -> bool {
 
 impl NativeKind {
     /// The `type` of an image or of data.
-    fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
             Self::Title => 0,
             Self::Icon | Self::Sponsored => 1,
@@ -127,7 +127,7 @@ impl Native {
         faults.into_result().map(|()| Self { assets })
     }
 
-    /// Each asset of the slot as JSON; none for an absent value.
+    /// Each asset of the slot as JSON, its id to be written before it; none for an absent value.
     pub(super) fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
         let places =
             self.assets.iter().filter(|asset| asset.slot == slot).filter_map(|asset| asset.json(value)).collect();
@@ -148,7 +148,7 @@ impl Asset {
             _ => return None,
         };
         let mut json = String::new();
-        escape::json(&AssetJson { id: self.id, required: u8::from(self.required), value }, &mut json);
+        escape::json(&AssetJson { required: u8::from(self.required), value }, &mut json);
         Some(json.into())
     }
 }

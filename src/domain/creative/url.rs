@@ -2,16 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-/// Macros that the ad servers around us replace: they stand in addresses as they are.
-const MACROS: [&str; 7] = [
-    "%%CLICK_URL_UNESC%%",
-    "%%CLICK_URL_ESC%%",
-    "%%CLICK_URL_ESC_ESC%%",
-    "%%CACHEBUSTER%%",
-    "${CLICK_URL}",
-    "${CLICK_URL_ENC}",
-    "${CACHEBUSTER}",
-];
+/// Macros that ad servers around us replace, beside those of the form `${NAME}`: they stand in
+/// addresses as they are.
+const MACROS: [&str; 4] = ["%%CLICK_URL_UNESC%%", "%%CLICK_URL_ESC%%", "%%CLICK_URL_ESC_ESC%%", "%%CACHEBUSTER%%"];
 
 /// The ad servers' click macros, and how often what follows is escaped: a click URL takes the next
 /// one as a parameter, and one that stands escaped in an outer address is unescaped on the way.
@@ -146,6 +139,18 @@ impl FromStr for ClickMacro {
     }
 }
 
+/// The macro that a text begins with: one of [`MACROS`], or the name of one of OpenRTB's, IAB
+/// Europe's or an ad server's between `${` and `}`, such as `${AUCTION_PRICE:B64}`.
+fn leading_macro(text: &str) -> Option<&str> {
+    if let Some(known) = MACROS.iter().find(|known| text.starts_with(**known)) {
+        return Some(known);
+    }
+    let name = text.strip_prefix("${")?;
+    let end = name.find('}').filter(|end| (1..=40).contains(end))?;
+    let sound = name[..end].bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b"_:".contains(&b));
+    sound.then(|| &text[..end + 3])
+}
+
 /// Whether a link may be followed: `http(s)`, our own assets, or an ad server's click macro.
 pub(super) fn is_safe(url: &str) -> bool {
     let head = |prefix: &str| url.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
@@ -205,7 +210,7 @@ fn normalise(text: &str, out: &mut String) {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let bytes = rest.as_bytes();
-        let used = if let Some(known) = MACROS.iter().find(|known| rest.starts_with(**known)) {
+        let used = if let Some(known) = leading_macro(rest) {
             out.push_str(known);
             known.len()
         } else if first == '%' && bytes.len() > 2 && bytes[1].is_ascii_hexdigit() && bytes[2].is_ascii_hexdigit() {

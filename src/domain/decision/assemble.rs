@@ -5,14 +5,14 @@ use crate::domain::{
         content::Content,
         creative::{Creative, Place, Variant},
     },
-    consent::Purposes,
-    creative::{Dynamic, Prepared, assemble_html, assemble_native},
+    consent::{Purposes, Relayed},
+    creative::{Dynamic, Prepared, assemble_html, assemble_native, assemble_native_for},
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
         request::{AdRequest, PlacementRequest},
     },
-    ids::{ComponentId, NameHash, SlotName},
+    ids::{ComponentId, NameHash, SlotName, Uid},
     measurement::beacon::{Claim, TokenKeys},
     values::Format,
 };
@@ -31,7 +31,8 @@ pub struct Issuer<'a> {
 /// An item as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
-    /// The markup: a document for an iframe, or native JSON.
+    /// The markup: a document for an iframe, or native JSON; empty where what was chosen does not
+    /// fit the assets asked for.
     pub markup: String,
     /// Fired when it is rendered.
     pub impression_url: String,
@@ -61,19 +62,8 @@ pub fn assemble(
     let variant = &creative.variants[showing.variant];
     let combination = combination(showing);
     let landing = landing(showing, variant);
-    let campaign = showing.campaign.as_deref();
-    let claim = Claim {
-        account: issuer.account,
-        decision: item.id,
-        campaign: campaign.map(|campaign| campaign.id.clone()),
-        creative: creative.id.clone(),
-        revision: creative.revision,
-        combination,
-        person: request.person.filter(|_| purposes.basic),
-        cap_window: campaign.and_then(|campaign| campaign.cap_window()),
-        preview: showing.reason == Reason::Preview,
-        exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),
-    };
+    let person = request.person.filter(|_| purposes.basic);
+    let claim = claim(item, showing, combination, person, issuer.account);
     let tokens = issuer.keys.sign(&claim, &landing);
     let address = |kind: &str, token: &str| {
         let mut url = String::with_capacity(issuer.public_url.len() + kind.len() + token.len());
@@ -99,10 +89,37 @@ pub fn assemble(
     let mut markup = String::new();
     match variant.shape.0 {
         Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
-        Format::Native => assemble_native(&variant.template, &chosen, &dynamic, false, &mut markup),
+        Format::Native => match &placement.native {
+            Some(wanted) => {
+                assemble_native_for(&variant.template, &chosen, &dynamic, wanted, &mut markup);
+            }
+            None => assemble_native(&variant.template, &chosen, &dynamic, false, &mut markup),
+        },
+    }
+    match &request.relayed {
+        Some(relayed) => relayed.fill_in(&mut markup),
+        None => Relayed::default().fill_in(&mut markup),
     }
     let crid = crid(showing, variant);
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
+}
+
+/// What the tokens of an item say.
+#[must_use]
+pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Uid>, account: u32) -> Claim {
+    let campaign = showing.campaign.as_deref();
+    Claim {
+        account,
+        decision: item.id,
+        campaign: campaign.map(|campaign| campaign.id.clone()),
+        creative: showing.creative.id.clone(),
+        revision: showing.creative.revision,
+        combination,
+        person,
+        cap_window: campaign.and_then(|campaign| campaign.cap_window()),
+        preview: showing.reason == Reason::Preview,
+        exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),
+    }
 }
 
 /// What stands in each slot of the template shown: the slot, the component (none for the

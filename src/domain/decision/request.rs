@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::{
     audience::{context::Context, profile::Traits},
-    creative::ClickMacro,
+    consent::Relayed,
+    creative::{ClickMacro, NativeRequest},
     ids::{CampaignId, CreativeId, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
@@ -34,6 +35,9 @@ pub struct AdRequest {
     pub explain: Explain,
     /// What a preview pretends.
     pub preview: Option<Preview>,
+    /// What third parties in the markup are told of consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relayed: Option<Relayed>,
 }
 
 /// One slot to fill.
@@ -60,6 +64,9 @@ pub struct PlacementRequest {
     pub blocked_creatives: Vec<CreativeId>,
     /// The least a campaign must pay per thousand impressions.
     pub floor: Option<Money>,
+    /// The assets that native markup must consist of; without them, all that a template has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeRequest>,
 }
 
 impl Default for PlacementRequest {
@@ -75,6 +82,7 @@ impl Default for PlacementRequest {
             candidate: None,
             blocked_creatives: Vec::new(),
             floor: None,
+            native: None,
         }
     }
 }

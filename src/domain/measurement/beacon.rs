@@ -94,6 +94,7 @@ struct Key {
     number: u8,
     view: [u8; 32],
     click: [u8; 32],
+    notice: [u8; 32],
     mask: [u8; 32],
 }
 
@@ -103,6 +104,7 @@ impl Key {
             number,
             view: blake3::derive_key("tessera 2026 beacon view", secret),
             click: blake3::derive_key("tessera 2026 beacon click", secret),
+            notice: blake3::derive_key("tessera 2026 beacon notice", secret),
             mask: blake3::derive_key("tessera 2026 beacon mask", secret),
         }
     }
@@ -110,6 +112,13 @@ impl Key {
     fn view_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
         let mut tags = [0; 3 * TAG];
         blake3::Hasher::new_keyed(&self.view).update(body).finalize_xof().fill(&mut tags);
+        tags
+    }
+
+    /// The tags of win, billing and loss.
+    fn notice_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
+        let mut tags = [0; 3 * TAG];
+        blake3::Hasher::new_keyed(&self.notice).update(body).finalize_xof().fill(&mut tags);
         tags
     }
 
@@ -126,13 +135,22 @@ impl Key {
     }
 }
 
-/// Offset of a kind's tag in the extended output over the shared body.
-fn tag_offset(kind: OutcomeKind) -> Option<usize> {
-    match kind {
-        OutcomeKind::Impression => Some(0),
-        OutcomeKind::Viewable => Some(TAG),
-        OutcomeKind::Conversion => Some(2 * TAG),
-        OutcomeKind::Click => None,
+impl Key {
+    /// The tag of a kind: over the shared body, those of a family lie side by side in one extended
+    /// output.
+    fn tag(&self, kind: OutcomeKind, body: &[u8]) -> [u8; TAG] {
+        let (tags, at) = match kind {
+            OutcomeKind::Click => return self.click_tag(body),
+            OutcomeKind::Impression => (self.view_tags(body), 0),
+            OutcomeKind::Viewable => (self.view_tags(body), TAG),
+            OutcomeKind::Conversion => (self.view_tags(body), 2 * TAG),
+            OutcomeKind::Win => (self.notice_tags(body), 0),
+            OutcomeKind::Billing => (self.notice_tags(body), TAG),
+            OutcomeKind::Loss => (self.notice_tags(body), 2 * TAG),
+        };
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(&tags[at..at + TAG]);
+        tag
     }
 }
 
@@ -183,6 +201,20 @@ impl TokenKeys {
         Tokens { impression, viewable, click: URL_SAFE_NO_PAD.encode(&body), conversion }
     }
 
+    /// The tokens of a bid, for `/v1/w/{token}` (win), `/v1/b/{token}` (billing) and `/v1/l/{token}`
+    /// (loss).
+    #[must_use]
+    pub fn sign_notices(&self, claim: &Claim) -> [String; 3] {
+        let mut body = Vec::with_capacity(FIXED + 128 + TAG);
+        write_body(&mut body, claim, &self.active);
+        let (tags, shared) = (self.active.notice_tags(&body), body.len());
+        [0, TAG, 2 * TAG].map(|from| {
+            body.truncate(shared);
+            body.extend_from_slice(&tags[from..from + TAG]);
+            URL_SAFE_NO_PAD.encode(&body)
+        })
+    }
+
     /// Reads a token that arrived at the address of `kind`.
     ///
     /// # Errors
@@ -198,17 +230,14 @@ impl TokenKeys {
         let number = *body.get(1).filter(|_| body[0] == VERSION).ok_or(InvalidToken)?;
         let key =
             std::iter::once(&self.active).chain(&self.retired).find(|key| key.number == number).ok_or(InvalidToken)?;
-        let good = match tag_offset(kind) {
-            Some(from) => key.view_tags(body)[from..from + TAG].ct_eq(tag),
-            None => key.click_tag(body).ct_eq(tag),
-        };
-        if !bool::from(good) {
+        if !bool::from(key.tag(kind, body).ct_eq(tag)) {
             return Err(InvalidToken);
         }
         let (claim, landing) = read_body(body, key).ok_or(InvalidToken)?;
         let life = match kind {
             OutcomeKind::Impression | OutcomeKind::Viewable => VIEW_LIFE_MS,
             OutcomeKind::Click | OutcomeKind::Conversion => CLICK_LIFE_MS,
+            OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => VIEW_LIFE_MS,
         };
         let age = now.since(decided_at(claim.decision));
         Ok(Verified { claim, landing, expired: !(-SKEW_MS..life).contains(&age) })

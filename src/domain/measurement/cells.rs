@@ -110,6 +110,8 @@ impl Counts {
                 self.value_micros = self.value_micros.saturating_add(value_micros.unwrap_or(0));
                 &mut self.conversions
             }
+            // notices of an auction are no outcomes of what was shown
+            OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => return,
         };
         *counter = counter.saturating_add(1);
     }

@@ -20,11 +20,18 @@ pub enum OutcomeKind {
     Click,
     /// Somebody did what the campaign is for.
     Conversion,
+    /// A bid won its auction.
+    Win,
+    /// A bid is to be paid for.
+    Billing,
+    /// A bid lost its auction.
+    Loss,
 }
 
 impl OutcomeKind {
     /// Every kind, by its number in tokens and in the store.
-    pub const ALL: [Self; 4] = [Self::Impression, Self::Viewable, Self::Click, Self::Conversion];
+    pub const ALL: [Self; 7] =
+        [Self::Impression, Self::Viewable, Self::Click, Self::Conversion, Self::Win, Self::Billing, Self::Loss];
 
     /// The kind's number in tokens and in the store.
     #[must_use]
@@ -34,7 +41,16 @@ impl OutcomeKind {
             Self::Viewable => 1,
             Self::Click => 2,
             Self::Conversion => 3,
+            Self::Win => 4,
+            Self::Billing => 5,
+            Self::Loss => 6,
         }
+    }
+
+    /// Whether it is about what people saw, and not about an auction.
+    #[must_use]
+    pub fn is_of_people(self) -> bool {
+        matches!(self, Self::Impression | Self::Viewable | Self::Click | Self::Conversion)
     }
 }
 
@@ -67,7 +83,8 @@ pub struct Outcome {
     /// The longest window of the campaign's frequency caps; an impression is counted towards
     /// them when there is one and a person.
     pub cap_window: Option<Span>,
-    /// Conversion value in millionths of the sender's currency unit.
+    /// Value of a conversion, or price of a bid per thousand impressions, in millionths of the
+    /// sender's currency unit.
     pub value_micros: Option<i64>,
     /// What a conversion was, where the sender says so.
     #[serde(default)]

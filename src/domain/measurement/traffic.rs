@@ -109,6 +109,8 @@ impl Limits {
             OutcomeKind::Impression | OutcomeKind::Viewable => self.impressions,
             OutcomeKind::Click => self.clicks,
             OutcomeKind::Conversion => self.conversions,
+            // exchanges report for everybody
+            OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => u32::MAX,
         }
     }
 }

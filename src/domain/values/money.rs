@@ -14,6 +14,9 @@ const MICROS: i64 = 1_000_000;
 pub struct Currency([u8; 3]);
 
 impl Currency {
+    /// The dollar of the United States, in which OpenRTB counts where nothing is said.
+    pub const USD: Self = Self(*b"USD");
+
     /// The three letters.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,7 @@
 //! What people do on web pages: the door for browsers, and the script that uses it.
 
 mod page;
+mod sync;
 mod token;
 
 use axum::{
@@ -31,12 +32,16 @@ const LARGEST: usize = 32 << 10;
 
 /// The routes of this module.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(take, preflight)).routes(routes!(pixel)).routes(routes!(script))
+    OpenApiRouter::new()
+        .routes(routes!(take, preflight))
+        .routes(routes!(pixel))
+        .routes(routes!(script))
+        .merge(sync::routes())
 }
 
 /// Routes for those who own the account.
 pub fn authoring() -> OpenApiRouter<App> {
-    token::routes()
+    token::routes().merge(sync::authoring())
 }
 
 #[derive(Deserialize, IntoParams)]

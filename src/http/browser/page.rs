@@ -9,7 +9,7 @@ use crate::{
     domain::{
         audience::activity::Event,
         catalog::document::WriteKeyDoc,
-        consent::{Signals, purposes},
+        consent::{Rules, Signals, read},
         ids::{EventId, EventName, UserKey},
         measurement::{moment::happened, user_token},
         values::Millis,
@@ -85,10 +85,10 @@ pub(super) struct PageConsent {
     /// Whether the GDPR applies.
     #[serde(default)]
     pub(super) gdpr: Option<bool>,
-    /// An IAB TCF string. Not read yet: with one, nothing is kept.
+    /// An IAB TCF string (2.2 or 2.3).
     #[serde(default)]
     pub(super) tcf: Option<String>,
-    /// An IAB GPP string. Not read yet: with one, nothing is kept.
+    /// An IAB GPP string.
     #[serde(default)]
     pub(super) gpp: Option<String>,
     /// The GPP sections that apply.
@@ -104,17 +104,18 @@ pub(super) struct PageConsent {
 
 impl PageConsent {
     /// Whether what the person does may be kept.
-    fn allows(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn allows(&self, headers: &HeaderMap, rules: Rules) -> bool {
         let says = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
         let signals = Signals {
             gdpr: self.gdpr,
-            tcf: self.tcf.is_some(),
+            tcf: self.tcf.as_deref(),
             us_privacy: self.us_privacy.as_deref(),
-            gpp: self.gpp.is_some() || !self.gpp_sid.is_empty(),
+            gpp: self.gpp.as_deref(),
+            gpp_sid: &self.gpp_sid,
             opted_out: self.gpc || says("sec-gpc") || says("dnt"),
             ..Signals::default()
         };
-        let purposes = purposes(&signals);
+        let purposes = read(&signals, rules).allowed.purposes;
         purposes.basic && purposes.profile_write
     }
 }
@@ -186,7 +187,7 @@ pub(super) async fn keep(
     }
     let received = app.engine.clock.now();
     let mut answer = PageAnswer { refused: count as u64, ..PageAnswer::default() };
-    if !page.consent.allows(headers) {
+    if !page.consent.allows(headers, app.consent) {
         app.engine.ingest.count_refused(count as u64);
         return Ok(answer);
     }

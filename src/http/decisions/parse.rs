@@ -9,11 +9,11 @@ use super::wire::{
 use crate::{
     domain::{
         audience::{
-            context::Context,
+            context::{Context, host},
             profile::Traits,
             value::{Folded, Position, Scalar},
         },
-        consent::{Purposes, Signals, purposes},
+        consent::{Purposes, Reading, Relayed, Rules, Signals, read},
         decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
         ids::UserKey,
         values::{Country, Millis},
@@ -39,11 +39,11 @@ pub struct Parsed {
     pub consistency: Option<Consistency>,
 }
 
-/// Reads a body. `now` is when its traits count as set.
+/// Reads a body. `now` is when its traits count as set; `rules` say how its privacy signals are read.
 ///
 /// # Errors
 /// Every fault, with its pointer.
-pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation>> {
+pub fn parse(wire: DecisionRequest, now: Millis, rules: Rules) -> Result<Parsed, Vec<Violation>> {
     let mut faults = Violations::new();
     if !(1..=50).contains(&wire.placements.len()) {
         faults.push("/placements", "length", "must be 1 to 50 placements");
@@ -74,7 +74,7 @@ pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation
     if zone.is_none() {
         faults.push("/context/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
     }
-    let context = faults.keep("/context", parse_context(context)).unwrap_or_default();
+    let mut context = faults.keep("/context", parse_context(context)).unwrap_or_default();
     let consent = wire.consent.unwrap_or_default();
     if wire.deadline_ms.is_some_and(|ms| !(1..=60_000).contains(&ms)) {
         faults.push("/deadline_ms", "range", "must be 1 to 60000");
@@ -89,7 +89,10 @@ pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation
     let preview = wire.preview.map(parse_preview);
     let preview = preview.and_then(|preview| faults.keep("/preview", preview));
     faults.into_result()?;
-    let purposes = allowed(&consent, context.country);
+    let reading = allowed(&consent, context.country, rules);
+    if !reading.allowed.precise_geo {
+        context.position = context.position.map(Position::coarse);
+    }
     Ok(Parsed {
         request: AdRequest {
             placements,
@@ -101,16 +104,17 @@ pub fn parse(wire: DecisionRequest, now: Millis) -> Result<Parsed, Vec<Violation
             all_segments: wire.segments == SegmentsListed::All,
             explain: wire.explain,
             preview,
+            relayed: Relayed::of(&reading),
         },
         key: user.key,
-        purposes,
+        purposes: reading.allowed.purposes,
         asserts: consent.asserted.is_some(),
         zone: zone.unwrap_or(TimeZone::UTC),
         consistency: consistency.and_then(Result::ok),
     })
 }
 
-fn allowed(consent: &ConsentWire, country: Option<Country>) -> Purposes {
+fn allowed(consent: &ConsentWire, country: Option<Country>, rules: Rules) -> Reading<'_> {
     let asserted = consent.asserted.as_ref().map(|asserted| {
         let has = |purpose| asserted.contains(&purpose);
         Purposes {
@@ -120,16 +124,18 @@ fn allowed(consent: &ConsentWire, country: Option<Country>) -> Purposes {
             measure: has(PurposeName::Measure),
         }
     });
-    purposes(&Signals {
+    let signals = Signals {
         gdpr: consent.gdpr,
-        tcf: consent.tcf.is_some(),
+        tcf: consent.tcf.as_deref(),
         us_privacy: consent.us_privacy.as_deref(),
-        gpp: consent.gpp.is_some() || !consent.gpp_sid.is_empty(),
+        gpp: consent.gpp.as_deref(),
+        gpp_sid: &consent.gpp_sid,
         coppa: consent.coppa,
         opted_out: consent.gpc,
         country,
         asserted,
-    })
+    };
+    read(&signals, rules)
 }
 
 fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violation>> {
@@ -184,6 +190,7 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
         candidate,
         blocked_creatives: wire.blocked_creatives,
         floor: wire.floor.map(Into::into),
+        native: None,
     })
 }
 
@@ -255,15 +262,6 @@ fn parse_position(geo: &GeoWire) -> Result<Option<Position>, Vec<Violation>> {
     }
 }
 
-/// The host of a page's address, as far as it looks like one.
-fn host(url: &str) -> Option<&str> {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = host.split(':').next()?;
-    (!host.is_empty()).then_some(host)
-}
-
 fn parse_preview(wire: PreviewWire) -> Result<Preview, Vec<Violation>> {
     let mut faults = Violations::new();
     for (pointer, len) in [("/force_segments", wire.force_segments.len()), ("/deny_segments", wire.deny_segments.len())]
@@ -287,7 +285,7 @@ mod tests {
 
     fn faults(body: Value) -> Vec<String> {
         let wire = serde_json::from_value(body).expect("the types of the body");
-        let faults = parse(wire, Millis(0)).expect_err("refused");
+        let faults = parse(wire, Millis(0), Rules::default()).expect_err("refused");
         faults.into_iter().map(|fault| fault.pointer).collect()
     }
 
@@ -333,7 +331,8 @@ mod tests {
         let purposes = |consent: Value, country: &str| {
             let body =
                 json!({"placements": [{"id": "a"}], "consent": consent, "context": {"geo": {"country": country}}});
-            let parsed = parse(serde_json::from_value(body).expect("a body"), Millis(0)).expect("a request");
+            let parsed =
+                parse(serde_json::from_value(body).expect("a body"), Millis(0), Rules::default()).expect("a request");
             (parsed.purposes, parsed.request.context.country.map(|country| country.to_string()))
         };
         let at = |country: &str| Some(country.to_owned());

@@ -255,15 +255,15 @@ pub struct ConsentWire {
     /// territories that have the same law, and wherever `tcf` is sent.
     #[serde(default)]
     pub gdpr: Option<bool>,
-    /// An IAB TCF string. Not read yet: with one, nothing is personalised unless `gdpr` is false.
+    /// An IAB TCF string (2.2 or 2.3). It consents to this service if it names our vendor id.
     #[serde(default)]
     #[schema(max_length = 8_192)]
     pub tcf: Option<String>,
-    /// An IAB GPP string. Not read yet: with one, nothing is personalised.
+    /// An IAB GPP string. Its section of the TCF goes before `tcf`.
     #[serde(default)]
     #[schema(max_length = 8_192)]
     pub gpp: Option<String>,
-    /// The GPP sections that apply.
+    /// The GPP sections that apply: -1 for none of them. Left out, all that `gpp` has.
     #[serde(default)]
     #[schema(max_items = 32)]
     pub gpp_sid: Vec<i32>,

@@ -79,7 +79,10 @@ macro_rules! column {
 
 /// Leaves new outcomes to be learned from, within the transaction that counts them.
 pub(super) async fn leave(tx: &mut PgConnection, new: impl Iterator<Item = &Outcome>) -> Result<(), Error> {
-    let told: Vec<_> = new.filter_map(|o| Some((o, o.campaign.as_ref()?, o.exposure.as_ref()?))).collect();
+    let told: Vec<_> = new
+        .filter(|o| o.kind.is_of_people())
+        .filter_map(|o| Some((o, o.campaign.as_ref()?, o.exposure.as_ref()?)))
+        .collect();
     if told.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,167 @@
+//! BidResponses: OpenRTB 2.6 section 4.2.
+
+use super::{
+    plan::{Offer, Plan},
+    refusal::NoBid,
+    settings::{Granularity, Settings},
+};
+use crate::domain::{
+    decision::{
+        assemble::{Assembled, Issuer, claim, contents},
+        decided::{Decision, Item, Showing},
+    },
+    values::{Currency, Format, Json},
+};
+
+/// Writes the bids of a decision.
+///
+/// All bids of an answer are in one currency: that of the first. Bids in another are left out.
+///
+/// # Errors
+/// Nothing that was decided is a bid.
+pub fn answer(
+    plan: &Plan<'_>,
+    decision: &Decision,
+    assembled: &[Vec<Option<Assembled>>],
+    issuer: Issuer<'_>,
+    settings: &Settings,
+) -> Result<Vec<u8>, NoBid> {
+    let (mut written, mut reason, mut currency) = (0_usize, None, None);
+    let markup: usize = assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2).sum();
+    let mut json = Json::with_capacity(1_024 + 1_536 * plan.bids.len() + markup);
+    json.raw("{\"id\":").text(plan.id).raw(",\"bidid\":\"").plain(decision.id).raw("\",\"seatbid\":[{\"seat\":");
+    json.text(&settings.seat).raw(",\"bid\":[");
+    for ((offer, items), made) in plan.bids.iter().zip(&decision.placements).zip(assembled) {
+        let bid = items.first().zip(made.first()).ok_or(NoBid::NoFill).and_then(|(item, made)| {
+            let showing = item.shown.as_ref().ok_or(NoBid::NoFill)?;
+            let made = made.as_ref().ok_or(NoBid::NoFill)?;
+            check(offer, showing, made)?;
+            Ok((item, showing, made))
+        });
+        match bid {
+            Ok(_) if currency.is_some_and(|currency| currency != offer.price.currency) => {
+                reason = reason.or(Some(NoBid::Currency));
+            }
+            Ok((item, showing, made)) => {
+                currency = Some(offer.price.currency);
+                if written > 0 {
+                    json.raw(",");
+                }
+                written += 1;
+                Bid { offer, item, showing, made, issuer, settings }.write(&mut json);
+            }
+            Err(why) => reason = reason.or(Some(why)),
+        }
+    }
+    if written == 0 {
+        return Err(reason.unwrap_or(NoBid::NoFill));
+    }
+    let currency = currency.unwrap_or(Currency::USD);
+    json.raw("]}],\"cur\":\"").raw(currency.as_str()).raw("\"}");
+    Ok(json.into_bytes())
+}
+
+/// Whether markup is what the impression takes.
+fn check(offer: &Offer<'_>, showing: &Showing, made: &Assembled) -> Result<(), NoBid> {
+    const BANNER: i64 = 2;
+    const SCRIPT: i64 = 3;
+    const IFRAME: i64 = 4;
+    let insecure = offer.secure && (made.markup.contains("http:") || made.markup.contains("http%3A"));
+    let html = showing.creative.variants[showing.variant].shape.0 == Format::Html;
+    let blocked =
+        |kind: i64, tag: &str| html && offer.blocked_types.iter().any(|of| of.0 == kind) && made.markup.contains(tag);
+    // a template's islands of data are no scripts
+    let runs =
+        made.markup.matches("<script").count() > made.markup.matches("<script type=\"application/json\"").count();
+    let blocked = blocked(BANNER, "") || blocked(SCRIPT, "<script") && runs || blocked(IFRAME, "<iframe");
+    if made.markup.is_empty() || insecure || blocked { Err(NoBid::Markup) } else { Ok(()) }
+}
+
+struct Bid<'a> {
+    offer: &'a Offer<'a>,
+    item: &'a Item,
+    showing: &'a Showing,
+    made: &'a Assembled,
+    issuer: Issuer<'a>,
+    settings: &'a Settings,
+}
+
+impl Bid<'_> {
+    fn write(&self, json: &mut Json) {
+        let (creative, made) = (&*self.showing.creative, self.made);
+        let format = creative.variants[self.showing.variant].shape.0;
+        json.raw("{\"id\":\"").plain(self.item.id).raw("\",\"impid\":").text(self.offer.imp);
+        json.raw(",\"price\":").plain(self.offer.price.amount).raw(",\"adm\":").text(&made.markup);
+        json.raw(",\"adid\":").text(creative.id.as_str());
+        json.raw(",\"adomain\":[").text(&creative.domain).raw("]");
+        if let Some(campaign) = &self.showing.campaign {
+            json.raw(",\"cid\":").text(campaign.id.as_str());
+        }
+        json.raw(",\"crid\":\"");
+        match self.settings.crid {
+            Granularity::Combination => json.raw(&made.crid),
+            Granularity::Creative => {
+                json.raw(creative.id.as_str()).raw(".").plain(creative.revision);
+                match self.showing.size {
+                    Some(size) => json.raw(".").plain(size),
+                    None => json.raw(".native"),
+                }
+            }
+        };
+        json.raw("\"");
+        if let Some(image) = self.image() {
+            json.raw(",\"iurl\":").text(&image);
+        }
+        let (cattax, categories) = &creative.categories;
+        if !categories.is_empty() {
+            json.raw(",\"cat\":[").each(categories, |json, of| {
+                json.text(of);
+            });
+            json.raw("],\"cattax\":").plain(cattax);
+        }
+        if !creative.attributes.is_empty() {
+            json.raw(",\"attr\":").value(&creative.attributes);
+        }
+        if let Some(size) = self.showing.size {
+            json.raw(",\"w\":").plain(size.width).raw(",\"h\":").plain(size.height);
+        }
+        json.raw(match format {
+            Format::Html => ",\"mtype\":1",
+            Format::Native => ",\"mtype\":4",
+        });
+        if let Some(deal) = self.offer.deal {
+            json.raw(",\"dealid\":").text(deal);
+        }
+        self.notices(json);
+        json.raw(",\"exp\":").plain(self.settings.expires_s);
+        json.raw(",\"ext\":{\"tessera\":{\"combination_id\":\"").plain(format_args!("{:016x}", made.combination));
+        json.raw("\",\"fallback_level\":").value(&self.item.fallback).raw("}}}");
+    }
+
+    /// Where the exchange tells that the bid won, is to be paid or lost: the macros are its own.
+    fn notices(&self, json: &mut Json) {
+        // auctions are counted per bid, never per person
+        let claim = claim(self.item, self.showing, self.made.combination, None, self.issuer.account);
+        let tokens = self.issuer.keys.sign_notices(&claim);
+        let price = "?p=${AUCTION_PRICE}&c=${AUCTION_CURRENCY}";
+        for (name, path, token, reason) in [
+            ("nurl", "/v1/w/", &tokens[0], ""),
+            ("burl", "/v1/b/", &tokens[1], ""),
+            ("lurl", "/v1/l/", &tokens[2], "&r=${AUCTION_LOSS}"),
+        ] {
+            // an address of ours needs no escape in JSON
+            json.raw(",\"").raw(name).raw("\":\"").raw(self.issuer.public_url).raw(path).raw(token);
+            json.raw(price).raw(reason).raw("\"");
+        }
+    }
+
+    /// An image that stands in it, for whoever reviews it.
+    fn image(&self) -> Option<String> {
+        contents(self.showing).find_map(|(_, _, content)| {
+            let text = content.as_json();
+            let value: serde_json::Value = text.contains("\"src\"").then(|| serde_json::from_str(text).ok())??;
+            let src = value.get("src")?.as_str()?;
+            src.starts_with("http").then(|| src.to_owned())
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! OpenRTB 2.6: from the bytes of a BidRequest to a request for decisions, and from what was
+//! decided to a BidResponse. Between the two lies the decision that every caller gets.
+//!
+//! [`read`] refuses what is malformed, [`plan`](plan::plan) says what there is to decide or why
+//! there is no bid, and [`answer`](answer::answer) writes the bids.
+
+pub mod answer;
+mod block;
+mod check;
+mod country;
+mod native;
+pub mod plan;
+mod refusal;
+pub mod request;
+mod settings;
+mod surroundings;
+
+pub use answer::answer;
+pub use check::read;
+pub use plan::{Plan, plan};
+pub use refusal::{NoBid, Refusal};
+pub use settings::{Granularity, MappedSegment, Settings};
+pub use surroundings::eid_key;

@@ -1,0 +1,133 @@
+//! What a native impression asks for: Native 1.2 section 4, in the four shapes that it comes in.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    refusal::Refusal,
+    request::{Int, Object, Objects, Text},
+};
+use crate::domain::creative::{NativeRequest, Wanted, WantedKind};
+
+#[derive(Deserialize)]
+struct Root<'a> {
+    /// The wrapper of version 1.0.
+    #[serde(borrow)]
+    native: Option<&'a RawValue>,
+    #[serde(borrow)]
+    assets: Option<Objects<Asset<'a>>>,
+    eventtrackers: Option<Objects<Tracker>>,
+}
+
+#[derive(Deserialize)]
+struct Asset<'a> {
+    id: Option<Int>,
+    required: Option<Int>,
+    title: Option<Object<Title>>,
+    img: Option<Object<Image>>,
+    #[serde(borrow)]
+    video: Option<&'a RawValue>,
+    data: Option<Object<Data>>,
+}
+
+#[derive(Deserialize)]
+struct Title {
+    len: Option<Int>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    #[serde(rename = "type")]
+    kind: Option<Int>,
+    w: Option<Int>,
+    h: Option<Int>,
+    wmin: Option<Int>,
+    hmin: Option<Int>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(rename = "type")]
+    kind: Option<Int>,
+    len: Option<Int>,
+}
+
+#[derive(Deserialize)]
+struct Tracker {
+    event: Option<Int>,
+    methods: Option<Vec<Int>>,
+}
+
+/// Reads the request of a native object: a text that holds JSON, or that JSON itself; with the
+/// wrapper or without.
+///
+/// # Errors
+/// There is none, or it cannot be answered.
+pub(super) fn parse(request: Option<&RawValue>) -> Result<NativeRequest, Refusal> {
+    let request = request.ok_or(Refusal::Native)?.get();
+    let unquoted: Option<Text<'_>> = serde_json::from_str(request).ok();
+    let text = unquoted.as_deref().unwrap_or(request);
+    let root = |text| serde_json::from_str::<Object<Root<'_>>>(text).map_err(|_| Refusal::Native);
+    let outer = root(text)?;
+    match outer.native {
+        None => read(&outer, false),
+        Some(inner) => {
+            let inner = root(inner.get())?;
+            read(&inner, true)
+        }
+    }
+}
+
+fn read(root: &Root<'_>, wrapped: bool) -> Result<NativeRequest, Refusal> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for (at, asset) in root.assets.as_deref().unwrap_or_default().iter().enumerate() {
+        // those who leave the ids out count
+        let id = asset.id.map_or(at as i64, |id| id.0);
+        if wanted.iter().any(|other| other.id == id) {
+            return Err(Refusal::Native);
+        }
+        wanted.push(Wanted { id, required: asset.required == Some(Int(1)), kind: kind(asset)? });
+    }
+    let trackers = root.eventtrackers.as_deref();
+    let known = |event: i64| (1..=4).contains(&event) || event >= 500;
+    let all = trackers.unwrap_or_default();
+    if wanted.is_empty() || !all.iter().all(|tracker| tracker.event.is_some_and(|event| known(event.0))) {
+        return Err(Refusal::Native);
+    }
+    let pixel = |wanted: i64| {
+        all.iter().any(|tracker| {
+            tracker.event == Some(Int(wanted)) && tracker.methods.as_ref().is_some_and(|all| all.contains(&Int(1)))
+        })
+    };
+    Ok(NativeRequest {
+        wrapped,
+        assets: wanted,
+        event_trackers: trackers.is_some(),
+        impression_pixel: pixel(1),
+        view_pixel: pixel(2),
+    })
+}
+
+fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
+    let above_zero = |number: Option<Int>| number.filter(|n| n.0 > 0).map(|n| u32::try_from(n.0).unwrap_or(u32::MAX));
+    match (&asset.title, &asset.img, asset.video, &asset.data) {
+        (Some(title), None, None, None) => {
+            above_zero(title.len).map(|len| WantedKind::Title { len }).ok_or(Refusal::Native)
+        }
+        (None, Some(image), None, None) => Ok(WantedKind::Image {
+            kind: image.kind.map(|kind| kind.0),
+            w: above_zero(image.w),
+            h: above_zero(image.h),
+            wmin: above_zero(image.wmin),
+            hmin: above_zero(image.hmin),
+        }),
+        (None, None, Some(_), None) => Ok(WantedKind::Video),
+        (None, None, None, Some(data)) => match data.kind {
+            Some(Int(kind)) if (1..=12).contains(&kind) || kind >= 500 => {
+                Ok(WantedKind::Data { kind, len: above_zero(data.len) })
+            }
+            _ => Err(Refusal::Native),
+        },
+        _ => Err(Refusal::Native),
+    }
+}

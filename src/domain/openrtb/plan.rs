@@ -1,0 +1,313 @@
+//! What there is to decide for a BidRequest.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    block::Blocks,
+    native,
+    refusal::NoBid,
+    request::{Banner, BidRequest, Deal, Imp, Int, Object, Text, inner, member},
+    settings::Settings,
+    surroundings::{self, said},
+};
+use crate::domain::{
+    catalog::{creative::Creative, snapshot::Snapshot},
+    consent::{Allowed, Rules},
+    creative::ClickMacro,
+    decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
+    ids::{CampaignId, CreativeId, UserKey},
+    values::{Amount, Currency, Format, Money, Size},
+};
+
+/// What there is to decide, and what the bids will need of the request.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// The slots to fill, in the order of `bids`.
+    pub request: AdRequest,
+    /// What each bid needs of its impression.
+    pub bids: Vec<Offer<'a>>,
+    /// The account's own name of the person, where the purposes allow looking for them.
+    pub key: Option<UserKey>,
+    /// What the request may be used for.
+    pub allowed: Allowed,
+    /// The person's offset from UTC, in minutes.
+    pub offset: Option<i32>,
+    /// For how long the answer is waited for, the network included, in ms.
+    pub tmax: Option<u64>,
+}
+
+/// What a bid needs of its impression.
+#[derive(Debug)]
+pub struct Offer<'a> {
+    /// The impression.
+    pub imp: &'a str,
+    /// What is bid, per thousand impressions.
+    pub price: Money,
+    /// The deal that it is for.
+    pub deal: Option<&'a str>,
+    /// Whether all must be on https.
+    pub secure: bool,
+    /// Banner types that may not be shown.
+    pub blocked_types: &'a [Int],
+}
+
+/// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
+/// what is meant for a bidder.
+#[derive(Debug, Deserialize)]
+struct Line {
+    campaign: Option<CampaignId>,
+    creative: Option<CreativeId>,
+    price: Option<Price>,
+    currency: Option<Currency>,
+    deal: Option<String>,
+    click_macro: Option<ClickMacro>,
+}
+
+/// A decimal text or a number.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum Price {
+    Exact(Amount),
+    Number(f64),
+}
+
+impl Price {
+    fn amount(self) -> Amount {
+        match self {
+            Self::Exact(amount) => amount,
+            Self::Number(number) => micros(number),
+        }
+    }
+}
+
+/// A number of a currency's units to the millionth; out of range it is the nearest in range.
+fn micros(number: f64) -> Amount {
+    Amount::from_micros((number * 1e6).round() as i64)
+}
+
+/// Finds out what to decide.
+///
+/// # Errors
+/// There is nothing to bid on.
+pub fn plan<'a>(
+    request: &'a BidRequest<'a>,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    rules: Rules,
+) -> Result<Plan<'a>, NoBid> {
+    if request.site.is_none() && request.app.is_none() && request.dooh.is_none() {
+        return Err(NoBid::Nothing);
+    }
+    let tmax = request.tmax.map(|tmax| tmax.0.unsigned_abs()).filter(|tmax| *tmax > 0);
+    if tmax.is_some_and(|tmax| tmax <= settings.network_ms) {
+        return Err(NoBid::Time);
+    }
+    let names = |seats: &Option<Vec<Text<'_>>>| {
+        seats.as_deref().filter(|seats| !seats.is_empty()).map(|all| all.iter().any(|seat| **seat == *settings.seat))
+    };
+    if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {
+        return Err(NoBid::Deal);
+    }
+    let (allowed, relayed) = surroundings::consent(request, rules);
+    if !allowed.selection && !settings.contextual_without_consent {
+        return Err(NoBid::Consent);
+    }
+    let blocks = Blocks::of(request);
+    let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
+    for imp in request.imp.as_deref().unwrap_or_default() {
+        match offer(request, imp, snapshot, settings, &blocks) {
+            Ok((placement, offer)) => {
+                placements.push(placement);
+                bids.push(offer);
+            }
+            Err(why) => reason = reason.or(Some(why)),
+        }
+    }
+    if bids.is_empty() {
+        return Err(reason.unwrap_or(NoBid::Nothing));
+    }
+    let purposes = allowed.purposes;
+    let person = purposes.basic || purposes.profile_read;
+    let is_test = request.test == Some(Int(1));
+    Ok(Plan {
+        id: request.id.as_deref().unwrap_or_default(),
+        request: AdRequest {
+            placements,
+            segments: if purposes.profile_read { surroundings::segments(request, settings) } else { Vec::new() },
+            context: surroundings::context(request, allowed),
+            // decided, but neither counted nor learned from
+            preview: is_test.then(Preview::default),
+            relayed,
+            ..AdRequest::default()
+        },
+        bids,
+        key: surroundings::person(request, settings).filter(|_| person),
+        allowed,
+        offset: surroundings::offset(request),
+        tmax,
+    })
+}
+
+fn offer<'a>(
+    request: &'a BidRequest<'a>,
+    imp: &'a Imp<'a>,
+    snapshot: &Snapshot,
+    settings: &Settings,
+    blocks: &Blocks<'_>,
+) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
+    let line = line(imp).ok_or(NoBid::Line)?;
+    let candidate = match (line.campaign, line.creative) {
+        (Some(campaign), None) => Candidate::Campaign(campaign),
+        (None, Some(creative)) => Candidate::Creative(creative),
+        _ => return Err(NoBid::Line),
+    };
+    let sizes = imp.banner.as_ref().map(|banner| sizes(request, imp, banner)).unwrap_or_default();
+    let native = imp.native.as_ref().and_then(|native| native::parse(native.request).ok());
+    let mut formats = Vec::new();
+    formats.extend((!sizes.is_empty()).then_some(Format::Html));
+    formats.extend(native.is_some().then_some(Format::Native));
+    if formats.is_empty() {
+        return Err(NoBid::Nothing);
+    }
+    let at = match &candidate {
+        Candidate::Campaign(id) => Some(snapshot.line(id).ok_or(NoBid::Line)?),
+        Candidate::Creative(id) => snapshot.lines.iter().position(|line| line.campaign.creatives.contains(id)),
+    };
+    let campaign = at.map(|at| &*snapshot.lines[at].campaign);
+    let own = campaign.and_then(|campaign| campaign.cpm);
+    let price = match (line.price, own) {
+        (Some(price), _) => Money { amount: price.amount(), currency: line.currency.unwrap_or(usd()) },
+        (None, Some(own)) => own,
+        (None, None) => return Err(NoBid::Currency),
+    };
+    check_price(request, imp, price)?;
+    let deals = campaign.map_or(&[][..], |campaign| &campaign.deals);
+    let deal = deal(imp, line.deal.as_deref(), deals, price, settings)?;
+    let attributes: Vec<Int> = [
+        imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
+        imp.native.as_ref().and_then(|native| native.battr.as_deref()),
+    ]
+    .into_iter()
+    .flatten()
+    .flatten()
+    .copied()
+    .collect();
+    let mut shown = candidates(snapshot, &candidate, at).peekable();
+    if shown.peek().is_none() {
+        return Err(NoBid::Line);
+    }
+    let (blocked, free): (Vec<_>, Vec<_>) = shown.partition(|creative| blocks.block(creative, &attributes));
+    if free.is_empty() {
+        return Err(NoBid::Blocked);
+    }
+    let imp_id = imp.id.as_deref().unwrap_or_default();
+    let placement = PlacementRequest {
+        id: imp_id.to_owned(),
+        sizes,
+        formats,
+        click_macro: line.click_macro,
+        candidate: Some(candidate),
+        blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
+        native,
+        ..PlacementRequest::default()
+    };
+    let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
+    Ok((placement, Offer { imp: imp_id, price, deal, secure: imp.secure == Some(Int(1)), blocked_types }))
+}
+
+fn usd() -> Currency {
+    const { Currency::USD }
+}
+
+/// What the bidder says of the impression.
+fn line(imp: &Imp<'_>) -> Option<Line> {
+    let adapter = |ext: Option<&'_ RawValue>| member::<Line>(ext, "bidder");
+    let named = |line: &Line| line.campaign.is_some() || line.creative.is_some();
+    let own = member::<Line>(imp.ext, "tessera").or_else(|| adapter(imp.ext).filter(named));
+    own.or_else(|| {
+        let bidders = inner(inner(imp.ext, "prebid"), "bidder");
+        member(bidders, "tessera")
+    })
+}
+
+/// The sizes that a banner takes; of an interstitial without any, the whole screen.
+fn sizes(request: &BidRequest<'_>, imp: &Imp<'_>, banner: &Banner<'_>) -> Vec<Size> {
+    let size = |w: Option<Int>, h: Option<Int>| {
+        let side = |of: Option<Int>| u16::try_from(of?.0).ok().filter(|side| (1..10_000).contains(side));
+        Some(Size { width: side(w)?, height: side(h)? })
+    };
+    let formats = banner.format.as_deref().unwrap_or_default();
+    let all = formats.iter().map(|format| size(format.w, format.h)).chain([size(banner.w, banner.h)]);
+    let mut sizes: Vec<Size> = Vec::new();
+    for size in all.flatten() {
+        if !sizes.contains(&size) && sizes.len() < 32 {
+            sizes.push(size);
+        }
+    }
+    if sizes.is_empty() && imp.instl == Some(Int(1)) {
+        let screen = request.device.as_ref().and_then(|device| size(device.w, device.h));
+        sizes.push(screen.unwrap_or(Size { width: 320, height: 480 }));
+    }
+    sizes
+}
+
+/// Whether the exchange takes the currency, and the price meets the floor. Amounts of another
+/// currency cannot be compared, so they never do.
+fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
+    let taken = request.cur.as_deref().filter(|all| !all.is_empty());
+    let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
+    if !takes(price.currency.as_str()) || price.amount.micros() <= 0 {
+        return Err(NoBid::Currency);
+    }
+    meets(price, imp.bidfloor, imp.bidfloorcur.as_ref())
+}
+
+fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
+    let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
+    if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
+        return Err(NoBid::Currency);
+    }
+    if price.amount >= micros(floor) { Ok(()) } else { Err(NoBid::Floor) }
+}
+
+/// The deal that a bid is for: one of the impression's that the line or its campaign names.
+fn deal<'a>(
+    imp: &'a Imp<'a>,
+    named: Option<&str>,
+    own: &[Box<str>],
+    price: Money,
+    settings: &Settings,
+) -> Result<Option<&'a str>, NoBid> {
+    let Some(pmp) = &imp.pmp else { return Ok(None) };
+    let ours = |deal: &&Object<Deal<'_>>| {
+        let id = deal.id.as_deref().unwrap_or_default();
+        let seats = deal.wseat.as_deref().unwrap_or_default();
+        (named == Some(id) || own.iter().any(|own| **own == *id))
+            && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
+            && meets(price, deal.bidfloor, deal.bidfloorcur.as_ref()).is_ok()
+    };
+    let found = pmp.deals.as_deref().unwrap_or_default().iter().find(ours);
+    match found {
+        Some(deal) => Ok(deal.id.as_deref()),
+        None if pmp.private_auction == Some(Int(1)) => Err(NoBid::Deal),
+        None => Ok(None),
+    }
+}
+
+/// The creatives that a line may show, its default among them.
+fn candidates<'s>(
+    snapshot: &'s Snapshot,
+    candidate: &Candidate,
+    line: Option<usize>,
+) -> impl Iterator<Item = &'s Creative> {
+    let line = line.map(|at| &snapshot.lines[at]);
+    let (all, one) = match candidate {
+        Candidate::Campaign(_) => (line.map_or(&[][..], |line| &line.creatives), None),
+        Candidate::Creative(id) => (&[][..], snapshot.creatives.get(id)),
+    };
+    let default = line.and_then(|line| line.default.as_ref());
+    all.iter().chain(one).chain(default).map(|creative| &**creative)
+}

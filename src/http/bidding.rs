@@ -1,0 +1,64 @@
+//! How bids are made, and how many of them.
+
+use metrics::Counter;
+
+use crate::{
+    config,
+    domain::openrtb::{Granularity, MappedSegment, NoBid, Refusal, Settings},
+    telemetry::{BID_REFUSALS, BIDS, Meters},
+};
+
+/// How bids are made, and how many of them.
+pub struct Bidding {
+    settings: Settings,
+    refused: [(Refusal, Counter); Refusal::ALL.len()],
+    without: [(NoBid, Counter); NoBid::ALL.len()],
+    bids: Counter,
+}
+
+impl Bidding {
+    /// Bids by a configuration, counting in `meters`.
+    #[must_use]
+    pub fn new(config: config::OpenRtb, meters: &Meters) -> Self {
+        let mapped = config.segments.into_iter().filter_map(|mapped| {
+            let segment = mapped.segment.parse().ok()?;
+            Some(MappedSegment { segtax: mapped.segtax, data: mapped.data, id: mapped.id, segment })
+        });
+        let settings = Settings {
+            seat: config.seat,
+            network_ms: config.network_ms,
+            expires_s: config.expires_s,
+            crid: match config.crid {
+                config::Granularity::Creative => Granularity::Creative,
+                config::Granularity::Combination => Granularity::Combination,
+            },
+            contextual_without_consent: config.contextual_without_consent,
+            eid_sources: config.eid_sources,
+            segments: mapped.collect(),
+        };
+        Self {
+            settings,
+            refused: Refusal::ALL.map(|(refusal, name)| (refusal, meters.reason(BID_REFUSALS, name))),
+            without: NoBid::ALL.map(|(reason, name)| (reason, meters.reason(BIDS, name))),
+            bids: meters.reason(BIDS, "bid"),
+        }
+    }
+
+    /// How bids are made.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn count_bid(&self) {
+        self.bids.increment(1);
+    }
+
+    pub(super) fn count_refusal(&self, refusal: Refusal) {
+        self.refused.iter().filter(|(of, _)| *of == refusal).for_each(|(_, counter)| counter.increment(1));
+    }
+
+    pub(super) fn count_no_bid(&self, reason: NoBid) {
+        self.without.iter().filter(|(of, _)| *of == reason).for_each(|(_, counter)| counter.increment(1));
+    }
+}

@@ -1,0 +1,165 @@
+//! Ids by which exchanges know the account's people.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, header},
+    response::Response,
+};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::page::PageConsent;
+use crate::{
+    domain::{access::Scope, ids::UserKey, measurement::user_token, openrtb::eid_key, violation::Violation},
+    engine::identity::MergeView,
+    http::{
+        app::App,
+        auth::Caller,
+        beacons::{PIXEL, PixelProblems},
+        extract::{ApiJson, ApiQuery},
+        problem::Problem,
+    },
+    problems,
+};
+
+/// The routes of this module for pages.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(pixel))
+}
+
+/// The routes of this module for servers.
+pub(super) fn authoring() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(sync))
+}
+
+/// An id of somebody elsewhere.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"user": "u-1", "source": "ids.example", "id": "a0b1c2"}))]
+struct SyncRequest {
+    /// Your own name of the person, who need not be known yet.
+    #[schema(value_type = String, min_length = 1, max_length = 256)]
+    user: UserKey,
+    /// Whose id it is: `source` in `user.eids` of bid requests.
+    #[schema(min_length = 1, max_length = 100)]
+    source: String,
+    /// The id there.
+    #[schema(min_length = 1, max_length = 150)]
+    id: String,
+}
+
+problems!(
+    SyncProblems = [
+        BadRequest,
+        MalformedJson,
+        Unauthorized,
+        Forbidden,
+        Conflict,
+        Gone,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        RequestTimeout,
+        Overloaded,
+        StoreUnavailable
+    ]
+);
+
+/// Tell an id of somebody
+///
+/// The id becomes another key of the person, so that bid requests that name it in `user.eids` are decided for them. List
+/// the source in the setting `openrtb.eid_sources`. Repeating it changes nothing; an id of somebody else is not taken
+/// from them: 409. Needs a key with the scope `events`.
+#[utoipa::path(
+    post, path = "/v1/sync", tag = "profiles", operation_id = "sync_id", request_body = SyncRequest,
+    security(("key" = [])),
+    responses((status = 200, description = "The id is theirs.", body = MergeView), SyncProblems)
+)]
+async fn sync(
+    State(app): State<App>,
+    caller: Caller,
+    ApiJson(SyncRequest { user, source, id }): ApiJson<SyncRequest>,
+) -> Result<Json<MergeView>, Problem> {
+    caller.must(Scope::Events)?;
+    let fault = || Violation::new("", "invalid", "must name a source of 1 to 100 bytes and an id of 1 to 150");
+    let key = eid_key(&source, &id).ok_or_else(|| Problem::invalid(vec![fault()]))?;
+    Ok(Json(app.engine.people.merge(&caller.account, &key, &user).await?))
+}
+
+/// An id in the address of a pixel. Whatever else stands there is left alone.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SyncQuery {
+    /// The account.
+    #[param(example = "default")]
+    account: String,
+    /// Whom the page's server has signed in.
+    user_token: String,
+    /// Whose id it is.
+    #[param(min_length = 1, max_length = 100)]
+    source: String,
+    /// The id there.
+    #[param(min_length = 1, max_length = 150)]
+    id: String,
+    /// `1` where the GDPR applies, `0` where it does not; anything else is taken for `1`.
+    gdpr: Option<String>,
+    /// An IAB TCF string.
+    gdpr_consent: Option<String>,
+    /// An IAB GPP string.
+    gpp: Option<String>,
+    /// An IAB US privacy string.
+    us_privacy: Option<String>,
+}
+
+/// Tell an id of somebody, by pixel
+///
+/// Where an exchange sends the browser back with its own id. The person is whom a `user_token` names; where the privacy
+/// signals do not allow keeping anything of them, nothing is kept. Always answers with a GIF of one pixel; the header
+/// `Tessera-Sync` says whether the id was `accepted` or `refused`. `HEAD` keeps nothing.
+#[utoipa::path(
+    get, path = "/v1/sync.gif", tag = "profiles", operation_id = "sync_id_by_pixel", params(SyncQuery),
+    responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(
+        ("Tessera-Sync" = String, description = "`accepted` or `refused`."),
+    )), PixelProblems)
+)]
+async fn pixel(
+    State(app): State<App>,
+    method: Method,
+    query: Result<ApiQuery<SyncQuery>, Problem>,
+    headers: HeaderMap,
+) -> Response {
+    let kept = match query {
+        Ok(ApiQuery(query)) if method != Method::HEAD => keep(&app, &headers, query).await.is_some(),
+        _ => false,
+    };
+    let mut response = Response::new(Body::from(&PIXEL[..]));
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    out.insert("tessera-sync", HeaderValue::from_static(if kept { "accepted" } else { "refused" }));
+    response
+}
+
+/// Keeps the id of a pixel, as far as it may be kept.
+async fn keep(app: &App, headers: &HeaderMap, query: SyncQuery) -> Option<()> {
+    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let consent = PageConsent {
+        gdpr: query.gdpr.map(|gdpr| gdpr != "0"),
+        tcf: said(query.gdpr_consent),
+        gpp: said(query.gpp),
+        us_privacy: said(query.us_privacy),
+        ..PageConsent::default()
+    };
+    if !consent.allows(headers, app.consent) {
+        return None;
+    }
+    let world = app.engine.catalogue.world();
+    let account = world.named(&query.account)?;
+    let user = user_token::verify(&account.row.secret, &query.user_token, app.engine.clock.now())?;
+    let key = eid_key(&query.source, &query.id)?;
+    app.engine.people.merge(account, &key, &user).await.ok().map(drop)
+}

@@ -1,0 +1,237 @@
+//! `POST /openrtb2/bid`: OpenRTB in, the same decision as for everybody, OpenRTB out.
+
+use std::{
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts as _, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use flate2::{Compression, write::GzEncoder};
+use jiff::tz::{Offset, TimeZone};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    app::App,
+    auth::Caller,
+    body,
+    extract::{ApiQuery, BODY_LIMIT},
+    problem::{Problem, ProblemKind},
+    request::RequestInfo,
+};
+use crate::{
+    domain::{
+        access::Scope,
+        decision::assemble::Issuer,
+        openrtb::{self, NoBid, Plan, Refusal},
+    },
+    engine::{deadline::Deadline, decider::Call, users::Freshness},
+    problems,
+};
+
+/// The header by which bidders tell the version they speak.
+const VERSION: HeaderName = HeaderName::from_static("x-openrtb-version");
+/// Answers from this size on are compressed for those who take it.
+const COMPRESSED: usize = 1_024;
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(bid))
+}
+
+/// What an exchange may say in the address.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct BidQuery {
+    /// The API key, for exchanges that can send no header.
+    key: Option<String>,
+    /// `1`: say why there is no bid (`nbr`) instead of answering 204.
+    nbr: Option<String>,
+}
+
+/// A BidRequest of OpenRTB 2.5 or 2.6; these two members must be there.
+#[derive(Debug, ToSchema)]
+#[schema(as = BidRequest, example = json!({
+    "id": "a1", "imp": [{"id": "1", "banner": {"format": [{"w": 300, "h": 250}]}, "secure": 1,
+        "ext": {"tessera": {"campaign": "spring", "price": "1.50", "currency": "USD"}}}],
+    "site": {"page": "https://news.example/sport"}, "tmax": 120
+}))]
+pub struct BidRequestDoc {
+    /// The request.
+    pub id: String,
+    /// Its impressions.
+    #[schema(value_type = Vec<Object>)]
+    pub imp: Vec<serde_json::Value>,
+}
+
+/// A BidResponse of OpenRTB 2.6.
+#[derive(Debug, ToSchema)]
+#[schema(as = BidResponse, example = json!({
+    "id": "a1", "bidid": "019cae6b-6600-76f0-9a81-463a13c155b5", "cur": "USD",
+    "seatbid": [{"seat": "tessera", "bid": [{"id": "019cae6b-6600-7af0-9a81-463a13c155b6", "impid": "1", "price": 1.5,
+        "adm": "<!doctype html>...", "adomain": ["northwind.example"], "cid": "spring", "crid": "spring.1.300x250",
+        "w": 300, "h": 250, "mtype": 1}]}]
+}))]
+pub struct BidResponseDoc {
+    /// The request.
+    pub id: String,
+    /// The currency of all bids.
+    pub cur: Option<String>,
+    /// The bids.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub seatbid: Option<Vec<serde_json::Value>>,
+    /// Why there is no bid: OpenRTB's list 5.24, and from 500 on our own.
+    pub nbr: Option<u16>,
+}
+
+problems!(pub BidProblems = [Unauthorized, Forbidden, PayloadTooLarge, Invalid, RequestTimeout, Overloaded]);
+
+/// Bid
+///
+/// For bidders that have chosen and priced: each impression names its line in `imp.ext.tessera` with
+/// `campaign` or `creative`, and a `price` per thousand impressions in a `currency` (default USD; without a
+/// price that of the campaign). Optional there: the id of a `deal`, and a `click_macro`. The markup is decided
+/// for the person whom `user.buyeruid` or an id of the configured sources names, as far as consent allows.
+/// Needs a key with the scope `decide`.
+#[utoipa::path(
+    post,
+    path = "/openrtb2/bid",
+    tag = "openrtb",
+    params(BidQuery),
+    request_body(content((BidRequestDoc = "application/json"), (BidRequestDoc = "text/plain"))),
+    responses(
+        (status = 200, description = "Bids; or with `nbr=1` why there are none.", body = BidResponseDoc),
+        (status = 204, description = "No bid."),
+        (status = 400, description = "Not a valid BidRequest. Without a body."),
+        BidProblems
+    ),
+    security(("key" = []))
+)]
+async fn bid(State(app): State<App>, info: RequestInfo, request: Request) -> Response {
+    let (version, accepts) = {
+        let headers = request.headers();
+        (headers.get(VERSION).cloned(), takes_gzip(headers))
+    };
+    let mut response = match answer(&app, &info, request).await {
+        Ok(Told::Bids(bytes)) => {
+            app.bidding.count_bid();
+            json(bytes, accepts)
+        }
+        Ok(Told::Nothing { reason, body }) => {
+            app.bidding.count_no_bid(reason);
+            body.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |body| json(body, false))
+        }
+        Ok(Told::Refused(refusal)) => {
+            app.bidding.count_refusal(refusal);
+            StatusCode::BAD_REQUEST.into_response()
+        }
+        Err(problem) => problem.into_response(),
+    };
+    if let Some(version) = version {
+        response.headers_mut().insert(VERSION, version);
+    }
+    response
+}
+
+/// What is told to an exchange.
+enum Told {
+    Bids(Vec<u8>),
+    Nothing { reason: NoBid, body: Option<Vec<u8>> },
+    Refused(Refusal),
+}
+
+async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let ApiQuery(query) = ApiQuery::<BidQuery>::from_request_parts(&mut parts, app).await?;
+    let caller = match &query.key {
+        Some(key) => Caller::of(&app.engine, key)?,
+        None => Caller::from_request_parts(&mut parts, app).await?,
+    };
+    caller.must(Scope::Decide)?;
+    let body = match body::read(Request::from_parts(parts, body), BODY_LIMIT).await {
+        Ok(body) => body,
+        Err(problem) if matches!(problem.kind, ProblemKind::BadRequest | ProblemKind::UnsupportedMediaType) => {
+            return Ok(Told::Refused(Refusal::Json));
+        }
+        Err(problem) => return Err(problem),
+    };
+    let began = Instant::now();
+    let request = match openrtb::read(&body) {
+        Ok(request) => request,
+        Err(refusal) => return Ok(Told::Refused(refusal)),
+    };
+    let settings = app.bidding.settings();
+    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent);
+    app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let told = match plan {
+        Ok(plan) => decide(app, info, caller, plan).await,
+        Err(reason) => Err(reason),
+    };
+    Ok(match told {
+        Ok(bytes) => Told::Bids(bytes),
+        Err(reason) => {
+            let id = || serde_json::json!({"id": request.id.as_deref(), "nbr": reason.number()}).to_string();
+            Told::Nothing { reason, body: (query.nbr.as_deref() == Some("1")).then(|| id().into_bytes()) }
+        }
+    })
+}
+
+/// Decides what was planned, and writes the bids.
+async fn decide(app: &App, info: &RequestInfo, caller: Caller, mut plan: Plan<'_>) -> Result<Vec<u8>, NoBid> {
+    let settings = app.bidding.settings();
+    let given = plan.tmax.map_or(u64::MAX, |tmax| tmax.saturating_sub(settings.network_ms));
+    let budget = app.budget_ms.min(given);
+    let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(budget))
+        .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
+    let offset = plan.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
+    let world = Arc::clone(&caller.world);
+    let call = Call {
+        world: caller.world,
+        account: caller.account,
+        key: plan.key.take(),
+        request: std::mem::take(&mut plan.request),
+        purposes: plan.allowed.purposes,
+        zone: offset.map_or(TimeZone::UTC, TimeZone::fixed),
+        deadline,
+        freshness: Freshness { max_staleness_ms: None, strict: false },
+        consistency: None,
+    };
+    let decided = app.engine.decider.decide(call, info.arrived).await.map_err(|_| NoBid::NoFill)?;
+    let public_url = app.engine.catalogue.public_url();
+    let issuer = Issuer { account: decided.account.number(), keys: &world.tokens, public_url };
+    openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings)
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(',')).any(|coding| {
+        let (coding, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        matches!(coding.trim(), "gzip" | "*") && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
+}
+
+fn json(bytes: Vec<u8>, gzip: bool) -> Response {
+    let zipped = (gzip && bytes.len() >= COMPRESSED).then(|| {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::fast());
+        encoder.write_all(&bytes).and_then(|()| encoder.finish())
+    });
+    let (bytes, coded) = match zipped {
+        Some(Ok(zipped)) => (zipped, true),
+        _ => (bytes, false),
+    };
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if coded {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}

@@ -1,0 +1,205 @@
+//! Without consent nothing about a person reaches the answer, and with it everything does.
+
+use std::{sync::Arc, time::Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tessera::{
+    domain::{consent::Rules, decision::answer::write_item, values::Json},
+    engine::{
+        deadline::Deadline,
+        decider::{Call, Decided},
+        users::Freshness,
+    },
+    http::decisions::parse::parse,
+};
+
+use crate::{
+    cluster,
+    harness::{PATIENCE, Patient as _, Service},
+    turn,
+};
+
+/// Our number on the Global Vendor List.
+const RULES: Rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
+
+/// Consents to purposes 1 to 11 and special feature 1, for vendors 2 and 733, all disclosed.
+const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+/// The same without purpose 4.
+const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+/// The same without purpose 1.
+const NO_STORAGE: &str = "CQlJDjAQlJDjAEsABBDECWFv_3_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize].clone()
+    }
+
+    /// A request for anything, from anywhere.
+    fn request(&mut self) -> Value {
+        let mut user = json!({});
+        if self.below(3) == 0 {
+            user["traits"] = json!({"age": self.below(80)});
+        }
+        if self.below(3) == 0 {
+            user["segments"] = json!([self.of(&["vip", "adults"])]);
+            user["segments_mode"] = json!(self.of(&["merge", "override"]));
+        }
+        let mut slot = json!({"id": "top", "placement": self.of(&["home", "home", "capped", "wide"])});
+        if self.below(4) == 0 {
+            slot["candidates"] = json!({"campaign": self.of(&["spring", "vip", "once", "paused"])});
+        }
+        json!({
+            "placements": [slot], "user": user,
+            "context": {
+                "language": self.of(&["de-DE", "en", "fr-CH"]), "device": {"type": self.of(&["mobile", "desktop"])},
+                "geo": {"region": self.of(&["BE", "NY"]), "city": "Berlin", "lat": self.below(90), "lon": self.below(90)}
+            },
+            "preview": {"at": "2026-05-01T12:00:00Z", "seed": format!("{:032x}", self.below(u64::MAX))}
+        })
+    }
+
+    /// Signals that forbid profiles.
+    fn forbidding(&mut self) -> (Value, &'static str) {
+        let junk: String = (0..self.below(60)).map(|_| self.of(&["A", "C", "Q", "u", "_", ".", "~", "!"])).collect();
+        let consent = match self.below(10) {
+            0 => json!({"gdpr": true}),
+            1 => json!({"gdpr": true, "tcf": format!("CQ{junk}")}),
+            2 => json!({"gdpr": true, "tcf": NO_STORAGE}),
+            3 => json!({"tcf": junk}),
+            4 => json!({"gpp": junk, "gpp_sid": [self.of(&[2, 5, 6, 7, 8, 24])]}),
+            5 => json!({"us_privacy": self.of(&["1YYN", "1YYY", "1", "junk", ""])}),
+            6 => json!({"coppa": true, "tcf": CONSENTING}),
+            7 => json!({"gpc": true}),
+            8 => json!({"gpp": format!("DBABTA~1Y{}N", self.of(&["Y", "X", ""]))}),
+            _ => return (json!({}), self.of(&["DE", "GB", "FR", "NO"])),
+        };
+        (consent, "US")
+    }
+}
+
+/// Decides a request for somebody, as the route does, and gives what their answer is made of.
+async fn decide(service: &Service, body: &Value, key: &str) -> (Decided, String) {
+    let engine = service.server.engine();
+    let mut body = body.clone();
+    body["user"]["key"] = json!(key);
+    let parsed = parse(serde_json::from_value(body).expect("a request"), engine.clock.now(), RULES).expect("sound");
+    let world = engine.catalogue.world();
+    let account = Arc::clone(world.named("default").expect("the account"));
+    let rules = Arc::clone(&account.snapshot.rules);
+    let call = Call {
+        world,
+        account,
+        key: parsed.key,
+        request: parsed.request,
+        purposes: parsed.purposes,
+        zone: parsed.zone,
+        deadline: Deadline::starting(Instant::now().into(), PATIENCE),
+        freshness: Freshness::default(),
+        consistency: None,
+    };
+    let decided = engine.decider.decide(call, Instant::now()).await.expect("registered placements");
+    let mut json = Json::default();
+    for (items, assembled) in decided.decision.placements.iter().zip(&decided.assembled) {
+        for (item, made) in items.iter().zip(assembled) {
+            write_item(&mut json, item, made.as_ref(), &rules);
+        }
+    }
+    (decided, json.into_text())
+}
+
+/// How often people were looked for, in memory or in the store.
+async fn reads(service: &Service) -> u64 {
+    let text = service.request(Method::GET, "/metrics").sent().await.text().await.expect("metrics");
+    let counts = text.lines().filter(|line| line.starts_with("tessera_user_"));
+    counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
+async fn service() -> (Service, tokio::sync::SemaphorePermit<'static>) {
+    let turn = turn(1).await;
+    let database = cluster().await.database().await;
+    (Service::start(&database, |config| config.privacy.vendor_id = RULES.vendor_id).await, turn)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_without_consent_do_not_depend_on_the_person() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34, "city": "Berlin"})).await;
+    service.patch("ben", &json!({"age": 9})).await;
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let before = reads(&service).await;
+    for _ in 0..10_000 {
+        let mut body = dice.request();
+        let (consent, country) = dice.forbidding();
+        (body["consent"], body["context"]["geo"]["country"]) = (consent, json!(country));
+        let (first, anna) = decide(&service, &body, "anna").await;
+        let (second, ben) = decide(&service, &body, "ben").await;
+        // with one seed and one time even ids and tokens are the same, as nothing of the person is in them
+        assert_eq!(anna, ben, "{body:#}");
+        for decided in [first, second] {
+            assert!(!decided.user.known && decided.as_of.is_none() && decided.decision.segments.is_empty(), "{body:#}");
+        }
+    }
+    assert_eq!(reads(&service).await, before, "nobody was looked for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_with_consent_depend_on_segments() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    service.patch("ben", &json!({"age": 9})).await;
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut differed = 0;
+    for _ in 0..10_000 {
+        let mut body = dice.request();
+        body["placements"][0]["placement"] = json!("home");
+        let allowing = [
+            (json!({"gdpr": true, "tcf": CONSENTING}), "DE"),
+            (json!({"tcf": CONSENTING}), "US"),
+            (json!({"gpp": format!("DBABMA~{CONSENTING}"), "gpp_sid": [2]}), "FR"),
+            (json!({"gpp": "DBABTA~1YNN", "gpp_sid": [6]}), "US"),
+            (json!({"us_privacy": "1YNN"}), "US"),
+            (json!({}), "US"),
+        ];
+        let (consent, country) = dice.of(&allowing);
+        (body["consent"], body["context"]["geo"]["country"]) = (consent, json!(country));
+        let (first, anna) = decide(&service, &body, "anna").await;
+        let (second, ben) = decide(&service, &body, "ben").await;
+        assert!(first.user.known && second.user.known, "{body:#}");
+        let shown = |text: &str| serde_json::from_str::<Value>(text).expect("an item")["components"].clone();
+        let held = |decided: &Decided| decided.decision.segments.iter().map(|(ix, _)| *ix).collect::<Vec<_>>();
+        let same = held(&first) == held(&second);
+        assert_eq!(same, shown(&anna) == shown(&ben), "{body:#}\n{anna}\n{ben}");
+        differed += u32::from(!same);
+    }
+    assert!(differed > 1_000, "{differed} of 10,000 pairs differed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consent_strings_are_read_for_our_vendor() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let ask = |consent: Value| {
+        let body =
+            json!({"placements": [{"id": "top", "placement": "home"}], "user": {"key": "anna"}, "consent": consent});
+        let service = &service;
+        async move { service.decide(&body).await }
+    };
+    let all = ask(json!({"gdpr": true, "tcf": CONSENTING})).await;
+    assert_eq!(all["purposes_used"], json!(["basic", "profile_read", "profile_write", "measure"]));
+    assert_eq!(all["placements"]["top"][0]["components"]["headline"], "grown");
+    let some = ask(json!({"gdpr": true, "tcf": NO_PROFILES})).await;
+    assert_eq!(some["purposes_used"], json!(["basic", "profile_write", "measure"]));
+    assert_eq!(some["placements"]["top"][0]["components"]["headline"], Value::Null);
+    assert_eq!(some["placements"]["top"][0]["degraded"], json!(["no_consent"]));
+}

@@ -1,0 +1,159 @@
+//! `POST /openrtb2/bid` as exchanges see it.
+
+use std::io::{Read as _, Write as _};
+
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster,
+    harness::{KEY, Patient as _, Service, read},
+    service, turn,
+};
+
+fn request(price: &str) -> Value {
+    json!({
+        "id": "r-1", "site": {"page": "https://news.example/"}, "user": {"buyeruid": "anna"}, "tmax": 5_000,
+        "imp": [{"id": "1", "banner": {"format": [{"w": 300, "h": 250}]}, "bidfloor": 1.0,
+                 "ext": {"tessera": {"campaign": "spring", "price": price}}}]
+    })
+}
+
+async fn ask(service: &Service, path: &str, body: &Value) -> Response {
+    service.request(Method::POST, path).json(body).sent().await
+}
+
+async fn metric(service: &Service, line: &str) -> u64 {
+    let text = service.request(Method::GET, "/metrics").sent().await.text().await.expect("metrics");
+    let found = text.lines().find_map(|of| of.strip_prefix(line)?.trim().parse().ok());
+    found.unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bid_is_made_for_the_person() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let answer = read(ask(&service, "/openrtb2/bid", &request("1.50")).await, 200).await;
+    assert_eq!((&answer["id"], &answer["cur"]), (&json!("r-1"), &json!("USD")));
+    let bid = &answer["seatbid"][0]["bid"][0];
+    assert_eq!(bid["price"], json!(1.5));
+    assert_eq!((&bid["w"], &bid["h"], &bid["mtype"]), (&json!(300), &json!(250), &json!(1)));
+    assert!(bid["adm"].as_str().expect("markup").contains("Hello, grown-up"), "{bid}");
+    assert_eq!(bid["crid"], "spring.1.300x250");
+    // the child of the same house
+    service.patch("ben", &json!({"age": 9})).await;
+    let mut asked = request("1.50");
+    asked["user"]["buyeruid"] = json!("ben");
+    let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
+    assert!(!answer.to_string().contains("grown-up"), "{answer}");
+    // and whoever opted out
+    asked = request("1.50");
+    asked["regs"] = json!({"us_privacy": "1YYN"});
+    let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
+    assert!(!answer.to_string().contains("grown-up"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_transport_is_what_exchanges_expect() {
+    let (service, _turn) = service().await;
+    // text/plain, a key in the address, the version echoed
+    let path = format!("{}/openrtb2/bid", service.base);
+    let sent = service.http.post(format!("{path}?key={KEY}")).header("content-type", "text/plain");
+    let sent = sent.header("x-openrtb-version", "2.6").body(request("1.50").to_string()).sent().await;
+    assert_eq!(sent.status().as_u16(), 200);
+    assert_eq!(sent.headers()["x-openrtb-version"], "2.6");
+    for (key, status) in [("nobody", 401), ("", 401)] {
+        let sent = service.http.post(format!("{path}?key={key}")).body(request("1.50").to_string()).send().await;
+        assert_eq!(sent.expect("sent").status().as_u16(), status, "{key}");
+    }
+    // no bid: 204 with nothing, or why
+    let low = request("0.50");
+    let none = ask(&service, "/openrtb2/bid", &low).await;
+    assert_eq!((none.status().as_u16(), none.bytes().await.expect("a body").len()), (204, 0));
+    let why = read(ask(&service, "/openrtb2/bid?nbr=1", &low).await, 200).await;
+    assert_eq!(why, json!({"id": "r-1", "nbr": 504}));
+    // refused: 400 with nothing, counted
+    for _ in 0..3 {
+        let refused = ask(&service, "/openrtb2/bid", &json!({"id": "r", "imp": []})).await;
+        assert_eq!((refused.status().as_u16(), refused.bytes().await.expect("a body").len()), (400, 0));
+    }
+    assert_eq!(metric(&service, "tessera_bid_refusals_total{reason=\"imp\"}").await, 3);
+    assert_eq!(metric(&service, "tessera_bids_total{reason=\"floor\"}").await, 2);
+    assert_eq!(metric(&service, "tessera_bids_total{reason=\"bid\"}").await, 1);
+    // gzip both ways
+    let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
+    zipped.write_all(request("1.50").to_string().as_bytes()).expect("memory");
+    let sent = service.request(Method::POST, "/openrtb2/bid").header("content-encoding", "gzip");
+    let sent = sent.header("accept-encoding", "gzip").body(zipped.finish().expect("memory")).sent().await;
+    assert_eq!(sent.status().as_u16(), 200);
+    assert_eq!(sent.headers()["content-encoding"], "gzip");
+    let mut text = String::new();
+    GzDecoder::new(&sent.bytes().await.expect("a body")[..]).read_to_string(&mut text).expect("gzip");
+    assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["id"], "r-1");
+    let broken = service.request(Method::POST, "/openrtb2/bid").header("content-encoding", "gzip").body("{}").sent();
+    assert_eq!(broken.await.status().as_u16(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_tries_again_is_billed_once() {
+    let (service, _turn) = service().await;
+    let answer = read(ask(&service, "/openrtb2/bid", &request("1.50")).await, 200).await;
+    let bid = answer["seatbid"][0]["bid"][0].clone();
+    let told = |name: &str, price: &str| {
+        let url = bid[name].as_str().expect("a URL").replace("${AUCTION_PRICE}", price);
+        url.replace("${AUCTION_CURRENCY}", "USD")
+    };
+    assert_eq!(service.beacon(&told("burl", "1.23")).await, (200, "recorded".into()));
+    for price in ["1.23", "1.24", "", "AUDIT", "$%7BAUCTION_PRICE%7D", "1", "2", "3", "4", "5"] {
+        assert_eq!(service.beacon(&told("burl", price)).await, (200, "duplicate".into()), "{price}");
+    }
+    assert_eq!(service.beacon(&told("nurl", "AUDIT")).await, (200, "recorded".into()));
+    assert_eq!(service.beacon(&told("lurl", "")).await, (200, "recorded".into()));
+    // a token opens one kind only
+    let crossed = told("nurl", "1").replace("/v1/w/", "/v1/b/");
+    assert_eq!(service.beacon(&crossed).await, (200, "invalid".into()));
+    // what is only tried out is never billed
+    let mut test = request("1.50");
+    test["test"] = json!(1);
+    let answer = read(ask(&service, "/openrtb2/bid", &test).await, 200).await;
+    let burl = answer["seatbid"][0]["bid"][0]["burl"].as_str().expect("a URL").to_owned();
+    assert_eq!(service.beacon(&burl).await, (200, "unknown".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_others_lead_to_the_person() {
+    let _turn = turn(1).await;
+    let sources = |config: &mut tessera::config::Config| config.openrtb.eid_sources = vec!["ids.example".into()];
+    let service = Service::start(&cluster().await.database().await, sources).await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let markup = async |id: &str| {
+        let mut asked = request("1.50");
+        asked["user"] = json!({"eids": [{"source": "ids.example", "uids": [{"id": id}]}]});
+        let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
+        answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").to_owned()
+    };
+    assert!(!markup("a1").await.contains("grown-up"));
+    let told = json!({"user": "anna", "source": "IDS.example", "id": "a1"});
+    let told = read(ask(&service, "/v1/sync", &told).await, 200).await;
+    assert_eq!((&told["user"], &told["merged_into"]), (&json!("eid:ids.example:a1"), &json!("anna")));
+    assert!(markup("a1").await.contains("grown-up"));
+    read(ask(&service, "/v1/sync", &json!({"user": "anna", "source": "", "id": "a1"})).await, 422).await;
+    read(ask(&service, "/v1/sync", &json!({"user": "ben", "source": "ids.example", "id": "a1"})).await, 409).await;
+    // by pixel: whom a token names, where nothing forbids it
+    let token = read(ask(&service, "/v1/profiles/anna/token", &json!({"ttl_seconds": 60})).await, 200).await;
+    let token = token["user_token"].as_str().expect("a token").to_owned();
+    let pixel = async |token: &str, more: &str| {
+        let path = format!("/v1/sync.gif?account=default&user_token={token}&source=ids.example&id=a2{more}");
+        let answer = service.http.get(format!("{}{path}", service.base)).sent().await;
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.headers()["content-type"], "image/gif");
+        answer.headers()["tessera-sync"].to_str().expect("ASCII").to_owned()
+    };
+    for (token, more) in [("junk", ""), (&*token, "&gdpr=1"), (&*token, "&us_privacy=1YYN"), (&*token, "&gpp=junk")] {
+        assert_eq!(pixel(token, more).await, "refused", "{more}");
+    }
+    assert!(!markup("a2").await.contains("grown-up"));
+    assert_eq!(pixel(&token, "&cachebuster=7").await, "accepted");
+    assert!(markup("a2").await.contains("grown-up"));
+}
