@@ -25,6 +25,7 @@ use tessera::domain::{
         assemble::{Issuer, assemble},
         decide::decide,
         decided::Person,
+        learned::Learned,
         request::Seed,
         standing::Standing,
     },
@@ -151,7 +152,8 @@ fn answer(scene: &Scene, snapshot: &Snapshot, settings: &Settings, body: &[u8]) 
             recorded: &[],
         };
         let purposes = plan.allowed.purposes;
-        let decision = decide(snapshot, &asked, &person, purposes, scene.now, scene.seed).expect("no placements");
+        let decision = decide(snapshot, &Learned::default(), &asked, &person, purposes, scene.now, scene.seed)
+            .expect("no placements");
         let keys = TokenKeys::new((1, &[7; 32]), []);
         let issuer = Issuer { account: 1, keys: &keys, public_url: URL };
         let placements = decision.placements.iter().zip(&asked.placements);
