@@ -56,6 +56,7 @@ struct SegmentsQuery {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ReportFormat)]
 pub(super) enum Format {
     /// One document.
     Json,

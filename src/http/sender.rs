@@ -10,8 +10,8 @@ use axum::{
 use super::{app::App, problem::Problem, request::RequestInfo};
 use crate::domain::{
     measurement::{
-        outcome::OutcomeKind,
-        traffic::{Invalid, Prefix, judged},
+        outcome::{Invalid, OutcomeKind},
+        traffic::{Prefix, judged},
     },
     values::Millis,
 };

@@ -5,7 +5,12 @@ use serde_json::Value;
 use super::Answer;
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
-    measurement::{cells::Counts, exposure::Arm, lift::Sums, outcome::OutcomeKind, traffic::Invalid},
+    measurement::{
+        cells::Counts,
+        exposure::Arm,
+        lift::Sums,
+        outcome::{Invalid, OutcomeKind},
+    },
     values::Millis,
 };
 

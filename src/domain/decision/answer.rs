@@ -70,4 +70,7 @@ fn write_filled(json: &mut Json, showing: &Showing, assembled: &Assembled, rules
         json.raw("\"").raw(key.as_str()).raw("\"");
     });
     json.raw("]");
+    if let Some(propensity) = &showing.propensity {
+        json.raw(",\"propensity\":").value(propensity);
+    }
 }

@@ -92,6 +92,9 @@ pub struct Showing {
     pub matched: Vec<SegmentIx>,
     /// What its tokens say of it; none where nothing is counted about it.
     pub exposure: Option<Exposure>,
+    /// The probability with which it was chosen, where what was learned chose and the request wants
+    /// everything explained.
+    pub propensity: Option<f64>,
     /// How it was chosen, where what was learned chose.
     pub thought: Option<Thought>,
 }

@@ -6,11 +6,9 @@ use crate::domain::{
     audience::evaluate::Evaluator,
     catalog::creative::{Choice, Creative, Slot},
     decision::{
+        belief::Reasoning,
         choose::{Manner, exclusion},
-        decided::Showing,
         exclusion::{ComponentExclusion, Exclusion},
-        reasoning::Reasoning,
-        record::How,
         standing::FallbackLevel,
     },
     ids::{CampaignId, ComponentId, CreativeId, DecisionId, SlotName},
@@ -60,25 +58,6 @@ pub struct ItemExplanation {
     /// What was believed of the combination and of those beside it, where what was learned chose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<Reasoning>,
-}
-
-impl ItemExplanation {
-    /// Says of a replayed item what is known of it: what was learned has changed since.
-    pub(super) fn correct(&mut self, showing: &Showing, how: Option<&How>) {
-        let Some(how) = how else { return };
-        self.reason = Some(how.reason);
-        self.optimizer = how.optimizer.clone();
-        for slot in &mut self.slots {
-            let at = showing.creative.slots.iter().position(|known| known.name == slot.slot);
-            let chosen = at.and_then(|at| showing.creative.chosen(at, &showing.choice)).map(|component| &component.id);
-            slot.component = chosen.cloned();
-            for component in &mut slot.components {
-                let is = chosen == Some(&component.component);
-                let was = component.excluded.take();
-                component.excluded = if is { None } else { was.or(Some(ComponentExclusion::NotChosen)) };
-            }
-        }
-    }
 }
 
 /// One campaign that was asked.

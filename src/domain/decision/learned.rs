@@ -97,9 +97,11 @@ impl fmt::Display for Feature {
 }
 
 /// Segments that are told apart at most.
-const SEGMENTS: usize = 32;
+const SEGMENTS: usize = 52;
 /// Countries that are told apart at most: those seen first.
 pub const COUNTRIES: usize = 12;
+/// Features that are told apart at most.
+pub const FEATURES: usize = 84;
 /// Placements that are told apart at most.
 const PLACEMENTS: usize = 12;
 
@@ -133,7 +135,7 @@ pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creativ
             continue;
         }
         left -= usize::from(new && segment);
-        shape.admit_feature(&name, Shape::FEATURES);
+        shape.admit_feature(&name, FEATURES);
     }
     before != *shape
 }

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod assemble;
+pub mod belief;
 pub mod choose;
 pub mod coverage;
 pub mod decide;

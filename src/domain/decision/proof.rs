@@ -65,6 +65,7 @@ pub fn item(creative: &Arc<Creative>, variant: usize, size: Option<Size>, chosen
         reason: Reason::Preview,
         matched: Vec::new(),
         exposure: None,
+        propensity: None,
         thought: None,
     };
     Item {

@@ -17,12 +17,13 @@ use crate::domain::{
     catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
+        belief::Reasoning,
         decide::decide,
         decided::{Decision, Item, Person, Showing},
-        explanation::Reason,
+        exclusion::ComponentExclusion,
+        explanation::{ItemExplanation, Reason},
         learned::Learned,
-        reasoning::Reasoning,
-        request::{AdRequest, Seed},
+        request::{AdRequest, Explain, Seed},
         standing::{Degraded, Standing},
     },
     ids::{ComponentId, DecisionId, NameHash, SegmentKey, SlotName},
@@ -210,10 +211,10 @@ impl Inputs {
         for (at, (items, made)) in decision.placements.iter_mut().zip(&self.made).enumerate() {
             for (place, (item, made)) in items.iter_mut().zip(made).enumerate() {
                 let how = self.chosen.get(at).and_then(|items| items.get(place)?.as_ref());
-                pin(item, made.as_ref(), how, snapshot)?;
+                pin(item, made.as_ref(), how, snapshot, self.request.explain == Explain::Full)?;
                 let explained = decision.explanation.iter_mut().find(|explained| explained.decision_id == item.id);
                 if let (Some(explained), Some(showing)) = (explained, &item.shown) {
-                    explained.correct(showing, how);
+                    correct(explained, showing, how);
                 }
             }
         }
@@ -240,8 +241,31 @@ fn how(snapshot: &Snapshot, showing: &Showing) -> How {
     }
 }
 
+/// Says of a replayed item what is known of it: what was learned has changed since.
+fn correct(explained: &mut ItemExplanation, showing: &Showing, how: Option<&How>) {
+    let Some(how) = how else { return };
+    explained.reason = Some(how.reason);
+    explained.optimizer = how.optimizer.clone();
+    for slot in &mut explained.slots {
+        let at = showing.creative.slots.iter().position(|known| known.name == slot.slot);
+        let chosen = at.and_then(|at| showing.creative.chosen(at, &showing.choice)).map(|component| &component.id);
+        slot.component = chosen.cloned();
+        for component in &mut slot.components {
+            let is = chosen == Some(&component.component);
+            let was = component.excluded.take();
+            component.excluded = if is { None } else { was.or(Some(ComponentExclusion::NotChosen)) };
+        }
+    }
+}
+
 /// Puts the recorded components into an item's slots.
-fn pin(item: &mut Item, made: Option<&Made>, how: Option<&How>, snapshot: &Snapshot) -> Result<(), ReplayError> {
+fn pin(
+    item: &mut Item,
+    made: Option<&Made>,
+    how: Option<&How>,
+    snapshot: &Snapshot,
+    full: bool,
+) -> Result<(), ReplayError> {
     let (showing, made) = match (&mut item.shown, made) {
         (Some(showing), Some(made)) => (showing, made),
         (None, None) => return Ok(()),
@@ -249,6 +273,7 @@ fn pin(item: &mut Item, made: Option<&Made>, how: Option<&How>, snapshot: &Snaps
     };
     if let Some(how) = how {
         (showing.reason, showing.exposure) = (how.reason, how.exposure.clone());
+        showing.propensity = if full { how.optimizer.as_ref().and_then(|why| why.propensity) } else { None };
         showing.matched = how.matched.iter().filter_map(|key| snapshot.rules.ix(key)).collect();
     }
     let creative = &showing.creative;

@@ -251,6 +251,10 @@ impl<'a> Run<'a> {
             choice,
             reason,
             matched,
+            propensity: thought.as_ref().zip(exposure.as_ref()).and_then(|(thought, exposure)| {
+                let wanted = self.request.explain == Explain::Full;
+                wanted.then(|| thought.propensity(creative, &exposure.choice)).flatten()
+            }),
             exposure,
             thought,
         })
@@ -332,6 +336,7 @@ impl<'a> Run<'a> {
             reason: Reason::Default,
             matched: Vec::new(),
             exposure: None,
+            propensity: None,
             thought: None,
         })
     }

@@ -6,9 +6,9 @@ use crate::domain::{
     ids::{ComponentId, PlacementId, SegmentKey, SlotName},
     measurement::{
         exposure::Arm,
-        outcome::OutcomeKind,
+        outcome::{Invalid, OutcomeKind},
         rate::Count,
-        traffic::{Invalid, InvalidTally},
+        traffic::InvalidTally,
     },
     values::Millis,
 };

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
-    measurement::traffic::Invalid,
     values::{Millis, Span},
 };
 
@@ -51,6 +50,33 @@ impl OutcomeKind {
     #[must_use]
     pub fn is_of_people(self) -> bool {
         matches!(self, Self::Impression | Self::Viewable | Self::Click | Self::Conversion)
+    }
+}
+
+/// Why a beacon does not count as a person's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Invalid {
+    /// The user agent says that it is a program.
+    KnownProgram,
+    /// The network sends more than people can.
+    ImpossibleRate,
+    /// The same beacon came before.
+    Replay,
+}
+
+impl Invalid {
+    /// Every reason, by its number in the store.
+    pub const ALL: [Self; 3] = [Self::KnownProgram, Self::ImpossibleRate, Self::Replay];
+
+    /// The reason's number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::KnownProgram => 0,
+            Self::ImpossibleRate => 1,
+            Self::Replay => 2,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::domain::{
 /// What a report has a row for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ReportBy)]
 pub enum By {
     /// Each UTC day.
     Day,

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{measurement::outcome::OutcomeKind, values::Millis};
+use crate::domain::{
+    measurement::outcome::{Invalid, OutcomeKind},
+    values::Millis,
+};
 
 /// Parts of the user agents of programs that visit pages and say so, in lower case. Not HTTP
 /// libraries: ad servers and apps report with these for their users.
@@ -32,33 +35,6 @@ const PROGRAMS: [&str; 20] = [
 ];
 /// Names of devices in which a program's stands by accident.
 const DEVICES: [&str; 1] = ["cubot"];
-
-/// Why a beacon does not count as a person's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Invalid {
-    /// The user agent says that it is a program.
-    KnownProgram,
-    /// The network sends more than people can.
-    ImpossibleRate,
-    /// The same beacon came before.
-    Replay,
-}
-
-impl Invalid {
-    /// Every reason, by its number in the store.
-    pub const ALL: [Self; 3] = [Self::KnownProgram, Self::ImpossibleRate, Self::Replay];
-
-    /// The reason's number.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Self::KnownProgram => 0,
-            Self::ImpossibleRate => 1,
-            Self::Replay => 2,
-        }
-    }
-}
 
 /// Whether a user agent names a program that visits pages.
 #[must_use]

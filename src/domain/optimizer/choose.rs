@@ -19,6 +19,7 @@ pub struct Chosen {
 /// How a choice came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ChosenBy)]
 pub enum By {
     /// It is the best by the member of this number.
     Member(u16),

@@ -337,7 +337,7 @@ impl Shared {
                 for name in &wanted {
                     let room = learned::count(shape, "geo:") < learned::COUNTRIES;
                     grown |=
-                        room && shape.feature(name).is_none() && shape.admit_feature(name, Shape::FEATURES).is_some();
+                        room && shape.feature(name).is_none() && shape.admit_feature(name, learned::FEATURES).is_some();
                 }
                 grown
             })

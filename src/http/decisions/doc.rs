@@ -122,6 +122,9 @@ pub struct ItemDoc {
     pub reason: Option<Reason>,
     /// Segments that the targeting of what is shown names and the person is in.
     pub segments_matched: Option<Vec<SegmentKey>>,
+    /// The probability with which the combination was chosen, where what was learned chose and
+    /// `explain` is `full`.
+    pub propensity: Option<f64>,
     /// How far down the fallback ladder.
     pub fallback_level: FallbackLevel,
     /// What was given up.
