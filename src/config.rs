@@ -4,6 +4,8 @@
 //! overrides one setting of it; the short names in [`Config::load`] override those that scripts
 //! rely on.
 
+mod programmatic;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use figment::{
@@ -12,6 +14,8 @@ use figment::{
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use self::programmatic::*;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -104,79 +108,6 @@ pub struct Decisions {
     pub reserve_ms: u64,
     /// Share of decisions whose full record is kept, 0 to 1.
     pub record_share: f64,
-}
-
-/// Consent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Privacy {
-    /// The number of whoever runs this service on IAB Europe's Global Vendor List. None: no TCF
-    /// string consents to anything.
-    pub vendor_id: Option<u16>,
-    /// Whether the GDPR applies to requests that say nothing of it, of a TCF string or a country.
-    pub gdpr_by_default: bool,
-}
-
-/// OpenRTB.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OpenRtb {
-    /// Our seat, as `seatbid.seat` names it.
-    pub seat: String,
-    /// What of a request's `tmax` the network takes, in ms.
-    pub network_ms: u64,
-    /// For how long a bid holds, in seconds.
-    pub expires_s: u32,
-    /// What a `crid` stands for.
-    pub crid: Granularity,
-    /// Whether an ad is chosen from the page alone where the TCF does not allow choosing one
-    /// (purpose 2); if not, there is no bid.
-    pub contextual_without_consent: bool,
-    /// Sources of `eids` by which people are known, the best first. The person of an id is `eid:`,
-    /// the source, `:` and the id.
-    pub eid_sources: Vec<String>,
-    /// What segments of data providers stand for.
-    pub segments: Vec<MappedSegment>,
-}
-
-/// What a `crid` stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Granularity {
-    /// A revision of a creative in one size.
-    Creative,
-    /// What is shown in it as well.
-    Combination,
-}
-
-/// A segment of a data provider, and the segment that its people are in here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MappedSegment {
-    /// The taxonomy of `id` (`segtax`): 4 is IAB Audience Taxonomy 1.1. None: the provider's own.
-    #[serde(default)]
-    pub segtax: Option<i64>,
-    /// The provider, by its id or name. None: all of them.
-    #[serde(default)]
-    pub data: Option<String>,
-    /// The provider's segment.
-    pub id: String,
-    /// Ours.
-    pub segment: String,
-}
-
-impl Default for OpenRtb {
-    fn default() -> Self {
-        Self {
-            seat: "tessera".into(),
-            network_ms: 30,
-            expires_s: 300,
-            crid: Granularity::Creative,
-            contextual_without_consent: false,
-            eid_sources: Vec::new(),
-            segments: Vec::new(),
-        }
-    }
 }
 
 /// Webhooks.

@@ -50,6 +50,7 @@ pub mod insight;
 pub mod keys;
 pub mod learning;
 pub mod members;
+mod memberships;
 pub mod outcomes;
 pub mod people;
 mod queue;

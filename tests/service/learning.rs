@@ -49,12 +49,19 @@ async fn author(service: &Service) {
 }
 
 async fn decide(remote: &Remote, person: u64) -> Value {
-    let body = json!({
+    show(remote, person, Value::Null).await
+}
+
+async fn show(remote: &Remote, person: u64, preview: Value) -> Value {
+    let mut body = json!({
         "placements": [{"id": "top", "sizes": ["300x250"], "candidates": {"campaign": "learning"}}],
         "user": {"key": format!("u-{person}"), "traits": {"age": age(person)}},
         "context": {"geo": {"country": "US"}, "device": {"type": "mobile"}},
         "explain": if person % 500 == 499 { "full" } else { "none" }
     });
+    if !preview.is_null() {
+        body["preview"] = preview;
+    }
     remote.decide(&body).await["placements"]["top"][0].take()
 }
 
@@ -111,8 +118,9 @@ async fn live(replicas: &[&Remote], people: std::ops::Range<u64>) -> Lived {
 async fn best(remote: &Remote, people: std::ops::Range<u64>) -> f64 {
     let (mut best, mut all) = (0, 0);
     for person in people {
-        let item = decide(remote, person).await;
-        if item["reason"] == "optimized" {
+        // pretended, so that it is neither counted nor logged
+        let item = show(remote, person, json!({"force_segments": []})).await;
+        if !item["components"]["cta"].is_null() {
             all += 1;
             best += u32::from(rate(age(person), &item["components"]) > 0.5);
         }
@@ -154,8 +162,10 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     };
     let once = report("component").await;
     let mut repeats = JoinSet::new();
-    for (n, url) in first.fired.iter().chain(&second.fired).cloned().enumerate() {
+    for (n, url) in first.fired.iter().chain(&second.fired).enumerate() {
         let remote = Remote::clone(&a);
+        // the replica that signed it may be gone; any other knows its tokens
+        let url = format!("{}{}", remote.base, &url[url.find("/v1/").expect("a path")..]);
         repeats.spawn(async move { assert_eq!(remote.beacon(&url).await.1, "duplicate", "{url}") });
         if n % 50 == 49 {
             while repeats.join_next().await.is_some() {}

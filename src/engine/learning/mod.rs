@@ -6,6 +6,7 @@
 
 mod fold;
 mod kept;
+mod lines;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,10 +25,10 @@ pub use self::fold::{Knowledge, Unreadable};
 use self::{
     fold::{Wish, learn},
     kept::Kept,
+    lines::{Line, make, subjects},
 };
 use crate::{
     domain::{
-        catalog::{campaign::Campaign, creative::Creative, document::Rotation},
         decision::{
             decided::Decision,
             learned::{self, Feature, Learned, Learner},
@@ -35,12 +36,9 @@ use crate::{
         },
         ids::{CampaignId, NameHash},
         measurement::{cells::Counts, exposure::Arm},
-        optimizer::{Posterior, Settings, Shape, Snapshot},
+        optimizer::{Settings, Shape},
     },
-    engine::{
-        catalogue::Catalogue,
-        world::{Account, World},
-    },
+    engine::catalogue::Catalogue,
     ports::{Clock, LearnedRow, LearningStore, StoreError, Subject, Unit},
 };
 
@@ -268,45 +266,6 @@ impl Learning {
     }
 }
 
-/// A creative within a campaign, as the catalogue has it.
-struct Line {
-    account: Arc<Account>,
-    campaign: Arc<Campaign>,
-    creative: Arc<Creative>,
-}
-
-impl Line {
-    fn snapshot(&self) -> &crate::domain::catalog::snapshot::Snapshot {
-        &self.account.snapshot
-    }
-
-    fn chooses(&self) -> bool {
-        self.campaign.rotation == Rotation::Optimized
-    }
-}
-
-fn subjects(world: &World) -> BTreeMap<Subject, Line> {
-    let mut all = BTreeMap::new();
-    for account in world.accounts() {
-        for line in &account.snapshot.lines {
-            for creative in &line.creatives {
-                let subject = Subject {
-                    account: account.number(),
-                    campaign: line.campaign.id.clone(),
-                    creative: creative.id.clone(),
-                };
-                let line = Line {
-                    account: Arc::clone(account),
-                    campaign: Arc::clone(&line.campaign),
-                    creative: Arc::clone(creative),
-                };
-                all.insert(subject, line);
-            }
-        }
-    }
-    all
-}
-
 /// The rate of rewards over all that is known, which is what a new creative may expect.
 fn base_rate(known: &HashMap<Subject, Known>) -> f64 {
     let (rewarded, shown) = known.values().fold((0, 0), |sum, one| (sum.0 + one.rewarded, sum.1 + one.shown));
@@ -350,11 +309,10 @@ impl Shared {
         let world = self.catalogue.world();
         let subjects = subjects(&world);
         let base_rate = base_rate(known);
-        let now = self.clock.now();
         for (subject, row) in rows {
             let chooses = subjects.get(&subject).is_some_and(Line::chooses);
             let made = tokio::task::spawn_blocking(move || {
-                let made = make(&subject, row, chooses, base_rate, now);
+                let made = make(&subject, row, chooses, base_rate);
                 (subject, made)
             });
             match made.await {
@@ -393,27 +351,4 @@ impl Shared {
         }
         enrolled
     }
-}
-
-fn make(
-    subject: &Subject,
-    row: LearnedRow,
-    chooses: bool,
-    base_rate: f64,
-    now: crate::domain::values::Millis,
-) -> Result<Known, Unreadable> {
-    let Knowledge { shape, statistics, .. } = Knowledge::read(&row.body)?;
-    let _ = now;
-    let total = statistics.total();
-    let version = row.version.unsigned_abs();
-    let draws = chooses.then(|| {
-        // rounded, so that replicas that know a little more of other creatives draw the same
-        let settings = Settings { base_rate: (base_rate * 100.0).round().max(1.0) / 100.0, ..Settings::default() };
-        let posterior = Posterior::new(&statistics, &settings);
-        let creative =
-            NameHash::of(subject.campaign.as_str()).0 ^ NameHash::of(subject.creative.as_str()).0.rotate_left(1);
-        Snapshot::new(creative, version, &posterior, &statistics, &settings)
-    });
-    let learner = Arc::new(Learner::new(shape.clone(), version, draws));
-    Ok(Known { row, shape, learner, chooses, rewarded: total.rewarded, shown: total.shown })
 }

@@ -1,0 +1,137 @@
+//! What was counted: of combinations, of features, of people in experiments.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Error, PgConnection, query, types::Uuid};
+
+use super::{column, packing::pack};
+use crate::{
+    domain::measurement::cells::Counts,
+    ports::{CombinationCell, FeatureCell, Subject, Unit},
+};
+
+pub(super) async fn count_combinations(
+    tx: &mut PgConnection,
+    subject: &Subject,
+    cells: Vec<CombinationCell>,
+) -> Result<(), Error> {
+    if cells.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice, combination,
+                                            impressions, viewables, clicks, conversions, value_micros,
+                                            programs, too_fast, replays)
+         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[], $16::bigint[], $8::bigint[],
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+         on conflict (account, campaign, day, creative, arm, revision, combination) do update
+         set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
+             clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
+             value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
+    )
+    .bind(subject.account.cast_signed())
+    .bind(subject.campaign.as_str())
+    .bind(subject.creative.as_str())
+    .bind(column!(cells, |c| c.day))
+    .bind(column!(cells, |c| i16::from(c.arm.number())))
+    .bind(column!(cells, |c| i64::from(c.revision)))
+    .bind(column!(cells, |c| pack(&c.choice)))
+    .bind(column!(cells, |c| c.counts.impressions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.viewables.cast_signed()))
+    .bind(column!(cells, |c| c.counts.clicks.cast_signed()))
+    .bind(column!(cells, |c| c.counts.conversions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.value_micros))
+    .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .bind(column!(cells, |c| c.combination.cast_signed()))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn count_features(
+    tx: &mut PgConnection,
+    subject: &Subject,
+    cells: Vec<FeatureCell>,
+) -> Result<(), Error> {
+    if cells.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into feature_cell as c (account, campaign, creative, day, arm, feature, slot, component,
+                                        impressions, viewables, clicks, conversions, value_micros,
+                                        programs, too_fast, replays)
+         select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::int[], $7::smallint[], $8::int[],
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])
+         on conflict (account, campaign, day, creative, arm, feature, slot, component) do update
+         set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
+             clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
+             value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
+    )
+    .bind(subject.account.cast_signed())
+    .bind(subject.campaign.as_str())
+    .bind(subject.creative.as_str())
+    .bind(column!(cells, |c| c.day))
+    .bind(column!(cells, |c| i16::from(c.arm.number())))
+    .bind(column!(cells, |c| i32::from(c.feature)))
+    .bind(column!(cells, |c| c.component.map_or(-1, |(slot, _)| i16::from(slot))))
+    .bind(column!(cells, |c| c.component.map_or(0, |(_, component)| i32::from(component))))
+    .bind(column!(cells, |c| c.counts.impressions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.viewables.cast_signed()))
+    .bind(column!(cells, |c| c.counts.clicks.cast_signed()))
+    .bind(column!(cells, |c| c.counts.conversions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.value_micros))
+    .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// Each person once, in the order of their uid; whoever was erased is left out.
+pub(super) async fn count_units(
+    tx: &mut PgConnection,
+    account: i32,
+    campaign: &str,
+    units: Vec<Unit>,
+) -> Result<(), Error> {
+    let mut by_person = BTreeMap::<Uuid, Unit>::new();
+    for unit in units {
+        let person = by_person
+            .entry(unit.person.as_uuid())
+            .or_insert_with(|| Unit { counts: Counts::default(), ..unit.clone() });
+        person.counts += unit.counts;
+        person.at = person.at.min(unit.at);
+    }
+    let units: Vec<Unit> = by_person.into_values().collect();
+    if units.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into experiment_unit as u (account, campaign, person, arm, first_at, impressions, clicks, conversions, value_micros)
+         select $1, $2, k.person, k.arm, k.at, k.impressions, k.clicks, k.conversions, k.value_micros
+         from unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+              k (person, arm, at, impressions, clicks, conversions, value_micros)
+         left join profile p on p.account = $1 and p.uid = k.person
+         where p.erased_at is null
+         on conflict (account, campaign, person) do update
+         set impressions = u.impressions + excluded.impressions, clicks = u.clicks + excluded.clicks,
+             conversions = u.conversions + excluded.conversions, value_micros = u.value_micros + excluded.value_micros",
+    )
+    .bind(account)
+    .bind(campaign)
+    .bind(column!(units, |u| u.person.as_uuid()))
+    .bind(column!(units, |u| i16::from(u.arm.number())))
+    .bind(column!(units, |u| u.at.0))
+    .bind(column!(units, |u| u.counts.impressions.cast_signed()))
+    .bind(column!(units, |u| u.counts.clicks.cast_signed()))
+    .bind(column!(units, |u| u.counts.conversions.cast_signed()))
+    .bind(column!(units, |u| u.counts.value_micros))
+    .execute(tx)
+    .await
+    .map(drop)
+}

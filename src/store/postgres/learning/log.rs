@@ -1,0 +1,85 @@
+//! What is left to be learned from, and the log of decisions.
+
+use sqlx::{Connection, Error, PgConnection, query};
+
+use super::{
+    column,
+    packing::{pack, pack_lists},
+};
+use crate::{
+    domain::measurement::{beacon::decided_at, outcome::Outcome},
+    ports::LoggedDecision,
+    store::postgres::identity::WRITE_ABOUT_PEOPLE,
+};
+
+/// Leaves new outcomes to be learned from, within the transaction that counts them.
+pub(in crate::store::postgres) async fn leave(
+    tx: &mut PgConnection,
+    new: impl Iterator<Item = &Outcome>,
+) -> Result<(), Error> {
+    let told: Vec<_> = new
+        .filter(|o| o.kind.is_of_people())
+        .filter_map(|o| Some((o, o.campaign.as_ref()?, o.exposure.as_ref()?)))
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    macro_rules! column {
+        ($outcome:ident, $campaign:ident, $exposure:ident => $value:expr) => {
+            told.iter().map(|($outcome, $campaign, $exposure)| $value).collect::<Vec<_>>()
+        };
+    }
+    query(
+        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination)
+         select l.account, l.campaign, l.creative, l.decision, l.kind, l.goal, l.value_micros, l.revision,
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure, l.invalid, l.combination
+         from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::smallint[], $6::text[], $7::bigint[],
+                     $8::bigint[], $9::uuid[], $10::bytea[], $11::smallint[], $12::bigint[])
+              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination)
+         left join profile p on p.account = l.account and p.uid = l.person",
+    )
+    .bind(column!(o, _c, _e => o.account.cast_signed()))
+    .bind(column!(_o, c, _e => c.as_str()))
+    .bind(column!(o, _c, _e => o.creative.as_str()))
+    .bind(column!(o, _c, _e => o.decision.0))
+    .bind(column!(o, _c, _e => i16::from(o.kind.number())))
+    .bind(column!(o, _c, _e => o.goal.as_ref().map(|goal| goal.as_str())))
+    .bind(column!(o, _c, _e => o.value_micros))
+    .bind(column!(o, _c, _e => i64::from(o.revision)))
+    .bind(column!(o, _c, _e => o.person.map(|person| person.as_uuid())))
+    .bind(column!(_o, _c, e => e.to_vec()))
+    .bind(column!(o, _c, _e => o.invalid.map(|why| i16::from(why.number()))))
+    .bind(column!(o, _c, _e => o.combination.cast_signed()))
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+pub(super) async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecision>) -> Result<(), Error> {
+    let mut tx = connection.begin().await?;
+    query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+    query(
+        "insert into decision_log (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+         select l.day, l.account, l.decision, l.campaign, l.creative,
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end,
+                l.version, l.choice, l.features, l.eligible, l.propensity
+         from unnest($1::int[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::bytea[],
+                     $9::bytea[], $10::bytea[], $11::real[])
+              l (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+         left join profile p on p.account = l.account and p.uid = l.person",
+    )
+    .bind(column!(logged, |l| (decided_at(l.decision).0 / 86_400_000) as i32))
+    .bind(column!(logged, |l| l.account.cast_signed()))
+    .bind(column!(logged, |l| l.decision.0))
+    .bind(column!(logged, |l| l.campaign.as_str()))
+    .bind(column!(logged, |l| l.creative.as_str()))
+    .bind(column!(logged, |l| l.person.map(|person| person.as_uuid())))
+    .bind(column!(logged, |l| l.version.cast_signed()))
+    .bind(column!(logged, |l| pack(&l.choice)))
+    .bind(column!(logged, |l| pack(&l.features)))
+    .bind(column!(logged, |l| pack_lists(&l.eligible)))
+    .bind(column!(logged, |l| l.propensity as f32))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}

@@ -1,0 +1,354 @@
+//! What is learned and counted of creatives.
+
+mod counts;
+mod log;
+mod packing;
+
+use std::collections::BTreeMap;
+
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Json};
+
+pub(super) use self::log::leave;
+use self::{
+    counts::{count_combinations, count_features, count_units},
+    log::log,
+    packing::{arm, choice, counts, learned, lesson, subject, unpack_lists},
+};
+use super::{Lane, Lanes};
+use crate::{
+    domain::{
+        ids::{CampaignId, CreativeId, DecisionId},
+        measurement::lift::Sums,
+        values::Millis,
+    },
+    ports::{
+        Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore, LoggedDecision,
+        Measured, Rewarded, Subject, Unit,
+    },
+    store::rows,
+};
+
+macro_rules! column {
+    ($rows:expr, $value:expr) => {
+        $rows.iter().map($value).collect::<Vec<_>>()
+    };
+}
+use column;
+
+/// See [`LearningStore`].
+pub(in crate::store) struct Learning {
+    ingest: Lane,
+    admin: Lane,
+}
+
+impl Learning {
+    pub(in crate::store) fn new(lanes: &Lanes) -> Self {
+        Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
+    }
+}
+
+/// Sums over people by side, of one measure.
+macro_rules! arms {
+    ($measured:literal) => {
+        concat!(
+            "select arm, count(*) as people, sum(y) as sum, sum(y * y) as squares
+             from (select arm, ",
+            $measured,
+            " as y from experiment_unit where account = $1 and campaign = $2) u group by arm"
+        )
+    };
+}
+
+/// The newest logged decisions with a measure of their outcomes.
+macro_rules! logged {
+    ($measured:literal) => {
+        concat!(
+            "select l.*, (select (",
+            $measured,
+            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day) as reward
+             from decision_log l
+             where l.account = $1 and l.campaign = $2 and l.day >= $3 and l.day < $4 and l.propensity > 0
+             order by l.decision desc limit $5"
+        )
+    };
+}
+
+/// How long the decision log is kept, in days of the decision.
+const LOG_DAYS: i32 = 30;
+
+impl LearningStore for Learning {
+    fn waiting(&self) -> Answer<'_, Vec<Subject>> {
+        self.ingest.run(|connection| {
+            Box::pin(async move {
+                let rows =
+                    query("select distinct account, campaign, creative from lesson").fetch_all(connection).await?;
+                rows.iter().map(subject).collect()
+            })
+        })
+    }
+
+    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let lessons = learn_within(&mut tx, &subject, most, learn).await?;
+                tx.commit().await?;
+                Ok(lessons)
+            })
+        })
+    }
+
+    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>> {
+        self.ingest.run(|connection| {
+            Box::pin(async move {
+                let rows =
+                    query("select account, campaign, creative, version from learned").fetch_all(connection).await?;
+                rows.iter().map(|row| Ok((subject(row)?, row.try_get("version")?))).collect()
+            })
+        })
+    }
+
+    fn known(&self, subjects: Vec<Subject>) -> Answer<'_, Vec<(Subject, LearnedRow)>> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select l.* from unnest($1::int[], $2::text[], $3::text[]) k (account, campaign, creative)
+                     join learned l using (account, campaign, creative)",
+                )
+                .bind(subjects.iter().map(|one| one.account.cast_signed()).collect::<Vec<_>>())
+                .bind(subjects.iter().map(|one| one.campaign.as_str()).collect::<Vec<_>>())
+                .bind(subjects.iter().map(|one| one.creative.as_str()).collect::<Vec<_>>())
+                .fetch_all(connection)
+                .await?;
+                rows.iter().map(|row| Ok((subject(row)?, learned(row)?))).collect()
+            })
+        })
+    }
+
+    fn enrol(&self, people: Vec<(u32, CampaignId, Unit)>) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let mut by_campaign = BTreeMap::<_, Vec<Unit>>::new();
+                people.into_iter().for_each(|(account, campaign, unit)| {
+                    by_campaign.entry((account.cast_signed(), campaign)).or_default().push(unit);
+                });
+                for ((account, campaign), units) in by_campaign {
+                    let mut tx = connection.begin().await?;
+                    count_units(&mut tx, account, campaign.as_str(), units).await?;
+                    tx.commit().await?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn combinations(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+    ) -> Answer<'_, Vec<(CreativeId, CombinationCell)>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select * from combination_cell where account = $1 and campaign = $2 and day >= $3 and day < $4
+                     order by day, creative, arm, revision, combination",
+                )
+                .bind(account.cast_signed())
+                .bind(campaign.as_str())
+                .bind(days.0)
+                .bind(days.1)
+                .fetch_all(connection)
+                .await?;
+                let cell = |row: &PgRow| {
+                    Ok((
+                        rows::parsed(row, "creative")?,
+                        CombinationCell {
+                            day: row.try_get("day")?,
+                            arm: arm(row)?,
+                            revision: row.try_get::<i64, _>("revision")? as u32,
+                            combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
+                            choice: choice(row.try_get("choice")?),
+                            counts: counts(row)?,
+                        },
+                    ))
+                };
+                rows.iter().map(cell).collect()
+            })
+        })
+    }
+
+    fn features(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+    ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select * from feature_cell where account = $1 and campaign = $2 and day >= $3 and day < $4
+                     order by day, creative, arm, feature, slot, component",
+                )
+                .bind(account.cast_signed())
+                .bind(campaign.as_str())
+                .bind(days.0)
+                .bind(days.1)
+                .fetch_all(connection)
+                .await?;
+                let cell = |row: &PgRow| {
+                    let (slot, component): (i16, i32) = (row.try_get("slot")?, row.try_get("component")?);
+                    Ok((
+                        rows::parsed(row, "creative")?,
+                        FeatureCell {
+                            day: row.try_get("day")?,
+                            arm: arm(row)?,
+                            feature: row.try_get::<i32, _>("feature")? as u16,
+                            component: (slot >= 0).then_some((slot as u8, component as u16)),
+                            counts: counts(row)?,
+                        },
+                    ))
+                };
+                rows.iter().map(cell).collect()
+            })
+        })
+    }
+
+    fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| Box::pin(log(connection, rows)))
+    }
+
+    fn logged(
+        &self,
+        account: u32,
+        campaign: CampaignId,
+        days: (i32, i32),
+        measured: Measured,
+        most: u32,
+    ) -> Answer<'_, Vec<Rewarded>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let statement = match measured {
+                    Measured::Clicks => logged!("count(*) filter (where o.kind = 2)"),
+                    Measured::Conversions => logged!("count(*) filter (where o.kind = 3)"),
+                    Measured::Value => logged!("coalesce(sum(o.value_micros) filter (where o.kind = 3), 0) / 1e6"),
+                };
+                let rows = query(statement)
+                    .bind(account.cast_signed())
+                    .bind(campaign.as_str())
+                    .bind(days.0)
+                    .bind(days.1)
+                    .bind(i64::from(most))
+                    .fetch_all(connection)
+                    .await?;
+                let read = |row: &PgRow| {
+                    let logged = LoggedDecision {
+                        account,
+                        decision: DecisionId(row.try_get("decision")?),
+                        campaign: rows::parsed(row, "campaign")?,
+                        creative: rows::parsed(row, "creative")?,
+                        person: rows::maybe_uid(row, "person")?,
+                        version: row.try_get::<i64, _>("version")?.unsigned_abs(),
+                        choice: choice(row.try_get("choice")?),
+                        features: choice(row.try_get("features")?),
+                        eligible: unpack_lists(row.try_get("eligible")?),
+                        propensity: row.try_get::<f32, _>("propensity")?.into(),
+                    };
+                    Ok(Rewarded { logged, reward: row.try_get("reward")? })
+                };
+                rows.iter().map(read).collect()
+            })
+        })
+    }
+
+    fn maintain(&self, now: Millis) -> Answer<'_, ()> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                query("select keep_decision_log($1, $2)").bind(now.0).bind(LOG_DAYS).execute(connection).await.map(drop)
+            })
+        })
+    }
+
+    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [Sums; 2]> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let statement = match measured {
+                    Measured::Clicks => arms!("clicks::float8"),
+                    Measured::Conversions => arms!("conversions::float8"),
+                    Measured::Value => arms!("value_micros / 1e6::float8"),
+                };
+                let rows =
+                    query(statement).bind(account.cast_signed()).bind(campaign.as_str()).fetch_all(connection).await?;
+                let mut sums = [Sums::default(); 2];
+                for row in &rows {
+                    let arm: i16 = row.try_get("arm")?;
+                    if let Some(sum) = usize::try_from(arm).ok().and_then(|arm| sums.get_mut(arm)) {
+                        *sum = Sums {
+                            people: row.try_get::<i64, _>("people")?.unsigned_abs(),
+                            sum: row.try_get("sum")?,
+                            squares: row.try_get("squares")?,
+                        };
+                    }
+                }
+                Ok(sums)
+            })
+        })
+    }
+}
+
+async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn: Learn) -> Result<usize, Error> {
+    let account = subject.account.cast_signed();
+    let (campaign, creative) = (subject.campaign.as_str(), subject.creative.as_str());
+    // One at a time for each subject, also while it has no row to lock yet.
+    query("select pg_advisory_xact_lock(hashtextextended(concat_ws('/', $1::int, $2::text, $3::text), 7))")
+        .bind(account)
+        .bind(campaign)
+        .bind(creative)
+        .execute(&mut *tx)
+        .await?;
+    let known = query("select * from learned where account = $1 and campaign = $2 and creative = $3")
+        .bind(account)
+        .bind(campaign)
+        .bind(creative)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let taken = query(
+        "delete from lesson where account = $1 and campaign = $2 and creative = $3 and id = any (array(
+             select id from lesson where account = $1 and campaign = $2 and creative = $3 order by id limit $4))
+         returning *",
+    )
+    .bind(account)
+    .bind(campaign)
+    .bind(creative)
+    .bind(i64::from(most))
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut lessons =
+        taken.iter().map(|row| Ok((row.try_get("id")?, lesson(row)?))).collect::<Result<Vec<(i64, _)>, Error>>()?;
+    lessons.sort_by_key(|(id, _)| *id);
+    let count = lessons.len();
+    let Learned { body, combinations, features, units } =
+        learn(known.as_ref().map(learned).transpose()?, lessons.into_iter().map(|(_, lesson)| lesson).collect());
+    if let Some(LearnedBody { shape, statistics, epoch, watch }) = body {
+        query(
+            "insert into learned as l (account, campaign, creative, version, shape, statistics, epoch, watch)
+             values ($1, $2, $3, 1, $4, $5, $6, $7)
+             on conflict (account, campaign, creative) do update
+             set version = l.version + 1, shape = excluded.shape, statistics = excluded.statistics,
+                 epoch = excluded.epoch, watch = excluded.watch, updated_at = now_ms()",
+        )
+        .bind(account)
+        .bind(campaign)
+        .bind(creative)
+        .bind(Json(shape))
+        .bind(statistics)
+        .bind(epoch)
+        .bind(Json(watch))
+        .execute(&mut *tx)
+        .await?;
+    }
+    count_combinations(tx, subject, combinations).await?;
+    count_features(tx, subject, features).await?;
+    count_units(tx, account, campaign, units).await?;
+    Ok(count)
+}

@@ -1,0 +1,115 @@
+//! From rows to what they say, and lists of numbers as bytes.
+
+use sqlx::{Error, Row, postgres::PgRow};
+
+use crate::{
+    domain::{
+        ids::DecisionId,
+        measurement::{
+            cells::Counts,
+            exposure::Arm,
+            outcome::{Invalid, OutcomeKind},
+            traffic::InvalidTally,
+        },
+    },
+    ports::{LearnedBody, LearnedRow, LessonRow, Subject},
+    store::rows,
+};
+
+pub(super) fn pack(numbers: &[u16]) -> Vec<u8> {
+    numbers.iter().flat_map(|one| one.to_be_bytes()).collect()
+}
+
+/// Lists of small numbers: the length of each, then its numbers as bits.
+pub(super) fn pack_lists(lists: &[Vec<u16>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for list in lists {
+        let bytes = list.iter().max().map_or(0, |most| usize::from(*most) / 8 + 1);
+        let mut bits = vec![0_u8; bytes];
+        list.iter().for_each(|one| bits[usize::from(*one) / 8] |= 1 << (one % 8));
+        out.push(bytes as u8);
+        out.extend(bits);
+    }
+    out
+}
+
+pub(super) fn unpack_lists(mut packed: &[u8]) -> Vec<Vec<u16>> {
+    let mut lists = Vec::new();
+    while let Some(bytes) = packed.split_off_first() {
+        let Some(bits) = packed.split_off(..usize::from(*bytes)) else { break };
+        let all = (0..8 * bits.len()).filter(|at| bits[at / 8] & 1 << (at % 8) != 0);
+        lists.push(all.map(|at| at as u16).collect());
+    }
+    lists
+}
+
+pub(super) fn subject(row: &PgRow) -> Result<Subject, Error> {
+    Ok(Subject {
+        account: rows::account(row, "account")?,
+        campaign: rows::parsed(row, "campaign")?,
+        creative: rows::parsed(row, "creative")?,
+    })
+}
+
+pub(super) fn learned(row: &PgRow) -> Result<LearnedRow, Error> {
+    Ok(LearnedRow {
+        version: row.try_get("version")?,
+        body: LearnedBody {
+            shape: rows::json(row, "shape")?,
+            statistics: row.try_get("statistics")?,
+            epoch: row.try_get("epoch")?,
+            watch: rows::json(row, "watch")?,
+        },
+    })
+}
+
+pub(super) fn lesson(row: &PgRow) -> Result<LessonRow, Error> {
+    let kind: i16 = row.try_get("kind")?;
+    let kind = OutcomeKind::ALL.into_iter().find(|of| i16::from(of.number()) == kind);
+    let goal = match row.try_get::<Option<&str>, _>("goal")? {
+        Some(_) => Some(rows::parsed(row, "goal")?),
+        None => None,
+    };
+    Ok(LessonRow {
+        decision: DecisionId(row.try_get("decision")?),
+        kind: kind.ok_or_else(|| Error::Decode("no kind of outcome".into()))?,
+        goal,
+        value_micros: row.try_get("value_micros")?,
+        revision: row.try_get::<i64, _>("revision")? as u32,
+        combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
+        person: rows::maybe_uid(row, "person")?,
+        invalid: invalid(row)?,
+        exposure: row.try_get::<Vec<u8>, _>("exposure")?.into(),
+    })
+}
+
+pub(super) fn invalid(row: &PgRow) -> Result<Option<Invalid>, Error> {
+    let Some(number) = row.try_get::<Option<i16>, _>("invalid")? else { return Ok(None) };
+    Ok(Invalid::ALL.into_iter().find(|why| i16::from(why.number()) == number))
+}
+
+pub(super) fn arm(row: &PgRow) -> Result<Arm, Error> {
+    let number: i16 = row.try_get("arm")?;
+    let arm = Arm::ALL.into_iter().find(|arm| i16::from(arm.number()) == number);
+    arm.ok_or_else(|| Error::Decode("no side of an experiment".into()))
+}
+
+pub(super) fn counts(row: &PgRow) -> Result<Counts, Error> {
+    let number = |column| Ok::<_, Error>(row.try_get::<i64, _>(column)?.unsigned_abs());
+    Ok(Counts {
+        impressions: number("impressions")?,
+        viewables: number("viewables")?,
+        clicks: number("clicks")?,
+        conversions: number("conversions")?,
+        value_micros: row.try_get("value_micros")?,
+        invalid: InvalidTally {
+            known_program: number("programs")?,
+            impossible_rate: number("too_fast")?,
+            replay: number("replays")?,
+        },
+    })
+}
+
+pub(super) fn choice(packed: &[u8]) -> Vec<u16> {
+    packed.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+}
