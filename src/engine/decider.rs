@@ -88,14 +88,22 @@ pub struct Timing {
     pub assemble: u64,
 }
 
+/// Where decisions leave what others need of them; none of it is waited for.
+pub struct Traces {
+    /// Records of a share of them.
+    pub records: Records,
+    /// Who takes part in experiments, and what has no number yet.
+    pub learning: Learning,
+    /// What was chosen by what was learned.
+    pub log: DecisionLog,
+}
+
 /// Decides requests.
 pub struct Decider {
     catalogue: Arc<Catalogue>,
     users: Users,
     reservations: Arc<Reservations>,
-    records: Records,
-    learning: Learning,
-    log: DecisionLog,
+    traces: Traces,
     clock: Arc<dyn Clock>,
     meters: Meters,
     /// Share of requests whose full record is kept, in 2^-32.
@@ -109,15 +117,13 @@ impl Decider {
         catalogue: Arc<Catalogue>,
         users: Users,
         reservations: Arc<Reservations>,
-        records: Records,
-        learning: Learning,
-        log: DecisionLog,
+        traces: Traces,
         clock: Arc<dyn Clock>,
         meters: Meters,
         record_share: f64,
     ) -> Self {
         let record_share = (record_share.clamp(0.0, 1.0) * 4_294_967_296.0) as u64;
-        Self { catalogue, users, reservations, records, learning, log, clock, meters, record_share }
+        Self { catalogue, users, reservations, traces, clock, meters, record_share }
     }
 
     /// Decides a request that arrived at `arrived`.
@@ -187,8 +193,8 @@ impl Decider {
         let assembled = assemble_all(&decision, &request, purposes, issuer);
         let done = Instant::now();
         if request.preview.is_none() {
-            self.learning.shown(account.number(), &request, &decision);
-            self.log.note(account.number(), request.person, &decision);
+            self.traces.learning.shown(account.number(), &request, &decision);
+            self.traces.log.note(account.number(), request.person, &decision);
         }
         if let Some(inputs) = inputs {
             self.record(&account, &decision, &assembled, &inputs);
@@ -260,7 +266,7 @@ impl Decider {
                 body.raw("{\"inputs\":").raw(&inputs).raw(",\"item\":");
                 write_item(&mut body, item, assembled.as_ref(), &account.snapshot.rules);
                 body.raw("}");
-                self.records.keep(DecisionRecord {
+                self.traces.records.keep(DecisionRecord {
                     account: account.number(),
                     decision: item.id,
                     at: decision.at,

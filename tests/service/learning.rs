@@ -30,7 +30,7 @@ fn luck(person: u64) -> f64 {
 }
 
 fn age(person: u64) -> u64 {
-    if person % 2 == 0 { 30 } else { 12 }
+    if person.is_multiple_of(2) { 30 } else { 12 }
 }
 
 async fn author(service: &Service) {

@@ -154,11 +154,16 @@ pub(super) fn learn(
     tallies.into_learned((learned || grown).then(|| knowledge.write()))
 }
 
+/// A day, a side and a revision's combination.
+type OfCombination = (i32, Arm, u32, u64);
+/// A day, a side, a feature and a component, or none for whatever was shown.
+type OfFeature = (i32, Arm, u16, Option<(u8, u16)>);
+
 /// Outcomes by what they are counted under.
 #[derive(Default)]
 struct Tallies {
-    combinations: BTreeMap<(i32, Arm, u32, u64), (Vec<u16>, Counts)>,
-    features: BTreeMap<(i32, Arm, u16, Option<(u8, u16)>), Counts>,
+    combinations: BTreeMap<OfCombination, (Vec<u16>, Counts)>,
+    features: BTreeMap<OfFeature, Counts>,
     units: Vec<Unit>,
 }
 
