@@ -129,6 +129,9 @@ pub struct OpenRtb {
     pub expires_s: u32,
     /// What a `crid` stands for.
     pub crid: Granularity,
+    /// Exchanges that take only what they have approved, as `exchange` in the address names them:
+    /// to these nothing else is bid.
+    pub audited: Vec<String>,
     /// Whether an ad is chosen from the page alone where the TCF does not allow choosing one
     /// (purpose 2); if not, there is no bid.
     pub contextual_without_consent: bool,
@@ -172,6 +175,7 @@ impl Default for OpenRtb {
             network_ms: 30,
             expires_s: 300,
             crid: Granularity::Creative,
+            audited: Vec::new(),
             contextual_without_consent: false,
             eid_sources: Vec::new(),
             segments: Vec::new(),
@@ -330,12 +334,13 @@ impl Config {
         )?;
         range((1..=64).contains(&self.openrtb.seat.len()), "openrtb.seat", "must be 1 to 64 bytes")?;
         let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        let key = |mapped: &MappedSegment| {
-            (1..=64).contains(&mapped.segment.len())
-                && mapped.segment.bytes().all(sound)
-                && !mapped.segment.starts_with(['.', '_', '-'])
-        };
-        range(self.openrtb.segments.iter().all(key), "openrtb.segments", "must name segments by their keys")?;
+        let id = |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(sound) && !id.starts_with(['.', '_', '-']);
+        range(self.openrtb.audited.iter().all(|of| id(of)), "openrtb.audited", "must name exchanges by ids")?;
+        range(
+            self.openrtb.segments.iter().all(|of| id(&of.segment)),
+            "openrtb.segments",
+            "must name segments by their keys",
+        )?;
         if let Some(key) = &self.store.admin_key {
             range(key.len() >= 16 && key.is_ascii(), "store.admin_key", "must be at least 16 ASCII characters")?;
         }
