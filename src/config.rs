@@ -261,12 +261,13 @@ impl Config {
         )?;
         range((1..=64).contains(&self.openrtb.seat.len()), "openrtb.seat", "must be 1 to 64 bytes")?;
         let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        let key = |mapped: &MappedSegment| {
-            (1..=64).contains(&mapped.segment.len())
-                && mapped.segment.bytes().all(sound)
-                && !mapped.segment.starts_with(['.', '_', '-'])
-        };
-        range(self.openrtb.segments.iter().all(key), "openrtb.segments", "must name segments by their keys")?;
+        let id = |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(sound) && !id.starts_with(['.', '_', '-']);
+        range(self.openrtb.audited.iter().all(|of| id(of)), "openrtb.audited", "must name exchanges by ids")?;
+        range(
+            self.openrtb.segments.iter().all(|of| id(&of.segment)),
+            "openrtb.segments",
+            "must name segments by their keys",
+        )?;
         if let Some(key) = &self.store.admin_key {
             range(key.len() >= 16 && key.is_ascii(), "store.admin_key", "must be at least 16 ASCII characters")?;
         }

@@ -29,7 +29,7 @@ use tessera::domain::{
         request::Seed,
         standing::Standing,
     },
-    ids::{Uid, UserKey},
+    ids::{ExchangeId, Uid, UserKey},
     measurement::beacon::TokenKeys,
     openrtb::{self, Granularity, MappedSegment, NoBid, Refusal, Settings},
     values::Millis,
@@ -56,6 +56,9 @@ struct Group {
     description: String,
     #[serde(default)]
     settings: Changes,
+    /// Who asks.
+    #[serde(default)]
+    exchange: Option<ExchangeId>,
     base: Value,
     cases: Vec<Case>,
 }
@@ -64,6 +67,8 @@ struct Group {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Changes {
+    /// Exchanges that take only what they have approved.
+    audited: Vec<ExchangeId>,
     combination_crids: bool,
     contextual_without_consent: bool,
     eid_sources: Vec<String>,
@@ -96,6 +101,7 @@ impl Changes {
             network_ms: 30,
             expires_s: 300,
             crid: if self.combination_crids { Granularity::Combination } else { Granularity::Creative },
+            audited: self.audited.clone(),
             contextual_without_consent: self.contextual_without_consent,
             eid_sources: self.eid_sources.clone(),
             segments: mapped.collect(),
@@ -122,7 +128,8 @@ fn merge(into: &mut Value, change: &Value) {
 }
 
 /// The answer to a request, without the signatures in its addresses.
-fn answer(scene: &Scene, snapshot: &Snapshot, settings: &Settings, body: &[u8]) -> Value {
+fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Value {
+    let settings = &group.settings.settings();
     let request = match openrtb::read(body) {
         Ok(request) => request,
         Err(refusal) => {
@@ -131,7 +138,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, settings: &Settings, body: &[u8]) 
         }
     };
     let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
-    let told = openrtb::plan(&request, snapshot, settings, rules).and_then(|mut plan| {
+    let told = openrtb::plan(&request, snapshot, settings, rules, group.exchange.as_ref()).and_then(|mut plan| {
         let mut asked = std::mem::take(&mut plan.request);
         asked.person = plan.key.as_ref().map(|key| Uid::of(&[5; 32], key));
         if let Some(preview) = &mut asked.preview {
@@ -261,13 +268,12 @@ fn every_request_is_answered_as_expected() {
     for path in paths {
         let group: Group =
             serde_json::from_str(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let settings = group.settings.settings();
         let mut told = Map::new();
         for case in &group.cases {
             let mut request = group.base.clone();
             merge(&mut request, &case.change);
             let body = case.raw.clone().unwrap_or_else(|| request.to_string());
-            let known = told.insert(case.what.clone(), answer(&scene, &snapshot, &settings, body.as_bytes()));
+            let known = told.insert(case.what.clone(), answer(&scene, &snapshot, &group, body.as_bytes()));
             assert!(known.is_none(), "{}: twice {}", path.display(), case.what);
             count += 1;
         }

@@ -25,6 +25,9 @@ pub struct OpenRtb {
     pub expires_s: u32,
     /// What a `crid` stands for.
     pub crid: Granularity,
+    /// Exchanges that take only what they have approved, as `exchange` in the address names them:
+    /// to these nothing else is bid.
+    pub audited: Vec<String>,
     /// Whether an ad is chosen from the page alone where the TCF does not allow choosing one
     /// (purpose 2); if not, there is no bid.
     pub contextual_without_consent: bool,
@@ -68,6 +71,7 @@ impl Default for OpenRtb {
             network_ms: 30,
             expires_s: 300,
             crid: Granularity::Creative,
+            audited: Vec::new(),
             contextual_without_consent: false,
             eid_sources: Vec::new(),
             segments: Vec::new(),

@@ -140,6 +140,8 @@ slug!(/// A template: markup with typed slots.
     TemplateId, "a template id");
 slug!(/// A component (variant) within its creative.
     ComponentId, "a component id");
+slug!(/// An exchange, as the account names it.
+    ExchangeId, "an exchange id");
 slug!(/// A slot on a page or in an app.
     PlacementId, "a placement id");
 slug!(/// A write key: what web pages carry to send events.

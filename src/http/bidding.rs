@@ -32,6 +32,7 @@ impl Bidding {
                 config::Granularity::Creative => Granularity::Creative,
                 config::Granularity::Combination => Granularity::Combination,
             },
+            audited: config.audited.iter().filter_map(|id| id.parse().ok()).collect(),
             contextual_without_consent: config.contextual_without_consent,
             eid_sources: config.eid_sources,
             segments: mapped.collect(),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{ModelKey, WriteKeyId},
+        ids::{ExchangeId, ModelKey, WriteKeyId},
         violation::Violation,
         webhook::Message,
     },
@@ -44,7 +44,7 @@ use crate::{
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(health::healthz, health::readyz, health::metrics, describe),
-    components(schemas(ProblemDocument<'_>, Violation, ModelKey, WriteKeyId, Message)),
+    components(schemas(ProblemDocument<'_>, Violation, ExchangeId, ModelKey, WriteKeyId, Message)),
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
         (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),

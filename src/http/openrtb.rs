@@ -30,6 +30,7 @@ use crate::{
     domain::{
         access::Scope,
         decision::assemble::Issuer,
+        ids::ExchangeId,
         openrtb::{self, NoBid, Plan, Refusal},
     },
     engine::{deadline::Deadline, decider::Call, users::Freshness},
@@ -53,6 +54,10 @@ pub fn routes() -> OpenApiRouter<App> {
 struct BidQuery {
     /// The API key, for exchanges that can send no header.
     key: Option<String>,
+    /// Who asks, as the account names them: exchanges that take only what they have approved
+    /// (the setting `openrtb.audited`) get bids for that alone.
+    #[param(inline, required = false)]
+    exchange: Option<ExchangeId>,
     /// `1`: say why there is no bid (`nbr`) instead of answering 204.
     nbr: Option<String>,
 }
@@ -169,7 +174,7 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
         Err(refusal) => return Ok(Told::Refused(refusal)),
     };
     let settings = app.bidding.settings();
-    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent);
+    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, query.exchange.as_ref());
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
         Ok(plan) => decide(app, info, caller, plan).await,

@@ -52,6 +52,7 @@ pub(crate) fn run(checks: &'static [Check]) {
     config.store.data = folder.path().join("data");
     config.store.admin_key = Some(ADMIN.to_owned());
     config.store.bundle = Some(empty);
+    config.openrtb.audited = vec!["strict".to_owned()];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     tessera::telemetry::init_logs("warn").expect("logs");
     let failed = runtime.block_on(async {
@@ -68,7 +69,11 @@ pub(crate) fn run(checks: &'static [Check]) {
         while let Some(done) = running.join_next().await {
             match done.expect("a check is awaited") {
                 (name, Ok(())) => println!("{name} ok"),
-                (name, Err(error)) => failed.push(format!("{name}: {error}")),
+                (name, Err(error)) => {
+                    // the panic hook of the service withholds what panics say
+                    println!("{name}: {error}");
+                    failed.push(name);
+                }
             }
         }
         drop(service);

@@ -226,3 +226,68 @@ pub(crate) async fn publishing_tells_what_to_look_at(service: Arc<Service>) {
     service.get("/v1/coverage?placement=nowhere").await.faults(422);
     service.get("/v1/coverage?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").await.faults(422);
 }
+
+pub(crate) async fn exchanges_say_what_they_approve(service: Arc<Service>) {
+    let (id, brand, _) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    assert_eq!(service.post(&format!("{base}/publish"), &json!({})).await.status, 200);
+    let campaign = json!({"name": "It", "advertiser": brand, "status": "active", "creatives": [id], "landing_url": "https://northwind.example/"});
+    let line = service.name("campaign");
+    service.create(&format!("/v1/campaigns/{line}"), &campaign).await;
+    let items = service.get(&format!("{base}/combinations?revision=1")).await.json()["items"].clone();
+    let (crid, size) =
+        (items[0]["revision_crid"].as_str().expect("a name"), items[0]["size"].as_str().expect("a size"));
+    assert_eq!((crid, items[0].get("audit")), (format!("{id}.1.{size}").as_str(), None));
+
+    let (width, height) = size.split_once('x').expect("two sides");
+    let format = json!({"w": width.parse::<u16>().expect("a width"), "h": height.parse::<u16>().expect("a height")});
+    let ask = json!({"id": "r", "site": {"page": "https://news.example/"}, "tmax": 5_000, "imp": [
+        {"id": "1", "banner": {"format": [format]}, "ext": {"tessera": {"campaign": line, "price": "1.50"}}}]});
+    let bid = async |exchange: &str| {
+        let told = service.post(&format!("/openrtb2/bid?nbr=1{exchange}"), &ask).await.json();
+        (told["seatbid"][0]["bid"][0]["crid"].clone(), told["nbr"].clone())
+    };
+    let until = async |wanted: (Value, Value)| {
+        for _ in 0..100 {
+            if bid("&exchange=strict").await == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert_eq!(bid("&exchange=strict").await, wanted);
+    };
+    until((Value::Null, json!(509))).await;
+    assert_eq!(bid("").await, (json!(crid), Value::Null));
+    assert_eq!(bid("&exchange=lenient").await, (json!(crid), Value::Null));
+
+    let audit = format!("{base}/audit/strict");
+    let created = service.create(&audit, &json!({"crids": {crid: {"status": 1}}})).await;
+    assert_eq!(created.header("location"), audit);
+    service.put(&audit, "\"1\"", &json!({"crids": {}})).await.faults(412);
+    let wrong = json!({"crids": {crid: {"status": 7}, "A B": {"status": 3}}});
+    assert!(!service.put(&audit, created.header("etag"), &wrong).await.faults(422).is_empty());
+    let approved = json!({"crids": {crid: {"status": 3, "feedback": ["Fine."]}}});
+    let written = service.put(&audit, created.header("etag"), &approved).await;
+    assert_eq!(
+        (written.status, service.get(&audit).await.json()["document"].clone()),
+        (200, approved),
+        "{}",
+        written.text()
+    );
+    assert_eq!(service.get(&format!("{base}/audit")).await.json()["items"][0]["id"], "strict");
+    until((json!(crid), Value::Null)).await;
+    let seen = service.get(&format!("{base}/combinations?revision=1")).await.json();
+    assert_eq!(seen["items"][0]["audit"], json!({"strict": {"status": 3, "feedback": ["Fine."]}}));
+    service.put_new("/v1/creatives/nobodys/audit/strict", &json!({"crids": {}})).await.faults(404);
+
+    for name in [crid, items[0]["crid"].as_str().expect("a name")] {
+        let shown = service.get(&format!("{base}/audit/{name}/render")).await;
+        assert_eq!((shown.status, shown.header("content-type")), (200, "text/html; charset=utf-8"), "{}", shown.text());
+        assert!(shown.header("content-security-policy").contains("sandbox"));
+    }
+    service.get(&format!("{base}/audit/{id}.9.{size}/render")).await.faults(404);
+    service.get(&format!("{base}/audit/0123456789abcdef/render")).await.faults(404);
+
+    assert_eq!(service.delete(&audit, written.header("etag")).await.status, 204);
+    until((Value::Null, json!(509))).await;
+}

@@ -17,6 +17,8 @@ pub(crate) struct Documents {
     /// Creatives, each with its `components`.
     pub(crate) creatives: Map<String, Value>,
     pub(crate) campaigns: Map<String, Value>,
+    /// What exchanges say of creatives, as `creative/exchange`.
+    pub(crate) audits: Map<String, Value>,
 }
 
 impl Documents {
@@ -27,6 +29,7 @@ impl Documents {
         self.segments.iter().for_each(|(id, body)| add(Kind::Segment, id, body.clone()));
         self.placements.iter().for_each(|(id, body)| add(Kind::Placement, id, body.clone()));
         self.campaigns.iter().for_each(|(id, body)| add(Kind::Campaign, id, body.clone()));
+        self.audits.iter().for_each(|(id, body)| add(Kind::Audit, id, body.clone()));
         for (id, body) in &self.creatives {
             let mut draft = body.clone();
             let components = draft.as_object_mut().and_then(|draft| draft.remove("components"));

@@ -17,6 +17,7 @@ use crate::domain::{
         rule::SegmentRule,
     },
     catalog::{
+        audit::AuditDoc,
         campaign::Campaign,
         creative::Creative,
         document::{
@@ -26,7 +27,7 @@ use crate::domain::{
         key::{DocumentKey, Kind},
         snapshot::{Changed, Line, Placement, Snapshot, Ticket},
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, ModelKey, PlacementId, SegmentKey, WriteKeyId},
+    ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, ModelKey, PlacementId, SegmentKey, WriteKeyId},
     values::Millis,
     violation::Violation,
 };
@@ -51,6 +52,7 @@ impl Snapshot {
             streams: Streams::default(),
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
+            audits: self.audits.clone(),
             write_keys: self.write_keys.clone(),
             lines: Vec::new(),
             tickets: Vec::new(),
@@ -110,6 +112,7 @@ impl Snapshot {
                         };
                     }
                 }
+                Kind::Audit => self.take_audit(&key, body),
                 Kind::WriteKey => {
                     if let Ok(id) = key.id.parse::<WriteKeyId>() {
                         match body.and_then(|body| self.read::<WriteKeyDoc>(&key, &body)) {
@@ -156,6 +159,23 @@ impl Snapshot {
             Some(document) => self.models.insert(name, Arc::new(document)),
             None => self.models.remove(&name),
         };
+    }
+
+    fn take_audit(&mut self, key: &DocumentKey, body: Option<Value>) {
+        let Some((creative, exchange)) = key.id.split_once('/') else { return };
+        let (Ok(creative), Ok(exchange)) = (creative.parse::<CreativeId>(), exchange.parse::<ExchangeId>()) else {
+            return;
+        };
+        // what cannot be read approves nothing
+        let doc = body.and_then(|body| self.read::<AuditDoc>(key, &body));
+        let known = self.audits.entry(creative.clone()).or_default();
+        match doc {
+            Some(doc) => known.insert(exchange, Arc::new(doc)),
+            None => known.remove(&exchange),
+        };
+        if known.is_empty() {
+            self.audits.remove(&creative);
+        }
     }
 
     fn take_segment(&mut self, key: &DocumentKey, body: Option<Value>) {

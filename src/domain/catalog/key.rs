@@ -24,6 +24,8 @@ pub enum Kind {
     Revision,
     /// Which revision of a creative serves; its id is the creative's.
     Publication,
+    /// What an exchange says of a creative's ads; its id is `creative/exchange`.
+    Audit,
     /// A slot on a page or in an app.
     Placement,
     /// A campaign.
@@ -34,7 +36,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, such that a document refers only to kinds before its own.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Advertiser,
         Self::Model,
         Self::Segment,
@@ -43,6 +45,7 @@ impl Kind {
         Self::Component,
         Self::Revision,
         Self::Publication,
+        Self::Audit,
         Self::Placement,
         Self::Campaign,
         Self::WriteKey,
@@ -60,6 +63,7 @@ impl Kind {
             Self::Component => "component",
             Self::Revision => "revision",
             Self::Publication => "publication",
+            Self::Audit => "audit",
             Self::Placement => "placement",
             Self::Campaign => "campaign",
             Self::WriteKey => "write_key",

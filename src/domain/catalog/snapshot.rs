@@ -18,13 +18,14 @@ use crate::domain::{
         rule::SegmentRule,
     },
     catalog::{
+        audit::AuditDoc,
         campaign::Campaign,
         creative::{Creative, Creatives},
         document::{AdvertiserDoc, CampaignStatus, PlacementDoc, WriteKeyDoc},
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, ModelKey, NameHash, PlacementId, SegmentKey, WriteKeyId},
+    ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, ModelKey, NameHash, PlacementId, SegmentKey, WriteKeyId},
     values::{Format, Millis, Size},
     violation::Violation,
 };
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub creatives: Creatives,
     /// Registered placements.
     pub placements: HashMap<PlacementId, Placement>,
+    /// What exchanges say of the ads of creatives.
+    pub audits: BTreeMap<CreativeId, BTreeMap<ExchangeId, Arc<AuditDoc>>>,
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
     /// Campaigns in serving order: by priority, then by id.
@@ -111,6 +114,7 @@ impl Snapshot {
             streams: Streams::default(),
             creatives: Creatives::new(),
             placements: HashMap::new(),
+            audits: BTreeMap::new(),
             write_keys: HashMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),

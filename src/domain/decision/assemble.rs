@@ -3,7 +3,7 @@
 use crate::domain::{
     catalog::{
         content::Content,
-        creative::{Creative, Place, Variant},
+        creative::{Choice, Creative, Place, Variant},
     },
     consent::{Purposes, Relayed},
     creative::{Dynamic, Prepared, assemble_html, assemble_native, assemble_native_for},
@@ -100,7 +100,7 @@ pub fn assemble(
         Some(relayed) => relayed.fill_in(&mut markup),
         None => Relayed::default().fill_in(&mut markup),
     }
-    let crid = crid(showing, variant);
+    let crid = crid(&showing.creative, variant, &showing.choice);
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
 }
 
@@ -166,12 +166,13 @@ fn combination(showing: &Showing) -> u64 {
     u64::from_le_bytes(head)
 }
 
-fn crid(showing: &Showing, variant: &Variant) -> String {
-    let creative = &*showing.creative;
+/// Names the content that a choice gives one of a creative's templates: the same for the same values.
+#[must_use]
+pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
     for place in &variant.places {
-        let component = creative.chosen(place.slot, &showing.choice);
+        let component = creative.chosen(place.slot, choice);
         let fingerprint = component.map_or(place.default_fingerprint, |component| component.fingerprint);
         hash.update(&fingerprint.to_le_bytes());
     }

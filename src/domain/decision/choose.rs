@@ -92,7 +92,10 @@ pub fn eligible(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(
 /// Chooses for every slot among what is eligible, by weight or evenly, the same for the same person.
 ///
 /// A slot without a candidate shows its default. Where pairing rules forbid the first choices
-/// together, the next best combination in the order of the draws is taken, the default last.
+/// together, the slots take turns: each person's draw says which slot comes first, a slot in
+/// proportion to how many components compete for it, and every slot takes its best draw that the
+/// slots before it leave, its default last. So nothing that is shown could be shown with more
+/// components beside it, and every such combination is shown to some.
 pub fn choose(creative: &Creative, manner: &Manner<'_>, eligible: &[Vec<u16>]) -> Chosen {
     let scope = Scope::COMPONENT.within(creative.lasting.0);
     let paired = !creative.pairing.is_empty();
@@ -117,17 +120,22 @@ pub fn choose(creative: &Creative, manner: &Manner<'_>, eligible: &[Vec<u16>]) -
     }
     let any = choice.iter().any(Option::is_some);
     if paired {
-        choice = pair(creative, ranked);
+        choice = pair(creative, manner.sticky, ranked);
     }
     let unsatisfiable = any && choice.iter().all(Option::is_none);
     Chosen { choice, unsatisfiable }
 }
 
 /// The best combination that the pairing rules allow, by position among each slot's candidates.
-fn pair(creative: &Creative, mut ranked: Vec<Vec<u32>>) -> Vec<Option<u16>> {
+fn pair(creative: &Creative, sticky: Sticky, mut ranked: Vec<Vec<u32>>) -> Vec<Option<u16>> {
     creative.pairing.narrow(&mut ranked);
     let free = |slot: usize| ranked[slot].first().copied().unwrap_or(Pairing::DEFAULT);
-    let (ruled, rest): (Vec<usize>, _) = (0..ranked.len()).partition(|slot| creative.pairing.names(*slot));
+    let (mut ruled, rest): (Vec<usize>, _) = (0..ranked.len()).partition(|slot| creative.pairing.names(*slot));
+    // were the order the same for everybody, a slot with one component would take it from all of
+    // them, and with it the choice of the slots that rules tie to it
+    let turns = sticky.lot(Scope::TURN.within(creative.lasting.0));
+    let turn = |slot: &usize| turns.draw(*slot as u64, ranked[*slot].len() as u32);
+    ruled.sort_by(|a, b| turn(a).total_cmp(&turn(b)));
     let mut chosen = vec![None; ranked.len()];
     rest.into_iter().for_each(|slot| chosen[slot] = Some(free(slot)));
     let mut search = Search { creative, ranked: &ranked, chosen, looks: 0 };

@@ -50,18 +50,29 @@ fn offered(creative: &Creative, mut may: impl FnMut(&Component) -> bool) -> Vec<
     of_slot.collect()
 }
 
+/// Every component of each slot, whoever may see it, and the default: all that could ever stand there.
+#[must_use]
+pub fn everything(creative: &Creative) -> Vec<Vec<u32>> {
+    creative.slots.iter().map(|slot| slot.candidates.iter().copied().chain([Pairing::DEFAULT]).collect()).collect()
+}
+
+/// A combination, given by an option per slot, as a decision holds it.
+#[must_use]
+pub fn choice(creative: &Creative, chosen: &[u32]) -> Vec<Option<u16>> {
+    let choice = creative.slots.iter().zip(chosen);
+    choice.map(|(slot, option)| slot.candidates.iter().position(|at| at == option).map(|at| at as u16)).collect()
+}
+
 /// A combination as a decision at `now` would show it; never counted. `chosen` has an option per
 /// slot.
 #[must_use]
 pub fn item(creative: &Arc<Creative>, variant: usize, size: Option<Size>, chosen: &[u32], now: Millis) -> Item {
-    let choice = creative.slots.iter().zip(chosen);
-    let choice = choice.map(|(slot, option)| slot.candidates.iter().position(|at| at == option).map(|at| at as u16));
     let shown = Showing {
         campaign: None,
         creative: Arc::clone(creative),
         variant,
         size,
-        choice: choice.collect(),
+        choice: choice(creative, chosen),
         reason: Reason::Preview,
         matched: Vec::new(),
         exposure: None,

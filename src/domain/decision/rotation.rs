@@ -20,6 +20,8 @@ impl Scope {
     pub const CREATIVE: Self = Self(0x6372_6561);
     /// Which component of a slot.
     pub const COMPONENT: Self = Self(0x636f_6d70);
+    /// Which slot of a creative chooses first.
+    pub const TURN: Self = Self(0x7475_726e);
     /// Whether a campaign's holdout.
     pub const HOLDOUT: Self = Self(0x686f_6c64);
 

@@ -1,11 +1,14 @@
 //! BidResponses: OpenRTB 2.6 section 4.2.
 
+use std::borrow::Cow;
+
 use super::{
     plan::{Offer, Plan},
     refusal::NoBid,
     settings::{Granularity, Settings},
 };
 use crate::domain::{
+    catalog::audit::revision_crid,
     decision::{
         assemble::{Assembled, Issuer, claim, contents},
         decided::{Decision, Item, Showing},
@@ -36,19 +39,27 @@ pub fn answer(
             let showing = item.shown.as_ref().ok_or(NoBid::NoFill)?;
             let made = made.as_ref().ok_or(NoBid::NoFill)?;
             check(offer, showing, made)?;
-            Ok((item, showing, made))
+            let crid = match settings.crid {
+                Granularity::Combination => Cow::Borrowed(made.crid.as_str()),
+                Granularity::Creative => Cow::Owned(revision_crid(&showing.creative, showing.size)),
+            };
+            let own = |(id, _): &&(_, _)| *id == showing.creative.id;
+            if offer.audits.as_ref().is_some_and(|all| !all.iter().filter(own).any(|(_, doc)| doc.serves(&crid))) {
+                return Err(NoBid::Audit);
+            }
+            Ok((item, showing, made, crid))
         });
         match bid {
             Ok(_) if currency.is_some_and(|currency| currency != offer.price.currency) => {
                 reason = reason.or(Some(NoBid::Currency));
             }
-            Ok((item, showing, made)) => {
+            Ok((item, showing, made, crid)) => {
                 currency = Some(offer.price.currency);
                 if written > 0 {
                     json.raw(",");
                 }
                 written += 1;
-                Bid { offer, item, showing, made, issuer, settings }.write(&mut json);
+                Bid { offer, item, showing, made, crid: &crid, issuer, settings }.write(&mut json);
             }
             Err(why) => reason = reason.or(Some(why)),
         }
@@ -82,6 +93,7 @@ struct Bid<'a> {
     item: &'a Item,
     showing: &'a Showing,
     made: &'a Assembled,
+    crid: &'a str,
     issuer: Issuer<'a>,
     settings: &'a Settings,
 }
@@ -97,18 +109,7 @@ impl Bid<'_> {
         if let Some(campaign) = &self.showing.campaign {
             json.raw(",\"cid\":").text(campaign.id.as_str());
         }
-        json.raw(",\"crid\":\"");
-        match self.settings.crid {
-            Granularity::Combination => json.raw(&made.crid),
-            Granularity::Creative => {
-                json.raw(creative.id.as_str()).raw(".").plain(creative.revision);
-                match self.showing.size {
-                    Some(size) => json.raw(".").plain(size),
-                    None => json.raw(".native"),
-                }
-            }
-        };
-        json.raw("\"");
+        json.raw(",\"crid\":").text(self.crid);
         if let Some(image) = self.image() {
             json.raw(",\"iurl\":").text(&image);
         }

@@ -1,5 +1,7 @@
 //! What there is to decide for a BidRequest.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -8,15 +10,19 @@ use super::{
     native,
     refusal::NoBid,
     request::{Banner, BidRequest, Deal, Imp, Int, Object, Text, inner, member},
-    settings::Settings,
+    settings::{Granularity, Settings},
     surroundings::{self, said},
 };
 use crate::domain::{
-    catalog::{creative::Creative, snapshot::Snapshot},
+    catalog::{
+        audit::{AuditDoc, revision_crid},
+        creative::Creative,
+        snapshot::Snapshot,
+    },
     consent::{Allowed, Rules},
     creative::ClickMacro,
     decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
-    ids::{CampaignId, CreativeId, UserKey},
+    ids::{CampaignId, CreativeId, ExchangeId, UserKey},
     values::{Amount, Currency, Format, Money, Size},
 };
 
@@ -52,6 +58,8 @@ pub struct Offer<'a> {
     pub secure: bool,
     /// Banner types that may not be shown.
     pub blocked_types: &'a [Int],
+    /// What the exchange says of the creatives, where it takes only what it has approved.
+    pub audits: Option<Vec<(CreativeId, Arc<AuditDoc>)>>,
 }
 
 /// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
@@ -88,7 +96,7 @@ fn micros(number: f64) -> Amount {
     Amount::from_micros((number * 1e6).round() as i64)
 }
 
-/// Finds out what to decide.
+/// Finds out what to decide; `exchange` is who asks, if they say so.
 ///
 /// # Errors
 /// There is nothing to bid on.
@@ -97,6 +105,7 @@ pub fn plan<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     rules: Rules,
+    exchange: Option<&ExchangeId>,
 ) -> Result<Plan<'a>, NoBid> {
     if request.site.is_none() && request.app.is_none() && request.dooh.is_none() {
         return Err(NoBid::Nothing);
@@ -116,9 +125,10 @@ pub fn plan<'a>(
         return Err(NoBid::Consent);
     }
     let blocks = Blocks::of(request);
+    let auditor = exchange.filter(|exchange| settings.audited.contains(exchange));
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
     for imp in request.imp.as_deref().unwrap_or_default() {
-        match offer(request, imp, snapshot, settings, &blocks) {
+        match offer(request, imp, snapshot, settings, &blocks, auditor) {
             Ok((placement, offer)) => {
                 placements.push(placement);
                 bids.push(offer);
@@ -157,6 +167,7 @@ fn offer<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     blocks: &Blocks<'_>,
+    auditor: Option<&ExchangeId>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
     let line = line(imp).ok_or(NoBid::Line)?;
     let candidate = match (line.campaign, line.creative) {
@@ -199,9 +210,24 @@ fn offer<'a>(
     if shown.peek().is_none() {
         return Err(NoBid::Line);
     }
-    let (blocked, free): (Vec<_>, Vec<_>) = shown.partition(|creative| blocks.block(creative, &attributes));
+    let (mut blocked, mut free): (Vec<_>, Vec<_>) = shown.partition(|creative| blocks.block(creative, &attributes));
     if free.is_empty() {
         return Err(NoBid::Blocked);
+    }
+    let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
+    if let Some(audits) = &audits {
+        let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
+            let named = || revision_crid(creative, creative.variant(&formats, &sizes).and_then(|(_, size)| size));
+            audits.iter().filter(|(id, _)| *id == creative.id).any(|(_, doc)| match settings.crid {
+                Granularity::Creative => doc.serves(&named()),
+                // which one is not known before it is chosen
+                Granularity::Combination => doc.crids.values().any(|state| state.status.serves()),
+            })
+        });
+        (free, blocked) = (approved, [blocked, other].concat());
+    }
+    if free.is_empty() {
+        return Err(NoBid::Audit);
     }
     let imp_id = imp.id.as_deref().unwrap_or_default();
     let placement = PlacementRequest {
@@ -215,7 +241,14 @@ fn offer<'a>(
         ..PlacementRequest::default()
     };
     let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
-    Ok((placement, Offer { imp: imp_id, price, deal, secure: imp.secure == Some(Int(1)), blocked_types }))
+    Ok((placement, Offer { imp: imp_id, price, deal, secure: imp.secure == Some(Int(1)), blocked_types, audits }))
+}
+
+/// What an exchange says of creatives, of which it may say nothing.
+fn audits(snapshot: &Snapshot, exchange: &ExchangeId, of: &[&Creative]) -> Vec<(CreativeId, Arc<AuditDoc>)> {
+    let said =
+        |creative: &&Creative| Some((creative.id.clone(), snapshot.audits.get(&creative.id)?.get(exchange)?.clone()));
+    of.iter().filter_map(said).collect()
 }
 
 fn usd() -> Currency {

@@ -73,6 +73,8 @@ pub enum NoBid {
     Deal,
     /// The advertiser, its categories or the creative's attributes are blocked.
     Blocked,
+    /// The exchange takes only what it has approved, and has approved nothing that would be shown.
+    Audit,
     /// Nothing to show was found.
     NoFill,
     /// The markup is not what the impression takes: it lacks required assets, is not all on https,
@@ -82,7 +84,7 @@ pub enum NoBid {
 
 impl NoBid {
     /// Every reason with its name in metrics.
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::Time, "time"),
         (Self::Nothing, "nothing"),
         (Self::Consent, "consent"),
@@ -91,6 +93,7 @@ impl NoBid {
         (Self::Floor, "floor"),
         (Self::Deal, "deal"),
         (Self::Blocked, "blocked"),
+        (Self::Audit, "audit"),
         (Self::NoFill, "no_fill"),
         (Self::Markup, "markup"),
     ];
@@ -109,6 +112,7 @@ impl NoBid {
             Self::Blocked => 506,
             Self::NoFill => 507,
             Self::Markup => 508,
+            Self::Audit => 509,
         }
     }
 }

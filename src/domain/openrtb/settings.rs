@@ -1,6 +1,6 @@
 //! How this service bids.
 
-use crate::domain::ids::SegmentKey;
+use crate::domain::ids::{ExchangeId, SegmentKey};
 
 /// How this service bids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub expires_s: u32,
     /// What a `crid` stands for.
     pub crid: Granularity,
+    /// Exchanges to which only what they have approved is bid.
+    pub audited: Vec<ExchangeId>,
     /// Whether an ad is chosen from the page alone where the TCF does not allow choosing one
     /// (purpose 2); if not, there is no bid.
     pub contextual_without_consent: bool,

@@ -13,13 +13,14 @@ use crate::{
             rule::{SegmentRule, Targeting},
         },
         catalog::{
+            audit::AuditDoc,
             document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc, WriteKeyDoc},
             key::{DocumentKey, Kind},
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
         ids::{
-            AdvertiserId, CampaignId, ComponentId, CreativeId, IdError, ModelKey, PlacementId, SegmentKey, TemplateId,
-            WriteKeyId,
+            AdvertiserId, CampaignId, ComponentId, CreativeId, ExchangeId, IdError, ModelKey, PlacementId, SegmentKey,
+            TemplateId, WriteKeyId,
         },
     },
     schema::{ReadError, Schemas},
@@ -43,6 +44,7 @@ pub fn canonical(kind: Kind, schemas: &Schemas, bytes: &[u8]) -> Result<Value, R
         Kind::Template => via::<TemplateDoc>(schemas, bytes),
         Kind::Creative => via::<CreativeDoc>(schemas, bytes),
         Kind::Component => via::<ComponentDoc>(schemas, bytes),
+        Kind::Audit => via::<AuditDoc>(schemas, bytes),
         Kind::Placement => via::<PlacementDoc>(schemas, bytes),
         Kind::Campaign => via::<CampaignDoc>(schemas, bytes),
         Kind::WriteKey => via::<WriteKeyDoc>(schemas, bytes),
@@ -66,6 +68,11 @@ pub fn check_id(kind: Kind, id: &str) -> Result<(), IdError> {
             let (creative, component) = id.split_once('/').unwrap_or((id, ""));
             creative.parse::<CreativeId>()?;
             component.parse::<ComponentId>().map(drop)
+        }
+        Kind::Audit => {
+            let (creative, exchange) = id.split_once('/').unwrap_or((id, ""));
+            creative.parse::<CreativeId>()?;
+            exchange.parse::<ExchangeId>().map(drop)
         }
         Kind::Placement => id.parse::<PlacementId>().map(drop),
         Kind::Campaign => id.parse::<CampaignId>().map(drop),
@@ -100,6 +107,7 @@ pub fn references(key: &DocumentKey, body: &Value, models: &Models) -> Vec<Docum
             refs.push(DocumentKey::new(Kind::Creative, creative));
             refs
         }),
+        Kind::Audit => Some(vec![DocumentKey::new(Kind::Creative, key.id.split('/').next().unwrap_or_default())]),
         Kind::Placement => typed::<PlacementDoc>(body)
             .map(|doc| doc.house_creative.iter().map(|id| DocumentKey::new(Kind::Creative, id.as_str())).collect()),
         Kind::Campaign => typed::<CampaignDoc>(body).map(|doc| {

@@ -27,8 +27,8 @@ impl Authoring {
             let documents = work.documents.iter().filter_map(|(key, found)| Some((key, &found.as_ref()?.1)));
             for (key, body) in documents {
                 let path = match key.kind {
-                    // publishing makes them anew
-                    Kind::Revision | Kind::Publication => continue,
+                    // publishing makes them anew, and each revision is audited anew
+                    Kind::Revision | Kind::Publication | Kind::Audit => continue,
                     Kind::Creative => format!("creatives/{}/creative", key.id),
                     Kind::Component => match key.id.split_once('/') {
                         Some((creative, id)) => format!("creatives/{creative}/components/{id}"),

@@ -266,7 +266,7 @@ impl Authoring {
         Err(AuthoringError::Contended)
     }
 
-    /// Deletes a document; a creative goes with its components and its publication.
+    /// Deletes a document; a creative goes with its components, its publication and its audits.
     ///
     /// # Errors
     /// See [`AuthoringError`].
@@ -280,7 +280,7 @@ impl Authoring {
             let mut keys = vec![key.clone()];
             if key.kind == Kind::Creative {
                 keys.push(DocumentKey::new(Kind::Publication, &key.id));
-                for kind in [Kind::Component, Kind::Revision] {
+                for kind in [Kind::Component, Kind::Revision, Kind::Audit] {
                     let own = self.store.list(author.account, kind, format!("{}/", key.id), None, Self::MANY).await?;
                     keys.extend(own.rows.into_iter().map(|row| row.key));
                 }

@@ -12,6 +12,7 @@ use crate::{
             verdict::Verdict,
         },
         catalog::{
+            audit::revision_crid,
             creative::Creative,
             document::{RevisionDoc, Rotation},
             key::Kind,
@@ -19,7 +20,7 @@ use crate::{
         consent::Purposes,
         creative::{Combinations, Intricate, lint},
         decision::{
-            assemble::{Assembled, Issuer, assemble, contents},
+            assemble::{Assembled, Issuer, assemble, contents, crid},
             choose::Manner,
             decided::Item,
             proof,
@@ -52,7 +53,15 @@ pub struct Persona {
     pub context: Context,
 }
 
-/// One combination in one template.
+/// An ad of a creative: what [`Proof::render`] takes.
+pub struct Ad {
+    /// The template by its position, and the size it is shown in.
+    pub variant: (usize, Option<Size>),
+    /// An option per slot.
+    pub chosen: Vec<u32>,
+}
+
+/// One combination in one template, rendered.
 pub struct Rendered {
     /// What a decision would hold of it.
     pub item: Item,
@@ -82,6 +91,9 @@ impl Authoring {
 }
 
 impl Proof {
+    /// Among how many combinations an ad is looked for by its content.
+    pub const MOST: u128 = 300_000;
+
     /// The segments of a persona that do not exist.
     #[must_use]
     pub fn unknown<'a>(&self, persona: &'a Persona) -> Vec<&'a SegmentKey> {
@@ -115,6 +127,28 @@ impl Proof {
     /// The pairing rules are too intricate to be counted.
     pub fn combinations(&self, persona: Option<&Persona>, now: Millis) -> Result<Combinations, Intricate> {
         Combinations::of(&self.creative.pairing, &self.options(persona, now))
+    }
+
+    /// The ad that a `crid` names: a template, its size and an option per slot. A revision's is shown
+    /// with its first combination; a content's is looked for among all that could ever be shown, the
+    /// first [`Self::MOST`] of them.
+    ///
+    /// # Errors
+    /// The pairing rules are too intricate to be counted.
+    pub fn ad(&self, wanted: &str) -> Result<Option<Ad>, Intricate> {
+        let creative = &self.creative;
+        let variants = self.variants(None, None);
+        let all = Combinations::of(&creative.pairing, &proof::everything(creative))?;
+        if let Some(of) = variants.iter().find(|(_, size)| revision_crid(creative, *size) == wanted) {
+            return Ok(all.nth(0).map(|chosen| Ad { variant: *of, chosen }));
+        }
+        let made = (0..all.count().min(Self::MOST)).filter_map(|number| all.nth(number));
+        let named = |chosen: Vec<u32>| {
+            let choice = proof::choice(creative, &chosen);
+            let of = variants.iter().find(|(at, _)| crid(creative, &creative.variants[*at], &choice) == wanted)?;
+            Some(Ad { variant: *of, chosen })
+        };
+        Ok(made.filter_map(named).next())
     }
 
     /// The templates that a format and a size ask for: all of them where neither is given. Each by

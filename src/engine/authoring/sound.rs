@@ -154,6 +154,6 @@ fn filling(kind: Kind) -> Option<Value> {
             "landing_url": "https://example.com/"
         }),
         // their form says all there is to check, or they are never sent
-        Kind::Model | Kind::WriteKey | Kind::Revision | Kind::Publication => return None,
+        Kind::Model | Kind::WriteKey | Kind::Audit | Kind::Revision | Kind::Publication => return None,
     })
 }

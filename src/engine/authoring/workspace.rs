@@ -14,6 +14,7 @@ use crate::domain::{
         rule::{SegmentRule, Targeting},
     },
     catalog::{
+        audit::AuditDoc,
         campaign::Campaign,
         creative::Creative,
         document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc},
@@ -100,6 +101,7 @@ impl Workspace {
             Kind::Template => self.read(body).and_then(|doc: TemplateDoc| Template::parse(&doc).map(drop)),
             Kind::Creative => self.read(body).and_then(|doc| self.check_creative(key, &doc)),
             Kind::Component => self.read(body).and_then(|doc| self.check_component(key, &doc)),
+            Kind::Audit => self.read(body).and_then(|doc: AuditDoc| doc.check()),
             Kind::Placement => self.read(body).and_then(|doc| self.check_placement(&doc)),
             Kind::Campaign => self.read(body).and_then(|doc| self.check_campaign(key, &doc)),
             // segments are checked together, publications by compiling what they publish

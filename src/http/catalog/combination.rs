@@ -1,6 +1,6 @@
 //! One combination in one template, as it travels.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,11 +8,16 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        catalog::audit::{AuditDoc, AuditState, revision_crid},
+        ids::ExchangeId,
         values::{Format, Size},
         violation::Violation,
     },
     engine::authoring::proof::{Proof, Rendered},
 };
+
+/// What exchanges say of the ads of a creative.
+pub(super) type Audits = BTreeMap<ExchangeId, Arc<AuditDoc>>;
 
 /// A combination in one template.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,6 +26,12 @@ pub(super) struct CombinationItem {
     pub(super) combination_id: String,
     /// Names the content: the same for the same values in the same template.
     crid: String,
+    /// Names the revision in this size, as bids do unless the setting `openrtb.crid` is `combination`.
+    revision_crid: String,
+    /// What exchanges say of it, by either name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, AuditState>)]
+    audit: BTreeMap<ExchangeId, AuditState>,
     /// What the markup is.
     pub(super) format: Format,
     /// The size, where the template or the query has one.
@@ -40,7 +51,7 @@ pub(super) struct CombinationItem {
 
 impl CombinationItem {
     /// How it travels.
-    pub(super) fn of(proof: &Proof, rendered: Rendered) -> Self {
+    pub(super) fn of(proof: &Proof, audits: &Audits, rendered: Rendered) -> Self {
         let (mut components, mut content) = (BTreeMap::new(), Map::new());
         for (slot, component, value) in rendered.contents() {
             components.insert(slot.to_owned(), component.map(str::to_owned));
@@ -48,11 +59,18 @@ impl CombinationItem {
         }
         let shown = rendered.item.shown.as_ref();
         let format = shown.map_or(Format::Html, |showing| proof.creative.variants[showing.variant].shape.0);
+        let size = shown.and_then(|showing| showing.size);
+        let revision_crid = revision_crid(&proof.creative, size);
+        let said =
+            |doc: &AuditDoc| doc.crids.get(&rendered.assembled.crid).or_else(|| doc.crids.get(&revision_crid)).cloned();
+        let audit = audits.iter().filter_map(|(exchange, doc)| Some((exchange.clone(), said(doc)?))).collect();
         Self {
             combination_id: format!("{:016x}", rendered.assembled.combination),
             crid: rendered.assembled.crid,
+            revision_crid,
+            audit,
             format,
-            size: shown.and_then(|showing| showing.size),
+            size,
             components,
             content,
             markup: rendered.assembled.markup,

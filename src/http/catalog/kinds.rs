@@ -10,13 +10,14 @@ use crate::{
     domain::{
         audience::model_document::ModelDoc,
         catalog::{
+            audit::AuditDoc,
             document::{AdvertiserDoc, CampaignDoc, PlacementDoc, SegmentDoc, WriteKeyDoc},
             key::Kind,
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
         ids::{
-            AdvertiserId, CampaignId, ComponentId, CreativeId, ModelKey, PlacementId, SegmentKey, TemplateId,
-            WriteKeyId,
+            AdvertiserId, CampaignId, ComponentId, CreativeId, ExchangeId, ModelKey, PlacementId, SegmentKey,
+            TemplateId, WriteKeyId,
         },
     },
     http::{
@@ -188,6 +189,8 @@ kinds! {
     creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft", create;
     components: Component, ComponentDoc, ComponentId of creative: CreativeId,
         "/v1/creatives/{creative}/components", "components", "component", "a component of a creative's draft";
+    audits: Audit, AuditDoc, ExchangeId of creative: CreativeId,
+        "/v1/creatives/{creative}/audit", "creatives", "audit", "what an exchange says of a creative's ads";
     write_keys: WriteKey, WriteKeyDoc, WriteKeyId, "/v1/write-keys", "keys", "write_key", "a write key", create;
     campaigns: Campaign, CampaignDoc, CampaignId, "/v1/campaigns", "campaigns", "campaign", "a campaign", create;
 }

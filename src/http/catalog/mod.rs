@@ -1,5 +1,6 @@
 //! The catalogue over HTTP: one implementation for documents of every kind.
 
+mod audits;
 mod combination;
 mod diff;
 mod form;
@@ -52,7 +53,12 @@ use crate::{
 
 /// Every route of the catalogue.
 pub fn routes() -> OpenApiRouter<App> {
-    kinds::routes().merge(publishing::routes()).merge(proofs::routes()).merge(uploads::routes()).merge(diff::routes())
+    kinds::routes()
+        .merge(publishing::routes())
+        .merge(proofs::routes())
+        .merge(uploads::routes())
+        .merge(diff::routes())
+        .merge(audits::routes())
 }
 
 /// Largest document, in bytes: the longest markup and what is around it.
@@ -151,6 +157,7 @@ impl Place {
 
     fn url(&self, id: &str) -> String {
         match &self.creative {
+            Some(creative) if self.kind == Kind::Audit => format!("/v1/creatives/{creative}/audit/{id}"),
             Some(creative) => format!("/v1/creatives/{creative}/{}s/{id}", self.kind),
             None => format!("/v1/{}s/{id}", self.kind),
         }
@@ -305,6 +312,11 @@ mod tests {
         assert_eq!(campaigns.url("spring"), "/v1/campaigns/spring");
         let components = Place::new(Kind::Component, "hero".parse().ok());
         assert_eq!(components.key("h-1").to_string(), "component/hero/h-1");
+        let audits = Place::new(Kind::Audit, "hero".parse().ok());
+        assert_eq!(
+            (audits.key("x").to_string(), audits.url("x")),
+            ("audit/hero/x".into(), "/v1/creatives/hero/audit/x".into())
+        );
         assert_eq!(components.url("h-1"), "/v1/creatives/hero/components/h-1");
     }
 }

@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ReadProblems, combination::CombinationItem, sheet};
+use super::{
+    ReadProblems,
+    combination::{Audits, CombinationItem},
+    sheet,
+};
 use crate::{
     domain::{
         access::Scope,
@@ -31,6 +35,17 @@ use crate::{
         problem::Problem,
     },
 };
+
+/// What a page of ads is sent with: nothing in it runs.
+pub(super) const PAGE: [(HeaderName, &str); 3] = [
+    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline' http: https:; \
+         font-src http: https: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(combinations)).routes(routes!(preview))
@@ -223,10 +238,12 @@ impl Look {
         let place = (caller.account.number(), &*world, app.engine.catalogue.public_url());
         let from = query.after()?;
         let to = self.shown().min(from.saturating_add(u128::from(query.limit.0)));
+        let none = Audits::new();
+        let audits = caller.account.snapshot.audits.get(&self.creative).unwrap_or(&none);
         let mut items = Vec::new();
         for chosen in (from..to).filter_map(|number| self.nth(number)) {
             let rendered = variants.iter().filter_map(|variant| self.proof.render(place, *variant, &chosen, self.now));
-            items.extend(rendered.map(|rendered| CombinationItem::of(&self.proof, rendered)));
+            items.extend(rendered.map(|rendered| CombinationItem::of(&self.proof, audits, rendered)));
         }
         Ok((items, (to < self.shown() && from < to).then(|| to.to_string())))
     }
@@ -246,7 +263,9 @@ impl Look {
 /// listing them, rendered page by page by the code that serves, with what its author should look
 /// at. `cover=pairs` gives a few in which every legal pair stands. With segments, a language, a
 /// country, a device or a time: only what such a person would see. A slot shows its default only
-/// where no component of it may be shown. Changes nothing and counts nothing. Needs a key with the
+/// where no component of it may be shown; where the rules leave no component for a slot beside a
+/// choice, its default serves there too, which is not listed: publishing warns of components that
+/// stand only so. With what exchanges say of each. Changes nothing and counts nothing. Needs a key with the
 /// scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/combinations", tag = "creatives", operation_id = "list_combinations",
@@ -288,18 +307,9 @@ async fn preview(
     ApiPath(One { id }): ApiPath<One>,
     ApiQuery(query): ApiQuery<ProofQuery>,
 ) -> Result<Response, Problem> {
-    const HEADERS: [(HeaderName, &str); 3] = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; img-src http: https: data:; style-src 'unsafe-inline' http: https:; \
-             font-src http: https: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox",
-        ),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
     let look = look(&app, &caller, id, &query).await?;
     let (items, next) = look.page(&app, &caller, &query)?;
     let title = format!("{}, revision {}", look.creative, look.proof.doc.revision);
     let sheet = sheet::page(&title, look.all.count(), look.shown(), next.is_some(), &items);
-    Ok((HEADERS, sheet).into_response())
+    Ok((PAGE, sheet).into_response())
 }

@@ -1,5 +1,7 @@
 //! Which component stands in each slot, and to whom.
 
+use std::collections::BTreeSet;
+
 use proptest::{prelude::*, sample::subsequence};
 use serde_json::{Value, json};
 
@@ -13,12 +15,12 @@ use crate::domain::{
     consent::Purposes,
     creative::Pairing,
     decision::{
-        choose::{Chosen, Manner, choose, eligible, exclusion},
+        choose::{Chosen, Manner, choose, eligible},
         decide::decide,
         decided::{Decision, Person},
         explanation::Reason,
         request::AdRequest,
-        rotation::{Scope, Sticky},
+        rotation::Sticky,
         standing::Degraded,
     },
 };
@@ -249,33 +251,19 @@ fn manner(person: u128) -> Manner<'static> {
     Manner { sticky: Sticky(person), rotation: Rotation::Weighted, control: None, language: None, now: NOW }
 }
 
-/// The first legal combination in the order of the draws, found by trying all.
-fn best(creative: &Creative, manner: &Manner<'_>, open: &dyn Fn(&str) -> bool) -> Vec<Option<u32>> {
-    let ranked = creative.slots.iter().map(|slot| {
-        let mut eligible: Vec<u32> = slot.candidates.clone();
-        eligible
-            .retain(|at| exclusion(&creative.components[*at as usize], manner, &mut |c| open(c.id.as_str())).is_none());
-        let scope = Scope::COMPONENT.within(creative.lasting.0);
-        let draw = |at: &u32| {
-            let component = &creative.components[*at as usize];
-            manner.sticky.draw(scope, component.hash.0, component.weight)
-        };
-        eligible.sort_by(|a, b| draw(a).total_cmp(&draw(b)));
-        eligible.push(Pairing::DEFAULT);
-        eligible
-    });
-    let ranked: Vec<_> = ranked.collect();
-    let mut at = vec![0; ranked.len()];
-    loop {
-        let choice: Vec<_> = at.iter().zip(&ranked).map(|(at, ranked)| Some(ranked[*at])).collect();
-        if creative.pairing.allows(&choice) {
-            return choice;
-        }
-        let turn =
-            (0..at.len()).rev().find(|slot| at[*slot] + 1 < ranked[*slot].len()).expect("all defaults are legal");
-        at[turn] += 1;
-        at[turn + 1..].fill(0);
+/// Every legal combination of the open components that could not hold more of them, found by
+/// trying all.
+fn fullest(creative: &Creative, open: &dyn Fn(&str) -> bool) -> BTreeSet<Vec<u32>> {
+    let mut all = vec![Vec::new()];
+    for slot in &creative.slots {
+        let own = slot.candidates.iter().copied().filter(|at| open(creative.components[*at as usize].id.as_str()));
+        let own: Vec<u32> = own.chain([Pairing::DEFAULT]).collect();
+        all = all.iter().flat_map(|known: &Vec<u32>| own.iter().map(|at| [&known[..], &[*at]].concat())).collect();
     }
+    all.retain(|choice| creative.pairing.allows(&choice.iter().copied().map(Some).collect::<Vec<_>>()));
+    let within = |less: &[u32], more: &[u32]| less.iter().zip(more).all(|(a, b)| *a == Pairing::DEFAULT || a == b);
+    let widest = |choice: &&Vec<u32>| !all.iter().any(|more| more != *choice && within(choice, more));
+    all.iter().filter(widest).cloned().collect()
 }
 
 fn chosen(creative: &Creative, manner: &Manner<'_>, meets: impl FnMut(&Component) -> bool) -> Chosen {
@@ -284,9 +272,9 @@ fn chosen(creative: &Creative, manner: &Manner<'_>, meets: impl FnMut(&Component
 
 proptest! {
     #[test]
-    fn the_best_legal_combination_is_found(
-        rules in prop::collection::vec((0..3, subsequence(vec![0, 1, 2, 3], 2..=3), prop::collection::vec(0..3, 4)), 0..5),
-        person in any::<u128>(), closed in subsequence((0..12).collect::<Vec<usize>>(), 0..8),
+    fn the_fullest_legal_combinations_are_shown_and_all_of_them(
+        rules in prop::collection::vec((0..3, subsequence(vec![0, 1, 2], 2..=3), prop::collection::vec(0..3, 3)), 0..5),
+        person in any::<u128>(), closed in subsequence((0..9).collect::<Vec<usize>>(), 0..6),
     ) {
         let rules: Value = rules.into_iter().map(|(kind, slots, at)| {
             let mut ids: Vec<_> = slots.iter().zip(at).map(|(slot, at)| format!("{slot}-{at}")).collect();
@@ -296,15 +284,46 @@ proptest! {
                 _ => json!({"require": {"if": ids.remove(0), "then": ids}}),
             }
         }).collect();
-        let creative = wide(4, rules);
+        let creative = wide(3, rules);
         let open = |id: &str| !closed.iter().any(|n| *id == format!("{}-{}", n / 3, n % 3));
-        let chosen = chosen(&creative, &manner(person), |component| open(component.id.as_str()));
-        let expected = best(&creative, &manner(person), &open);
-        let told: Vec<_> = chosen.choice.iter().zip(&creative.slots).map(|(at, slot)| {
-            Some(at.map_or(Pairing::DEFAULT, |at| slot.candidates[usize::from(at)]))
-        }).collect();
-        prop_assert_eq!(&told, &expected);
-        prop_assert_eq!(chosen.unsatisfiable, told.iter().all(|at| *at == Some(Pairing::DEFAULT)));
+        let expected = fullest(&creative, &open);
+        // evenly, so that a rare combination is not missed for its weight
+        let shown = |person: u128| {
+            let manner = Manner { rotation: Rotation::Even, ..manner(person) };
+            chosen(&creative, &manner, |component| open(component.id.as_str()))
+        };
+        let mut seen = BTreeSet::new();
+        for n in 0..20_000 {
+            let person = person.wrapping_add(n);
+            let chosen = shown(person);
+            let told: Vec<_> = chosen.choice.iter().zip(&creative.slots).map(|(at, slot)| {
+                at.map_or(Pairing::DEFAULT, |at| slot.candidates[usize::from(at)])
+            }).collect();
+            prop_assert_eq!(chosen.unsatisfiable, told.iter().all(|at| *at == Pairing::DEFAULT) && closed.len() < 9);
+            prop_assert!(expected.contains(&told), "{:?} of {:?}", told, expected);
+            prop_assert!(n > 0 || chosen == shown(person), "the same for the same person");
+            seen.insert(told);
+            if seen.len() == expected.len() {
+                break;
+            }
+        }
+        prop_assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn an_offer_with_terms_leaves_people_to_the_other_offers() {
+    let components = json!({
+        "legal-1": {"slot": "cta", "value": "Terms apply"},
+        "offer-1": {"slot": "headline", "value": "Half price"},
+        "offer-2": {"slot": "headline", "value": "New in"},
+        "offer-3": {"slot": "headline", "value": "Last days"},
+    });
+    let creative = json!({"components": components, "pairing": [{"group": ["offer-1", "legal-1"]}]});
+    let shown = shares(&Catalogue::new().both("ad", json!({}), creative).build());
+    // the terms choose first for one of four people; the rest have three offers to choose from
+    for (offer, share) in [("offer-1", 0.5), ("offer-2", 0.25), ("offer-3", 0.25)] {
+        assert_share(shown.iter().filter(|(id, _)| id == offer).count(), share);
     }
 }
 

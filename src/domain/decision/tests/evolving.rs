@@ -17,6 +17,7 @@ use crate::domain::{
     },
     consent::Purposes,
     decision::{decided::Person, request::AdRequest, standing::Standing},
+    ids::{CreativeId, ExchangeId},
 };
 
 fn evolve(snapshot: &Snapshot, changes: Vec<Changed>) -> Snapshot {
@@ -251,4 +252,21 @@ fn a_publication_follows_its_revision_and_its_status() {
     assert_eq!(winner(&after, &tall), "open");
     let after = evolve(&after, vec![write(Kind::Publication, "open", json!({"revision": 1, "status": "archived"}))]);
     assert_eq!((winner(&after, &tall), faults(&after)), (String::new(), Vec::new()));
+}
+
+#[test]
+fn what_exchanges_say_comes_and_goes_and_what_cannot_be_read_approves_nothing() {
+    let audit = |body: Value| write(Kind::Audit, "first/xchange", body);
+    let said = |snapshot: &Snapshot| {
+        let (creative, exchange): (CreativeId, ExchangeId) =
+            ("first".parse().expect("an id"), "xchange".parse().expect("an id"));
+        Some(snapshot.audits.get(&creative)?.get(&exchange)?.serves("first.1.native"))
+    };
+    let approved = evolve(&two(), vec![audit(json!({"crids": {"first.1.native": {"status": 3}}}))]);
+    assert_eq!(said(&approved), Some(true));
+    let denied = evolve(&approved, vec![audit(json!({"crids": {"first.1.native": {"status": 4}}}))]);
+    assert_eq!(said(&denied), Some(false));
+    let unread = evolve(&approved, vec![audit(json!({"crids": {"first.1.native": {"status": 9}}}))]);
+    assert_eq!((said(&unread), faults(&unread).len()), (None, 1));
+    assert_eq!(said(&evolve(&approved, vec![delete(Kind::Audit, "first/xchange")])), None);
 }
