@@ -27,6 +27,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// Consent.
     pub privacy: Privacy,
+    /// Places.
+    pub geo: Geo,
     /// OpenRTB.
     pub openrtb: OpenRtb,
     /// Webhooks.
@@ -115,6 +117,15 @@ pub struct Privacy {
     pub vendor_id: Option<u16>,
     /// Whether the GDPR applies to requests that say nothing of it, of a TCF string or a country.
     pub gdpr_by_default: bool,
+}
+
+/// Places.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Geo {
+    /// A MaxMind database (`.mmdb`) of cities or countries, read once at the start, for requests that do
+    /// not say where they come from. None: they come from nowhere.
+    pub database: Option<PathBuf>,
 }
 
 /// OpenRTB.

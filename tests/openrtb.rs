@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tessera::domain::{
     audience::{
         caps::CapRing,
+        hints::Hints,
         profile::Traits,
         user::{Lists, UserState},
     },
@@ -131,7 +132,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, settings: &Settings, body: &[u8]) 
         }
     };
     let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
-    let told = openrtb::plan(&request, snapshot, settings, rules).and_then(|mut plan| {
+    let told = openrtb::plan(&request, snapshot, settings, rules, Hints::default()).and_then(|mut plan| {
         let mut asked = std::mem::take(&mut plan.request);
         asked.person = plan.key.as_ref().map(|key| Uid::of(&[5; 32], key));
         if let Some(preview) = &mut asked.preview {

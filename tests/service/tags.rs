@@ -94,6 +94,34 @@ async fn a_tag_shows_the_person_whom_a_token_names_their_ad() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_knows_the_browser_by_its_user_agent() {
+    let (service, _turn) = service().await;
+    service.put("/v1/placements/foxes", &json!({"name": "Foxes", "sizes": ["300x250"], "formats": ["html"]})).await;
+    let foxes = json!({
+        "name": "Foxes", "advertiser": "northwind", "status": "active", "creatives": ["spring"],
+        "landing_url": "https://northwind.example/foxes", "placements": ["foxes"],
+        "targeting": {"all": [{"context": "device.browser", "eq": "firefox"}, {"context": "device.type", "eq": "desktop"}]}
+    });
+    service.put("/v1/campaigns/foxes", &foxes).await;
+    let shows = async |agent: &str| {
+        let asked =
+            service.http.get(format!("{}/v1/tags/default/foxes.html", service.base)).header("user-agent", agent);
+        asked.sent().await.text().await.expect("a body").contains("Shop now")
+    };
+    assert!(shows("Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0").await);
+    assert!(!shows("Mozilla/5.0 (Android 15; Mobile; rv:133.0) Gecko/133.0 Firefox/133.0").await);
+    assert!(!shows("curl/8").await);
+    // what the caller says goes before
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";
+    for (device, status) in [(json!({}), "filled"), (json!({"browser": "Chrome"}), "no_fill")] {
+        let mut body = crate::harness::ask("anna", "foxes");
+        body["context"]["user_agent"] = json!(agent);
+        body["context"]["device"] = device;
+        assert_eq!(service.decide(&body).await["placements"]["top"][0]["status"], status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
     let found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
     let Some(browser) = found.into_iter().find(|path| Path::new(path).exists()) else {

@@ -12,6 +12,7 @@ use super::{
     surroundings::{self, said},
 };
 use crate::domain::{
+    audience::hints::Hints,
     catalog::{creative::Creative, snapshot::Snapshot},
     consent::{Allowed, Rules},
     creative::ClickMacro,
@@ -88,7 +89,7 @@ fn micros(number: f64) -> Amount {
     Amount::from_micros((number * 1e6).round() as i64)
 }
 
-/// Finds out what to decide.
+/// Finds out what to decide. `hints` stand in for what the request does not say of the device.
 ///
 /// # Errors
 /// There is nothing to bid on.
@@ -97,6 +98,7 @@ pub fn plan<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     rules: Rules,
+    hints: Hints,
 ) -> Result<Plan<'a>, NoBid> {
     if request.site.is_none() && request.app.is_none() && request.dooh.is_none() {
         return Err(NoBid::Nothing);
@@ -111,7 +113,7 @@ pub fn plan<'a>(
     if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {
         return Err(NoBid::Deal);
     }
-    let (allowed, relayed) = surroundings::consent(request, rules);
+    let (allowed, relayed) = surroundings::consent(request, rules, hints.country);
     if !allowed.selection && !settings.contextual_without_consent {
         return Err(NoBid::Consent);
     }
@@ -130,6 +132,8 @@ pub fn plan<'a>(
         return Err(reason.unwrap_or(NoBid::Nothing));
     }
     let purposes = allowed.purposes;
+    let mut context = surroundings::context(request, allowed);
+    context.fill(hints);
     let person = purposes.basic || purposes.profile_read;
     let is_test = request.test == Some(Int(1));
     Ok(Plan {
@@ -137,7 +141,7 @@ pub fn plan<'a>(
         request: AdRequest {
             placements,
             segments: if purposes.profile_read { surroundings::segments(request, settings) } else { Vec::new() },
-            context: surroundings::context(request, allowed),
+            context,
             // decided, but neither counted nor learned from
             preview: is_test.then(Preview::default),
             relayed,

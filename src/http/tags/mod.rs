@@ -199,7 +199,11 @@ impl Tag {
     /// Decides for whoever is looking, as far as that is allowed.
     async fn decide(self, query: TagQuery) -> Result<Decided, Problem> {
         let Self { app, world, account, mut wanted, info, headers, .. } = self;
-        let context = context(&headers);
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let hints = app.enrichment.find(agent, app.proxies.client(&info, &headers));
+        let zone = hints.zone.clone().unwrap_or(TimeZone::UTC);
+        let mut context = context(&headers);
+        context.fill(hints);
         let consent = query.consent();
         let reading = consent.reading(&headers, app.consent, context.country);
         wanted.id = "tag".into();
@@ -220,7 +224,7 @@ impl Tag {
             account,
             request,
             purposes: reading.allowed.purposes,
-            zone: TimeZone::UTC,
+            zone,
             deadline,
             freshness: Freshness { max_staleness_ms: None, strict: false },
             consistency: None,
