@@ -31,6 +31,8 @@ pub struct Config {
     pub decisions: Decisions,
     /// Consent.
     pub privacy: Privacy,
+    /// Places.
+    pub geo: Geo,
     /// OpenRTB.
     pub openrtb: OpenRtb,
     /// Webhooks.

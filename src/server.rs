@@ -5,7 +5,7 @@ mod boot;
 mod chores;
 mod database;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::{
         decision_log::DecisionLog,
         deliveries::Deliveries,
         disk::Disk,
+        enrichment::Enrichment,
         ingest::{Ingest, IngestConfig, StreamRegistry},
         insight::Insight,
         keys::Keys,
@@ -317,6 +318,10 @@ impl Server {
         let edge = Edge::new(admission, core.meters.clone(), BODY_DEADLINE);
         let readiness = Readiness::new(&["catalogue"]);
         readiness.set("catalogue", true);
+        let enrichment = Enrichment::open(config.geo.database.as_deref()).map_err(|error| {
+            let what = config.geo.database.as_ref().map_or(String::new(), |path| path.display().to_string());
+            StartError::Io { what: format!("reading the database of places {what}"), error: io::Error::other(error) }
+        })?;
         let app = App {
             engine: Arc::clone(&core.engine),
             schemas: Arc::clone(&core.schemas),
@@ -327,6 +332,7 @@ impl Server {
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
             simulation: config.http.simulation,
             pace: Arc::default(),
+            enrichment: Arc::new(enrichment),
             bidding: Arc::new(Bidding::new(config.openrtb.clone(), &core.meters)),
             pages: Arc::default(),
         };

@@ -1,5 +1,7 @@
 //! How bidders and exchanges are answered, and how privacy signals are read.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Consent.
@@ -11,6 +13,15 @@ pub struct Privacy {
     pub vendor_id: Option<u16>,
     /// Whether the GDPR applies to requests that say nothing of it, of a TCF string or a country.
     pub gdpr_by_default: bool,
+}
+
+/// Places.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Geo {
+    /// A MaxMind database (`.mmdb`) of cities or countries, read once at the start, for requests that do
+    /// not say where they come from. None: they come from nowhere.
+    pub database: Option<PathBuf>,
 }
 
 /// OpenRTB.

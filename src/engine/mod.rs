@@ -14,6 +14,7 @@
 //! | [`decision_log`] | what was chosen by what was learned, and how likely that was |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`], [`images`], [`repeats`] | changes by those who own the account |
+//! | [`enrichment`] | what a client's network and user agent tell, where a request does not |
 //! | [`consistency`] | what a decision has to reflect |
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`reports`] | segments side by side, from that sample and from what is recorded |
@@ -38,6 +39,7 @@ pub mod decision_log;
 pub mod deliveries;
 pub mod disk;
 mod draft;
+pub mod enrichment;
 pub mod evaluation;
 #[cfg(test)]
 mod fakes;

@@ -7,7 +7,7 @@ use axum::extract::FromRef;
 use super::{bidding::Bidding, client::Proxies, rate::Limit};
 use crate::{
     domain::{consent::Rules, measurement::traffic::Pace},
-    engine::Engine,
+    engine::{Engine, enrichment::Enrichment},
     schema::Schemas,
     telemetry::DecisionSteps,
 };
@@ -33,6 +33,8 @@ pub struct App {
     pub simulation: bool,
     /// What beacons send, by network.
     pub pace: Arc<Mutex<Pace>>,
+    /// Finds out what requests do not say of themselves.
+    pub enrichment: Arc<Enrichment>,
     /// How bids are made.
     pub bidding: Arc<Bidding>,
     /// What pages send, by network.

@@ -45,6 +45,7 @@ pub mod results;
 pub mod rows;
 mod sender;
 pub mod simulation;
+pub mod tags;
 pub mod transitions;
 pub mod versions;
 pub mod webhooks;
@@ -59,7 +60,7 @@ use crate::telemetry::Exposition;
 /// OpenAPI document are made of.
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
-        (Class::Decide, decisions::routes().merge(openrtb::routes())),
+        (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes())),
         (Class::Beacons, beacons::routes().merge(notices::routes()).merge(browser::routes()).merge(assets::public())),
         (
             Class::Events,

@@ -48,6 +48,7 @@ use crate::{
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
         (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),
+        (name = "tags", description = "Ads by an address alone, for ad servers and pages."),
         (name = "openrtb", description = "Bids for exchanges, and what they tell of their auctions."),
         (name = "events", description = "What people did."),
         (name = "profiles", description = "What is known of people."),

@@ -174,10 +174,13 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
         Err(refusal) => return Ok(Told::Refused(refusal)),
     };
     let settings = app.bidding.settings();
-    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, query.exchange.as_ref());
+    let (user_agent, address) = openrtb::device(&request);
+    let hints = app.enrichment.find(user_agent, address);
+    let zone = hints.zone.clone();
+    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, query.exchange.as_ref(), hints);
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
-        Ok(plan) => decide(app, info, caller, plan).await,
+        Ok(plan) => decide(app, info, caller, plan, zone.unwrap_or(TimeZone::UTC)).await,
         Err(reason) => Err(reason),
     };
     Ok(match told {
@@ -190,7 +193,13 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
 }
 
 /// Decides what was planned, and writes the bids.
-async fn decide(app: &App, info: &RequestInfo, caller: Caller, mut plan: Plan<'_>) -> Result<Vec<u8>, NoBid> {
+async fn decide(
+    app: &App,
+    info: &RequestInfo,
+    caller: Caller,
+    mut plan: Plan<'_>,
+    zone: TimeZone,
+) -> Result<Vec<u8>, NoBid> {
     let settings = app.bidding.settings();
     let given = plan.tmax.map_or(u64::MAX, |tmax| tmax.saturating_sub(settings.network_ms));
     let budget = app.budget_ms.min(given);
@@ -204,7 +213,7 @@ async fn decide(app: &App, info: &RequestInfo, caller: Caller, mut plan: Plan<'_
         key: plan.key.take(),
         request: std::mem::take(&mut plan.request),
         purposes: plan.allowed.purposes,
-        zone: offset.map_or(TimeZone::UTC, TimeZone::fixed),
+        zone: offset.map_or(zone, TimeZone::fixed),
         deadline,
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,

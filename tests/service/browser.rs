@@ -174,7 +174,7 @@ async fn a_user_token_names_whom_the_server_knows() {
 }
 
 /// Serves one page, whatever is asked for.
-async fn serve(listener: TcpListener, html: String) {
+pub(crate) async fn serve(listener: TcpListener, html: String) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let html = html.clone();
         tokio::spawn(async move {
@@ -190,7 +190,7 @@ async fn serve(listener: TcpListener, html: String) {
 }
 
 /// Opens a page in a browser until it has come to rest, and answers what it shows then.
-async fn visit(browser: &'static str, url: String) -> String {
+pub(crate) async fn visit(browser: &'static str, url: String) -> String {
     let profile = folder();
     tokio::task::spawn_blocking(move || {
         let output = Command::new(browser)

@@ -17,6 +17,7 @@ mod refusals;
 mod replicas;
 mod reports;
 mod streams;
+mod tags;
 mod webhooks;
 mod wire;
 

@@ -24,6 +24,8 @@ pub struct Context {
     pub device: Option<Folded>,
     /// `device.os`.
     pub os: Option<Folded>,
+    /// `device.browser`.
+    pub browser: Option<Folded>,
     /// `language`: a rule for `de` also holds for `de-CH`.
     pub language: Option<Locale>,
     /// `url.domain`: the host of the page; a rule for `example.org` also holds for
@@ -116,6 +118,8 @@ pub enum ContextPath {
     Device,
     /// `device.os`.
     Os,
+    /// `device.browser`.
+    Browser,
     /// `language`.
     Language,
     /// `url.domain`.
@@ -134,13 +138,14 @@ pub enum ContextPath {
 
 impl ContextPath {
     /// The paths with a fixed name.
-    pub const NAMED: [(&str, Self); 12] = [
+    pub const NAMED: [(&str, Self); 13] = [
         ("geo.country", Self::Country),
         ("geo.region", Self::Region),
         ("geo.city", Self::City),
         ("geo", Self::Geo),
         ("device.type", Self::Device),
         ("device.os", Self::Os),
+        ("device.browser", Self::Browser),
         ("language", Self::Language),
         ("url.domain", Self::Domain),
         ("keywords", Self::Keywords),
@@ -200,6 +205,7 @@ impl Context {
             ContextPath::Geo => self.position.map(View::Place),
             ContextPath::Device => self.device.as_ref().map(Folded::view),
             ContextPath::Os => self.os.as_ref().map(Folded::view),
+            ContextPath::Browser => self.browser.as_ref().map(Folded::view),
             ContextPath::Language => self.language.as_ref().map(|tag| View::Tag(tag.as_str())),
             ContextPath::Domain => self.domain.as_ref().map(|host| View::Host(host.as_str())),
             ContextPath::Keywords => (!self.keywords.is_empty()).then_some(View::Words(&self.keywords)),

@@ -93,6 +93,7 @@ impl Subject<'_> {
                     ContextPath::Region
                         | ContextPath::City
                         | ContextPath::Os
+                        | ContextPath::Browser
                         | ContextPath::Domain
                         | ContextPath::Keywords
                         | ContextPath::Data(_)

@@ -33,6 +33,7 @@ pub mod evaluate;
 pub mod explain;
 mod grammar;
 mod grammar_events;
+pub mod hints;
 mod implication;
 pub mod lint;
 mod lower;

@@ -20,4 +20,4 @@ pub use check::read;
 pub use plan::{Plan, plan};
 pub use refusal::{NoBid, Refusal};
 pub use settings::{Granularity, MappedSegment, Settings};
-pub use surroundings::eid_key;
+pub use surroundings::{device, eid_key};

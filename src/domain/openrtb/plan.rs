@@ -14,6 +14,7 @@ use super::{
     surroundings::{self, said},
 };
 use crate::domain::{
+    audience::hints::Hints,
     catalog::{
         audit::{AuditDoc, revision_crid},
         creative::Creative,
@@ -96,7 +97,8 @@ fn micros(number: f64) -> Amount {
     Amount::from_micros((number * 1e6).round() as i64)
 }
 
-/// Finds out what to decide; `exchange` is who asks, if they say so.
+/// Finds out what to decide; `exchange` is who asks, if they say so. `hints` stand in for what the
+/// request does not say of the device.
 ///
 /// # Errors
 /// There is nothing to bid on.
@@ -106,6 +108,7 @@ pub fn plan<'a>(
     settings: &Settings,
     rules: Rules,
     exchange: Option<&ExchangeId>,
+    hints: Hints,
 ) -> Result<Plan<'a>, NoBid> {
     if request.site.is_none() && request.app.is_none() && request.dooh.is_none() {
         return Err(NoBid::Nothing);
@@ -120,7 +123,7 @@ pub fn plan<'a>(
     if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {
         return Err(NoBid::Deal);
     }
-    let (allowed, relayed) = surroundings::consent(request, rules);
+    let (allowed, relayed) = surroundings::consent(request, rules, hints.country);
     if !allowed.selection && !settings.contextual_without_consent {
         return Err(NoBid::Consent);
     }
@@ -140,6 +143,8 @@ pub fn plan<'a>(
         return Err(reason.unwrap_or(NoBid::Nothing));
     }
     let purposes = allowed.purposes;
+    let mut context = surroundings::context(request, allowed);
+    context.fill(hints);
     let person = purposes.basic || purposes.profile_read;
     let is_test = request.test == Some(Int(1));
     Ok(Plan {
@@ -147,7 +152,7 @@ pub fn plan<'a>(
         request: AdRequest {
             placements,
             segments: if purposes.profile_read { surroundings::segments(request, settings) } else { Vec::new() },
-            context: surroundings::context(request, allowed),
+            context,
             // decided, but neither counted nor learned from
             preview: is_test.then(Preview::default),
             relayed,

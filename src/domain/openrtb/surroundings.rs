@@ -1,5 +1,7 @@
 //! What a BidRequest says of the person, the place and the law, in our words.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -15,6 +17,7 @@ use crate::domain::{
     },
     consent::{Allowed, Relayed, Rules, Signals, read},
     ids::{SegmentKey, UserKey},
+    values::Country,
 };
 
 /// What a text of a request is, where it is not empty: exchanges write empty ones for absent ones.
@@ -28,7 +31,7 @@ fn geo<'a>(request: &'a BidRequest<'a>) -> Option<&'a Geo<'a>> {
 }
 
 /// Reads the privacy signals, the places of 2.6 before those of 2.5.
-pub(super) fn consent(request: &BidRequest<'_>, rules: Rules) -> (Allowed, Option<Relayed>) {
+pub(super) fn consent(request: &BidRequest<'_>, rules: Rules, found: Option<Country>) -> (Allowed, Option<Relayed>) {
     let none = Regs::default();
     let regs = request.regs.as_deref().unwrap_or(&none);
     let user = request.user.as_deref();
@@ -53,7 +56,7 @@ pub(super) fn consent(request: &BidRequest<'_>, rules: Rules) -> (Allowed, Optio
         gpp_sid: &sections,
         coppa: is_set(regs.coppa),
         opted_out: gpc || device.is_some_and(|device| is_set(device.dnt) || is_set(device.lmt)),
-        country: geo(request).and_then(|geo| country(said(geo.country.as_ref())?)),
+        country: geo(request).and_then(|geo| country(said(geo.country.as_ref())?)).or(found),
         asserted: None,
     };
     let reading = read(&signals, rules);
@@ -84,6 +87,7 @@ pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
         position: if allowed.precise_geo { position } else { position.map(Position::coarse) },
         device: device.and_then(|device| device.devicetype).and_then(device_type).map(Folded::new),
         os: folded(device.and_then(|device| device.os.as_ref())),
+        browser: None,
         language: device
             .and_then(|device| said(device.langb.as_ref()).or(said(device.language.as_ref()))?.parse().ok()),
         domain: domain.map(Folded::new),
@@ -91,6 +95,14 @@ pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
         data,
         local: None,
     }
+}
+
+/// The user agent and the address of the device, for looking up what else is known of it.
+#[must_use]
+pub fn device<'a>(request: &'a BidRequest<'_>) -> (Option<&'a str>, Option<IpAddr>) {
+    let Some(device) = request.device.as_deref() else { return (None, None) };
+    let address = [&device.ip, &device.ipv6].into_iter().find_map(|ip| said(ip.as_ref())?.parse().ok());
+    (said(device.ua.as_ref()), address)
 }
 
 /// The person's offset from UTC, in minutes.

@@ -16,7 +16,8 @@ use serde_json::Map;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::page::{PageAnswer, PageConsent, PageEvent, PageEvents, keep, open, origin};
+use self::page::{PageAnswer, PageEvent, PageEvents, keep, open, origin};
+pub(super) use self::page::{PageConsent, visitor};
 use super::{
     app::App,
     beacons::{PIXEL, PixelProblems},
@@ -198,13 +199,7 @@ async fn pixel(
 async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: PixelQuery) -> bool {
     let id = query.id.unwrap_or_else(|| RequestId::new().as_str().to_owned());
     let event = PageEvent { id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
-    let consent = PageConsent {
-        gdpr: query.gdpr.map(|gdpr| gdpr != "0"),
-        tcf: query.gdpr_consent.filter(|text| !text.is_empty()),
-        gpp: query.gpp.filter(|text| !text.is_empty()),
-        us_privacy: query.us_privacy.filter(|text| !text.is_empty()),
-        ..PageConsent::default()
-    };
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy);
     let page = PageEvents { user_token: query.user_token, visitor: query.visitor, events: vec![event], consent };
     keep(app, headers, info, &query.key, page).await.is_ok_and(|answer| answer.accepted > 0)
 }

@@ -9,10 +9,10 @@ use crate::{
     domain::{
         audience::activity::Event,
         catalog::document::WriteKeyDoc,
-        consent::{Rules, Signals, read},
+        consent::{Reading, Rules, Signals, read},
         ids::{EventId, EventName, UserKey},
         measurement::{moment::happened, user_token},
-        values::Millis,
+        values::{Country, Millis},
         violation::Violation,
     },
     engine::{
@@ -81,30 +81,43 @@ pub(super) struct PageEvent {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"us_privacy": "1YNN"}))]
-pub(super) struct PageConsent {
+pub(in crate::http) struct PageConsent {
     /// Whether the GDPR applies.
     #[serde(default)]
-    pub(super) gdpr: Option<bool>,
+    pub(in crate::http) gdpr: Option<bool>,
     /// An IAB TCF string (2.2 or 2.3).
     #[serde(default)]
-    pub(super) tcf: Option<String>,
+    pub(in crate::http) tcf: Option<String>,
     /// An IAB GPP string.
     #[serde(default)]
-    pub(super) gpp: Option<String>,
+    pub(in crate::http) gpp: Option<String>,
     /// The GPP sections that apply.
     #[serde(default)]
-    pub(super) gpp_sid: Vec<i32>,
+    pub(in crate::http) gpp_sid: Vec<i32>,
     /// An IAB US privacy string.
     #[serde(default)]
-    pub(super) us_privacy: Option<String>,
+    pub(in crate::http) us_privacy: Option<String>,
     /// Whether the browser says that the person opted out.
     #[serde(default)]
-    pub(super) gpc: bool,
+    pub(in crate::http) gpc: bool,
 }
 
 impl PageConsent {
-    /// Whether what the person does may be kept.
-    pub(super) fn allows(&self, headers: &HeaderMap, rules: Rules) -> bool {
+    /// The signals in an address: empty ones are as if they were not there, and a `gdpr` that cannot be
+    /// read is taken for `1`.
+    pub(in crate::http) fn told(
+        gdpr: Option<String>,
+        tcf: Option<String>,
+        gpp: Option<String>,
+        us_privacy: Option<String>,
+    ) -> Self {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let gdpr = gdpr.map(|gdpr| gdpr != "0");
+        Self { gdpr, tcf: said(tcf), gpp: said(gpp), us_privacy: said(us_privacy), ..Self::default() }
+    }
+
+    /// What they and the browser's own come to, for somebody in a country.
+    pub(in crate::http) fn reading(&self, headers: &HeaderMap, rules: Rules, country: Option<Country>) -> Reading<'_> {
         let says = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
         let signals = Signals {
             gdpr: self.gdpr,
@@ -113,9 +126,15 @@ impl PageConsent {
             gpp: self.gpp.as_deref(),
             gpp_sid: &self.gpp_sid,
             opted_out: self.gpc || says("sec-gpc") || says("dnt"),
+            country,
             ..Signals::default()
         };
-        let purposes = read(&signals, rules).allowed.purposes;
+        read(&signals, rules)
+    }
+
+    /// Whether what the person does may be kept.
+    pub(super) fn allows(&self, headers: &HeaderMap, rules: Rules) -> bool {
+        let purposes = self.reading(headers, rules, None).allowed.purposes;
         purposes.basic && purposes.profile_write
     }
 }
@@ -215,17 +234,18 @@ pub(super) async fn keep(
     Ok(answer)
 }
 
+/// The person whom the script's first-party id names; none where it is not 32 hexadecimal digits.
+pub(in crate::http) fn visitor(id: &str) -> Option<UserKey> {
+    let sound = id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    format!("{VISITOR}{id}").parse().ok().filter(|_| sound)
+}
+
 fn user(account: &Account, page: &PageEvents, now: Millis) -> Result<UserKey, Problem> {
     let fault = |pointer, detail: &str| Problem::invalid(vec![Violation::new(pointer, "invalid", detail)]);
     match (&page.user_token, &page.visitor) {
         (Some(token), _) => user_token::verify(&account.row.secret, token, now)
             .ok_or_else(|| fault("/user_token", "must be a user token of this account that is not over")),
-        (None, Some(visitor))
-            if visitor.len() == 32 && visitor.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) =>
-        {
-            format!("{VISITOR}{visitor}").parse().map_err(Problem::internal)
-        }
-        (None, Some(_)) => Err(fault("/visitor", "must be 32 hexadecimal digits")),
+        (None, Some(id)) => visitor(id).ok_or_else(|| fault("/visitor", "must be 32 hexadecimal digits")),
         (None, None) => Err(fault("", "must name the person by a user_token or a visitor")),
     }
 }

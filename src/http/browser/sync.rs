@@ -146,14 +146,7 @@ async fn pixel(
 
 /// Keeps the id of a pixel, as far as it may be kept.
 async fn keep(app: &App, headers: &HeaderMap, query: SyncQuery) -> Option<()> {
-    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let consent = PageConsent {
-        gdpr: query.gdpr.map(|gdpr| gdpr != "0"),
-        tcf: said(query.gdpr_consent),
-        gpp: said(query.gpp),
-        us_privacy: said(query.us_privacy),
-        ..PageConsent::default()
-    };
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy);
     if !consent.allows(headers, app.consent) {
         return None;
     }

@@ -77,7 +77,7 @@ async fn decide(
         .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
     let max_staleness_ms = wire.max_staleness_ms.map(i64::from);
     let now = app.engine.clock.now();
-    let parsed = parse::parse(wire, now, app.consent).map_err(Problem::invalid)?;
+    let parsed = parse::parse(wire, now, app.consent, &app.enrichment).map_err(Problem::invalid)?;
     app.steps.parse.increment(ns(began));
     if parsed.asserts {
         caller.must(Scope::Consent)?;

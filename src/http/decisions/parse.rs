@@ -19,7 +19,7 @@ use crate::{
         values::{Country, Millis},
         violation::{Violation, Violations, token},
     },
-    engine::consistency::Consistency,
+    engine::{consistency::Consistency, enrichment::Enrichment},
 };
 
 /// A body, parsed.
@@ -39,11 +39,17 @@ pub struct Parsed {
     pub consistency: Option<Consistency>,
 }
 
-/// Reads a body. `now` is when its traits count as set; `rules` say how its privacy signals are read.
+/// Reads a body. `now` is when its traits count as set; `rules` say how its privacy signals are read,
+/// `enrichment` what its user agent and address tell where it does not say.
 ///
 /// # Errors
 /// Every fault, with its pointer.
-pub fn parse(wire: DecisionRequest, now: Millis, rules: Rules) -> Result<Parsed, Vec<Violation>> {
+pub fn parse(
+    wire: DecisionRequest,
+    now: Millis,
+    rules: Rules,
+    enrichment: &Enrichment,
+) -> Result<Parsed, Vec<Violation>> {
     let mut faults = Violations::new();
     if !(1..=50).contains(&wire.placements.len()) {
         faults.push("/placements", "length", "must be 1 to 50 placements");
@@ -67,8 +73,10 @@ pub fn parse(wire: DecisionRequest, now: Millis, rules: Rules) -> Result<Parsed,
         faults.push("/user/segments", "length", "must be at most 200 segments");
     }
     let context = wire.context.unwrap_or_default();
+    let address = context.ip.as_deref().and_then(|ip| ip.parse().ok());
+    let hints = enrichment.find(context.user_agent.as_deref(), address);
     let zone = match &context.time_zone {
-        None => Some(TimeZone::UTC),
+        None => Some(hints.zone.clone().unwrap_or(TimeZone::UTC)),
         Some(name) => crate::domain::audience::value::zone(name),
     };
     if zone.is_none() {
@@ -89,6 +97,7 @@ pub fn parse(wire: DecisionRequest, now: Millis, rules: Rules) -> Result<Parsed,
     let preview = wire.preview.map(parse_preview);
     let preview = preview.and_then(|preview| faults.keep("/preview", preview));
     faults.into_result()?;
+    context.fill(hints);
     let reading = allowed(&consent, context.country, rules);
     if !reading.allowed.precise_geo {
         context.position = context.position.map(Position::coarse);
@@ -207,6 +216,7 @@ fn parse_context(wire: ContextWire) -> Result<Context, Vec<Violation>> {
         ("/geo/city", &geo.city, 128),
         ("/device/type", &device.kind, 32),
         ("/device/os", &device.os, 32),
+        ("/device/browser", &device.browser, 32),
     ] {
         if text.as_ref().is_some_and(|text| text.len() > most) {
             faults.push(pointer, "length", format!("must be at most {most} bytes"));
@@ -244,6 +254,7 @@ fn parse_context(wire: ContextWire) -> Result<Context, Vec<Violation>> {
         position,
         device: folded(device.kind),
         os: folded(device.os),
+        browser: folded(device.browser),
         language: wire.language,
         domain: wire.url.as_deref().and_then(host).map(Folded::new),
         keywords: Vec::new(),
@@ -285,7 +296,7 @@ mod tests {
 
     fn faults(body: Value) -> Vec<String> {
         let wire = serde_json::from_value(body).expect("the types of the body");
-        let faults = parse(wire, Millis(0), Rules::default()).expect_err("refused");
+        let faults = parse(wire, Millis(0), Rules::default(), &Enrichment::default()).expect_err("refused");
         faults.into_iter().map(|fault| fault.pointer).collect()
     }
 
@@ -331,8 +342,13 @@ mod tests {
         let purposes = |consent: Value, country: &str| {
             let body =
                 json!({"placements": [{"id": "a"}], "consent": consent, "context": {"geo": {"country": country}}});
-            let parsed =
-                parse(serde_json::from_value(body).expect("a body"), Millis(0), Rules::default()).expect("a request");
+            let parsed = parse(
+                serde_json::from_value(body).expect("a body"),
+                Millis(0),
+                Rules::default(),
+                &Enrichment::default(),
+            )
+            .expect("a request");
             (parsed.purposes, parsed.request.context.country.map(|country| country.to_string()))
         };
         let at = |country: &str| Some(country.to_owned());

@@ -192,7 +192,8 @@ pub struct ContextWire {
     /// On what.
     #[serde(default)]
     pub device: Option<DeviceWire>,
-    /// IANA time zone of the person, for `hour`, `weekday` and `daypart`; UTC when left out.
+    /// IANA time zone of the person, for `hour`, `weekday` and `daypart`; when left out that of `ip`,
+    /// where a database of places knows one, else UTC.
     #[serde(default)]
     #[schema(max_length = 64, example = "America/New_York")]
     pub time_zone: Option<String>,
@@ -239,10 +240,15 @@ pub struct DeviceWire {
     #[serde(default, rename = "type")]
     #[schema(max_length = 32)]
     pub kind: Option<String>,
-    /// The operating system.
+    /// The operating system, such as `android`. Like the kind and the browser read from `user_agent`
+    /// when left out.
     #[serde(default)]
     #[schema(max_length = 32)]
     pub os: Option<String>,
+    /// The browser, such as `chrome`.
+    #[serde(default)]
+    #[schema(max_length = 32)]
+    pub browser: Option<String>,
 }
 
 /// The privacy signals. Where they do not allow personalising, the answer is decided from the

@@ -1,0 +1,75 @@
+//! What is found out for requests that do not say it themselves.
+
+use jiff::tz::TimeZone;
+
+use super::{context::Context, value::Folded};
+use crate::domain::values::Country;
+
+/// Where a client's network and what its user agent is, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hints {
+    /// The country.
+    pub country: Option<Country>,
+    /// The part after the country of ISO 3166-2.
+    pub region: Option<Folded>,
+    /// The city, in English.
+    pub city: Option<Folded>,
+    /// The time zone there.
+    pub zone: Option<TimeZone>,
+    /// `mobile`, `desktop`, `tablet` or `tv`.
+    pub device: Option<Folded>,
+    /// The operating system, such as `android`, `ios`, `windows` or `macos`.
+    pub os: Option<Folded>,
+    /// The browser, such as `chrome`, `safari` or `firefox`.
+    pub browser: Option<Folded>,
+}
+
+impl Context {
+    /// Fills in what the request did not say. A place that it names goes before that of the network:
+    /// only a country alone, and the same, is made more precise.
+    pub fn fill(&mut self, hints: Hints) {
+        let Hints { country, region, city, device, os, browser, .. } = hints;
+        let silent = self.region.is_none() && self.city.is_none() && self.position.is_none();
+        if silent && self.country.is_none_or(|own| Some(own) == country) {
+            (self.country, self.region, self.city) = (country, region, city);
+        }
+        self.device = self.device.take().or(device);
+        self.os = self.os.take().or(os);
+        self.browser = self.browser.take().or(browser);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn berlin() -> Hints {
+        let text = |text| Some(Folded::new(text));
+        Hints {
+            country: "DE".parse().ok(),
+            region: text("BE"),
+            city: text("Berlin"),
+            device: text("mobile"),
+            os: text("ios"),
+            ..Hints::default()
+        }
+    }
+
+    fn filled(mut context: Context) -> [Option<String>; 4] {
+        context.fill(berlin());
+        let text = |text: Option<Folded>| text.map(|text| text.as_str().to_owned());
+        [context.country.map(|country| country.to_string()), text(context.region), text(context.city), text(context.os)]
+    }
+
+    #[test]
+    fn what_the_request_says_stays() {
+        let some = |text: &str| Some(text.to_owned());
+        let found = [some("DE"), some("be"), some("berlin"), some("ios")];
+        assert_eq!(filled(Context::default()), found);
+        assert_eq!(filled(Context { country: "DE".parse().ok(), ..Context::default() }), found);
+        let france = Context { country: "FR".parse().ok(), os: Some(Folded::new("Linux")), ..Context::default() };
+        assert_eq!(filled(france), [some("FR"), None, None, some("linux")]);
+        let city = Context { city: Some(Folded::new("Hamburg")), ..Context::default() };
+        assert_eq!(filled(city), [None, None, some("hamburg"), some("ios")]);
+    }
+}

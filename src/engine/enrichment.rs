@@ -1,0 +1,235 @@
+//! What a client's network and user agent tell of it, where a request does not.
+//!
+//! Nothing is looked up elsewhere and nothing is kept: the database of networks is a file that whoever
+//! runs the service has, read once at the start, and of an address only its network is looked at.
+
+use std::{net::IpAddr, path::Path};
+
+use maxminddb::{MaxMindDbError, Reader};
+use serde::Deserialize;
+use woothee::{parser::Parser, woothee::VALUE_UNKNOWN};
+
+use crate::domain::{
+    audience::{
+        hints::Hints,
+        value::{Folded, zone},
+    },
+    consent::mask::network,
+};
+
+/// Longer user agents are not read.
+const LONGEST: usize = 2_048;
+/// What televisions and the boxes beside them call themselves.
+const TELEVISIONS: [&str; 6] = ["SMART-TV", "SmartTV", "Smart TV", "AppleTV", "Google TV", "HbbTV"];
+
+/// Finds out what requests do not say.
+#[derive(Default)]
+pub struct Enrichment {
+    agents: Parser,
+    places: Option<Reader<Vec<u8>>>,
+}
+
+/// What is read of a record of a city or country database.
+#[derive(Deserialize)]
+struct Place<'a> {
+    #[serde(borrow, default)]
+    country: Coded<'a>,
+    #[serde(borrow, default)]
+    subdivisions: Vec<Coded<'a>>,
+    #[serde(borrow, default)]
+    city: Named<'a>,
+    #[serde(borrow, default)]
+    location: Location<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Coded<'a> {
+    iso_code: Option<&'a str>,
+}
+
+#[derive(Default, Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    names: English<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct English<'a> {
+    en: Option<&'a str>,
+}
+
+#[derive(Default, Deserialize)]
+struct Location<'a> {
+    time_zone: Option<&'a str>,
+}
+
+impl Enrichment {
+    /// One that knows places by the MaxMind database in a file; without one, by nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no such database.
+    pub fn open(database: Option<&Path>) -> Result<Self, MaxMindDbError> {
+        let places = database.map(Reader::open_readfile).transpose()?;
+        Ok(Self { places, ..Self::default() })
+    }
+
+    /// What is known of a client.
+    #[must_use]
+    pub fn find(&self, user_agent: Option<&str>, address: Option<IpAddr>) -> Hints {
+        let mut hints = Hints::default();
+        if let Some(agent) = user_agent.filter(|agent| agent.len() <= LONGEST) {
+            self.read(agent, &mut hints);
+        }
+        if let (Some(places), Some(address)) = (&self.places, address) {
+            locate(places, address, &mut hints);
+        }
+        hints
+    }
+
+    fn read(&self, agent: &str, hints: &mut Hints) {
+        let Some(found) = self.agents.parse(agent).filter(|found| found.category != "crawler") else { return };
+        let tablet = found.os == "iPad" || found.os == "Android" && !agent.contains("Mobile");
+        let device = match found.category {
+            _ if TELEVISIONS.iter().any(|name| agent.contains(name)) => Some("tv"),
+            "pc" => Some("desktop"),
+            "smartphone" | "mobilephone" => Some(if tablet { "tablet" } else { "mobile" }),
+            "appliance" => Some("tv"),
+            _ => None,
+        };
+        let os = match found.os {
+            VALUE_UNKNOWN | "" => None,
+            "iPhone" | "iPad" | "iPod" | "iOS" => Some("ios"),
+            os if os.starts_with("Windows Phone") => Some("windows phone"),
+            os if os.starts_with("Windows") => Some("windows"),
+            os if os.starts_with("Mac OS") => Some("macos"),
+            os => Some(os),
+        };
+        let browser = Some(found.name).filter(|name| !matches!(*name, VALUE_UNKNOWN | ""));
+        hints.device = device.map(Folded::new);
+        hints.os = os.map(Folded::new);
+        hints.browser = browser.map(Folded::new);
+    }
+}
+
+/// Fills in what a database says of an address's network; what it does not know stays unknown.
+fn locate(places: &Reader<Vec<u8>>, address: IpAddr, hints: &mut Hints) {
+    let Ok(found) = places.lookup(network(address)) else { return };
+    let Ok(Some(place)) = found.decode::<Place<'_>>() else { return };
+    let folded = |text: Option<&str>| text.filter(|text| (1..=128).contains(&text.len())).map(Folded::new);
+    hints.country = place.country.iso_code.and_then(|code| code.parse().ok());
+    hints.region = folded(place.subdivisions.first().and_then(|region| region.iso_code));
+    hints.city = folded(place.city.names.en);
+    hints.zone = place.location.time_zone.and_then(zone);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(agent: &str) -> [String; 3] {
+        let hints = Enrichment::default().find(Some(agent), None);
+        [hints.device, hints.os, hints.browser].map(|text| text.map_or(String::new(), |text| text.as_str().to_owned()))
+    }
+
+    #[test]
+    fn user_agents_tell_the_device() {
+        for (text, expected) in [
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                 Version/18.1 Mobile/15E148 Safari/604.1",
+                ["mobile", "ios", "safari"],
+            ),
+            (
+                "Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                 Version/16.6 Mobile/15E148 Safari/604.1",
+                ["tablet", "ios", "safari"],
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/131.0.0.0 Mobile Safari/537.36",
+                ["mobile", "android", "chrome"],
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 14; SM-X910) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/131.0.0.0 Safari/537.36",
+                ["tablet", "android", "chrome"],
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0",
+                ["desktop", "windows", "firefox"],
+            ),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0",
+                ["desktop", "macos", "edge"],
+            ),
+            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", ["", "", ""]),
+            ("", ["", "", ""]),
+            ("nothing that anybody knows", ["", "", ""]),
+        ] {
+            assert_eq!(agent(text), expected, "{text}");
+        }
+        assert_eq!(agent(&"x".repeat(LONGEST + 1)), ["", "", ""]);
+    }
+
+    /// A database of one IPv4 network of 24 bits: a path of 24 nodes to one record.
+    fn database(network: [u8; 3]) -> Vec<u8> {
+        const NODES: u32 = 24;
+        let text = |text: &str| [&[0x40 | text.len() as u8][..], text.as_bytes()].concat();
+        let map = |entries: &[(&str, Vec<u8>)]| {
+            let body = entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat());
+            [0xe0 | entries.len() as u8].into_iter().chain(body).collect::<Vec<u8>>()
+        };
+        let list = |items: &[Vec<u8>]| [&[items.len() as u8, 4][..], &items.concat()].concat();
+        let short = |number: u8| vec![0xa1, number];
+        let mut file = Vec::new();
+        for node in 0..NODES {
+            let bit = network[node as usize / 8] >> (7 - node % 8) & 1;
+            let next = if node + 1 < NODES { node + 1 } else { NODES + 16 };
+            let sides = if bit == 0 { [next, NODES] } else { [NODES, next] };
+            sides.iter().for_each(|side| file.extend(&side.to_be_bytes()[1..]));
+        }
+        file.extend([0; 16]);
+        file.extend(map(&[
+            ("country", map(&[("iso_code", text("DE"))])),
+            ("subdivisions", list(&[map(&[("iso_code", text("BE"))])])),
+            ("city", map(&[("names", map(&[("de", text("Berlin")), ("en", text("Berlin"))]))])),
+            ("location", map(&[("time_zone", text("Europe/Berlin"))])),
+        ]));
+        file.extend(b"\xab\xcd\xefMaxMind.com");
+        file.extend(map(&[
+            ("binary_format_major_version", short(2)),
+            ("binary_format_minor_version", short(0)),
+            ("build_epoch", vec![1, 2, 1]),
+            ("database_type", text("Test-City")),
+            ("description", map(&[("en", text("Test"))])),
+            ("ip_version", short(4)),
+            ("languages", list(&[text("en")])),
+            ("node_count", vec![0xc1, NODES as u8]),
+            ("record_size", short(24)),
+        ]));
+        file
+    }
+
+    #[test]
+    fn networks_tell_the_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("city.mmdb");
+        std::fs::write(&path, database([203, 0, 113])).expect("a file");
+        let enrichment = Enrichment::open(Some(&path)).expect("a database");
+        let find = |address: &str| enrichment.find(None, Some(address.parse().expect("an address")));
+        for address in ["203.0.113.7", "203.0.113.255", "::ffff:203.0.113.7"] {
+            let found = find(address);
+            let text = |text: &Option<Folded>| text.as_ref().map(|text| text.as_str().to_owned());
+            assert_eq!(found.country.map(|country| country.to_string()).as_deref(), Some("DE"), "{address}");
+            assert_eq!((text(&found.region).as_deref(), text(&found.city).as_deref()), (Some("be"), Some("berlin")));
+            assert_eq!(found.zone, zone("Europe/Berlin"));
+        }
+        for unknown in ["203.0.114.7", "10.0.0.1", "2001:db8::1"] {
+            assert_eq!(find(unknown), Hints::default(), "{unknown}");
+        }
+        std::fs::write(&path, b"no database").expect("a file");
+        assert!(Enrichment::open(Some(&path)).is_err());
+        assert!(Enrichment::open(Some(&folder.path().join("missing"))).is_err());
+    }
+}

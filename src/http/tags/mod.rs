@@ -1,0 +1,273 @@
+//! Tags: ads for ad servers and pages that run no code of ours, by an address alone.
+
+mod query;
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, header},
+    response::Response,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::tz::TimeZone;
+use sha2::{Digest as _, Sha256};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::query::{TagQuery, context};
+use super::{
+    app::App,
+    extract::{ApiPath, ApiQuery},
+    problem::{Problem, ProblemKind},
+    request::RequestInfo,
+};
+use crate::{
+    domain::{
+        consent::Relayed,
+        decision::request::{AdRequest, Candidate, PlacementRequest},
+        ids::{CreativeId, PlacementId},
+        values::Format,
+    },
+    engine::{
+        deadline::Deadline,
+        decider::{Call, Decided},
+        users::Freshness,
+        world::{Account, World},
+    },
+    problems,
+};
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(placement)).routes(routes!(creative))
+}
+
+/// The loader: the same for every tag, so that browsers keep it.
+const LOADER: &str = include_str!("loader.js");
+/// Ends every document: tells the loader that the ad is there and how large, or that there is none.
+const READY: &str = "parent.postMessage({tessera:document.currentScript.getAttribute(\"data-size\")},\"*\")";
+
+/// What a document may do: show itself, run the line above, and open what is clicked. It is of no
+/// origin, so that nothing in it can reach what browsers keep for this one.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; img-src http: https: data:; media-src http: https:; font-src http: https: data:; \
+         style-src 'unsafe-inline'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
+         sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation",
+        STANDARD.encode(Sha256::digest(READY))
+    );
+    HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("sandbox"))
+});
+
+problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
+
+/// Show an ad on a placement
+///
+/// `{placement}.html` is a document for an iframe; `{placement}.js` a script of less than 3 KB that inserts that
+/// iframe where it stands and shows a backup image when there is no ad in time. Public. The person is whom a
+/// `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nobody.
+#[utoipa::path(
+    get, path = "/v1/tags/{account}/{tag}", tag = "tags", operation_id = "get_placement_tag",
+    params(
+        ("account" = String, Path, description = "The account.", example = "default"),
+        ("tag" = String, Path, description = "A placement and `.html` or `.js`.", example = "home.html"),
+        TagQuery,
+    ),
+    responses(
+        (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
+            content((String = "text/html"), (String = "text/javascript"))),
+        TagProblems
+    )
+)]
+async fn placement(
+    State(app): State<App>,
+    ApiPath((account, tag)): ApiPath<(String, String)>,
+    query: Result<ApiQuery<TagQuery>, Problem>,
+    method: Method,
+    info: RequestInfo,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, kind) = Kind::of(&tag)?;
+    let (world, account) = account_of(&app, &account)?;
+    let id: PlacementId = id.parse().map_err(|_| missing())?;
+    if !account.snapshot.placements.contains_key(&id) {
+        return Err(missing());
+    }
+    let wanted = PlacementRequest { placement: Some(id), ..PlacementRequest::default() };
+    Tag { app, world, account, wanted, method, info, headers }.answer(kind, query).await
+}
+
+/// Show a creative
+///
+/// As for a placement, with the creative already chosen by the ad server: whichever campaign shows it.
+#[utoipa::path(
+    get, path = "/v1/tags/{account}/c/{tag}", tag = "tags", operation_id = "get_creative_tag",
+    params(
+        ("account" = String, Path, description = "The account.", example = "default"),
+        ("tag" = String, Path, description = "A creative and `.html` or `.js`.", example = "spring.html"),
+        TagQuery,
+    ),
+    responses(
+        (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
+            content((String = "text/html"), (String = "text/javascript"))),
+        TagProblems
+    )
+)]
+async fn creative(
+    State(app): State<App>,
+    ApiPath((account, tag)): ApiPath<(String, String)>,
+    query: Result<ApiQuery<TagQuery>, Problem>,
+    method: Method,
+    info: RequestInfo,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (id, kind) = Kind::of(&tag)?;
+    let (world, account) = account_of(&app, &account)?;
+    let id: CreativeId = id.parse().map_err(|_| missing())?;
+    let creative = account.snapshot.creatives.get(&id).ok_or_else(missing)?;
+    let own = creative.shapes().filter_map(|(format, size)| size.filter(|_| format == Format::Html));
+    let wanted = PlacementRequest {
+        sizes: own.collect(),
+        candidate: Some(Candidate::Creative(id)),
+        ..PlacementRequest::default()
+    };
+    Tag { app, world, account, wanted, method, info, headers }.answer(kind, query).await
+}
+
+fn missing() -> Problem {
+    Problem::new(ProblemKind::NotFound, "There is no such tag.")
+}
+
+fn account_of(app: &App, id: &str) -> Result<(Arc<World>, Arc<Account>), Problem> {
+    let world = app.engine.catalogue.world();
+    let account = Arc::clone(world.named(id).ok_or_else(missing)?);
+    Ok((world, account))
+}
+
+/// What a tag is asked as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Document,
+    Loader,
+}
+
+impl Kind {
+    /// What a name stands for, and as what.
+    fn of(name: &str) -> Result<(&str, Self), Problem> {
+        match name.rsplit_once('.') {
+            Some((id, "html")) => Ok((id, Self::Document)),
+            Some((id, "js")) => Ok((id, Self::Loader)),
+            _ => Err(missing()),
+        }
+    }
+}
+
+/// A tag that was asked for.
+struct Tag {
+    app: App,
+    world: Arc<World>,
+    account: Arc<Account>,
+    wanted: PlacementRequest,
+    method: Method,
+    info: RequestInfo,
+    headers: HeaderMap,
+}
+
+impl Tag {
+    async fn answer(self, kind: Kind, query: Result<ApiQuery<TagQuery>, Problem>) -> Result<Response, Problem> {
+        let (body, media_type, keep) = match kind {
+            Kind::Loader => (LOADER.to_owned(), "text/javascript; charset=utf-8", "public, max-age=3600"),
+            // who only looks at the headers sees no ad
+            Kind::Document if self.method == Method::HEAD => (String::new(), "text/html; charset=utf-8", "no-store"),
+            Kind::Document => (document(&self.decide(query?.0).await?), "text/html; charset=utf-8", "no-store"),
+        };
+        let mut response = Response::new(Body::from(body));
+        let out = response.headers_mut();
+        out.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        out.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+        out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        if matches!(kind, Kind::Document) {
+            out.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+        }
+        Ok(response)
+    }
+
+    /// Decides for whoever is looking, as far as that is allowed.
+    async fn decide(self, query: TagQuery) -> Result<Decided, Problem> {
+        let Self { app, world, account, mut wanted, info, headers, .. } = self;
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let hints = app.enrichment.find(agent, app.proxies.client(&info, &headers));
+        let zone = hints.zone.clone().unwrap_or(TimeZone::UTC);
+        let mut context = context(&headers);
+        context.fill(hints);
+        let consent = query.consent();
+        let reading = consent.reading(&headers, app.consent, context.country);
+        wanted.id = "tag".into();
+        wanted.formats = vec![Format::Html];
+        wanted.keywords = query.keywords();
+        wanted.click_macro = query.click();
+        let sizes = query.sizes();
+        if !sizes.is_empty() {
+            wanted.sizes = sizes;
+        }
+        let request =
+            AdRequest { placements: vec![wanted], context, relayed: Relayed::of(&reading), ..AdRequest::default() };
+        let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
+            .reserving(Duration::from_millis(app.reserve_ms));
+        let call = Call {
+            key: query.user(&account.row.secret, app.engine.clock.now()),
+            world,
+            account,
+            request,
+            purposes: reading.allowed.purposes,
+            zone,
+            deadline,
+            freshness: Freshness { max_staleness_ms: None, strict: false },
+            consistency: None,
+        };
+        app.engine.decider.decide(call, info.arrived).await.map_err(|_| missing())
+    }
+}
+
+/// What an iframe shows: the markup, and word to the loader.
+fn document(decided: &Decided) -> String {
+    let item = decided.decision.placements.first().and_then(|items| items.first());
+    let shown = item.and_then(|item| item.shown.as_ref());
+    let made = decided.assembled.first().and_then(|items| items.first()?.as_ref());
+    let (markup, size) = match (shown, made) {
+        (Some(shown), Some(made)) => (&*made.markup, shown.size.map_or("0x0".into(), |size| size.to_string())),
+        _ => ("<!doctype html><title></title>", String::new()),
+    };
+    format!("{markup}<script data-size=\"{size}\">{READY}</script>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loader_is_small() {
+        assert!(LOADER.len() < 3_000, "{} bytes", LOADER.len());
+    }
+
+    #[test]
+    fn names_end_in_what_they_are() {
+        for (name, id, loader) in [("home.html", "home", false), ("home.top.js", "home.top", true)] {
+            let (of, kind) = Kind::of(name).expect(name);
+            assert_eq!((of, matches!(kind, Kind::Loader)), (id, loader));
+        }
+        for odd in ["home", "home.HTML", "html", "home.xml", "home.js/"] {
+            assert!(Kind::of(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_policy_lets_our_line_run_and_no_other() {
+        let policy = POLICY.to_str().expect("ASCII");
+        assert!(policy.contains("script-src 'sha256-") && !policy.contains("allow-same-origin"), "{policy}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Tags as ad servers and browsers see them.
+
+use std::path::Path;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    browser::{serve, visit},
+    harness::{Patient as _, Service, read},
+    service, turn,
+};
+
+async fn tag(service: &Service, path: &str) -> Response {
+    service.http.get(format!("{}/v1/tags/{path}", service.base)).sent().await
+}
+
+async fn shown(service: &Service, path: &str) -> String {
+    let answer = tag(service, path).await;
+    let (status, text) = (answer.status().as_u16(), answer.text().await.expect("a body"));
+    assert_eq!(status, 200, "{path}: {text}");
+    text
+}
+
+/// A placement for which there is nothing.
+async fn with_nothing(service: &Service) {
+    let placement = json!({"name": "Nothing", "sizes": ["970x250"], "formats": ["html"]});
+    service.put("/v1/placements/nothing", &placement).await;
+}
+
+async fn token(service: &Service, user: &str) -> String {
+    let made = service.request(Method::POST, &format!("/v1/profiles/{user}/token"));
+    let made: Value = read(made.json(&json!({"ttl_seconds": 60})).sent().await, 200).await;
+    made["user_token"].as_str().expect("a token").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_shows_the_person_whom_a_token_names_their_ad() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let token = token(&service, "anna").await;
+    let own = format!("default/home.html?user_token={token}&size=300x250&cb=1");
+    let answer = tag(&service, &own).await;
+    assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let policy = answer.headers()["content-security-policy"].to_str().expect("ASCII").to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox allow-scripts"), "{policy}");
+    let text = answer.text().await.expect("a body");
+    assert!(text.contains("Hello, grown-up") && text.contains("data-size=\"300x250\""), "{text}");
+    // its impression counts, once
+    let at = text.find("/v1/i/").expect("a pixel");
+    let path = text[at..].split('"').next().expect("an end");
+    assert_eq!(service.beacon(&format!("{}{path}", service.base)).await, (200, "recorded".into()));
+    assert_eq!(service.beacon(&format!("{}{path}", service.base)).await, (200, "duplicate".into()));
+    // clicks pass the ad server first; macros that nobody expanded are left out
+    let passed = shown(&service, &format!("{own}&click=https%3A%2F%2Fad.example%2Fc%3Fu%3D")).await;
+    assert!(passed.contains("href=\"https://ad.example/c?u=http%3A%2F%2F127.0.0.1"), "{passed}");
+    let plain = shown(&service, &format!("{own}&click=%25%25CLICK_URL_ESC%25%25&kw=shoes")).await;
+    assert!(!plain.contains("CLICK_URL") && plain.contains("href=\"http"), "{plain}");
+
+    // without a name, with one that anybody can write, and where the person does not allow it
+    for more in ["", "&user=anna", "&user_key=anna", "&user_token=anna", "&visitor=anna"] {
+        let text = shown(&service, &format!("default/home.html?size=300x250{more}")).await;
+        assert!(text.contains("Hello") && !text.contains("grown-up"), "{more}: {text}");
+    }
+    for forbids in
+        ["&gdpr=1", "&gdpr=%24%7BGDPR%7D", "&us_privacy=1YYN", "&gpp=junk", "&gpp_sid=7", "&gdpr_consent=junk"]
+    {
+        let text = shown(&service, &format!("{own}{forbids}")).await;
+        assert!(text.contains("Hello") && !text.contains("grown-up"), "{forbids}: {text}");
+    }
+    let asked = service.http.get(format!("{}/v1/tags/{own}", service.base)).header("sec-gpc", "1");
+    assert!(!asked.sent().await.text().await.expect("a body").contains("grown-up"));
+
+    // pinned, with sizes of its own
+    let pinned = shown(&service, &format!("default/c/spring.html?user_token={token}")).await;
+    assert!(pinned.contains("Hello, grown-up") && pinned.contains("data-size=\"300x250\""), "{pinned}");
+    // nothing to show is an empty document; what there is not is a problem
+    with_nothing(&service).await;
+    let nothing = shown(&service, "default/nothing.html").await;
+    assert!(nothing.contains("data-size=\"\"") && !nothing.contains("<img"), "{nothing}");
+    for missing in
+        ["default/unheard-of.html", "nobody/home.html", "default/home.gif", "default/c/home.html", "default/home"]
+    {
+        read(tag(&service, missing).await, 404).await;
+    }
+    // who only looks sees nothing
+    let head = service.http.head(format!("{}/v1/tags/{own}", service.base)).sent().await;
+    assert_eq!(
+        (head.status().as_u16(), &head.headers()["cache-control"]),
+        (200, &"no-store".parse().expect("a value"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_knows_the_browser_by_its_user_agent() {
+    let (service, _turn) = service().await;
+    service.put("/v1/placements/foxes", &json!({"name": "Foxes", "sizes": ["300x250"], "formats": ["html"]})).await;
+    let foxes = json!({
+        "name": "Foxes", "advertiser": "northwind", "status": "active", "creatives": ["spring"],
+        "landing_url": "https://northwind.example/foxes", "placements": ["foxes"],
+        "targeting": {"all": [{"context": "device.browser", "eq": "firefox"}, {"context": "device.type", "eq": "desktop"}]}
+    });
+    service.put("/v1/campaigns/foxes", &foxes).await;
+    let shows = async |agent: &str| {
+        let asked =
+            service.http.get(format!("{}/v1/tags/default/foxes.html", service.base)).header("user-agent", agent);
+        asked.sent().await.text().await.expect("a body").contains("Shop now")
+    };
+    assert!(shows("Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0").await);
+    assert!(!shows("Mozilla/5.0 (Android 15; Mobile; rv:133.0) Gecko/133.0 Firefox/133.0").await);
+    assert!(!shows("curl/8").await);
+    // what the caller says goes before
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";
+    for (device, status) in [(json!({}), "filled"), (json!({"browser": "Chrome"}), "no_fill")] {
+        let mut body = crate::harness::ask("anna", "foxes");
+        body["context"]["user_agent"] = json!(agent);
+        body["context"]["device"] = device;
+        assert_eq!(service.decide(&body).await["placements"]["top"][0]["status"], status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
+    let found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    let Some(browser) = found.into_iter().find(|path| Path::new(path).exists()) else {
+        eprintln!("no chromium: the loader was not tried");
+        return;
+    };
+    let _turn = turn(1).await;
+    let service = Service::start(&crate::cluster().await.database().await, |_| {}).await;
+    with_nothing(&service).await;
+    let loader = tag(&service, "default/home.js?cb=7").await;
+    assert_eq!(loader.headers()["cache-control"], "public, max-age=3600");
+    assert!(loader.text().await.expect("a script").len() < 3_000);
+    for (name, has_ad) in [("home", true), ("c/spring", true), ("nothing", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let backup = "https://backup.example/b.png";
+        let html = format!(
+            "<!doctype html><body><script src=\"{}/v1/tags/default/{name}.js?timeout_ms=2500&amp;backup={backup}\"></script>",
+            service.base
+        );
+        tokio::spawn(serve(listener, html));
+        let shown = visit(browser, url).await;
+        // word of the ad came, through its policy, before the time was over
+        assert_eq!(shown.contains("<iframe"), has_ad, "{name}: {shown}");
+        assert_eq!(shown.contains("width=\"300\"") && shown.contains("height=\"250\""), has_ad, "{name}: {shown}");
+        assert_eq!(shown.contains(&format!("src=\"{backup}\"")), !has_ad, "{name}: {shown}");
+    }
+}
