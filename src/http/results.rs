@@ -78,7 +78,7 @@ struct ReportQuery {
     #[param(value_type = String, required = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example = "2026-11-22")]
     to: Option<i64>,
     /// People expected in the experiment, to be told what it could find. Left out: as many as there are.
-    #[param(required = false, minimum = 1, maximum = 1_000_000_000_000_i64, example = 200_000)]
+    #[param(required = false, minimum = 1, example = 200_000)]
     people: Option<u64>,
     /// Which form the answer has. Left out: CSV where `Accept` asks for `text/csv`, else JSON.
     #[param(inline, required = false)]

@@ -75,7 +75,7 @@ impl<R: Rules> Space<R> {
     /// the layout does not have are left out.
     ///
     /// Where the rules allow more choices for the slots they name than can be listed, even shares
-    /// ([`Self::draw`]) are drawn among a fixed sample of them; the search still reaches them all.
+    /// are drawn among a fixed sample of them; the search still reaches them all.
     ///
     /// # Errors
     /// When no combination is legal.
@@ -110,7 +110,7 @@ impl<R: Rules> Space<R> {
         Ok(space)
     }
 
-    /// How many combinations there are that [`Self::draw`] may draw.
+    /// How many combinations there are that may be drawn.
     #[must_use]
     pub fn count(&self) -> f64 {
         let free = (0..self.options.len()).filter(|slot| !self.ruled.contains(slot));
@@ -143,7 +143,7 @@ impl<R: Rules> Space<R> {
         Some(self.tuples().flat_map(with).collect())
     }
 
-    /// Whether [`Self::draw`] reaches every legal combination.
+    /// Whether a draw reaches every legal combination.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.complete
@@ -157,7 +157,7 @@ impl<R: Rules> Space<R> {
             && (self.ruled.is_empty() || self.rules.allows(&choice.iter().copied().map(Some).collect::<Vec<_>>()))
     }
 
-    /// The probability with which [`Self::draw`] gives this choice.
+    /// The probability with which a draw gives this choice.
     #[must_use]
     pub fn share(&self, choice: &[u16]) -> f64 {
         let listed = self.complete || self.find(choice).is_some();
