@@ -128,10 +128,15 @@ impl<'a> Evaluator<'a> {
         self.check(&condition.check, &TimeZone::UTC)
     }
 
-    /// Whether the person is in a segment; unless `ask`, only where that was looked at before.
-    pub fn holds(&mut self, key: &SegmentKey, ask: bool) -> bool {
-        let Some(ix) = self.rules.ix(key) else { return false };
-        (ask || self.places.get(ix.0).is_some()) && self.segment(ix).holds()
+    /// Whether the person is in the segment of this key; not where there is none.
+    pub fn holds(&mut self, key: &SegmentKey) -> bool {
+        let ix = self.rules.ix(key);
+        ix.is_some_and(|ix| self.segment(ix).holds())
+    }
+
+    /// Those of the segments looked at so far that the person is in.
+    pub fn seen_in(&self) -> impl Iterator<Item = &SegmentKey> {
+        self.evaluated.iter().filter(|(_, verdict)| verdict.holds()).map(|(ix, _)| self.rules.key(*ix))
     }
 
     /// Every segment asked so far, directly or by a rule, in the order in which they were settled.

@@ -51,6 +51,8 @@ pub struct Learner {
     pub draws: Option<Draws>,
     slots: Vec<HashMap<NameHash, u16>>,
     features: Vec<Feature>,
+    /// The features that are segments.
+    segments: HashMap<SegmentKey, u16>,
 }
 
 /// Something about a person or a request that responses may depend on.
@@ -155,9 +157,15 @@ impl Learner {
             components.map(|(at, id)| (NameHash::of(id.as_str()), at as u16)).collect()
         });
         let other = || Feature::Device("".into());
+        let features: Vec<_> = shape.features().iter().map(|name| Feature::parse(name).unwrap_or_else(other)).collect();
+        let segment = |(number, feature): (usize, &Feature)| match feature {
+            Feature::Segment(key) => Some((key.clone(), number as u16)),
+            _ => None,
+        };
         Self {
             slots: slots.collect(),
-            features: shape.features().iter().map(|name| Feature::parse(name).unwrap_or_else(other)).collect(),
+            segments: features.iter().enumerate().filter_map(segment).collect(),
+            features,
             shape,
             version,
             draws,
@@ -185,7 +193,7 @@ impl Learner {
                 Feature::Daypart(name) => is(context.local.map(|local| local.daypart()), name),
                 Feature::Placement(id) => placement == Some(id),
                 Feature::Segment(key) => {
-                    if evaluator.holds(key, all) {
+                    if all && evaluator.holds(key) {
                         segments.push(number);
                     }
                     false
@@ -194,6 +202,10 @@ impl Learner {
             if holds {
                 active.push(number);
             }
+        }
+        if !all {
+            segments.extend(evaluator.seen_in().filter_map(|key| self.segments.get(key)));
+            segments.sort_unstable();
         }
         segments.truncate(Exposure::FEATURES.saturating_sub(active.len()));
         active.extend(segments);
