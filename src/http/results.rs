@@ -61,6 +61,9 @@ struct Named {
     id: CampaignId,
 }
 
+/// More people than there are.
+const MOST_PEOPLE: u64 = 1_000_000_000_000;
+
 /// What to report.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -78,7 +81,7 @@ struct ReportQuery {
     #[param(value_type = String, required = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example = "2026-11-22")]
     to: Option<i64>,
     /// People expected in the experiment, to be told what it could find. Left out: as many as there are.
-    #[param(required = false, minimum = 1, example = 200_000)]
+    #[param(required = false, minimum = 1, maximum = 1_000_000_000_000_i64, example = 200_000)]
     people: Option<u64>,
     /// Which form the answer has. Left out: CSV where `Accept` asks for `text/csv`, else JSON.
     #[param(inline, required = false)]
@@ -118,8 +121,9 @@ async fn report(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Report)?;
-    if query.people == Some(0) {
-        return Err(Problem::invalid(vec![Violation::new("/people", "minimum", "must be 1 or more")]));
+    if query.people.is_some_and(|people| !(1..=MOST_PEOPLE).contains(&people)) {
+        let detail = format!("must be 1 to {MOST_PEOPLE}");
+        return Err(Problem::invalid(vec![Violation::new("/people", "range", detail)]));
     }
     let by = query.by.unwrap_or(By::Component);
     let question = Question { by, from: query.from, to: query.to, people: query.people };

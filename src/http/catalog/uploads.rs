@@ -337,7 +337,8 @@ impl Upload<'_> {
         let slots = self.app.engine.authoring.slots(self.account(), &self.creative).await?;
         let (id, mut document, fit) = form.document(&slots)?;
         let picture = self.app.engine.assets.read(form.image, fit).await?;
-        let largest = document["slot"].as_str().and_then(|slot| slots.get(&slot.parse::<SlotName>().ok()?)?.max_bytes);
+        let slot = document.get("slot").and_then(|slot| slot.as_str());
+        let largest = slot.and_then(|slot| slots.get(&slot.parse::<SlotName>().ok()?)?.max_bytes);
         if let Some(largest) = largest.filter(|largest| picture.bytes.len() > *largest as usize) {
             let detail = format!(
                 "the slot takes at most {largest} bytes; the picture has {} as it would be served",
