@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::results::{Results, ResultsError};
+use super::results::{self, Results, ResultsError};
 use crate::{
     domain::{
         catalog::{creative::Creative, document::GoalDoc},
@@ -88,8 +88,7 @@ impl Results {
             GoalDoc::Click => (Reward::Clicks, Measured::Clicks),
             GoalDoc::Conversion(_) => (Reward::Conversions, Measured::Conversions),
         };
-        let day = |day: Option<i64>, left_out: i32| day.map_or(left_out, |day| i32::try_from(day).unwrap_or(left_out));
-        let days = (day(days.0, 0), day(days.1, i32::MAX - 1).saturating_add(1));
+        let days = results::days(days.0, days.1);
         let logged =
             self.store.logged(account.number(), id.clone(), days, measured, MOST).await.map_err(ResultsError::from)?;
         let creatives = line.creatives.clone();

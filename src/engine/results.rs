@@ -136,8 +136,7 @@ impl Results {
             return Err(ResultsError::NoCampaign(id.clone()));
         }
         let at = self.clock.now();
-        let day = |day: Option<i64>, left_out: i32| day.map_or(left_out, |day| i32::try_from(day).unwrap_or(left_out));
-        let days = (day(question.from, 0), day(question.to, i32::MAX - 1).saturating_add(1));
+        let days = days(question.from, question.to);
         let goal = match line.map(|campaign| &campaign.goal) {
             Some(GoalDoc::Conversion(_)) => Goal::Conversion,
             _ => Goal::Click,
@@ -198,6 +197,12 @@ fn detectable(experiment: &Experiment, people: Option<u64>) -> Option<Detectable
 /// A placement's name, where the report is not about placements.
 fn anywhere() -> Option<PlacementId> {
     "any".parse().ok()
+}
+
+/// From the first of some UTC days to before the one after the last; left out: as far as there are any.
+pub(super) fn days(from: Option<i64>, to: Option<i64>) -> (i32, i32) {
+    let day = |day: Option<i64>, left_out: i32| day.map_or(left_out, |day| i32::try_from(day).unwrap_or(left_out));
+    (day(from, 0), day(to, i32::MAX - 1).saturating_add(1))
 }
 
 fn day(day: i32) -> Millis {
