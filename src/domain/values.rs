@@ -282,7 +282,7 @@ textual!(Locale, "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", "de-CH");
 
 /// A length of time as ISO 8601 weeks, days, hours, minutes and seconds, kept in milliseconds.
 /// Months and years are refused because their length varies. `P1D` is always 24 hours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(i64);
 
 impl Span {

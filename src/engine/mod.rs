@@ -21,7 +21,7 @@
 //! | [`results`], [`evaluation`] | what campaigns achieved, and what another rotation would have |
 //! | [`training`] | models learned from that sample |
 //! | [`learning`] | which components work, learned from outcomes |
-//! | [`transitions`] | announces who enters and leaves segments |
+//! | [`transitions`], [`standings`] | announces who enters and leaves segments, by what happens and as time passes |
 //! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
 //! | [`simulated`] | a clock that requests set |
 //! | [`deadline`] | until when an answer is worth anything |
@@ -65,6 +65,7 @@ pub mod results;
 mod seeds;
 pub mod simulated;
 pub mod spool;
+mod standings;
 pub mod tasks;
 pub mod training;
 pub mod transitions;

@@ -2,7 +2,7 @@
 //! only puts a note into a queue once it is durable.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,18 +16,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{catalogue::Catalogue, unpack::unpack};
+use super::{
+    catalogue::Catalogue,
+    standings::{Known, advance},
+};
 use crate::{
     domain::{
-        audience::{
-            caps::CapRing,
-            transition::transitions,
-            user::{Lists, UserState},
-        },
-        ids::{NameHash, SegmentKey, Uid},
+        audience::user::{Lists, UserState},
+        ids::{SegmentKey, Uid},
         values::Millis,
     },
-    ports::{CrowdRow, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionRow, TransitionStore},
+    ports::{Clock, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionStore},
 };
 
 /// A change to a person that is durable.
@@ -74,9 +73,9 @@ struct Shared {
     store: Arc<dyn TransitionStore>,
     crowds: Arc<dyn CrowdStore>,
     catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
     sender: mpsc::Sender<Note>,
     receiver: Mutex<mpsc::Receiver<Note>>,
-    /// Notes that found no room.
     /// Whether anybody works on the queue.
     working: AtomicBool,
 }
@@ -88,13 +87,23 @@ impl Transitions {
     const BATCH: usize = 1_000;
     /// How long to gather them.
     const GATHER: Duration = Duration::from_millis(50);
+    /// How often to look for people whom time alone moved.
+    const LOOK: Duration = Duration::from_millis(250);
+    /// How often a person is looked at again who changed meanwhile, by another replica.
+    const TRIES: usize = 8;
 
     /// A queue that nobody works on yet: run [`Transitions::work`].
     #[must_use]
-    pub fn new(store: Arc<dyn TransitionStore>, crowds: Arc<dyn CrowdStore>, catalogue: Arc<Catalogue>) -> Self {
+    pub fn new(
+        store: Arc<dyn TransitionStore>,
+        crowds: Arc<dyn CrowdStore>,
+        catalogue: Arc<Catalogue>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(Self::QUEUE);
         let receiver = Mutex::new(receiver);
-        Self(Arc::new(Shared { store, crowds, catalogue, sender, receiver, working: AtomicBool::new(false) }))
+        let working = AtomicBool::new(false);
+        Self(Arc::new(Shared { store, crowds, catalogue, clock, sender, receiver, working }))
     }
 
     /// Notes a change that is durable, and waits until there is room: whoever changes people faster
@@ -131,8 +140,12 @@ impl Transitions {
         self.0.store.end().await
     }
 
-    /// Works on the notes until `stop`.
+    /// Works on the notes, and on those whom time alone moves, until `stop`.
     pub async fn work(self, stop: CancellationToken) {
+        tokio::join!(self.follow(&stop), self.watch(&stop));
+    }
+
+    async fn follow(&self, stop: &CancellationToken) {
         let mut notes = self.0.receiver.lock().await;
         self.0.working.store(true, Ordering::Relaxed);
         loop {
@@ -150,81 +163,94 @@ impl Transitions {
                 batch.push(note);
             }
             let count = batch.len();
-            if let Err(error) = self.tell(batch).await {
+            let mut people = People::new();
+            for note in batch {
+                people.entry((note.account, note.uid)).or_default().push(note);
+            }
+            if let Err(error) = self.tell(people).await {
                 tracing::warn!(%error, count, "changes whose transitions could not be recorded");
             }
         }
     }
 
-    async fn tell(&self, notes: Vec<Note>) -> Result<(), StoreError> {
-        let mut people: BTreeMap<u32, Vec<Uid>> = BTreeMap::new();
-        for note in &notes {
-            people.entry(note.account).or_default().push(note.uid);
+    async fn watch(&self, stop: &CancellationToken) {
+        let mut well = true;
+        while stop.run_until_cancelled(time::sleep(Self::LOOK)).await.is_some() {
+            loop {
+                let found = self.look().await;
+                if let Err(error) = &found
+                    && well
+                {
+                    tracing::warn!(%error, "people whom time moved could not be looked at");
+                }
+                well = found.is_ok();
+                // a full batch: there may be more
+                if stop.is_cancelled() || !matches!(found, Ok(Self::BATCH..)) {
+                    break;
+                }
+            }
         }
-        let mut known = BTreeMap::new();
-        for (account, mut uids) in people {
-            uids.sort_unstable();
-            uids.dedup();
-            let rows = self.0.crowds.people(account, uids).await?;
-            known.extend(rows.into_iter().map(|who| ((account, who.uid), who)));
+    }
+
+    /// Looks at people who are due; how many there were.
+    async fn look(&self) -> Result<usize, StoreError> {
+        let now = self.0.clock.now();
+        self.0.store.expire(now).await?;
+        let due = self.0.store.due(now, Self::BATCH as u32).await?;
+        let count = due.len();
+        if count > 0 {
+            self.tell(due.iter().map(|row| ((row.account, row.uid), Vec::new())).collect()).await?;
         }
-        let world = self.0.catalogue.world();
-        let work = move || -> Vec<TransitionRow> {
-            let told = notes.iter().filter_map(|note| {
-                let rules = &world.account(note.account)?.snapshot.rules;
-                let (before, after) = sides(note, known.get(&(note.account, note.uid)))?;
-                let (before, after, erased) =
-                    (before.as_ref(), after.as_ref(), matches!(note.before, Before::Erased(_)));
-                let moved = match &note.before {
-                    Before::Listed { others, .. } => {
-                        let others = others.iter().filter_map(|key| rules.ix(key));
-                        transitions(note.uid, before, after, rules, others, note.at)
-                    }
-                    _ => transitions(note.uid, before, after, rules, rules.all(), note.at),
-                };
-                Some(moved.into_iter().map(move |one| TransitionRow {
-                    account: note.account,
-                    segment: rules.key(one.segment).clone(),
-                    uid: note.uid,
-                    entered: one.entered,
-                    at: note.at,
-                    erased,
-                }))
-            });
-            told.flatten().collect()
-        };
-        let told =
-            tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Refused("telling panicked".into()))?;
-        if told.is_empty() { Ok(()) } else { self.0.store.record(told).await }
+        Ok(count)
+    }
+
+    /// Looks at people, each with what is noted of them, and tells what there is to tell.
+    async fn tell(&self, mut people: People) -> Result<(), StoreError> {
+        for _ in 0..Self::TRIES {
+            let known = self.known(people.keys().copied()).await?;
+            let (world, now) = (self.0.catalogue.world(), self.0.clock.now());
+            let work = move || {
+                let steps = people.iter().filter_map(|((account, uid), notes)| {
+                    let rules = &world.account(*account)?.snapshot.rules;
+                    advance(rules, *account, *uid, notes, known.get(&(*account, *uid)), now)
+                });
+                (steps.collect(), people)
+            };
+            let (steps, back): (Vec<_>, _) =
+                tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Refused("telling panicked".into()))?;
+            if steps.is_empty() {
+                return Ok(());
+            }
+            let passed: BTreeSet<_> = self.0.store.step(steps).await?.into_iter().collect();
+            people = back;
+            people.retain(|who, _| passed.contains(who));
+            if people.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Refused("the same people keep changing".into()))
+    }
+
+    /// What is kept of some people, and what was told of them.
+    async fn known(&self, who: impl Iterator<Item = (u32, Uid)>) -> Result<BTreeMap<(u32, Uid), Known>, StoreError> {
+        let mut accounts: BTreeMap<u32, Vec<Uid>> = BTreeMap::new();
+        for (account, uid) in who {
+            accounts.entry(account).or_default().push(uid);
+        }
+        let mut known: BTreeMap<_, Known> = BTreeMap::new();
+        for (account, uids) in accounts {
+            for row in self.0.store.standings(account, uids.clone()).await? {
+                let who = (account, row.uid);
+                known.entry(who).or_default().standing = Some(row);
+            }
+            for person in self.0.crowds.people(account, uids).await? {
+                let who = (account, person.uid);
+                known.entry(who).or_default().person = Some(person);
+            }
+        }
+        Ok(known)
     }
 }
 
-/// The person before and after the change; `None` when what is kept of them is gone or cannot be read.
-fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
-    let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
-    let relisted = |lists: &dyn Fn(&Lists) -> Lists| {
-        let after = unpack(now?.row.clone()).ok()?;
-        let mut before = after.clone();
-        before.lists = lists(&after.lists);
-        Some((Some(before), Some(after)))
-    };
-    match &note.before {
-        Before::Whole(before, after) => {
-            let side = |side: &Option<Box<UserState>>| side.as_deref().cloned();
-            Some((side(before), side(after)))
-        }
-        Before::Packed(before, after) => {
-            let lists = Lists::new(now?.row.lists.iter().copied());
-            let was =
-                if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
-            Some((was, Some(state(after, lists)?)))
-        }
-        Before::Lists(lists) => relisted(&|_| lists.clone()),
-        Before::Listed { list, was, .. } => {
-            let list = NameHash::of(list.as_str());
-            let own = was.map(|until| (list, until));
-            relisted(&|lists| Lists::new(lists.iter().filter(|(other, _)| *other != list).chain(own)))
-        }
-        Before::Erased(before) => Some((Some((**before).clone()), None)),
-    }
-}
+/// People by account, each with the notes of them in the order in which they were taken.
+type People = BTreeMap<(u32, Uid), Vec<Note>>;

@@ -86,11 +86,14 @@ struct FollowQuery {
 ///
 /// The oldest first, of the last 30 days; a page at a time, or, with `Accept: text/event-stream`, as
 /// server-sent events from now on or from `Last-Event-ID` on. Told are changes by events, traits,
-/// members added, removed or uploaded, and erasure, soon after they are made; not what time alone
-/// does, nor a change of the rule itself. Of whom an upload makes known, only segments that rest on
-/// the list are told. Of somebody who was erased all is gone but that they left, which names them by
-/// `person` alone. What an upload does to its own list is recorded with it; anything else that a
-/// replica has not told yet when it crashes is never told. Needs a key with the scope `report`.
+/// members added, removed or uploaded, and erasure, soon after they are made; and what time alone
+/// does, within a second, as of the millisecond at which it did. A rule's `enter_hold` and `exit_hold`
+/// keep back what has not lasted so long. A change of the rule itself is told of each person when
+/// something next happens to them. Of whom an upload makes known, only segments that rest on the list
+/// are told. Of somebody who was erased all is gone but that they left, which names them by `person`
+/// alone. What an upload does to its own list is recorded with it; what a replica has not told yet
+/// when it crashes is told at the person's next move, if time alone may move them, and else never.
+/// Needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/segments/{key}/transitions", tag = "segments", operation_id = "follow_segment",
     params(Segment, FollowQuery,

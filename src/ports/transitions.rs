@@ -24,6 +24,36 @@ pub struct TransitionRow {
     pub erased: bool,
 }
 
+/// What was told of somebody whom time alone may move, and when it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingRow {
+    /// Number of the account.
+    pub account: u32,
+    /// Who.
+    pub uid: Uid,
+    /// Counts the changes of the row.
+    pub version: i64,
+    /// The packed [`Standing`](crate::domain::audience::standing::Standing).
+    pub packed: Vec<u8>,
+    /// When to look at the person again.
+    pub due: Millis,
+}
+
+/// What a look at somebody comes to: told and kept together, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingStep {
+    /// Number of the account.
+    pub account: u32,
+    /// Who.
+    pub uid: Uid,
+    /// The version of the row that was seen; none: there was no row.
+    pub seen: Option<i64>,
+    /// The row from now on: packed, and when it is due; none: time alone moves them nowhere any more.
+    pub kept: Option<(Vec<u8>, Millis)>,
+    /// What is told.
+    pub told: Vec<TransitionRow>,
+}
+
 /// A place among the transitions of a segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TransitionCursor {
@@ -82,8 +112,16 @@ pub struct TransitionDay {
 
 /// Keeps transitions for some weeks.
 pub trait TransitionStore: Send + Sync {
-    /// Keeps transitions.
-    fn record(&self, rows: Vec<TransitionRow>) -> Answer<'_, ()>;
+    /// What was told of those of some people whom time alone may move.
+    fn standings(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<StandingRow>>;
+    /// Those who were due at `now`, the longest first, at most `limit`.
+    fn due(&self, now: Millis, limit: u32) -> Answer<'_, Vec<StandingRow>>;
+    /// Takes steps, at most one of a person; answers whose row was another meanwhile: of them nothing
+    /// is kept nor told.
+    fn step(&self, steps: Vec<StandingStep>) -> Answer<'_, Vec<(u32, Uid)>>;
+    /// Tells who left a list because their time on it was over by `now`, each once and as of then;
+    /// how many.
+    fn expire(&self, now: Millis) -> Answer<'_, u64>;
     /// Those of a segment after a place, in an order in which none is ever missed, at most `limit`;
     /// of erased people only that they left by it.
     fn read(

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 /// A person as the store keeps them for decisions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserRow {
     /// Counts the changes to this person; orders cache updates.
     pub version: i64,

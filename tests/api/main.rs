@@ -46,6 +46,7 @@ const CHECKS: &[Check] = checks![
     segments::a_segment_keeps_its_versions,
     segments::who_enters_and_leaves_is_told,
     segments::what_uploads_and_erasures_do_is_told,
+    segments::what_time_alone_does_is_told_when_it_has_lasted,
     segments::authors_are_told_what_to_look_at,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
     keys::no_key_is_destroyed_by_mistake,

@@ -166,6 +166,39 @@ pub(crate) async fn who_enters_and_leaves_is_told(service: Arc<Service>) {
     service.get(&format!("/v1/segments/{young}/transitions?after=x")).await.faults(422);
 }
 
+pub(crate) async fn what_time_alone_does_is_told_when_it_has_lasted(service: Arc<Service>) {
+    let (left, damped, user) = (service.name("left"), service.name("damped"), service.name("u"));
+    // an event of its own name: nobody else's are about it
+    let began = service.name("began");
+    let sequence = json!({"sequence": {"start": {"event": began}, "then": [{"not": "purchase", "within": "PT2S"}],
+        "lookback": "PT5S"}});
+    let mut rule = dynamic(&sequence);
+    service.create(&format!("/v1/segments/{left}"), &json!({"name": "Left", "rule": rule})).await;
+    rule["enter_hold"] = json!("PT4S");
+    let held = service.create(&format!("/v1/segments/{damped}"), &json!({"name": "Damped", "rule": rule})).await;
+    assert_eq!(held.json()["warnings"].as_array().map_or(0, Vec::len), 0, "{}", held.text());
+    let before = service.get(&format!("/v1/profiles/{user}/segments")).await;
+    assert_eq!(before.status, 404);
+    let event = json!({"user": user, "type": began, "id": user});
+    let answer = service.post("/v1/events", &event).await;
+    assert_eq!(answer.json()["accepted"], 1, "{}", answer.text());
+    let (now, patience) = (Instant::now(), Duration::from_secs(30));
+    let moves = loop {
+        let page = service.get(&format!("/v1/segments/{left}/transitions")).await.json();
+        let moves = page["items"].as_array().expect("items").clone();
+        if moves.len() == 2 {
+            break moves;
+        }
+        assert!(now.elapsed() < patience, "{moves:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!((&moves[0]["event"], &moves[1]["event"]), (&json!("entered"), &json!("left")));
+    let at = |one: &Value| one["at"].as_str().expect("an instant").parse::<jiff::Timestamp>().expect("an instant");
+    let between = at(&moves[1]).as_millisecond() - at(&moves[0]).as_millisecond();
+    assert_eq!(between, 3_000, "from the end of the grace to that of the lookback, to the millisecond");
+    assert_eq!(told(&service, &damped).await, [], "3 seconds are less than 4");
+}
+
 pub(crate) async fn what_uploads_and_erasures_do_is_told(service: Arc<Service>) {
     let (list, calm, ask) = (service.name("list"), service.name("calm"), "transitions?limit=500");
     service.create(&format!("/v1/segments/{list}"), &json!({"name": "L", "rule": {"v": 1, "kind": "static"}})).await;

@@ -14,6 +14,7 @@ mod figures;
 mod identity;
 mod outcomes;
 mod people;
+mod standings;
 mod suite;
 mod webhooks;
 

@@ -25,7 +25,7 @@ use tessera::{
 };
 use uuid::Uuid;
 
-use crate::{catalog, events, faults, feed, identity, outcomes, people, webhooks};
+use crate::{catalog, events, faults, feed, identity, outcomes, people, standings, webhooks};
 
 /// A check: an async function over the place, boxed so that all fit one list.
 type Check = fn(Arc<Place>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -71,6 +71,9 @@ const CHECKS: &[(&str, Check)] = checks![
     webhooks::are_changed_by_whoever_knows_their_version,
     webhooks::hand_a_batch_to_one_until_it_is_accepted,
     webhooks::miss_nothing_beside_a_long_writer,
+    standings::are_kept_with_what_is_told_or_not_at_all,
+    standings::steps_of_many_replicas_at_once_are_taken_once,
+    standings::who_leaves_a_list_when_their_time_is_over_is_told_once,
     feed::starts_with_a_position_and_tells_each_kind_of_change,
     feed::loses_nothing_beside_a_long_writer,
     feed::starts_anew_on_another_server_or_when_too_far_behind,

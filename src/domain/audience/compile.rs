@@ -19,6 +19,7 @@ use super::{
 };
 use crate::domain::{
     ids::{NameHash, SegmentKey},
+    values::Span,
     violation::Violation,
 };
 
@@ -41,10 +42,21 @@ pub(super) struct Segment {
     pub(super) list: NameHash,
     /// `None` for a static segment.
     pub(super) rule: Option<(Check, Zone)>,
+    /// How long entering and leaving must have lasted before they are told.
+    holds: Holds,
     /// How many references deep its rule goes.
     depth: usize,
     /// What its own conditions need of events.
     streams: Box<[Stream]>,
+}
+
+/// For how long a change of a membership must have lasted before it is told. Decisions never wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// After entering.
+    pub enter: Span,
+    /// After leaving.
+    pub exit: Span,
 }
 
 /// A targeting rule bound to a [`RuleSet`].
@@ -61,7 +73,7 @@ pub struct Condition {
 impl Segment {
     fn without_rule(key: &SegmentKey) -> Self {
         let (key, list) = (key.clone(), NameHash::of(key.as_str()));
-        Self { key, list, rule: None, depth: 0, streams: Box::default() }
+        Self { key, list, rule: None, holds: Holds::default(), depth: 0, streams: Box::default() }
     }
 }
 
@@ -176,6 +188,24 @@ impl RuleSet {
         if self.segment(ix).rule.is_some() { SegmentKind::Dynamic } else { SegmentKind::Static }
     }
 
+    /// The stand-in for a segment's name.
+    ///
+    /// # Panics
+    /// When `ix` is of another, larger set.
+    #[must_use]
+    pub fn hash(&self, ix: SegmentIx) -> NameHash {
+        self.segment(ix).list
+    }
+
+    /// How long a segment's changes must have lasted before they are told.
+    ///
+    /// # Panics
+    /// When `ix` is of another, larger set.
+    #[must_use]
+    pub fn holds(&self, ix: SegmentIx) -> Holds {
+        self.segment(ix).holds
+    }
+
     /// What must be remembered of events so that every segment can be answered.
     #[must_use]
     pub fn streams(&self) -> &Streams {
@@ -235,8 +265,9 @@ impl RuleSet {
             return Err(vec![Violation::new("/match", "reference_depth", "segments may refer to segments 32 deep")]);
         }
         self.streams.extend(streams.iter().cloned());
+        let holds = Holds { enter: rule.enter_hold.unwrap_or_default(), exit: rule.exit_hold.unwrap_or_default() };
         let rule = Some((check, rule.zone.clone()));
-        Ok(Segment { rule, depth, streams: streams.into(), ..Segment::without_rule(key) })
+        Ok(Segment { rule, holds, depth, streams: streams.into(), ..Segment::without_rule(key) })
     }
 
     fn lower(

@@ -46,13 +46,6 @@ impl Vocabulary {
 #[must_use]
 pub fn lint(rule: &SegmentRule, known: &Vocabulary) -> Vec<Violation> {
     let mut lint = Lint { known, logic: Logic::default(), found: Vec::new() };
-    if let SegmentRule::Dynamic(rule) = rule {
-        for (name, hold) in [("enter_hold", rule.enter_hold), ("exit_hold", rule.exit_hold)] {
-            if hold.is_some() {
-                lint.note(&format!("/{name}"), "not_honoured", "kept, but transitions are told without waiting for it");
-            }
-        }
-    }
     if let Some(node) = rule.node() {
         if lint.logic.never(node) {
             lint.note("/match", "never_true", "nobody can ever meet this");
@@ -174,16 +167,6 @@ mod tests {
 
     fn count(event: &str, range: Value, days: u32) -> Value {
         json!({"event": event, "count": range, "in": {"last": format!("P{days}D")}})
-    }
-
-    #[test]
-    fn holds_that_nothing_waits_for_are_told() {
-        let rule = json!({"v": 1, "kind": "dynamic", "exit_hold": "PT10M", "match": {"segment": "x"}});
-        let found = lint(&SegmentRule::parse(&rule).expect("a rule"), &Vocabulary::default());
-        assert_eq!(
-            found.iter().map(|found| (&*found.pointer, found.code)).collect::<Vec<_>>(),
-            [("/exit_hold", "not_honoured")]
-        );
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! | [`value`] | scalars, points, instants written as text, zones |
 //! | [`compile`] | names resolved, references ordered, cycles refused |
 //! | [`evaluate`], [`explain`] | the answer, and why |
-//! | [`transition`] | who enters and who leaves |
+//! | [`transition`], [`standing`] | who enters and who leaves, by a change and as time passes |
 //! | [`models`], [`model_document`], [`training`] | what is learned of people, and how |
 //! | [`lint`], [`preview`] | what an author should look at, and who would be in |
 
@@ -55,6 +55,7 @@ pub mod report;
 mod requirements;
 pub mod rule;
 mod schema;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 pub mod training;

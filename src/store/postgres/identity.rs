@@ -142,6 +142,7 @@ async fn write(
          told as (
              insert into change_log (kind, account, uid, version)
              select 'person', $1, uid, version from (table joined union all table led) changed),
+         untold as (delete from standing where account = $1 and uid = $2),
          moved as (delete from list_member where account = $1 and uid = $2 returning list, expires_at),
          listed as (
              insert into list_member as held (account, uid, list, expires_at)
@@ -186,6 +187,7 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
                 created_at = now_ms(), updated_at = now_ms(), erased_at = now_ms()
          where account = $1 and uid = any($2) and erased_at is null",
         "delete from list_member where account = $1 and uid = any($2)",
+        "delete from standing where account = $1 and uid = any($2)",
         "update outcome set person = null where account = $1 and person = any($2)",
         "update decision_log set person = null where account = $1 and person = any($2)",
         "update lesson set person = null where account = $1 and person = any($2)",

@@ -9,6 +9,7 @@ mod identity;
 mod learning;
 mod outcomes;
 mod repeats;
+mod standings;
 mod transitions;
 mod users;
 mod webhooks;

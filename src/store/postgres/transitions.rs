@@ -1,11 +1,17 @@
 //! Who entered and who left which segment.
 
-use sqlx::{Row, postgres::PgRow, query, query_scalar, types::Uuid};
+use sqlx::{Connection, PgConnection, Row, postgres::PgRow, query, query_scalar, types::Uuid};
 
-use super::{Lane, Lanes};
+use super::{Lane, Lanes, standings};
 use crate::{
-    domain::{ids::SegmentKey, values::Millis},
-    ports::{Answer, TransitionCursor, TransitionDay, TransitionRead, TransitionRow, TransitionStore},
+    domain::{
+        ids::{SegmentKey, Uid},
+        values::Millis,
+    },
+    ports::{
+        Answer, StandingRow, StandingStep, TransitionCursor, TransitionDay, TransitionRead, TransitionRow,
+        TransitionStore,
+    },
     store::rows,
 };
 
@@ -25,30 +31,69 @@ impl Transitions {
 }
 
 impl TransitionStore for Transitions {
-    fn record(&self, rows: Vec<TransitionRow>) -> Answer<'_, ()> {
+    fn standings(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<StandingRow>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
+                let rows = query(
+                    "select s.* from unnest($2::uuid[]) k (uid) cross join lateral (
+                         select account, uid, version, packed, due from standing
+                         where account = $1 and uid = k.uid limit 1) s",
+                );
+                let rows = rows.bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
+                rows.iter().map(standing).collect()
+            })
+        })
+    }
+
+    fn due(&self, now: Millis, limit: u32) -> Answer<'_, Vec<StandingRow>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select account, uid, version, packed, due from standing where due <= $1 order by due limit $2",
+                );
+                let rows = rows.bind(now.0).bind(i64::from(limit)).fetch_all(connection).await?;
+                rows.iter().map(standing).collect()
+            })
+        })
+    }
+
+    fn step(&self, steps: Vec<StandingStep>) -> Answer<'_, Vec<(u32, Uid)>> {
         self.ingest.run(move |connection| {
             Box::pin(async move {
-                let accounts: Vec<i32> = rows.iter().map(|row| row.account.cast_signed()).collect();
-                let segments: Vec<String> = rows.iter().map(|row| row.segment.to_string()).collect();
-                let uids: Vec<Uuid> = rows.iter().map(|row| row.uid.as_uuid()).collect();
-                let entered: Vec<bool> = rows.iter().map(|row| row.entered).collect();
-                let at: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
-                let erased: Vec<bool> = rows.iter().map(|row| row.erased).collect();
-                query(
-                    "insert into transition (day, account, segment, uid, entered, at, erased)
-                     select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at, w.erased
-                     from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[], $6::bool[])
-                          w (account, segment, uid, entered, at, erased)",
-                )
-                .bind(accounts)
-                .bind(segments)
-                .bind(uids)
-                .bind(entered)
-                .bind(at)
-                .bind(erased)
-                .execute(connection)
-                .await?;
-                Ok(())
+                let mut tx = connection.begin().await?;
+                let passed = standings::keep(&mut tx, &steps).await?;
+                let mut told = Vec::new();
+                for step in steps {
+                    if passed.binary_search(&(step.account, step.uid)).is_err() {
+                        told.extend(step.told);
+                    }
+                }
+                if !told.is_empty() {
+                    record(&mut tx, &told).await?;
+                }
+                tx.commit().await?;
+                Ok(passed)
+            })
+        })
+    }
+
+    fn expire(&self, now: Millis) -> Answer<'_, u64> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let told = query(
+                    "with passed as (
+                         select upto from list_expiry where upto < $1 for update skip locked),
+                     moved as (
+                         update list_expiry set upto = $1 where exists (select from passed))
+                     insert into transition (day, account, segment, uid, entered, at)
+                     select m.expires_at / 86400000, m.account, l.name, m.uid, false, m.expires_at
+                     from passed
+                     join list_member m on m.expires_at > passed.upto and m.expires_at <= $1
+                     join list l on l.account = m.account and l.list = m.list
+                     order by m.expires_at",
+                );
+                Ok(told.bind(now.0).execute(connection).await?.rows_affected())
             })
         })
     }
@@ -135,6 +180,37 @@ impl TransitionStore for Transitions {
             })
         })
     }
+}
+
+/// Writes down who entered and who left.
+pub(in crate::store) async fn record(connection: &mut PgConnection, rows: &[TransitionRow]) -> Result<(), sqlx::Error> {
+    let accounts: Vec<i32> = rows.iter().map(|row| row.account.cast_signed()).collect();
+    let segments: Vec<&str> = rows.iter().map(|row| row.segment.as_str()).collect();
+    let uids: Vec<Uuid> = rows.iter().map(|row| row.uid.as_uuid()).collect();
+    let entered: Vec<bool> = rows.iter().map(|row| row.entered).collect();
+    let at: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
+    let erased: Vec<bool> = rows.iter().map(|row| row.erased).collect();
+    query(
+        "insert into transition (day, account, segment, uid, entered, at, erased)
+         select w.at / 86400000, w.account, w.segment, w.uid, w.entered, w.at, w.erased
+         from unnest($1::int[], $2::text[], $3::uuid[], $4::bool[], $5::bigint[], $6::bool[])
+              w (account, segment, uid, entered, at, erased)",
+    )
+    .bind(accounts)
+    .bind(segments)
+    .bind(uids)
+    .bind(entered)
+    .bind(at)
+    .bind(erased)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn standing(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
+    let (account, uid) = (rows::account(row, "account")?, rows::uid(row, "uid")?);
+    let (version, packed) = (row.try_get("version")?, row.try_get("packed")?);
+    Ok(StandingRow { account, uid, version, packed, due: rows::millis(row, "due")? })
 }
 
 /// A transition that followers are told.

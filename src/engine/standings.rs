@@ -1,0 +1,292 @@
+//! From what is noted of a person to what followers are told of them, and when to look again.
+
+use super::{
+    transitions::{Before, Note},
+    unpack::unpack,
+};
+use crate::{
+    domain::{
+        audience::{
+            caps::CapRing,
+            compile::{RuleSet, SegmentIx},
+            standing::{Standing, listed, until},
+            transition::{Transition, transitions},
+            user::{Lists, UserState},
+        },
+        ids::{NameHash, Uid},
+        values::{Millis, Span},
+    },
+    ports::{CrowdRow, StandingRow, StandingStep, TransitionRow},
+};
+
+/// What the store has of a person.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What is kept of them; none: nothing, or nothing any more.
+    pub person: Option<CrowdRow>,
+    /// What was told of them; none: time alone moves them nowhere, so nothing is kept of it.
+    pub standing: Option<StandingRow>,
+}
+
+/// Instants looked at for one person at a time: one who is due again at once is left for later.
+const LOOKS: usize = 64;
+
+/// What notes of a person, or none where time alone passed, come to at `now`; none: nothing is to be
+/// told nor kept.
+pub(super) fn advance(
+    rules: &RuleSet,
+    account: u32,
+    uid: Uid,
+    notes: &[Note],
+    known: Option<&Known>,
+    now: Millis,
+) -> Option<StandingStep> {
+    let person = known.and_then(|known| known.person.as_ref());
+    let row = known.and_then(|known| known.standing.as_ref());
+    let mut told = Told { rules, account, uid, erased: false, rows: Vec::new() };
+    for note in notes {
+        told.erased |= matches!(note.before, Before::Erased(_));
+        // an upload has told of its list already
+        if !matches!(note.before, Before::Listed { .. })
+            && let Some((before, after)) = sides(note, person)
+        {
+            let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, listed(rules), note.at);
+            told.add(moved, note.at);
+        }
+    }
+    let at = notes.last().map_or(now, |note| note.at);
+    let state = person.and_then(|person| unpack(person.row.clone()).ok());
+    let mut walk = Walk { uid, rules, told, again: None };
+    let kept = match row.and_then(|row| Some((row, Standing::decode(&row.packed).ok()?))) {
+        Some((row, mut standing)) => {
+            walk.again = Some(row.due);
+            walk.pass(&mut standing, state.as_ref(), at);
+            let same = walk.told.rows.is_empty() && standing.encode() == row.packed;
+            // an earlier look does no harm, a write for every event would
+            if same && walk.again.is_some_and(|again| at < row.due && row.due <= again) {
+                return None;
+            }
+            standing
+        }
+        None if timeless(rules, uid, notes, state.as_ref()) => {
+            for note in notes {
+                if let (Before::Listed { others, .. }, Some((before, after))) = (&note.before, sides(note, person)) {
+                    let others = others.iter().filter_map(|key| rules.ix(key));
+                    let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, others, note.at);
+                    walk.told.add(moved, note.at);
+                }
+            }
+            Standing::default()
+        }
+        None => {
+            let mut standing = None;
+            for note in notes {
+                let Some((before, after)) = sides(note, person) else { continue };
+                let standing = standing.get_or_insert_with(|| Standing::of(uid, before.as_ref(), rules, note.at));
+                walk.again = None;
+                walk.look(standing, after.as_ref(), note.at);
+            }
+            standing?
+        }
+    };
+    let Walk { told, again, .. } = walk;
+    let kept = again.map(|due| (kept.encode(), due));
+    let seen = row.map(|row| row.version);
+    (seen.is_some() || kept.is_some() || !told.rows.is_empty()).then_some(StandingStep {
+        account,
+        uid,
+        seen,
+        kept,
+        told: told.rows,
+    })
+}
+
+/// What is to be told.
+struct Told<'a> {
+    rules: &'a RuleSet,
+    account: u32,
+    uid: Uid,
+    erased: bool,
+    rows: Vec<TransitionRow>,
+}
+
+impl Told<'_> {
+    fn add(&mut self, moved: Vec<Transition>, at: Millis) {
+        let (rules, account, uid, erased) = (self.rules, self.account, self.uid, self.erased);
+        self.rows.extend(moved.into_iter().map(|one| {
+            let segment = rules.key(one.segment).clone();
+            TransitionRow { account, segment, uid, entered: one.entered, at, erased }
+        }));
+    }
+}
+
+/// Looks at a person at one instant after the other.
+struct Walk<'a> {
+    uid: Uid,
+    rules: &'a RuleSet,
+    told: Told<'a>,
+    /// When to look next.
+    again: Option<Millis>,
+}
+
+impl Walk<'_> {
+    fn look(&mut self, standing: &mut Standing, state: Option<&UserState>, at: Millis) {
+        let look = standing.look(self.uid, state, self.rules, at);
+        self.told.add(look.moved, at);
+        // always later than this look
+        self.again = look.again.map(|again| again.max(Millis(at.0 + 1)));
+    }
+
+    /// Looks at every instant up to `at` at which time alone may have changed something, so that
+    /// what it changed is told as of then, and at `at` itself.
+    fn pass(&mut self, standing: &mut Standing, state: Option<&UserState>, at: Millis) {
+        for _ in 0..LOOKS {
+            let Some(due) = self.again.filter(|due| *due < at) else { break };
+            self.look(standing, state, due);
+        }
+        self.look(standing, state, at);
+    }
+}
+
+/// Whether the notes are of uploads alone, and rest on nothing that time changes: then only the
+/// segments that rest on the lists need to be asked.
+fn timeless(rules: &RuleSet, uid: Uid, notes: &[Note], state: Option<&UserState>) -> bool {
+    !notes.is_empty()
+        && notes.iter().all(|note| match &note.before {
+            Before::Listed { others, was, .. } => {
+                was.flatten().is_none()
+                    && others.iter().filter_map(|key| rules.ix(key)).all(|ix| still(rules, uid, ix, state, note.at))
+            }
+            _ => false,
+        })
+}
+
+/// Whether time alone never changes a membership, nor when it is told.
+fn still(rules: &RuleSet, uid: Uid, ix: SegmentIx, state: Option<&UserState>, at: Millis) -> bool {
+    let instant = |hold: Span| hold == Span::default();
+    instant(rules.holds(ix).enter) && instant(rules.holds(ix).exit) && until(uid, state, rules, ix, at).is_none()
+}
+
+/// The person before and after the change; `None` when what is kept of them is gone or cannot be read.
+fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
+    let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
+    let relisted = |lists: &dyn Fn(&Lists) -> Lists| {
+        let after = unpack(now?.row.clone()).ok()?;
+        let mut before = after.clone();
+        before.lists = lists(&after.lists);
+        Some((Some(before), Some(after)))
+    };
+    match &note.before {
+        Before::Whole(before, after) => {
+            let side = |side: &Option<Box<UserState>>| side.as_deref().cloned();
+            Some((side(before), side(after)))
+        }
+        Before::Packed(before, after) => {
+            let lists = Lists::new(now?.row.lists.iter().copied());
+            let was =
+                if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
+            Some((was, Some(state(after, lists)?)))
+        }
+        Before::Lists(lists) => relisted(&|_| lists.clone()),
+        Before::Listed { list, was, .. } => {
+            let list = NameHash::of(list.as_str());
+            let own = was.map(|until| (list, until));
+            relisted(&|lists| Lists::new(lists.iter().filter(|(other, _)| *other != list).chain(own)))
+        }
+        Before::Erased(before) => Some((Some((**before).clone()), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        domain::audience::{activity::Event, rule::SegmentRule},
+        ports::UserRow,
+    };
+
+    const MINUTE: i64 = 60_000;
+    const WHO: Uid = Uid(7);
+
+    fn rules() -> RuleSet {
+        let rule = |node| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
+        let left = json!({"sequence": {"start": {"event": "add_to_cart"},
+            "then": [{"not": "purchase", "within": "PT30M"}], "lookback": "P1D"}});
+        RuleSet::build(&[("left-behind".parse().expect("a key"), rule(left))]).0
+    }
+
+    fn packed(rules: &RuleSet, events: &[(&str, i64)]) -> Vec<u8> {
+        let mut state = UserState::default();
+        for (name, minute) in events {
+            let (name, at) = (name.parse().expect("a name"), Millis(minute * MINUTE));
+            state.absorb(rules.streams(), &Event { name, at, properties: serde_json::Map::new() });
+        }
+        state.encode()
+    }
+
+    fn known(packed: Vec<u8>, standing: Option<StandingRow>) -> Known {
+        let row = UserRow { packed, ..UserRow::default() };
+        Known { person: Some(CrowdRow { uid: WHO, key: None, row }), standing }
+    }
+
+    fn kept(step: &StandingStep) -> StandingRow {
+        let (packed, due) = step.kept.clone().expect("kept");
+        StandingRow { account: 1, uid: WHO, version: step.seen.unwrap_or(0) + 1, packed, due }
+    }
+
+    fn note(before: Vec<u8>, after: Vec<u8>, minute: i64) -> Note {
+        Note { account: 1, uid: WHO, at: Millis(minute * MINUTE), before: Before::Packed(before, after) }
+    }
+
+    fn told(step: &StandingStep) -> Vec<(bool, i64)> {
+        step.told.iter().map(|row| (row.entered, row.at.0 / MINUTE)).collect()
+    }
+
+    #[test]
+    fn a_basket_left_behind_is_told_when_its_grace_ends_and_when_it_is_forgotten() {
+        let rules = rules();
+        let look = |notes: &[Note], known: &Known, minute: i64| {
+            advance(&rules, 1, WHO, notes, Some(known), Millis(minute * MINUTE))
+        };
+        let (none, filled) = (Vec::new(), packed(&rules, &[("add_to_cart", 0)]));
+        let first = look(&[note(none, filled.clone(), 0)], &known(filled.clone(), None), 0).expect("a step");
+        assert_eq!((told(&first), first.seen), (vec![], None));
+        let row = kept(&first);
+        assert_eq!(row.due, Millis(30 * MINUTE));
+
+        // looked at late: told as of when it was so
+        let second = look(&[], &known(filled.clone(), Some(row.clone())), 33).expect("a step");
+        assert_eq!((told(&second), second.seen), (vec![(true, 30)], Some(1)));
+        let row = kept(&second);
+        assert_eq!(row.due, Millis(24 * 60 * MINUTE));
+
+        // something else happens: nothing is told, and nothing is written for it
+        let note_of = |after: Vec<u8>, minute| [note(filled.clone(), after, minute)];
+        assert_eq!(look(&note_of(filled.clone(), 40), &known(filled.clone(), Some(row.clone())), 40), None);
+
+        let last = look(&[], &known(filled.clone(), Some(row.clone())), 24 * 60 + 1).expect("a step");
+        assert_eq!((told(&last), last.kept), (vec![(false, 24 * 60)], None), "time moves them nowhere any more");
+
+        // nobody looked for two days: both are told, each as of its time
+        let both = look(&[], &known(filled.clone(), Some(kept(&first))), 48 * 60).expect("a step");
+        assert_eq!(told(&both), [(true, 30), (false, 24 * 60)]);
+
+        // bought after all
+        let bought = packed(&rules, &[("add_to_cart", 0), ("purchase", 50)]);
+        let step = look(&note_of(bought.clone(), 50), &known(bought, Some(row)), 50).expect("a step");
+        assert!(step.told.iter().all(|row| !row.entered || row.at == Millis(30 * MINUTE)), "{step:?}");
+    }
+
+    #[test]
+    fn what_was_told_of_the_erased_is_told_to_be_over() {
+        let rules = rules();
+        let filled = packed(&rules, &[("add_to_cart", 0)]);
+        let state = UserState::decode(&filled, 0, Lists::default(), CapRing::default()).expect("a person");
+        let at = Millis(31 * MINUTE);
+        let note = Note { account: 1, uid: WHO, at, before: Before::Erased(Box::new(state)) };
+        let step = advance(&rules, 1, WHO, &[note], None, at).expect("a step");
+        assert_eq!((told(&step), step.kept.is_none(), step.told[0].erased), (vec![(false, 31)], true, true));
+    }
+}
