@@ -29,10 +29,11 @@ say() { printf '\n# %s\n' "$*"; }
 call() {
     local method=$1 path=$2
     shift 2
-    curl -sS -X "$method" "$url$path" -H "Authorization: Bearer $key" "$@"
+    # an overloaded service says when to come back
+    curl -sS --retry 5 -X "$method" "$url$path" -H "Authorization: Bearer $key" "$@"
 }
 json() { call "$@" -H 'Content-Type: application/json'; }
-new() { json PUT "$1" -H 'If-None-Match: *' -d "$2" | jq -c '{id, version} + (if .errors then {errors} else {} end)'; }
+new() { json PUT "$1" -H 'If-None-Match: *' -d "$2" | jq -c 'if .status then {title, status, detail, errors} else {id, version} end'; }
 draft=/v1/creatives/$name-spring
 
 say "a brand, and where its clicks may lead"
