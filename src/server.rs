@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    domain::consent::Rules,
+    domain::{consent::Rules, ids::AccountId},
     engine::{
         Engine,
         archive::Archive,
@@ -89,6 +89,9 @@ pub enum StartError {
     /// Whoever reaches the service would set its clock.
     #[error("--simulation is for loopback only: the address to listen on must be one")]
     Simulation,
+    /// A setting that cannot be meant.
+    #[error("{0}")]
+    Setting(String),
     /// A fault of this program.
     #[error("{0}")]
     Internal(String),
@@ -155,11 +158,17 @@ impl Core {
             Ok(()) => opened.maintain(clock.now()).await,
             failed => failed,
         };
+        let strict = config.users.strict.iter().map(|id| {
+            let named = id.parse::<AccountId>();
+            named.map_err(|_| StartError::Setting(format!("users.strict: {id:?} is no name of an account")))
+        });
         let users_config = UsersConfig {
             cache_bytes: config.users.cache_mb << 20,
             absent_keys: usize::try_from(config.users.cached_absent).unwrap_or(usize::MAX),
             lease: Duration::from_millis(config.users.lease_ms),
             stale_limit: Duration::from_millis(config.users.stale_limit_ms),
+            strict_lease: Duration::from_millis(config.users.strict_lease_ms),
+            strict: strict.collect::<Result<_, _>>()?,
             ..UsersConfig::default()
         };
         let users = Users::new(users_config, Arc::clone(&opened.users), &meters);

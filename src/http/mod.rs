@@ -90,13 +90,17 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     ]
 }
 
+/// Whether a POST of a class may carry an `Idempotency-Key`: decisions and beacons make nothing that lasts.
+fn may_repeat(class: Class) -> bool {
+    matches!(class, Class::Events | Class::Authoring | Class::Reports)
+}
+
 /// The service: every route with what every request gets around it.
 pub fn router(app: App, edge: &Edge, readiness: Readiness, exposition: Exposition) -> Router {
     let free = health::routes(readiness, exposition).merge(problem::routes()).merge(docs::routes());
     let once = axum::middleware::from_fn_with_state(app.clone(), repeats::once);
     let groups = groups().into_iter().map(|(class, routes)| match class {
-        // decisions and beacons make nothing that lasts
-        Class::Events | Class::Authoring | Class::Reports => edge.described(class, routes.layer(once.clone())),
+        class if may_repeat(class) => edge.described(class, routes.layer(once.clone())),
         _ => edge.described(class, routes),
     });
     edge.close(groups.fold(edge.group(Class::Free, free), Router::merge)).with_state(app)

@@ -20,6 +20,7 @@ use super::{
     etag::{self, Unless},
     health,
     problem::ProblemDocument,
+    repeats,
 };
 use crate::{
     domain::{
@@ -88,7 +89,14 @@ impl Modify for Key {
 pub fn document() -> openapi::OpenApi {
     let mut document = super::groups()
         .into_iter()
-        .fold(Base::openapi(), |document, (_, routes)| document.merge_from(routes.into_openapi()));
+        .map(|(class, routes)| {
+            let mut own = routes.into_openapi();
+            if super::may_repeat(class) {
+                own.paths.paths.iter_mut().for_each(|(path, item)| repeats::describe(path, item));
+            }
+            own
+        })
+        .fold(Base::openapi(), openapi::OpenApi::merge_from);
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     schemas.filter(|(name, _)| CLOSED.contains(&name.as_str())).for_each(|(_, schema)| close(schema));
     document
