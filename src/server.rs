@@ -36,6 +36,7 @@ use crate::{
         members::Members,
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
+        products::{Keeper, Products},
         records::Records,
         repeats::Repeats,
         reports::Reports,
@@ -124,6 +125,7 @@ pub struct Core {
     records: Records,
     log: DecisionLog,
     deliveries: Deliveries,
+    keeper: Arc<Keeper>,
     tasks: Tasks,
     notes: Option<mpsc::UnboundedReceiver<Note>>,
     listener: Arc<Notes>,
@@ -225,8 +227,12 @@ impl Core {
         );
         let reach = boot::reach(config);
         let courier = HttpCourier::new(reach).map_err(|error| StartError::Internal(error.to_string()))?;
+        let courier = Arc::new(courier);
         let first_retry = i64::try_from(config.webhooks.first_retry_ms).unwrap_or(i64::MAX);
-        let deliveries = Deliveries::new(Arc::clone(&opened.webhooks), Arc::new(courier), first_retry);
+        let deliveries = Deliveries::new(Arc::clone(&opened.webhooks), Arc::clone(&courier) as _, first_retry);
+        let products = Products::new(Arc::clone(&opened.products));
+        let sample = (Arc::clone(&catalogue), Arc::clone(&reservoir));
+        let keeper = Arc::new(Keeper::new(products.clone(), sample.0, sample.1, courier, Arc::clone(&clock)));
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -245,6 +251,7 @@ impl Core {
                 Arc::clone(&catalogue),
                 Arc::clone(&clock),
                 Arc::clone(&schemas),
+                reach,
             ),
             people: People::new(
                 Arc::clone(&opened.users),
@@ -254,6 +261,7 @@ impl Core {
                 transitions.clone(),
             ),
             transitions: transitions.clone(),
+            products,
             webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
             members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
             reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
@@ -292,6 +300,7 @@ impl Core {
             records,
             log,
             deliveries,
+            keeper,
             notes: Some(notes),
             listener,
             cluster: database.cluster,

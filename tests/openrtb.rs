@@ -159,6 +159,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
                 degraded: &[],
                 reserved: &[],
                 recorded: &[],
+                goods: None,
             };
             let purposes = plan.allowed.purposes;
             let decision = decide(snapshot, &Learned::default(), &asked, &person, purposes, scene.now, scene.seed)

@@ -163,6 +163,7 @@ impl Decider {
                 degraded: &degraded,
                 reserved,
                 recorded: &[],
+                goods: None,
             };
             let decision = decide(&account.snapshot, &account.learned, &request, &person, purposes, now, seed)?;
             let signing_key = world.signing_key;

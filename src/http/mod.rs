@@ -22,6 +22,7 @@ pub mod docs;
 pub mod etag;
 pub mod events;
 pub mod extract;
+pub mod feeds;
 pub mod health;
 pub mod keys;
 pub mod layers;
@@ -72,7 +73,11 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         ),
         (
             Class::Authoring,
-            catalog::routes().merge(assets::authoring()).merge(keys::routes()).merge(webhooks::routes()),
+            catalog::routes()
+                .merge(feeds::routes())
+                .merge(assets::authoring())
+                .merge(keys::routes())
+                .merge(webhooks::routes()),
         ),
         (
             Class::Reports,

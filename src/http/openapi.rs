@@ -61,6 +61,7 @@ use crate::{
         (name = "creatives", description = "Templates with what fills them: drafts and revisions."),
         (name = "components", description = "Values for the slots of a creative."),
         (name = "templates", description = "Markup with typed slots."),
+        (name = "feeds", description = "Catalogues of products, filled by upload or from an address."),
         (name = "assets", description = "Images."),
         (name = "reports", description = "Segments side by side."),
         (name = "webhooks", description = "Who is told of those who enter and leave segments, by signed deliveries."),

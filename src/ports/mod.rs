@@ -9,6 +9,7 @@ mod events;
 mod feed;
 mod learning;
 mod outcomes;
+mod products;
 mod transitions;
 mod users;
 mod webhooks;
@@ -16,8 +17,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, transitions::*, users::*,
-    webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, transitions::*,
+    users::*, webhooks::*,
 };
 use crate::domain::values::Millis;
 

@@ -8,6 +8,7 @@ mod consent;
 mod crm;
 mod decisions;
 mod events;
+mod feeds;
 mod harness;
 mod identity;
 mod learning;

@@ -1,5 +1,6 @@
 //! What may be shown: the documents of an account and the snapshot compiled from them.
 
+mod assets;
 pub mod audit;
 pub mod bits;
 pub mod campaign;
@@ -8,6 +9,7 @@ pub mod creative;
 pub mod document;
 pub mod evolve;
 pub mod flight;
+mod goods;
 pub mod index;
 pub mod key;
 pub mod landing;

@@ -25,13 +25,17 @@ use crate::domain::{
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, ModelKey, NameHash, PlacementId, SegmentKey, WriteKeyId},
+    ids::{
+        AdvertiserId, CampaignId, CreativeId, ExchangeId, FeedId, ModelKey, NameHash, PlacementId, SegmentKey,
+        WriteKeyId,
+    },
+    products::{FeedDoc, Stocks},
     values::{Format, Millis, Size},
     violation::Violation,
 };
 
 /// Everything an account may show, at one catalogue version.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The catalogue version.
     pub version: i64,
@@ -47,6 +51,12 @@ pub struct Snapshot {
     pub audits: BTreeMap<CreativeId, BTreeMap<ExchangeId, Arc<AuditDoc>>>,
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
+    /// Catalogues of products.
+    pub feeds: BTreeMap<FeedId, Arc<FeedDoc>>,
+    /// What those of them hold that published creatives show. Changes without a catalogue version.
+    pub stocks: Arc<Stocks>,
+    /// Feeds that published creatives show, with the segments whose favourites they show.
+    pub shown_feeds: BTreeMap<FeedId, BTreeSet<SegmentKey>>,
     /// Campaigns in serving order: by priority, then by id.
     pub lines: Vec<Line>,
     /// What each line draws lots with, side by side: they are looked at far more often than lines.
@@ -80,7 +90,7 @@ pub struct Placement {
 }
 
 /// A campaign with what it shows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Line {
     /// The campaign.
     pub campaign: Arc<Campaign>,
@@ -116,6 +126,9 @@ impl Snapshot {
             placements: HashMap::new(),
             audits: BTreeMap::new(),
             write_keys: HashMap::new(),
+            feeds: BTreeMap::new(),
+            stocks: Arc::default(),
+            shown_feeds: BTreeMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
             faults: BTreeMap::new(),
@@ -129,6 +142,12 @@ impl Snapshot {
             sources: BTreeMap::new(),
             campaigns: BTreeMap::new(),
         }
+    }
+
+    /// The same catalogue with other products in its feeds.
+    #[must_use]
+    pub fn with_stocks(&self, stocks: Arc<Stocks>) -> Self {
+        Self { stocks, ..self.clone() }
     }
 
     /// Campaigns that may serve an offer, in serving order; a superset of the eligible ones.
@@ -152,6 +171,12 @@ impl Snapshot {
     #[must_use]
     pub fn segments(&self) -> &[(SegmentKey, Option<SegmentRule>)] {
         &self.segments
+    }
+
+    /// An advertiser.
+    #[must_use]
+    pub fn advertiser(&self, id: &AdvertiserId) -> Option<&Arc<AdvertiserDoc>> {
+        self.advertisers.get(id)
     }
 
     /// A model, trained or not.

@@ -13,6 +13,7 @@ pub mod decided;
 pub mod eligibility;
 pub mod exclusion;
 pub mod explanation;
+pub mod goods;
 pub mod learned;
 pub mod proof;
 pub mod reasoning;

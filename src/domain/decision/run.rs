@@ -16,7 +16,8 @@ use crate::domain::{
         decided::{Item, Person, Showing},
         eligibility::{Ask, Seen, Shown, screen},
         exclusion::Exclusion,
-        explanation::{self, ItemExplanation, Reason},
+        explanation::{self, ItemExplanation, Reason, stocked},
+        goods::Goods,
         learned::{Learned, Learner, Thought},
         request::{AdRequest, Candidate, Explain, PlacementRequest},
         rotation::{Scope, Sticky},
@@ -37,6 +38,7 @@ pub(super) struct Run<'a> {
     /// Whether choices may be kept stable for the person.
     pub(super) known: bool,
     pub(super) sticky: Sticky,
+    pub(super) goods: Goods<'a>,
     pub(super) evaluator: Evaluator<'a>,
     pub(super) seen: Seen<'a>,
     pub(super) scratch: Scratch,
@@ -206,9 +208,14 @@ impl<'a> Run<'a> {
     ) -> Option<Showing> {
         let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
         let manner = self.manner(campaign.map(Arc::as_ref));
-        let evaluator = &mut self.evaluator;
+        let (evaluator, snapshot) = (&mut self.evaluator, self.snapshot);
+        let picked = self.goods.of(creative, variant, |picking| {
+            let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
+            segment.is_some_and(|ix| evaluator.segment(ix).holds())
+        });
         let eligible = eligible(creative, &manner, |component| {
-            component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
+            stocked(component, &picked)
+                && component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
         });
         let learner = campaign.and_then(|campaign| self.learned.of(campaign, creative));
         let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
@@ -257,6 +264,7 @@ impl<'a> Run<'a> {
             }),
             exposure,
             thought,
+            picked,
         })
     }
 
@@ -327,18 +335,7 @@ impl<'a> Run<'a> {
             .flatten()
             .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
             .find_map(|(campaign, creative)| Some((campaign, creative, creative.variant(ask.formats, ask.sizes)?)))?;
-        Some(Showing {
-            campaign: campaign.cloned(),
-            creative: Arc::clone(creative),
-            variant,
-            size,
-            choice: vec![None; creative.slots.len()],
-            reason: Reason::Default,
-            matched: Vec::new(),
-            exposure: None,
-            propensity: None,
-            thought: None,
-        })
+        Some(Showing::of_defaults(campaign.cloned(), Arc::clone(creative), variant, size))
     }
 
     /// Asks every campaign again, in serving order, for the first condition that failed.
@@ -372,7 +369,8 @@ impl<'a> Run<'a> {
         let slots = match shown {
             Some(showing) if full => {
                 let manner = self.manner(showing.campaign.as_deref());
-                explanation::slots(&showing.creative, &showing.choice, &manner, level, &mut self.evaluator)
+                let Showing { creative, choice, picked, .. } = showing;
+                explanation::slots(creative, choice, picked, &manner, level, &mut self.evaluator)
             }
             _ => Vec::new(),
         };
