@@ -39,7 +39,7 @@ const WINGS: [(&str, &[&str]); 8] = [
 const SHARED: [&str; 4] = ["ids", "values", "violation", "access"];
 
 /// The only crates that the domain and the ports may use.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "std",
     "core",
     "thiserror",
@@ -54,6 +54,7 @@ const PURE: [&str; 17] = [
     "rand_chacha",
     "rand_core",
     "html5gum",
+    "quick_xml",
     "cssparser",
     "jiff",
     "uuid",

@@ -18,6 +18,7 @@ mod replicas;
 mod reports;
 mod streams;
 mod tags;
+mod video;
 mod webhooks;
 mod wire;
 

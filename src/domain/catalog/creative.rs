@@ -15,7 +15,7 @@ use crate::domain::{
         index::Shape,
         landing,
     },
-    creative::{ComponentDoc, ComponentStatus, Pairing, Prepared, SlotSpec, SlotType, SlotValue, Template},
+    creative::{ComponentDoc, ComponentStatus, Pairing, Prepared, SlotSpec, SlotType, SlotValue, Template, Video},
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
     values::{Format, Locale, Millis, Size},
     violation::{Violation, Violations, token},
@@ -88,6 +88,8 @@ pub struct Component {
     pub fingerprint: u64,
     /// Its value, where it is the address a click leads to.
     pub landing: Option<Box<str>>,
+    /// Its value, where it is a video.
+    pub video: Option<Box<Video>>,
 }
 
 /// The creative in one size and format.
@@ -294,7 +296,9 @@ impl Reader<'_> {
                 content = Some(self.faults.keep(&format!("{pointer}/value"), value)?);
             }
         }
-        let content = content?.content();
+        let content = content?;
+        let video = if let SlotValue::Video(video) = &content { Some(video.clone()) } else { None };
+        let content = content.content();
         let landing = self.landing(slot, &content, &format!("{pointer}/value"));
         let content = Content::new(&content);
         Some(Component {
@@ -310,6 +314,7 @@ impl Reader<'_> {
             fingerprint: content.fingerprint(),
             content,
             landing,
+            video,
         })
     }
 

@@ -11,5 +11,6 @@ pub mod flight;
 pub mod index;
 pub mod key;
 pub mod landing;
+mod playing;
 pub mod snapshot;
 pub mod warnings;

@@ -62,23 +62,22 @@ struct Places {
 }
 
 impl Html {
-    /// Whether a click is counted somewhere in it.
-    pub(super) fn counts_clicks(&self) -> bool {
-        fn any(nodes: &[Node]) -> bool {
+    /// Whether a decision fills this in somewhere in it.
+    pub(super) fn uses(&self, wanted: Builtin) -> bool {
+        fn any(nodes: &[Node], wanted: Builtin) -> bool {
             nodes.iter().any(|node| match node {
-                Node::Builtin(builtin, _) => *builtin == Builtin::ClickUrl,
-                Node::If(_, yes, no) => any(yes) || any(no),
-                Node::Each(_, body) => any(body),
+                Node::Builtin(builtin, _) => *builtin == wanted,
+                Node::If(_, yes, no) => any(yes, wanted) || any(no, wanted),
+                Node::Each(_, body) => any(body, wanted),
                 Node::Literal(_) | Node::Slot(..) | Node::Item(_) => false,
             })
         }
-        any(&self.nodes)
+        any(&self.nodes, wanted)
     }
 
     pub(super) fn compile(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
         if markup.len() > LARGEST {
-            let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
-            return Err(vec![Violation::new("/markup", "markup_too_large", detail)]);
+            return Err(vec![too_large(markup)]);
         }
         let markup = markup.replace("\r\n", "\n").replace('\r', "\n");
         let (placed, body_end) = Compiler::run(&markup, slots)?;
@@ -88,6 +87,20 @@ impl Html {
         let mut counted = markup;
         counted.insert_str(body_end.unwrap_or(counted.len()), PIXEL);
         Compiler::run(&counted, slots).map(|(placed, _)| placed.html)
+    }
+
+    /// As [`Self::compile`], for what is shown beside something that counts its own impression.
+    pub(super) fn compile_companion(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
+        if markup.len() > LARGEST {
+            return Err(vec![too_large(markup)]);
+        }
+        let markup = markup.replace("\r\n", "\n").replace('\r', "\n");
+        let (placed, _) = Compiler::run(&markup, slots)?;
+        if placed.counts_impressions || placed.html.uses(Builtin::ViewUrl) {
+            let detail = "a companion counts neither impressions nor whether it is in view: the video does";
+            return Err(vec![Violation::new("/markup", "beacon_in_companion", detail)]);
+        }
+        Ok(placed.html)
     }
 
     pub(super) fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
@@ -110,6 +123,7 @@ impl Html {
             present: *value != SlotValue::Absent,
             places: places.values.iter().map(|&(f, e)| written(&|out| field::write(value, f, e, out))).collect(),
             items: products.iter().map(item).collect(),
+            ..Prepared::default()
         }
     }
 
@@ -133,6 +147,11 @@ impl Html {
         }
         within(&self.nodes, slot)
     }
+}
+
+fn too_large(markup: &str) -> Violation {
+    let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
+    Violation::new("/markup", "markup_too_large", detail)
 }
 
 fn product_has(product: &Product, condition: Condition) -> bool {

@@ -12,7 +12,7 @@ use crate::domain::{
     },
     ids::{DecisionId, NameHash, SegmentKey},
     measurement::exposure::Exposure,
-    values::{Millis, Size},
+    values::{Format, Millis, Size},
 };
 
 /// What is known of the person when the decision is made.
@@ -97,4 +97,12 @@ pub struct Showing {
     pub propensity: Option<f64>,
     /// How it was chosen, where what was learned chose.
     pub thought: Option<Thought>,
+}
+
+impl Showing {
+    /// What kind of markup it is.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.creative.variants[self.variant].shape.0
+    }
 }
