@@ -412,6 +412,7 @@ mod tests {
         meters.class("decide").duration.record(0.001);
         meters.reason(BID_REFUSALS, "id").increment(1);
         meters.reason(BIDS, "bid").increment(1);
+        meters.reason(PLAYER_ERRORS, "405").increment(1);
         let text = exposition.render();
         for line in [
             r#"tessera_decisions_total{fallback_level="personalised"} 2"#,

@@ -189,15 +189,15 @@ async fn authors_hear_of_every_fault_and_see_what_they_made() {
     ] {
         assert!(pointers.contains(&&json!(at)), "{at}: {problem:#}");
     }
-    // the gate asks the same of components
+    // the same is asked of components
     let component = json!({"slot": "film", "value": {"duration_ms": 1_000, "files": []}});
     let put =
         service.request(Method::PUT, "/v1/creatives/spot/components/odd").header("if-none-match", "*").json(&component);
-    assert!([201, 422].contains(&put.sent().await.status().as_u16()));
-    let publish = service.request(Method::POST, "/v1/creatives/spot/publish").json(&json!({}));
-    let answer = publish.sent().await;
-    let (status, body) = (answer.status().as_u16(), answer.text().await.expect("a body"));
-    assert!(status == 200 || body.contains("media_file_required"), "{status} {body}");
+    let problem = read(put.sent().await, 422).await;
+    assert_eq!(
+        (&problem["errors"][0]["pointer"], &problem["errors"][0]["code"]),
+        (&json!("/value/files"), &json!("media_file_required"))
+    );
     // an auditor sees the document that serves
     let bid = json!({
         "id": "v", "site": {"page": "https://tv.example/"}, "imp": [{"id": "1", "secure": 0,

@@ -8,7 +8,7 @@ use super::{
     prepared::{Item, Prepared},
     reading,
     slot::Declared,
-    syntax::{self, Faults, Kind, Placeholder},
+    syntax::{self, Faults, Kind, Placeholder, distance},
     value::{Product, SlotValue},
 };
 use crate::domain::violation::Violation;
@@ -76,10 +76,7 @@ impl Html {
     }
 
     pub(super) fn compile(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
-        if markup.len() > LARGEST {
-            return Err(vec![too_large(markup)]);
-        }
-        let markup = markup.replace("\r\n", "\n").replace('\r', "\n");
+        let markup = readable(markup)?;
         let (placed, body_end) = Compiler::run(&markup, slots)?;
         if placed.counts_impressions {
             return Ok(placed.html);
@@ -89,18 +86,14 @@ impl Html {
         Compiler::run(&counted, slots).map(|(placed, _)| placed.html)
     }
 
-    /// As [`Self::compile`], for what is shown beside something that counts its own impression.
+    /// As [`Self::compile`], for what is shown beside a video, which counts its own impression.
     pub(super) fn compile_companion(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
-        if markup.len() > LARGEST {
-            return Err(vec![too_large(markup)]);
-        }
-        let markup = markup.replace("\r\n", "\n").replace('\r', "\n");
-        let (placed, _) = Compiler::run(&markup, slots)?;
-        if placed.counts_impressions || placed.html.uses(Builtin::ViewUrl) {
+        let (Placed { html, counts_impressions }, _) = Compiler::run(&readable(markup)?, slots)?;
+        if counts_impressions || html.uses(Builtin::ViewUrl) {
             let detail = "a companion counts neither impressions nor whether it is in view: the video does";
             return Err(vec![Violation::new("/markup", "beacon_in_companion", detail)]);
         }
-        Ok(placed.html)
+        Ok(html)
     }
 
     pub(super) fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
@@ -149,9 +142,13 @@ impl Html {
     }
 }
 
-fn too_large(markup: &str) -> Violation {
-    let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
-    Violation::new("/markup", "markup_too_large", detail)
+/// A markup that is not too large, with plain ends of lines.
+fn readable(markup: &str) -> Result<String, Vec<Violation>> {
+    if markup.len() > LARGEST {
+        let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
+        return Err(vec![Violation::new("/markup", "markup_too_large", detail)]);
+    }
+    Ok(markup.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 fn product_has(product: &Product, condition: Condition) -> bool {
@@ -391,18 +388,4 @@ fn whereabouts(context: Context) -> &'static str {
         Context::CssUrl => "in url(): use an image's .src",
         Context::Json => "in JSON",
     }
-}
-
-/// Edits (insert, delete, replace a letter) that turn one name into another.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -288,11 +288,13 @@ mod tests {
 
     #[test]
     fn names_end_in_what_they_are() {
-        for (name, id, loader) in [("home.html", "home", false), ("home.top.js", "home.top", true)] {
+        for (name, id, loader) in
+            [("home.html", "home", false), ("home.top.js", "home.top", true), ("home.xml", "home", false)]
+        {
             let (of, kind) = Kind::of(name).expect(name);
             assert_eq!((of, matches!(kind, Kind::Loader)), (id, loader));
         }
-        for odd in ["home", "home.HTML", "html", "home.xml", "home.js/"] {
+        for odd in ["home", "home.HTML", "html", "home.gif", "home.js/"] {
             assert!(Kind::of(odd).is_err(), "{odd}");
         }
     }
