@@ -55,6 +55,7 @@ const PURE: [&str; 18] = [
     "rand_chacha",
     "rand_core",
     "html5gum",
+    "quick_xml",
     "cssparser",
     "quick_xml",
     "jiff",

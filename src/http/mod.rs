@@ -15,6 +15,7 @@ pub mod body;
 pub mod browser;
 pub mod catalog;
 pub mod client;
+pub mod conversions;
 pub mod coverage;
 pub mod crm;
 pub mod decisions;
@@ -33,6 +34,7 @@ pub mod openapi;
 pub mod openrtb;
 pub mod page;
 pub mod pipe;
+pub mod players;
 pub mod previews;
 pub mod problem;
 pub mod profiles;
@@ -62,7 +64,14 @@ use crate::telemetry::Exposition;
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
         (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes())),
-        (Class::Beacons, beacons::routes().merge(notices::routes()).merge(browser::routes()).merge(assets::public())),
+        (
+            Class::Beacons,
+            beacons::routes()
+                .merge(notices::routes())
+                .merge(players::routes())
+                .merge(browser::routes())
+                .merge(assets::public()),
+        ),
         (
             Class::Events,
             events::routes()

@@ -19,6 +19,7 @@ mod replicas;
 mod reports;
 mod streams;
 mod tags;
+mod video;
 mod webhooks;
 mod wire;
 

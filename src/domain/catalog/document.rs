@@ -51,12 +51,12 @@ pub struct PlacementDoc {
     /// For people.
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
-    /// Sizes it shows. Native placements need none.
+    /// Sizes it shows. Native ads and videos need none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 32)]
     pub sizes: Vec<Size>,
     /// Formats it shows.
-    #[schema(min_items = 1, max_items = 2)]
+    #[schema(min_items = 1, max_items = 3)]
     pub formats: Vec<Format>,
     /// Shown when no campaign may be: the last step of the fallback ladder before no fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]

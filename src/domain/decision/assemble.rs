@@ -6,7 +6,10 @@ use crate::domain::{
         creative::{Choice, Creative, Place, Variant},
     },
     consent::{Purposes, Relayed},
-    creative::{Dynamic, Prepared, SlotValue, assemble_html, assemble_native, assemble_native_for},
+    creative::{
+        Dynamic, Prepared, SlotValue, Spot, VideoEvent, VideoRequest, assemble_html, assemble_native,
+        assemble_native_for, assemble_vast,
+    },
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
@@ -31,7 +34,7 @@ pub struct Issuer<'a> {
 /// An item as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
-    /// The markup: a document for an iframe, or native JSON; empty where what was chosen does not
+    /// The markup: a document for an iframe, native JSON, or VAST; empty where what was chosen does not
     /// fit the assets asked for.
     pub markup: String,
     /// Fired when it is rendered.
@@ -98,6 +101,12 @@ pub fn assemble(
             }
             None => assemble_native(&variant.template, &chosen, &dynamic, false, &mut markup),
         },
+        Format::Vast => {
+            let usual = VideoRequest::default();
+            let wanted = placement.video.as_ref().unwrap_or(&usual);
+            let told = Told::of(&claim, &click_url, showing, issuer);
+            assemble_vast(&variant.template, &chosen, &dynamic, &told.spot(creative), wanted, &mut markup);
+        }
     }
     match &request.relayed {
         Some(relayed) => relayed.fill_in(&mut markup),
@@ -111,6 +120,40 @@ pub fn assemble(
         }),
     };
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
+}
+
+/// Where a player tells of a video.
+struct Told {
+    click_pixel: String,
+    events: [String; 5],
+    error_url: String,
+    universal_id: String,
+}
+
+impl Told {
+    fn of(claim: &Claim, click_url: &str, showing: &Showing, issuer: Issuer<'_>) -> Self {
+        let tokens = issuer.keys.sign_video(claim);
+        let address = |at: usize, event: &str| format!("{}/v1/p/{}/{event}", issuer.public_url, tokens[at]);
+        let creative = &showing.creative;
+        let video = creative.video(showing.variant, &showing.choice).map_or(0, |(_, fingerprint)| fingerprint);
+        Self {
+            click_pixel: format!("{click_url}?pixel=1"),
+            events: std::array::from_fn(|at| address(at, VideoEvent::ALL[at].1)),
+            error_url: address(5, "error?code=[ERRORCODE]"),
+            universal_id: format!("{}.{video:016x}", creative.id),
+        }
+    }
+
+    fn spot<'a>(&'a self, creative: &'a Creative) -> Spot<'a> {
+        Spot {
+            ad: creative.id.as_str(),
+            advertiser: &creative.domain,
+            universal_id: &self.universal_id,
+            click_pixel: &self.click_pixel,
+            events: &self.events,
+            error_url: &self.error_url,
+        }
+    }
 }
 
 /// What the tokens of an item say.

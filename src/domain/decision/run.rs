@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
         let fits = |creative: &&Arc<Creative>| {
             pinned.is_none_or(|id| creative.id == *id)
                 && !ask.request.blocked_creatives.contains(&creative.id)
-                && creative.variant(ask.formats, ask.sizes).is_some()
+                && ask.variant(creative).is_some()
         };
         let scope = Scope::CREATIVE.within(line.campaign.hash.0);
         let draw = |creative: &Arc<Creative>| self.sticky.draw(scope, creative.lasting.0, 1);
@@ -206,8 +206,8 @@ impl<'a> Run<'a> {
         ask: &Ask<'_>,
         degraded: &mut Vec<Degraded>,
     ) -> Option<Showing> {
-        let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
-        let manner = self.manner(campaign.map(Arc::as_ref));
+        let (variant, size) = ask.variant(creative)?;
+        let manner = Manner { video: ask.request.video.as_ref(), ..self.manner(campaign.map(Arc::as_ref)) };
         let (evaluator, snapshot) = (&mut self.evaluator, self.snapshot);
         let picked = self.goods.of(creative, variant, |picking| {
             let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
@@ -229,6 +229,9 @@ impl<'a> Run<'a> {
                 (chosen.choice, None)
             }
         };
+        if !ask.plays(creative, variant, &choice) {
+            return None;
+        }
         let reason = match manner.control {
             _ if self.request.preview.is_some() => Reason::Preview,
             Some(_) => Reason::Holdout,
@@ -301,6 +304,7 @@ impl<'a> Run<'a> {
             rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),
             control: held_out.map(|campaign| campaign.control),
             language: self.request.context.language.as_ref(),
+            video: None,
             now: self.now,
         }
     }
@@ -334,7 +338,10 @@ impl<'a> Run<'a> {
             .into_iter()
             .flatten()
             .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
-            .find_map(|(campaign, creative)| Some((campaign, creative, creative.variant(ask.formats, ask.sizes)?)))?;
+            .find_map(|(campaign, creative)| {
+                let variant = ask.variant(creative).filter(|(at, _)| ask.plays(creative, *at, &[]))?;
+                Some((campaign, creative, variant))
+            })?;
         Some(Showing::of_defaults(campaign.cloned(), Arc::clone(creative), variant, size))
     }
 
@@ -368,7 +375,8 @@ impl<'a> Run<'a> {
         }
         let slots = match shown {
             Some(showing) if full => {
-                let manner = self.manner(showing.campaign.as_deref());
+                let video = ask.request.video.as_ref();
+                let manner = Manner { video, ..self.manner(showing.campaign.as_deref()) };
                 let Showing { creative, choice, picked, .. } = showing;
                 explanation::slots(creative, choice, picked, &manner, level, &mut self.evaluator)
             }

@@ -95,6 +95,7 @@ struct Key {
     view: [u8; 32],
     click: [u8; 32],
     notice: [u8; 32],
+    video: [u8; 32],
     mask: [u8; 32],
 }
 
@@ -105,6 +106,7 @@ impl Key {
             view: blake3::derive_key("tessera 2026 beacon view", secret),
             click: blake3::derive_key("tessera 2026 beacon click", secret),
             notice: blake3::derive_key("tessera 2026 beacon notice", secret),
+            video: blake3::derive_key("tessera 2026 beacon video", secret),
             mask: blake3::derive_key("tessera 2026 beacon mask", secret),
         }
     }
@@ -119,6 +121,13 @@ impl Key {
     fn notice_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
         let mut tags = [0; 3 * TAG];
         blake3::Hasher::new_keyed(&self.notice).update(body).finalize_xof().fill(&mut tags);
+        tags
+    }
+
+    /// The tags of what players tell of a video.
+    fn video_tags(&self, body: &[u8]) -> [u8; 6 * TAG] {
+        let mut tags = [0; 6 * TAG];
+        blake3::Hasher::new_keyed(&self.video).update(body).finalize_xof().fill(&mut tags);
         tags
     }
 
@@ -139,17 +148,25 @@ impl Key {
     /// The tag of a kind: over the shared body, those of a family lie side by side in one extended
     /// output.
     fn tag(&self, kind: OutcomeKind, body: &[u8]) -> [u8; TAG] {
-        let (tags, at) = match kind {
+        let (family, at) = match kind {
             OutcomeKind::Click => return self.click_tag(body),
-            OutcomeKind::Impression => (self.view_tags(body), 0),
-            OutcomeKind::Viewable => (self.view_tags(body), TAG),
-            OutcomeKind::Conversion => (self.view_tags(body), 2 * TAG),
-            OutcomeKind::Win => (self.notice_tags(body), 0),
-            OutcomeKind::Billing => (self.notice_tags(body), TAG),
-            OutcomeKind::Loss => (self.notice_tags(body), 2 * TAG),
+            OutcomeKind::Impression => (&self.view, 0),
+            OutcomeKind::Viewable => (&self.view, 1),
+            OutcomeKind::Conversion => (&self.view, 2),
+            OutcomeKind::Win => (&self.notice, 0),
+            OutcomeKind::Billing => (&self.notice, 1),
+            OutcomeKind::Loss => (&self.notice, 2),
+            OutcomeKind::Start => (&self.video, 0),
+            OutcomeKind::FirstQuartile => (&self.video, 1),
+            OutcomeKind::Midpoint => (&self.video, 2),
+            OutcomeKind::ThirdQuartile => (&self.video, 3),
+            OutcomeKind::Complete => (&self.video, 4),
+            OutcomeKind::Error => (&self.video, 5),
         };
+        let mut tags = blake3::Hasher::new_keyed(family).update(body).finalize_xof();
+        tags.set_position(at * TAG as u64);
         let mut tag = [0; TAG];
-        tag.copy_from_slice(&tags[at..at + TAG]);
+        tags.fill(&mut tag);
         tag
     }
 }
@@ -215,6 +232,19 @@ impl TokenKeys {
         })
     }
 
+    /// The tokens of a video, for `/v1/p/{token}/{event}`, in the order of [`OutcomeKind::OF_VIDEO`].
+    #[must_use]
+    pub fn sign_video(&self, claim: &Claim) -> [String; 6] {
+        let mut body = Vec::with_capacity(FIXED + 128 + TAG);
+        write_body(&mut body, claim, &self.active);
+        let (tags, shared) = (self.active.video_tags(&body), body.len());
+        std::array::from_fn(|at| {
+            body.truncate(shared);
+            body.extend_from_slice(&tags[at * TAG..(at + 1) * TAG]);
+            URL_SAFE_NO_PAD.encode(&body)
+        })
+    }
+
     /// Reads a token that arrived at the address of `kind`.
     ///
     /// # Errors
@@ -235,9 +265,8 @@ impl TokenKeys {
         }
         let (claim, landing) = read_body(body, key).ok_or(InvalidToken)?;
         let life = match kind {
-            OutcomeKind::Impression | OutcomeKind::Viewable => VIEW_LIFE_MS,
             OutcomeKind::Click | OutcomeKind::Conversion => CLICK_LIFE_MS,
-            OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => VIEW_LIFE_MS,
+            _ => VIEW_LIFE_MS,
         };
         let age = now.since(decided_at(claim.decision));
         Ok(Verified { claim, landing, expired: !(-SKEW_MS..life).contains(&age) })
@@ -350,8 +379,12 @@ mod tests {
             (OutcomeKind::Click, &tokens.click),
             (OutcomeKind::Conversion, &tokens.conversion),
         ];
-        for (kind, token) in all {
-            for (other, _) in all {
+        let (notices, video) = (keys.sign_notices(&claim), keys.sign_video(&claim));
+        let notices = [OutcomeKind::Win, OutcomeKind::Billing, OutcomeKind::Loss].into_iter().zip(&notices);
+        let all: Vec<_> = all.into_iter().chain(notices).chain(OutcomeKind::OF_VIDEO.into_iter().zip(&video)).collect();
+        assert_eq!(all.len(), OutcomeKind::ALL.len());
+        for &(kind, token) in &all {
+            for &(other, _) in &all {
                 assert_eq!(keys.verify(other, token, AT).is_ok(), kind == other, "{kind:?} at {other:?}");
             }
             let verified = keys.verify(kind, token, AT).expect("our own token");

@@ -112,6 +112,13 @@ impl Counts {
             }
             // notices of an auction are no outcomes of what was shown
             OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => return,
+            // nor does it matter to them how far a video was played
+            OutcomeKind::Start
+            | OutcomeKind::FirstQuartile
+            | OutcomeKind::Midpoint
+            | OutcomeKind::ThirdQuartile
+            | OutcomeKind::Complete
+            | OutcomeKind::Error => return,
         };
         *counter = counter.saturating_add(1);
     }

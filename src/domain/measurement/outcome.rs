@@ -25,12 +25,41 @@ pub enum OutcomeKind {
     Billing,
     /// A bid lost its auction.
     Loss,
+    /// A video began.
+    Start,
+    /// A quarter of a video was played.
+    FirstQuartile,
+    /// Half of it.
+    Midpoint,
+    /// Three quarters of it.
+    ThirdQuartile,
+    /// All of it.
+    Complete,
+    /// A player could not show a video.
+    Error,
 }
 
 impl OutcomeKind {
     /// Every kind, by its number in tokens and in the store.
-    pub const ALL: [Self; 7] =
-        [Self::Impression, Self::Viewable, Self::Click, Self::Conversion, Self::Win, Self::Billing, Self::Loss];
+    pub const ALL: [Self; 13] = [
+        Self::Impression,
+        Self::Viewable,
+        Self::Click,
+        Self::Conversion,
+        Self::Win,
+        Self::Billing,
+        Self::Loss,
+        Self::Start,
+        Self::FirstQuartile,
+        Self::Midpoint,
+        Self::ThirdQuartile,
+        Self::Complete,
+        Self::Error,
+    ];
+
+    /// What players tell of a video, in the order of their tokens.
+    pub const OF_VIDEO: [Self; 6] =
+        [Self::Start, Self::FirstQuartile, Self::Midpoint, Self::ThirdQuartile, Self::Complete, Self::Error];
 
     /// The kind's number in tokens and in the store.
     #[must_use]
@@ -43,10 +72,17 @@ impl OutcomeKind {
             Self::Win => 4,
             Self::Billing => 5,
             Self::Loss => 6,
+            Self::Start => 7,
+            Self::FirstQuartile => 8,
+            Self::Midpoint => 9,
+            Self::ThirdQuartile => 10,
+            Self::Complete => 11,
+            Self::Error => 12,
         }
     }
 
-    /// Whether it is about what people saw, and not about an auction.
+    /// Whether reports and what is learned count it: it is about what people did, and neither about an
+    /// auction nor about how far a player came.
     #[must_use]
     pub fn is_of_people(self) -> bool {
         matches!(self, Self::Impression | Self::Viewable | Self::Click | Self::Conversion)

@@ -14,6 +14,7 @@ mod refusal;
 pub mod request;
 mod settings;
 mod surroundings;
+mod video;
 
 pub use answer::answer;
 pub use check::read;
@@ -21,3 +22,4 @@ pub use plan::{Plan, plan};
 pub use refusal::{NoBid, Refusal};
 pub use settings::{Granularity, MappedSegment, Settings};
 pub use surroundings::{device, eid_key};
+pub use video::WantedVideo;

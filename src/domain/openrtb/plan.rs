@@ -12,6 +12,7 @@ use super::{
     request::{Banner, BidRequest, Deal, Imp, Int, Object, Text, inner, member},
     settings::{Granularity, Settings},
     surroundings::{self, said},
+    video::{self, WantedVideo},
 };
 use crate::domain::{
     audience::hints::Hints,
@@ -61,7 +62,12 @@ pub struct Offer<'a> {
     pub blocked_types: &'a [Int],
     /// What the exchange says of the creatives, where it takes only what it has approved.
     pub audits: Option<Vec<(CreativeId, Arc<AuditDoc>)>>,
+    /// What its player takes, where it is one.
+    pub video: Option<WantedVideo>,
 }
+
+/// AdCOM's creative attribute of videos that can be skipped.
+pub(super) const SKIPPABLE: u16 = 16;
 
 /// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
 /// what is meant for a bidder.
@@ -182,9 +188,11 @@ fn offer<'a>(
     };
     let sizes = imp.banner.as_ref().map(|banner| sizes(request, imp, banner)).unwrap_or_default();
     let native = imp.native.as_ref().and_then(|native| native::parse(native.request).ok());
+    let video = imp.video.as_ref().and_then(|player| video::wanted(imp, player));
     let mut formats = Vec::new();
     formats.extend((!sizes.is_empty()).then_some(Format::Html));
     formats.extend(native.is_some().then_some(Format::Native));
+    formats.extend(video.is_some().then_some(Format::Vast));
     if formats.is_empty() {
         return Err(NoBid::Nothing);
     }
@@ -205,6 +213,7 @@ fn offer<'a>(
     let attributes: Vec<Int> = [
         imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
         imp.native.as_ref().and_then(|native| native.battr.as_deref()),
+        imp.video.as_ref().and_then(|player| player.battr.as_deref()),
     ]
     .into_iter()
     .flatten()
@@ -222,9 +231,12 @@ fn offer<'a>(
     let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
     if let Some(audits) = &audits {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
-            let named = || revision_crid(creative, creative.variant(&formats, &sizes).and_then(|(_, size)| size));
+            let named = || {
+                let shown = creative.variant(&formats, &sizes);
+                shown.map(|(at, size)| revision_crid(creative, creative.variants[at].shape.0, size))
+            };
             audits.iter().filter(|(id, _)| *id == creative.id).any(|(_, doc)| match settings.crid {
-                Granularity::Creative => doc.serves(&named()),
+                Granularity::Creative => named().is_some_and(|crid| doc.serves(&crid)),
                 // which one is not known before it is chosen
                 Granularity::Combination => doc.crids.values().any(|state| state.status.serves()),
             })
@@ -243,10 +255,12 @@ fn offer<'a>(
         candidate: Some(candidate),
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
+        video: video.as_ref().map(|video| video.request.clone()),
         ..PlacementRequest::default()
     };
     let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
-    Ok((placement, Offer { imp: imp_id, price, deal, secure: imp.secure == Some(Int(1)), blocked_types, audits }))
+    let secure = imp.secure == Some(Int(1));
+    Ok((placement, Offer { imp: imp_id, price, deal, secure, blocked_types, audits, video }))
 }
 
 /// What an exchange says of creatives, of which it may say nothing.
