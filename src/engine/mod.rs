@@ -80,7 +80,8 @@ use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
     ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, KeptAnswer, Membership, PausedBy,
-    ProfileRow, Repeat, StoreError, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
+    ProfileRow, Repeat, Sought, StoreError, Touched, TransitionCursor, TransitionRead, UploadMode, VersionRow,
+    WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.

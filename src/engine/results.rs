@@ -15,6 +15,7 @@ use crate::{
         decision::learned::Feature,
         ids::{CampaignId, ComponentId, CreativeId, NameHash, PlacementId, SlotName},
         measurement::{
+            attribution::Unattributed,
             cells::{Cell, CellKey, Counts, Goal, Subject as Of},
             exposure::Arm,
             holdout::{Excluded, Plan},
@@ -55,6 +56,8 @@ pub struct CampaignReport {
     pub by: By,
     /// Everything that was counted in these days, in all arms.
     pub totals: Counts,
+    /// Conversions of these days that are not the campaign's own, and why; none of them is in the counts.
+    pub unattributed: Unattributed,
     /// The rate of success over all that, as it was seen.
     pub rate: Option<Rate>,
     /// One row for each.
@@ -144,6 +147,7 @@ impl Results {
         let shapes: BTreeMap<CreativeId, Shape> =
             known.into_iter().map(|(subject, Knowledge { shape, .. })| (subject.creative, shape)).collect();
         let counted = self.store.combinations(account.number(), id.clone(), days).await?;
+        let unattributed = self.store.unattributed(account.number(), id.clone(), days).await?;
         let mut totals = Counts::default();
         let mut excluded = Excluded::default();
         for (_, cell) in &counted {
@@ -176,6 +180,7 @@ impl Results {
             by: question.by,
             rate: totals.by(goal).rate(dispersion),
             totals,
+            unattributed,
             rows,
             combinations,
             lift,

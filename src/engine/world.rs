@@ -9,8 +9,8 @@ use crate::{
         access::Scope,
         catalog::snapshot::Snapshot,
         decision::learned::Learned,
-        ids::{AccountId, KeyId, Uid, UserKey},
-        measurement::beacon::TokenKeys,
+        ids::{AccountId, CampaignId, KeyId, Uid, UserKey},
+        measurement::{attribution::Terms, beacon::TokenKeys},
         values::Millis,
     },
     ports::{AccountRow, ApiKeyRow, SigningKeyRow},
@@ -120,6 +120,18 @@ impl World {
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Arc<Account>> {
         self.accounts.values().find(|account| account.row.id.as_str() == id)
+    }
+
+    /// By what the conversions of a campaign are judged; the usual terms for one that is gone.
+    #[must_use]
+    pub fn terms(&self, account: u32, campaign: Option<&CampaignId>) -> Terms {
+        let snapshot = self.account(account).map(|account| &account.snapshot);
+        let line = snapshot.zip(campaign).and_then(|(snapshot, id)| Some(&snapshot.lines[snapshot.line(id)?].campaign));
+        line.map_or_else(Terms::default, |campaign| Terms {
+            click: campaign.click_window,
+            view: campaign.view_window,
+            goal: campaign.goal.event().cloned(),
+        })
     }
 
     /// Whose API key this is at a time. Looked up by its hash, so that the time it takes tells nothing

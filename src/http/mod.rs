@@ -15,6 +15,7 @@ pub mod body;
 pub mod browser;
 pub mod catalog;
 pub mod client;
+pub mod conversions;
 pub mod coverage;
 pub mod crm;
 pub mod decisions;
@@ -61,10 +62,18 @@ use crate::telemetry::Exposition;
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
         (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes())),
-        (Class::Beacons, beacons::routes().merge(notices::routes()).merge(browser::routes()).merge(assets::public())),
+        (
+            Class::Beacons,
+            beacons::routes()
+                .merge(conversions::pixels())
+                .merge(notices::routes())
+                .merge(browser::routes())
+                .merge(assets::public()),
+        ),
         (
             Class::Events,
             events::routes()
+                .merge(conversions::routes())
                 .merge(browser::authoring())
                 .merge(profiles::routes())
                 .merge(members::routes())

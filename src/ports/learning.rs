@@ -6,6 +6,7 @@ use super::Answer;
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
     measurement::{
+        attribution::Unattributed,
         cells::Counts,
         exposure::Arm,
         lift::Sums,
@@ -44,6 +45,8 @@ pub struct LessonRow {
     pub person: Option<Uid>,
     /// Why it does not count, if it does not.
     pub invalid: Option<Invalid>,
+    /// Whether a conversion is the campaign's by a view alone.
+    pub by_view: bool,
     /// What was shown, packed.
     pub exposure: Box<[u8]>,
 }
@@ -180,6 +183,8 @@ pub struct Rewarded {
 pub trait LearningStore: Send + Sync {
     /// Subjects with lessons waiting.
     fn waiting(&self) -> Answer<'_, Vec<Subject>>;
+    /// Looks again at conversions that had no click or view yet. Answers how many have one now.
+    fn settle(&self) -> Answer<'_, usize>;
     /// Takes at most `most` lessons of a subject, oldest first, has `learn` learn from them and
     /// keeps the result, in one transaction that no other works on the subject in. Answers how many
     /// lessons there were.
@@ -204,6 +209,8 @@ pub trait LearningStore: Send + Sync {
         campaign: CampaignId,
         days: (i32, i32),
     ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>>;
+    /// Conversions that are not the campaign's, from one day of their decision to before another.
+    fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed>;
     /// Keeps rows of the decision log.
     fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()>;
     /// The newest logged decisions of a campaign from one day to before another, at most so many,

@@ -82,6 +82,9 @@ pub struct Counts {
     pub clicks: u64,
     /// Conversions.
     pub conversions: u64,
+    /// Those of them that followed a view without a click; the others followed a click.
+    #[serde(default)]
+    pub view_conversions: u64,
     /// What the conversions were worth, in millionths of the sender's currency unit.
     pub value_micros: i64,
     /// What was left out of the other counts as invalid.
@@ -133,6 +136,7 @@ impl std::ops::AddAssign for Counts {
         self.viewables = self.viewables.saturating_add(other.viewables);
         self.clicks = self.clicks.saturating_add(other.clicks);
         self.conversions = self.conversions.saturating_add(other.conversions);
+        self.view_conversions = self.view_conversions.saturating_add(other.view_conversions);
         self.value_micros = self.value_micros.saturating_add(other.value_micros);
         self.invalid += other.invalid;
     }

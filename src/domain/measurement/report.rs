@@ -183,7 +183,7 @@ fn compare(rows: &mut [ReportRow], goal: Goal, dispersion: f64, seed: u64) {
 
 impl ReportRow {
     /// Names of a record's fields.
-    pub const COLUMNS: [&'static str; 27] = [
+    pub const COLUMNS: [&'static str; 28] = [
         "day",
         "placement",
         "device",
@@ -196,6 +196,7 @@ impl ReportRow {
         "viewables",
         "clicks",
         "conversions",
+        "view_conversions",
         "value_micros",
         "invalid_known_program",
         "invalid_impossible_rate",
@@ -215,7 +216,7 @@ impl ReportRow {
 
     /// The row as texts, in the order of [`ReportRow::COLUMNS`]; empty where there is nothing. Not escaped.
     #[must_use]
-    pub fn record(&self) -> [String; 27] {
+    pub fn record(&self) -> [String; 28] {
         fn text(value: Option<impl ToString>) -> String {
             value.map_or_else(String::new, |value| value.to_string())
         }
@@ -240,6 +241,7 @@ impl ReportRow {
             counts.viewables.to_string(),
             counts.clicks.to_string(),
             counts.conversions.to_string(),
+            counts.view_conversions.to_string(),
             counts.value_micros.to_string(),
             counts.invalid.known_program.to_string(),
             counts.invalid.impossible_rate.to_string(),

@@ -169,7 +169,10 @@ struct Tallies {
 
 impl Tallies {
     fn count(&mut self, lesson: &LessonRow, exposure: &Exposure, at: Millis) {
-        let (arm, counts) = (exposure.arm, Counts::of(lesson.kind, lesson.value_micros, lesson.invalid));
+        let (arm, mut counts) = (exposure.arm, Counts::of(lesson.kind, lesson.value_micros, lesson.invalid));
+        if lesson.by_view {
+            counts.view_conversions = counts.conversions;
+        }
         let day = i32::try_from(at.0.div_euclid(86_400_000)).unwrap_or_default();
         let key = (day, arm, lesson.revision, lesson.combination);
         let of_combination =

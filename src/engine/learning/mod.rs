@@ -175,6 +175,7 @@ impl Learning {
         let world = shared.catalogue.world();
         let subjects = subjects(&world);
         let base_rate = base_rate(&known);
+        shared.store.settle().await?;
         let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
         for (subject, line) in &subjects {
             let grows = match known.get(subject) {

@@ -21,14 +21,16 @@ pub(super) async fn count_combinations(
     query(
         "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice, combination,
                                             impressions, viewables, clicks, conversions, value_micros,
-                                            programs, too_fast, replays)
+                                            programs, too_fast, replays, view_conversions)
          select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[], $16::bigint[], $8::bigint[],
-             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+             $17::bigint[])
          on conflict (account, campaign, day, creative, arm, revision, combination) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
              value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
-             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays,
+             view_conversions = c.view_conversions + excluded.view_conversions",
     )
     .bind(subject.account.cast_signed())
     .bind(subject.campaign.as_str())
@@ -46,6 +48,7 @@ pub(super) async fn count_combinations(
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
     .bind(column!(cells, |c| c.combination.cast_signed()))
+    .bind(column!(cells, |c| c.counts.view_conversions.cast_signed()))
     .execute(tx)
     .await
     .map(drop)
@@ -62,14 +65,16 @@ pub(super) async fn count_features(
     query(
         "insert into feature_cell as c (account, campaign, creative, day, arm, feature, slot, component,
                                         impressions, viewables, clicks, conversions, value_micros,
-                                        programs, too_fast, replays)
+                                        programs, too_fast, replays, view_conversions)
          select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::int[], $7::smallint[], $8::int[],
-             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
+             $17::bigint[])
          on conflict (account, campaign, day, creative, arm, feature, slot, component) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
              value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
-             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays,
+             view_conversions = c.view_conversions + excluded.view_conversions",
     )
     .bind(subject.account.cast_signed())
     .bind(subject.campaign.as_str())
@@ -87,6 +92,7 @@ pub(super) async fn count_features(
     .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .bind(column!(cells, |c| c.counts.view_conversions.cast_signed()))
     .execute(tx)
     .await
     .map(drop)

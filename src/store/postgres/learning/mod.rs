@@ -6,7 +6,7 @@ mod packing;
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Json};
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Json};
 
 pub(super) use self::log::leave;
 use self::{
@@ -14,11 +14,14 @@ use self::{
     log::log,
     packing::{arm, choice, counts, learned, lesson, subject, unpack_lists},
 };
-use super::{Lane, Lanes};
+use super::{Lane, Lanes, attribution};
 use crate::{
     domain::{
         ids::{CampaignId, CreativeId, DecisionId},
-        measurement::lift::Sums,
+        measurement::{
+            attribution::{Credit, Unattributed},
+            lift::Sums,
+        },
         values::Millis,
     },
     ports::{
@@ -65,7 +68,8 @@ macro_rules! logged {
         concat!(
             "select l.*, (select (",
             $measured,
-            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day) as reward
+            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day
+                                     and o.invalid is null and coalesce(o.credit, 0) < 2) as reward
              from decision_log l
              where l.account = $1 and l.campaign = $2 and l.day >= $3 and l.day < $4 and l.propensity > 0
              order by l.decision desc limit $5"
@@ -83,6 +87,40 @@ impl LearningStore for Learning {
                 let rows =
                     query("select distinct account, campaign, creative from lesson").fetch_all(connection).await?;
                 rows.iter().map(subject).collect()
+            })
+        })
+    }
+
+    fn settle(&self) -> Answer<'_, usize> {
+        self.ingest.run(|connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let settled = attribution::settle(&mut tx).await?;
+                tx.commit().await?;
+                Ok(settled)
+            })
+        })
+    }
+
+    fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows: Vec<(i16, i64)> = query_as(
+                    "select credit, count(*) from unattributed
+                     where account = $1 and campaign = $2 and day >= $3 and day < $4 group by credit",
+                )
+                .bind(account.cast_signed())
+                .bind(campaign.as_str())
+                .bind(days.0)
+                .bind(days.1)
+                .fetch_all(connection)
+                .await?;
+                let mut counts = Unattributed::default();
+                for (number, count) in rows {
+                    let credit = Credit::ALL.into_iter().find(|credit| i16::from(credit.number()) == number);
+                    credit.into_iter().for_each(|credit| counts.add(credit, count.unsigned_abs()));
+                }
+                Ok(counts)
             })
         })
     }
