@@ -9,8 +9,13 @@ alter table outcome
     add column exposure bytea;
 
 alter table lesson add column by_view boolean not null default false;
-alter table combination_cell add column view_conversions bigint not null default 0;
-alter table feature_cell add column view_conversions bigint not null default 0;
+alter table combination_cell
+    add column view_conversions bigint not null default 0,
+    -- the sum of the squares of values, in units of the sender's currency
+    add column value_squares double precision not null default 0;
+alter table feature_cell
+    add column view_conversions bigint not null default 0,
+    add column value_squares double precision not null default 0;
 
 -- Conversions that are not their campaign's: too late, of another kind, or without a click or view. Of
 -- the last it is looked again whether one was counted meanwhile, ever more seldom, for two days.
@@ -36,3 +41,17 @@ create table unattributed (
 );
 create index unattributed_look on unattributed (look_at) where look_at is not null;
 create index unattributed_person on unattributed (account, person) where person is not null;
+
+-- Beacons that came again, by the UTC day of their decision.
+create table repeated (
+    account  int    not null,
+    campaign text   not null,
+    day      int    not null,
+    beacons  bigint not null,
+    primary key (account, campaign, day)
+);
+
+create index learned_updated on learned (updated_at);
+
+-- How likely every choice was, where there are too many combinations to weigh them one by one.
+alter table decision_log add column mixture bytea;

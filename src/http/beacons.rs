@@ -100,9 +100,12 @@ pub(super) struct Detail {
 /// An outcome of what a claim says was shown, as it happened `at`.
 pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detail, at: Millis) -> Outcome {
     let goal = detail.goal.as_ref().map_or("", EventName::as_str);
-    let terms = match kind {
-        OutcomeKind::Conversion => app.engine.catalogue.world().terms(claim.account, claim.campaign.as_ref()),
-        _ => Terms::default(),
+    let (terms, usual) = match kind {
+        OutcomeKind::Conversion => {
+            let (world, campaign) = (app.engine.catalogue.world(), claim.campaign.as_ref());
+            (world.terms(claim.account, campaign), world.usual(claim.account, campaign))
+        }
+        _ => (Terms::default(), None),
     };
     Outcome {
         account: claim.account,
@@ -117,7 +120,7 @@ pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detai
         combination: claim.combination,
         person: claim.person,
         cap_window: claim.cap_window,
-        value_micros: detail.value.map(|value| value.amount.micros()),
+        value_micros: detail.value.or(usual).map(|value| value.amount.micros()),
         goal: detail.goal.clone(),
         invalid: None,
         exposure: claim.exposure,

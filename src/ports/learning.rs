@@ -60,6 +60,17 @@ pub struct LearnedRow {
     pub body: LearnedBody,
 }
 
+/// Which version of what is known there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedVersion {
+    /// Of what.
+    pub subject: Subject,
+    /// Counts the changes.
+    pub version: i64,
+    /// When it was written, by the store's clock.
+    pub updated_at: i64,
+}
+
 /// See [`LearnedRow`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnedBody {
@@ -168,6 +179,8 @@ pub struct LoggedDecision {
     pub eligible: Vec<Vec<u16>>,
     /// The probability with which the combination was chosen; 0 where it is not known.
     pub propensity: f64,
+    /// How likely every choice was, packed; only where there were too many to weigh one by one.
+    pub mixture: Option<Vec<u8>>,
 }
 
 /// A logged decision with what came of it.
@@ -189,8 +202,8 @@ pub trait LearningStore: Send + Sync {
     /// keeps the result, in one transaction that no other works on the subject in. Answers how many
     /// lessons there were.
     fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize>;
-    /// The versions of everything that is known.
-    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>>;
+    /// The versions of everything that has changed since a time by the store's clock.
+    fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>>;
     /// What is known of these.
     fn known(&self, subjects: Vec<Subject>) -> Answer<'_, Vec<(Subject, LearnedRow)>>;
     /// Enrols people in the experiment of their campaign; who is enrolled stays on their side.
@@ -211,6 +224,8 @@ pub trait LearningStore: Send + Sync {
     ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>>;
     /// Conversions that are not the campaign's, from one day of their decision to before another.
     fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed>;
+    /// Beacons of a campaign that came again, from one day of their decision to before another.
+    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, u64>;
     /// Keeps rows of the decision log.
     fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()>;
     /// The newest logged decisions of a campaign from one day to before another, at most so many,

@@ -20,11 +20,15 @@ struct Shop {
 
 impl Shop {
     async fn open(attribution: Value) -> Self {
+        Self::for_goal(json!({"conversion": "purchase"}), attribution).await
+    }
+
+    async fn for_goal(goal: Value, attribution: Value) -> Self {
         let database = crate::cluster().await.database().await;
         let service = Service::start(&database, |config| config.http.simulation = true).await;
         let campaign = json!({
             "name": "Shop", "advertiser": "northwind", "status": "active", "creatives": ["fallback"], "priority": 1,
-            "landing_url": "https://northwind.example/", "goal": {"conversion": "purchase"}, "attribution": attribution
+            "landing_url": "https://northwind.example/", "goal": goal, "attribution": attribution, "rotation": "optimized"
         });
         service.put("/v1/campaigns/shop", &campaign).await;
         let start = service.server.engine().clock.now();
@@ -223,7 +227,7 @@ async fn many_conversions_come_as_a_table_or_as_lines() {
             "not_counted": [{"line": 4, "outcome": "unknown", "credit": "untouched"},
                             {"line": 9, "outcome": "recorded", "credit": "other_goal"}],
             "errors": [
-                {"line": 5, "pointer": "/value/amount", "code": "range", "detail": "must not be negative"},
+                {"line": 5, "pointer": "/value/amount", "code": "range", "detail": "must be 0 to 1000000000"},
                 {"line": 7, "pointer": "/token", "code": "invalid_token", "detail": "must be a conversion_token of this service"},
                 {"line": 8, "code": "columns", "detail": "must have 8 fields as the first row, not 3"}
             ]
@@ -251,4 +255,92 @@ async fn many_conversions_come_as_a_table_or_as_lines() {
     let open =
         shop.service.http.post(format!("{}/v1/conversions", shop.service.base)).header("content-type", "text/csv");
     read(open.body("user,campaign\n").sent().await, 401).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_for_value_counts_what_conversions_are_worth() {
+    let _turn = turn(1).await;
+    let usual = json!({"amount": "50.00", "currency": "EUR"});
+    let shop = Shop::for_goal(json!({"value": {"conversion": "purchase", "usual": usual}}), json!({})).await;
+    let bought = async |user: &str, value: Value, status: u16| {
+        let item = shop.decide(user, 0).await;
+        shop.beacon(&item["impression_url"], 0).await;
+        shop.beacon(&item["click_url"], 0).await;
+        let mut body = json!({"token": item["conversion_token"], "goal": "purchase"});
+        if !value.is_null() {
+            body["value"] = value;
+        }
+        shop.converts(body, HOUR, status).await
+    };
+    assert_eq!(bought("u-1", json!({"amount": "200.00", "currency": "EUR"}), 200).await["credit"], "click");
+    assert_eq!(bought("u-2", json!({"amount": "0", "currency": "EUR"}), 200).await["credit"], "click");
+    assert_eq!(bought("u-3", Value::Null, 200).await["credit"], "click");
+    for (value, pointer) in [
+        (json!({"amount": "5.00", "currency": "USD"}), "/value/currency"),
+        (json!({"amount": "-5.00", "currency": "EUR"}), "/value/amount"),
+        (json!({"amount": "1000000000.01", "currency": "EUR"}), "/value/amount"),
+        (json!({"amount": "NaN", "currency": "EUR"}), "/value/amount"),
+        (json!({"amount": "Infinity", "currency": "EUR"}), "/value/amount"),
+        (json!({"amount": 5, "currency": "EUR"}), "/value/amount"),
+    ] {
+        let answer = bought("u-4", value, 422).await;
+        assert_eq!(answer["errors"][0]["pointer"], pointer, "{answer:#}");
+    }
+    let report = shop.report(HOUR).await;
+    assert_eq!((&report["goal"], &report["totals"]["value_micros"]), (&json!("value"), &json!(250_000_000)));
+    let rate = &report["rate"];
+    let (impressions, end) =
+        (report["totals"]["impressions"].as_f64().expect("a count"), |name: &str| rate["interval"][name].as_f64());
+    let value = rate["value"].as_f64().expect("a rate");
+    assert!((value - 250.0 / impressions).abs() < 1e-9, "{report:#}");
+    assert!(end("low") < Some(value) && end("high") > Some(value), "{report:#}");
+    let evaluate = shop.service.request(Method::POST, "/v1/campaigns/shop/evaluate").json(&json!({"rotation": "even"}));
+    assert_eq!(read(evaluate.sent().await, 200).await["reward"], "value");
+    let wrong = shop.service.request(Method::PUT, "/v1/campaigns/wrong").header("if-none-match", "*").json(&json!({
+        "name": "Wrong", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
+        "landing_url": "https://northwind.example/", "attribution": {"click_days": 0, "view_days": 31},
+        "goal": {"value": {"conversion": "purchase", "usual": {"amount": "0", "currency": "EUR"}}}
+    }));
+    let answer = read(wrong.sent().await, 422).await;
+    assert_eq!(answer["errors"].as_array().map(Vec::len), Some(3), "{answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeats_and_those_who_are_not_counted_are_told_apart() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    let campaign = json!({
+        "name": "Shop", "advertiser": "northwind", "status": "active", "creatives": ["fallback"], "priority": 1,
+        "landing_url": "https://northwind.example/", "holdout": 0.5
+    });
+    service.put("/v1/campaigns/shop", &campaign).await;
+    let shop = Shop { start: service.server.engine().clock.now(), service };
+    shop.refresh(0).await;
+    let asks = [
+        json!({"user": {"key": "u-1"}}),
+        json!({}),
+        json!({"user": {"key": "u-2"}, "consent": {"us_privacy": "1YYN"}}),
+        json!({"user": {"key": "u-3"}, "consent": {"us_privacy": "1YYN"}}),
+    ];
+    for more in asks {
+        let mut body = json!({"placements": [{"id": "top", "placement": "home", "candidates": {"campaign": "shop"}}],
+                              "context": {"geo": {"country": "US"}}});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let item = shop.service.decide(&body).await["placements"]["top"][0].take();
+        let url = item["impression_url"].as_str().expect("a beacon");
+        assert_eq!(shop.service.beacon(url).await.1, "recorded");
+        for _ in 0..3 {
+            assert_eq!(shop.service.beacon(url).await.1, "duplicate");
+        }
+    }
+    let report = shop.report(0).await;
+    assert_eq!(report["invalid_traffic"], json!({"known_program": 0, "impossible_rate": 0, "replay": 12}));
+    assert_eq!(report["totals"]["impressions"], 4);
+    let excluded = &report["lift"]["excluded"];
+    assert_eq!(
+        (&excluded["no_key"], &excluded["no_consent"], &excluded["decisions"]),
+        (&json!(1), &json!(2), &json!(4)),
+        "{report:#}"
+    );
 }

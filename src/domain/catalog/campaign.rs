@@ -151,6 +151,9 @@ impl Campaign {
     }
 }
 
+/// The most that a conversion is usually worth, in millionths.
+const MOST_USUAL: i64 = 1_000_000_000_000_000;
+
 fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
     let mut range = |pointer, fits: bool, detail| {
         if !fits {
@@ -161,6 +164,10 @@ fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
     range("/priority", (1..=16).contains(&doc.priority), "must be 1 to 16");
     range("/weight", (1..=10_000).contains(&doc.weight), "must be 1 to 10000");
     range("/holdout", (0.0..=0.9).contains(&doc.holdout), "must be 0 to 0.9");
+    if let GoalDoc::Value(value) = &doc.goal {
+        let fits = (1..=MOST_USUAL).contains(&value.usual.amount.micros());
+        range("/goal/value/usual/amount", fits, "must be above 0 and at most 1000000000");
+    }
     let AttributionDoc { click_days, view_days } = doc.attribution;
     range("/attribution/click_days", (1..=90).contains(&click_days), "must be 1 to 90");
     let views = view_days.is_none_or(|days| (1..=30).contains(&days));

@@ -216,6 +216,11 @@ pub enum GoalDoc {
         /// The event type that counts.
         EventName,
     ),
+    /// What conversions are worth.
+    Value(
+        /// Which, and in what unit.
+        ValueDoc,
+    ),
 }
 
 impl GoalDoc {
@@ -225,8 +230,21 @@ impl GoalDoc {
         match self {
             Self::Click => None,
             Self::Conversion(event) => Some(event),
+            Self::Value(value) => Some(&value.conversion),
         }
     }
+}
+
+/// Conversions that count by their value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ValueGoal, example = json!({"conversion": "purchase", "usual": {"amount": "60.00", "currency": "EUR"}}))]
+pub struct ValueDoc {
+    /// The event type that counts.
+    pub conversion: EventName,
+    /// What one is usually worth, above zero: a conversion without a value is worth this, and in
+    /// learning one counts as its value over this, at most 10. Values are in its currency.
+    pub usual: Money,
 }
 
 /// For how long after a click or a view a conversion is the campaign's.

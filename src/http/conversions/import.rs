@@ -13,7 +13,8 @@ use super::{
         problem::{Problem, ProblemKind},
         rows::{RowFault, RowFaults, RowFormat, Rows, fields},
     },
-    ConversionRequest, Named, take as take_some,
+    ConversionRequest,
+    join::{Named, take as take_some},
 };
 use crate::{
     domain::{
@@ -33,7 +34,7 @@ const TOLD: usize = 100;
 #[schema(as = ConversionsImported, example = json!({
     "rows": 1000, "recorded": 950, "accepted": 0, "duplicates": 40, "expired": 2, "unknown": 7, "rejected": 1,
     "not_counted": [{"line": 3, "outcome": "unknown", "credit": "untouched"}],
-    "errors": [{"line": 17, "pointer": "/value/amount", "code": "range", "detail": "must not be negative"}]
+    "errors": [{"line": 17, "pointer": "/value/amount", "code": "range", "detail": "must be 0 to 1000000000"}]
 }))]
 pub(super) struct Imported {
     /// Rows read.

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     app::App,
     auth::Caller,
-    beacons::{Detail, OutcomeAnswer, PixelProblems, outcome, pixel, uncached, verified},
+    beacons::{Detail, OutcomeAnswer, PixelProblems, pixel, uncached, verified},
     body::{self, BODY_LIMIT},
     extract::{ApiPath, ApiQuery},
     problem::{Problem, ProblemKind},
@@ -25,19 +25,16 @@ use crate::{
     domain::{
         access::Scope,
         ids::{CampaignId, EventName, UserKey},
-        measurement::{
-            attribution::Credit,
-            beacon::{CONVERSION_LIFE_MS, Claim, SKEW_MS},
-            outcome::{Outcome, OutcomeKind},
-        },
+        measurement::{attribution::Credit, outcome::OutcomeKind},
         values::{Millis, Money},
-        violation::{Violation, Violations},
+        violation::Violations,
     },
-    engine::{Sought, Touched, outcomes::Reported},
+    engine::outcomes::Reported,
     problems,
 };
 
 mod import;
+mod join;
 
 /// The pixel.
 pub fn pixels() -> OpenApiRouter<App> {
@@ -119,7 +116,7 @@ struct ConversionRequest {
     #[serde(default)]
     #[schema(min_length = 1, max_length = 128)]
     conversion_id: Option<String>,
-    /// What it was worth, zero or more.
+    /// What it was worth, 0 to 1,000,000,000, in the currency of a campaign that is for value.
     #[serde(default)]
     value: Option<Money>,
     /// When it happened, at most 120 days ago. Left out: now. Needs a key.
@@ -227,7 +224,7 @@ async fn conversion(
             return Ok(response);
         }
     };
-    let answer = match take(&app, vec![named], dry_run).await?.pop() {
+    let answer = match join::take(&app, vec![named], dry_run).await?.pop() {
         Some(answer) if !answer.lost => answer,
         _ => {
             return Err(Problem::new(
@@ -242,146 +239,6 @@ async fn conversion(
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     uncached(response.headers_mut(), answer.outcome);
     Ok(response)
-}
-
-/// What is known of a conversion before the store is asked.
-struct Named {
-    of: Of,
-    detail: Detail,
-    at: Millis,
-}
-
-/// Whose conversion it is.
-enum Of {
-    /// What was shown.
-    Shown(Box<Claim>),
-    /// Somebody who was shown something, or was not.
-    Person(u32, Box<Sought>),
-    /// Of nothing that counts.
-    Nothing(OutcomeAnswer),
-}
-
-impl ConversionRequest {
-    /// Whose it is, or everything that is wrong.
-    fn read(self, app: &App, caller: Option<&Caller>) -> Result<Named, Vec<Violation>> {
-        let (mut faults, now) = (Violations::new(), app.engine.clock.now());
-        check(self.conversion_id.as_deref(), &mut faults);
-        if self.value.is_some_and(|value| value.amount.micros() < 0) {
-            faults.push("/value/amount", "range", "must not be negative");
-        }
-        let ahead = self.at.map_or(0, |at| at.since(now));
-        if !(-CONVERSION_LIFE_MS..=SKEW_MS).contains(&ahead) {
-            faults.push("/at", "range", "must be within the last 120 days");
-        }
-        let at = self.at.map_or(now, |at| at.min(now));
-        let world = app.engine.catalogue.world();
-        let of = match (self.token, self.user, self.campaign) {
-            (Some(token), None, None) => match world.tokens.verify(OutcomeKind::Conversion, &token, at) {
-                Ok(known) if caller.is_none_or(|caller| caller.account.number() == known.claim.account) => {
-                    Some(if known.claim.preview {
-                        Of::Nothing(OutcomeAnswer::Unknown)
-                    } else if known.expired {
-                        Of::Nothing(OutcomeAnswer::Expired)
-                    } else {
-                        Of::Shown(Box::new(known.claim))
-                    })
-                }
-                _ => {
-                    faults.push("/token", "invalid_token", "must be a conversion_token of this service");
-                    None
-                }
-            },
-            (None, Some(user), Some(campaign)) => caller.and_then(|caller| {
-                if caller.account.snapshot.line(&campaign).is_none() {
-                    faults.push("/campaign", "unknown_campaign", "there is no such campaign");
-                    return None;
-                }
-                let terms = world.terms(caller.account.number(), Some(&campaign));
-                let person = caller.account.uid(&user);
-                Some(Of::Person(caller.account.number(), Box::new(Sought { person, campaign, at, terms })))
-            }),
-            (None, user, campaign) => {
-                if user.is_none() && campaign.is_none() {
-                    faults.push("/token", "required", "must name a decision, or else a user and a campaign");
-                } else {
-                    let missing = if user.is_none() { "/user" } else { "/campaign" };
-                    faults.push(missing, "required", "a user and a campaign go together");
-                }
-                None
-            }
-            (Some(_), ..) => {
-                faults.push("/token", "ambiguous", "must be left out where a user or a campaign is named");
-                None
-            }
-        };
-        faults.into_result()?;
-        let detail = Detail { goal: self.goal, conversion_id: self.conversion_id, value: self.value };
-        of.map(|of| Named { of, detail, at }).ok_or_else(Vec::new)
-    }
-}
-
-/// Reports conversions, or says what would become of them.
-async fn take(app: &App, named: Vec<Named>, dry_run: bool) -> Result<Vec<ConversionAnswer>, Problem> {
-    let mut answers: Vec<Option<ConversionAnswer>> = named.iter().map(|_| None).collect();
-    let (mut people, mut asked) = (Vec::new(), Vec::new());
-    let mut account = 0;
-    for (at, one) in named.iter().enumerate() {
-        if let Of::Person(number, sought) = &one.of {
-            account = *number;
-            people.push(Sought::clone(sought));
-            asked.push(at);
-        }
-    }
-    let mut touched: Vec<Option<Touched>> = named.iter().map(|_| None).collect();
-    if !people.is_empty() {
-        for (at, found) in asked.into_iter().zip(app.engine.outcomes.touched(account, people).await?) {
-            touched[at] = found;
-        }
-    }
-    let (mut outcomes, mut places): (Vec<Outcome>, Vec<usize>) = Default::default();
-    for (place, (Named { of, detail, at }, touched)) in named.into_iter().zip(touched).enumerate() {
-        let claim = match (of, touched) {
-            (Of::Shown(claim), _) => *claim,
-            (Of::Nothing(outcome), _) => {
-                answers[place] = Some(ConversionAnswer { outcome, credit: None, lost: false });
-                continue;
-            }
-            (Of::Person(account, sought), Some(touched)) => claim(account, *sought, touched),
-            (Of::Person(..), None) => {
-                let credit = Some(Credit::Untouched);
-                answers[place] = Some(ConversionAnswer { outcome: OutcomeAnswer::Unknown, credit, lost: false });
-                continue;
-            }
-        };
-        outcomes.push(outcome(app, claim, OutcomeKind::Conversion, &detail, at));
-        places.push(place);
-    }
-    let reported = if dry_run {
-        app.engine.outcomes.rehearse(outcomes).await?
-    } else {
-        app.engine.outcomes.report_all(outcomes).await
-    };
-    for (place, reported) in places.into_iter().zip(reported) {
-        answers[place] = Some(reported.into());
-    }
-    Ok(answers.into_iter().flatten().collect())
-}
-
-/// What a token of what was shown to somebody would say.
-fn claim(account: u32, sought: Sought, touched: Touched) -> Claim {
-    let Touched { decision, creative, revision, combination, person, exposure } = touched;
-    Claim {
-        account,
-        decision,
-        campaign: Some(sought.campaign),
-        creative,
-        revision,
-        combination,
-        person,
-        cap_window: None,
-        preview: false,
-        exposure,
-    }
 }
 
 fn check(conversion_id: Option<&str>, faults: &mut Violations) {

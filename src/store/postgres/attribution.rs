@@ -7,9 +7,9 @@ use sqlx::{Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uu
 use super::{identity::WRITE_ABOUT_PEOPLE, learning, outcomes::day};
 use crate::{
     domain::{
-        ids::{DecisionId, EventName},
+        ids::{CampaignId, DecisionId, EventName},
         measurement::{
-            attribution::{Credit, Touches},
+            attribution::{Credit, Touches, Unattributed},
             beacon::{SKEW_MS, decided_at},
             outcome::{Outcome, OutcomeKind},
         },
@@ -244,4 +244,29 @@ pub(super) async fn touched(
         });
     }
     Ok(found)
+}
+
+/// Conversions of a campaign that are not its own.
+pub(super) async fn unattributed(
+    connection: &mut PgConnection,
+    account: u32,
+    campaign: CampaignId,
+    days: (i32, i32),
+) -> Result<Unattributed, Error> {
+    let rows: Vec<(i16, i64)> = query_as(
+        "select credit, count(*) from unattributed
+         where account = $1 and campaign = $2 and day >= $3 and day < $4 group by credit",
+    )
+    .bind(account.cast_signed())
+    .bind(campaign.as_str())
+    .bind(days.0)
+    .bind(days.1)
+    .fetch_all(connection)
+    .await?;
+    let mut counts = Unattributed::default();
+    for (number, count) in rows {
+        let credit = Credit::ALL.into_iter().find(|credit| i16::from(credit.number()) == number);
+        credit.into_iter().for_each(|credit| counts.add(credit, count.unsigned_abs()));
+    }
+    Ok(counts)
 }

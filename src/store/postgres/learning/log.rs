@@ -60,13 +60,13 @@ pub(super) async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecisio
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
     query(
-        "insert into decision_log (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+        "insert into decision_log (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity, mixture)
          select l.day, l.account, l.decision, l.campaign, l.creative,
                 case when p.erased_at is null then coalesce(p.merged_into, l.person) end,
-                l.version, l.choice, l.features, l.eligible, l.propensity
+                l.version, l.choice, l.features, l.eligible, l.propensity, l.mixture
          from unnest($1::int[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::bytea[],
-                     $9::bytea[], $10::bytea[], $11::real[])
-              l (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+                     $9::bytea[], $10::bytea[], $11::real[], $12::bytea[])
+              l (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity, mixture)
          left join profile p on p.account = l.account and p.uid = l.person",
     )
     .bind(column!(logged, |l| (decided_at(l.decision).0 / 86_400_000) as i32))
@@ -80,6 +80,7 @@ pub(super) async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecisio
     .bind(column!(logged, |l| pack(&l.features)))
     .bind(column!(logged, |l| pack_lists(&l.eligible)))
     .bind(column!(logged, |l| l.propensity as f32))
+    .bind(column!(logged, |l| l.mixture.clone()))
     .execute(&mut *tx)
     .await?;
     tx.commit().await

@@ -6,11 +6,11 @@ mod packing;
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Json};
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Json};
 
-pub(super) use self::log::leave;
+pub(super) use self::{counts::count_repeats, log::leave};
 use self::{
-    counts::{count_combinations, count_features, count_units},
+    counts::{count_combinations, count_features, count_units, repeated},
     log::log,
     packing::{arm, choice, counts, learned, lesson, subject, unpack_lists},
 };
@@ -18,15 +18,12 @@ use super::{Lane, Lanes, attribution};
 use crate::{
     domain::{
         ids::{CampaignId, CreativeId, DecisionId},
-        measurement::{
-            attribution::{Credit, Unattributed},
-            lift::Sums,
-        },
+        measurement::{attribution::Unattributed, lift::Sums},
         values::Millis,
     },
     ports::{
-        Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore, LoggedDecision,
-        Measured, Rewarded, Subject, Unit,
+        Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearnedVersion, LearningStore,
+        LoggedDecision, Measured, Rewarded, Subject, Unit,
     },
     store::rows,
 };
@@ -103,26 +100,11 @@ impl LearningStore for Learning {
     }
 
     fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed> {
-        self.admin.run(move |connection| {
-            Box::pin(async move {
-                let rows: Vec<(i16, i64)> = query_as(
-                    "select credit, count(*) from unattributed
-                     where account = $1 and campaign = $2 and day >= $3 and day < $4 group by credit",
-                )
-                .bind(account.cast_signed())
-                .bind(campaign.as_str())
-                .bind(days.0)
-                .bind(days.1)
-                .fetch_all(connection)
-                .await?;
-                let mut counts = Unattributed::default();
-                for (number, count) in rows {
-                    let credit = Credit::ALL.into_iter().find(|credit| i16::from(credit.number()) == number);
-                    credit.into_iter().for_each(|credit| counts.add(credit, count.unsigned_abs()));
-                }
-                Ok(counts)
-            })
-        })
+        self.admin.run(move |connection| Box::pin(attribution::unattributed(connection, account, campaign, days)))
+    }
+
+    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, u64> {
+        self.admin.run(move |connection| Box::pin(repeated(connection, account, campaign, days)))
     }
 
     fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize> {
@@ -136,12 +118,20 @@ impl LearningStore for Learning {
         })
     }
 
-    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>> {
-        self.ingest.run(|connection| {
+    fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>> {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
-                let rows =
-                    query("select account, campaign, creative, version from learned").fetch_all(connection).await?;
-                rows.iter().map(|row| Ok((subject(row)?, row.try_get("version")?))).collect()
+                let rows = query(
+                    "select account, campaign, creative, version, updated_at from learned where updated_at >= $1",
+                )
+                .bind(since)
+                .fetch_all(connection)
+                .await?;
+                let read = |row: &PgRow| {
+                    let (version, updated_at) = (row.try_get("version")?, row.try_get("updated_at")?);
+                    Ok(LearnedVersion { subject: subject(row)?, version, updated_at })
+                };
+                rows.iter().map(read).collect()
             })
         })
     }
@@ -291,6 +281,7 @@ impl LearningStore for Learning {
                         features: choice(row.try_get("features")?),
                         eligible: unpack_lists(row.try_get("eligible")?),
                         propensity: row.try_get::<f32, _>("propensity")?.into(),
+                        mixture: row.try_get("mixture")?,
                     };
                     Ok(Rewarded { logged, reward: row.try_get("reward")? })
                 };

@@ -104,6 +104,7 @@ pub(super) fn counts(row: &PgRow) -> Result<Counts, Error> {
         conversions: number("conversions")?,
         view_conversions: number("view_conversions")?,
         value_micros: row.try_get("value_micros")?,
+        value_squares: row.try_get("value_squares")?,
         invalid: InvalidTally {
             known_program: number("programs")?,
             impossible_rate: number("too_fast")?,
