@@ -20,10 +20,11 @@ use crate::{
     domain::{
         ids::EventName,
         measurement::{
-            beacon::Verified,
+            attribution::Terms,
+            beacon::{Claim, Verified},
             outcome::{Outcome, OutcomeKind, discriminator},
         },
-        values::Money,
+        values::{Millis, Money},
     },
     engine::outcomes::Reported,
     problems,
@@ -50,14 +51,26 @@ pub enum OutcomeAnswer {
     Accepted,
     /// Counted before.
     Duplicate,
-    /// The token's life is over: not counted.
+    /// The token's life or, of a conversion, the campaign's window is over: not counted.
     Expired,
     /// The token was not signed by this service for this use, or the query says what is not known:
     /// not counted.
     Invalid,
-    /// Not counted: of a preview, asked by HEAD, or lost because neither the database nor the disk
-    /// could take it.
+    /// Not counted: of a preview, asked by HEAD, of a person who saw nothing of the campaign, or lost
+    /// because neither the database nor the disk could take it.
     Unknown,
+}
+
+impl From<Reported> for OutcomeAnswer {
+    fn from(reported: Reported) -> Self {
+        match reported {
+            Reported::Recorded(_) => Self::Recorded,
+            Reported::Duplicate => Self::Duplicate,
+            Reported::Late => Self::Expired,
+            Reported::Accepted => Self::Accepted,
+            Reported::Unavailable => Self::Unknown,
+        }
+    }
 }
 
 impl OutcomeAnswer {
@@ -84,6 +97,37 @@ pub(super) struct Detail {
     pub(super) value: Option<Money>,
 }
 
+/// An outcome of what a claim says was shown, as it happened `at`.
+pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detail, at: Millis) -> Outcome {
+    let goal = detail.goal.as_ref().map_or("", EventName::as_str);
+    let (terms, usual) = match kind {
+        OutcomeKind::Conversion => {
+            let (world, campaign) = (app.engine.catalogue.world(), claim.campaign.as_ref());
+            (world.terms(claim.account, campaign), world.usual(claim.account, campaign))
+        }
+        _ => (Terms::default(), None),
+    };
+    Outcome {
+        account: claim.account,
+        decision: claim.decision,
+        kind,
+        discriminator: discriminator(kind, goal, detail.conversion_id.as_deref(), claim.campaign.as_ref()),
+        across_decisions: kind == OutcomeKind::Conversion && detail.conversion_id.is_some(),
+        at,
+        campaign: claim.campaign,
+        creative: claim.creative,
+        revision: claim.revision,
+        combination: claim.combination,
+        person: claim.person,
+        cap_window: claim.cap_window,
+        value_micros: detail.value.or(usual).map(|value| value.amount.micros()),
+        goal: detail.goal.clone(),
+        invalid: None,
+        exposure: claim.exposure,
+        terms,
+    }
+}
+
 async fn report(
     app: &App,
     sender: Option<&Sender>,
@@ -91,39 +135,16 @@ async fn report(
     verified: &Verified,
     detail: &Detail,
 ) -> OutcomeAnswer {
-    let claim = &verified.claim;
-    if claim.preview {
+    if verified.claim.preview {
         return OutcomeAnswer::Unknown;
     }
     if verified.expired {
         return OutcomeAnswer::Expired;
     }
-    let goal = detail.goal.as_ref().map_or("", EventName::as_str);
     let now = app.engine.clock.now();
-    let outcome = Outcome {
-        account: claim.account,
-        decision: claim.decision,
-        kind,
-        discriminator: discriminator(kind, goal, detail.conversion_id.as_deref(), claim.campaign.as_ref()),
-        across_decisions: kind == OutcomeKind::Conversion && detail.conversion_id.is_some(),
-        at: now,
-        campaign: claim.campaign.clone(),
-        creative: claim.creative.clone(),
-        revision: claim.revision,
-        combination: claim.combination,
-        person: claim.person,
-        cap_window: claim.cap_window,
-        value_micros: detail.value.map(|value| value.amount.micros()),
-        goal: detail.goal.clone(),
-        invalid: sender.and_then(|sender| sender.invalid(app, kind, now)),
-        exposure: claim.exposure.clone(),
-    };
-    match app.engine.outcomes.report(outcome).await {
-        Reported::Recorded => OutcomeAnswer::Recorded,
-        Reported::Duplicate => OutcomeAnswer::Duplicate,
-        Reported::Accepted => OutcomeAnswer::Accepted,
-        Reported::Unavailable => OutcomeAnswer::Unknown,
-    }
+    let mut outcome = outcome(app, verified.claim.clone(), kind, detail, now);
+    outcome.invalid = sender.and_then(|sender| sender.invalid(app, kind, now));
+    app.engine.outcomes.report(outcome).await.into()
 }
 
 /// Counts what a token stands for, unless the method only asks.

@@ -67,6 +67,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         (
             Class::Beacons,
             beacons::routes()
+                .merge(conversions::pixels())
                 .merge(notices::routes())
                 .merge(players::routes())
                 .merge(browser::routes())
@@ -75,6 +76,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         (
             Class::Events,
             events::routes()
+                .merge(conversions::routes())
                 .merge(browser::authoring())
                 .merge(profiles::routes())
                 .merge(members::routes())

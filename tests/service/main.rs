@@ -5,6 +5,7 @@ mod beacons;
 mod browser;
 mod bundles;
 mod consent;
+mod conversions;
 mod crm;
 mod decisions;
 mod events;

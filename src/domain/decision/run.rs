@@ -244,6 +244,7 @@ impl<'a> Run<'a> {
             arm: match manner.control {
                 Some(_) => Arm::Control,
                 None if self.known => Arm::Personalised,
+                None if self.person.degraded.contains(&Degraded::NoConsent) => Arm::NoConsent,
                 None => Arm::Unassigned,
             },
             version: thought.as_ref().map_or(0, |thought| thought.learner.version),
@@ -275,7 +276,7 @@ impl<'a> Run<'a> {
     fn think(
         &mut self,
         learner: &Arc<Learner>,
-        creative: &Creative,
+        creative: &Arc<Creative>,
         manner: &Manner<'_>,
         eligible: &[Vec<u16>],
         ask: &Ask<'_>,

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, Uid},
-    measurement::outcome::OutcomeKind,
+    measurement::{attribution::LONGEST_MS, outcome::OutcomeKind},
     values::{Millis, Span},
 };
 
@@ -29,8 +29,11 @@ const HAS_EXPOSURE: u8 = 16;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
-/// How long clicks and conversions count after their decision.
+/// How long clicks count after their decision.
 pub const CLICK_LIFE_MS: i64 = 30 * 86_400_000;
+/// How long conversions may count after their decision: the longest window after the last click. The
+/// campaign's own windows are judged when they are committed.
+pub const CONVERSION_LIFE_MS: i64 = CLICK_LIFE_MS + LONGEST_MS;
 /// How far a token's decision may lie in the future of the clock that verifies it.
 pub const SKEW_MS: i64 = 5 * 60_000;
 
@@ -265,7 +268,8 @@ impl TokenKeys {
         }
         let (claim, landing) = read_body(body, key).ok_or(InvalidToken)?;
         let life = match kind {
-            OutcomeKind::Click | OutcomeKind::Conversion => CLICK_LIFE_MS,
+            OutcomeKind::Click => CLICK_LIFE_MS,
+            OutcomeKind::Conversion => CONVERSION_LIFE_MS,
             _ => VIEW_LIFE_MS,
         };
         let age = now.since(decided_at(claim.decision));

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
+    measurement::attribution::{Credit, Terms},
     values::{Millis, Span},
 };
 
@@ -157,16 +158,30 @@ pub struct Outcome {
     /// What was shown, packed ([`Exposure::pack`](super::exposure::Exposure::pack)); none where nothing is learned from it.
     #[serde(default)]
     pub exposure: Option<Box<[u8]>>,
+    /// By what a conversion is judged: its campaign's terms when it came.
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 /// What became of an outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// Committed, and counted for the first time.
     New,
+    /// The same, of a conversion: what it is to the campaign.
+    Credited(Credit),
     /// It was counted before.
     Duplicate,
+    /// A conversion after its campaign's windows: it counts for nothing.
+    Late,
+}
+
+impl Recorded {
+    /// Whether there is one outcome more.
+    #[must_use]
+    pub fn is_new(self) -> bool {
+        matches!(self, Self::New | Self::Credited(_))
+    }
 }
 
 /// What makes two reports of an outcome the same one: nothing more than the decision and the kind,

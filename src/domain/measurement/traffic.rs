@@ -172,7 +172,7 @@ pub struct InvalidTally {
     pub known_program: u64,
     /// From networks at an impossible rate.
     pub impossible_rate: u64,
-    /// Repeated.
+    /// Repeated: told of a campaign as a whole.
     pub replay: u64,
 }
 
