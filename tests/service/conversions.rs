@@ -154,13 +154,24 @@ async fn a_person_converts_on_what_they_last_clicked() {
         let answer = shop.converts(by(user, order), 4 * HOUR, 200).await;
         assert_eq!((&answer["outcome"], &answer["credit"]), (&json!(outcome), &credit), "{user} {order}");
     }
+    // a browser clicked, then somebody logged in
+    let item = shop.decide("web.1", 0).await;
+    shop.beacon(&item["impression_url"], 0).await;
+    shop.beacon(&item["click_url"], HOUR).await;
+    let merge = shop.service.request(Method::POST, "/v1/profiles/web.1/merge/dora");
+    for user in ["web.1", "dora"] {
+        shop.service.patch(user, &json!({"age": 30})).await;
+    }
+    read(merge.sent().await, 200).await;
+    assert_eq!(shop.converts(by("dora", "o-4"), 4 * HOUR, 200).await["credit"], "click");
+    assert_eq!(shop.converts(by("web.1", "o-5"), 4 * HOUR, 200).await["credit"], "click");
     // of the two that anna clicked it is the last one's
     let without_order = json!({"token": second["conversion_token"], "goal": "purchase"});
     assert_eq!(shop.converts(without_order.clone(), 4 * HOUR, 200).await["outcome"], "recorded");
     let same = json!({"user": "anna", "campaign": "shop", "goal": "purchase"});
     assert_eq!(shop.converts(same, 4 * HOUR, 200).await["outcome"], "duplicate");
     let report = shop.report(4 * HOUR).await;
-    assert_eq!((&report["totals"]["conversions"], &report["totals"]["view_conversions"]), (&json!(3), &json!(1)));
+    assert_eq!((&report["totals"]["conversions"], &report["totals"]["view_conversions"]), (&json!(5), &json!(1)));
 
     // what is wrong is told at once, and what names people needs a key
     let wrong = json!({"user": "anna", "campaign": "nothing", "conversion_id": "", "value": {"amount": "-1", "currency": "EUR"},

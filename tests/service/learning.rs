@@ -229,6 +229,7 @@ async fn the_true_best_combination_of_each_segment_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_of_many_combinations_are_evaluated_by_components() {
     const COMPONENTS: u64 = 15;
+    const PEOPLE: u64 = 800;
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
     let service = Service::start(&database, |config| config.http.simulation = true).await;
@@ -249,29 +250,38 @@ async fn rotations_of_many_combinations_are_evaluated_by_components() {
         let id = components[slot].as_str().expect("a component");
         id[slot.len() + 1..].parse::<u64>().expect("a number") as f64
     };
-    let mut wave = JoinSet::new();
-    for person in 0..900_u64 {
-        let remote = Remote::clone(&service);
-        wave.spawn(async move {
-            let item = decide(&remote, person).await;
-            let url = |name: &str| item[name].as_str().expect("a beacon").to_owned();
-            let components = &item["components"];
-            let rate = 0.1 + 0.01 * (number(components, "headline") + number(components, "cta"));
-            assert_eq!(remote.beacon(&url("impression_url")).await.1, "recorded");
-            if luck(person) < rate {
-                assert_eq!(remote.beacon(&url("click_url")).await.1, "recorded");
-            }
-        });
-        if person % 50 == 49 {
-            while wave.join_next().await.is_some() {}
+    // all are decided for before anything is learned, so that the log reaches everywhere
+    let mut items = Vec::new();
+    for from in (0..PEOPLE).step_by(50) {
+        let mut wave = JoinSet::new();
+        for person in from..from + 50 {
+            let remote = Remote::clone(&service);
+            wave.spawn(async move { (person, decide(&remote, person).await) });
         }
+        items.extend(wave.join_all().await);
+    }
+    for wave in items.chunks(50) {
+        let mut fired = JoinSet::new();
+        for (person, item) in wave {
+            let rate = 0.1 + 0.01 * (number(&item["components"], "headline") + number(&item["components"], "cta"));
+            let url = |name: &str| item[name].as_str().expect("a beacon").to_owned();
+            let click = (luck(*person) < rate).then(|| url("click_url"));
+            let (remote, impression) = (Remote::clone(&service), url("impression_url"));
+            fired.spawn(async move {
+                assert_eq!(remote.beacon(&impression).await.1, "recorded");
+                if let Some(click) = click {
+                    assert_eq!(remote.beacon(&click).await.1, "recorded");
+                }
+            });
+        }
+        fired.join_all().await;
     }
     refresh(&service).await;
     let evaluate = async |body: Value| {
         let request = service.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&body);
         read(request.sent().await, 200).await
     };
-    crate::harness::until("all are logged", || async { evaluate(json!({"rotation": "even"})).await["used"] == 900 })
+    crate::harness::until("all are logged", || async { evaluate(json!({"rotation": "even"})).await["used"] == PEOPLE })
         .await;
     let even = evaluate(json!({"rotation": "even"})).await;
     println!("an even rotation: {}", even["evaluation"]);

@@ -32,6 +32,12 @@ impl Default for Terms {
 }
 
 impl Terms {
+    /// Whether they are those where nothing is said.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// How far before a conversion a click or a view may lie that it is the campaign's by.
     #[must_use]
     pub fn longest(&self) -> Span {

@@ -159,7 +159,7 @@ pub struct Outcome {
     #[serde(default)]
     pub exposure: Option<Box<[u8]>>,
     /// By what a conversion is judged: its campaign's terms when it came.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Terms::is_usual")]
     pub terms: Terms,
 }
 

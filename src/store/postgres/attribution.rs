@@ -215,9 +215,13 @@ pub(super) async fn touched(
         "select k.place, o.* from unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[]) with ordinality
               k (person, campaign, at, click, view, place)
          left join profile p on p.account = $1 and p.uid = k.person
+         -- what was done under keys that lead to the person now is theirs
+         cross join lateral (select array(
+             select coalesce(p.merged_into, k.person) union all
+             select uid from profile where account = $1 and merged_into = coalesce(p.merged_into, k.person)) as uids) l
          cross join lateral (
              select decision, creative, revision, combination, person, exposure from outcome
-             where account = $1 and person = coalesce(p.merged_into, k.person) and campaign = k.campaign and invalid is null
+             where account = $1 and person = any(l.uids) and campaign = k.campaign and invalid is null
                and (kind = 2 and at >= k.at - k.click or kind = 0 and at >= k.at - k.view) and at <= k.at + $7
                and day >= (k.at - greatest(k.click, k.view)) / 86400000 - 31 and day <= (k.at + $7) / 86400000
              order by kind desc, at desc limit 1) o",
