@@ -10,6 +10,7 @@ pub mod document;
 pub mod evolve;
 pub mod flight;
 mod goods;
+pub mod goal;
 pub mod index;
 pub mod key;
 pub mod landing;

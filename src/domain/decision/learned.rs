@@ -16,11 +16,10 @@ use crate::domain::{
         creative::{Creative, Slot},
         snapshot::Snapshot,
     },
-    creative::Pairing,
-    decision::spaces::Spaces,
+    decision::spaces::{Paired, Spaces},
     ids::{NameHash, PlacementId, SegmentKey},
     measurement::{evaluate::MOST_COMBINATIONS, exposure::Exposure},
-    optimizer::{By, DEFAULT, Mixture, Rules, Shape, Snapshot as Draws, Space},
+    optimizer::{By, DEFAULT, Mixture, Shape, Snapshot as Draws, Space},
 };
 
 /// What was learned about every creative of every campaign.
@@ -271,7 +270,7 @@ impl Learner {
             }
         }
         let slots = places.into_iter().map(|place| place.unwrap_or_default()).collect();
-        let rules = Paired { creative: Arc::clone(creative), slots, components };
+        let rules = Paired::new(creative, slots, components);
         // a slot that the draws do not know yet is left to its default
         options.truncate(draws.layout().slots());
         Space::new(draws.layout(), options, rules).ok()
@@ -350,30 +349,5 @@ impl Thought {
         let draws = self.learner.draws.as_ref()?;
         let space = self.learner.space(creative, &self.eligible)?;
         Some(draws.propensity(&space, &self.features, &choice[..draws.layout().slots().min(choice.len())]))
-    }
-}
-
-/// Pairing rules over the numbers of what is learned.
-#[derive(Clone, Debug)]
-pub struct Paired {
-    creative: Arc<Creative>,
-    /// Per slot of the creative its place in the shape.
-    slots: Vec<usize>,
-    /// Per slot of the shape the numbers that may be chosen and the components they stand for.
-    components: Vec<Vec<(u16, u32)>>,
-}
-
-impl Rules for Paired {
-    fn allows(&self, chosen: &[Option<u16>]) -> bool {
-        let component = |place: &usize| {
-            let number = chosen.get(*place).copied().unwrap_or(Some(DEFAULT))?;
-            let known = self.components[*place].iter().find(|(known, _)| *known == number);
-            Some(known.map_or(Pairing::DEFAULT, |(_, component)| *component))
-        };
-        self.creative.pairing.allows(&self.slots.iter().map(component).collect::<Vec<_>>())
-    }
-
-    fn names(&self, slot: usize) -> bool {
-        self.slots.iter().position(|place| *place == slot).is_some_and(|slot| self.creative.pairing.names(slot))
     }
 }

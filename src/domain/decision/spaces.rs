@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::domain::{catalog::creative::Creative, decision::learned::Paired, optimizer::Space};
+use crate::domain::{
+    catalog::creative::Creative,
+    creative::Pairing,
+    optimizer::{DEFAULT, Rules, Space},
+};
 
 /// The spaces of one creative within one campaign. What is kept says the same as what is worked out, so
 /// that decisions do not depend on it.
@@ -65,5 +69,39 @@ impl Spaces {
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).count
+    }
+}
+
+/// Pairing rules over the numbers of what is learned.
+#[derive(Clone, Debug)]
+pub struct Paired {
+    creative: Arc<Creative>,
+    /// Per slot of the creative its place in the shape.
+    slots: Vec<usize>,
+    /// Per slot of the shape the numbers that may be chosen and the components they stand for.
+    components: Vec<Vec<(u16, u32)>>,
+}
+
+impl Paired {
+    /// The rules of a creative. `slots` has for each of its slots the place in the shape, `components`
+    /// for each place the numbers that may be chosen and the components they stand for.
+    #[must_use]
+    pub fn new(creative: &Arc<Creative>, slots: Vec<usize>, components: Vec<Vec<(u16, u32)>>) -> Self {
+        Self { creative: Arc::clone(creative), slots, components }
+    }
+}
+
+impl Rules for Paired {
+    fn allows(&self, chosen: &[Option<u16>]) -> bool {
+        let component = |place: &usize| {
+            let number = chosen.get(*place).copied().unwrap_or(Some(DEFAULT))?;
+            let known = self.components[*place].iter().find(|(known, _)| *known == number);
+            Some(known.map_or(Pairing::DEFAULT, |(_, component)| *component))
+        };
+        self.creative.pairing.allows(&self.slots.iter().map(component).collect::<Vec<_>>())
+    }
+
+    fn names(&self, slot: usize) -> bool {
+        self.slots.iter().position(|place| *place == slot).is_some_and(|slot| self.creative.pairing.names(slot))
     }
 }

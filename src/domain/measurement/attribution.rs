@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::EventName,
-    measurement::beacon::SKEW_MS,
     values::{Millis, Span},
 };
 
 /// The longest window after a click, in ms.
 pub const LONGEST_MS: i64 = 90 * DAY_MS;
+/// How far a conversion may lie before its click or view, in ms.
+pub const EARLY_MS: i64 = 5 * 60_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// By what conversions are judged when they come.
@@ -101,7 +102,7 @@ impl Credit {
     #[must_use]
     pub fn of(terms: &Terms, goal: Option<&EventName>, decided: Millis, touches: Touches, at: Millis) -> Self {
         let within = |touch: Option<Millis>, window: Span| {
-            touch.is_some_and(|touch| (-SKEW_MS..=window.millis()).contains(&at.since(touch)))
+            touch.is_some_and(|touch| (-EARLY_MS..=window.millis()).contains(&at.since(touch)))
         };
         if goal.is_some_and(|goal| terms.goal.as_ref().is_some_and(|wanted| wanted != goal)) {
             Self::OtherGoal
@@ -177,8 +178,8 @@ mod tests {
 
     #[test]
     fn what_comes_before_its_cause_is_not_its_effect() {
-        assert_eq!(judged(Some(1), Some(HOUR), Some(HOUR), HOUR - SKEW_MS), Credit::Click);
-        assert_eq!(judged(Some(1), Some(HOUR), Some(HOUR), HOUR - SKEW_MS - 1), Credit::Untouched);
+        assert_eq!(judged(Some(1), Some(HOUR), Some(HOUR), HOUR - EARLY_MS), Credit::Click);
+        assert_eq!(judged(Some(1), Some(HOUR), Some(HOUR), HOUR - EARLY_MS - 1), Credit::Untouched);
         assert_eq!(judged(Some(1), Some(2 * HOUR), Some(0), HOUR), Credit::View);
     }
 

@@ -11,7 +11,7 @@ use super::results::{self, Results, ResultsError};
 use crate::{
     domain::{
         catalog::{creative::Creative, document::GoalDoc},
-        decision::learned::{Learner, Paired},
+        decision::{learned::Learner, spaces::Paired},
         ids::{CampaignId, ComponentId, SlotName},
         measurement::evaluate::{Basis, Evaluation, Evaluator, Logged, MOST_COMBINATIONS, Refusal, Weight},
         optimizer::{DEFAULT, Snapshot as Draws, Space},

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use sqlx::{Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::{identity::WRITE_ABOUT_PEOPLE, learning, outcomes::day};
+use super::identity::WRITE_ABOUT_PEOPLE;
 use crate::{
     domain::{
         ids::{CampaignId, DecisionId, EventName},
         measurement::{
-            attribution::{Credit, Touches, Unattributed},
-            beacon::{SKEW_MS, decided_at},
+            attribution::{Credit, EARLY_MS, Touches, Unattributed},
+            beacon::decided_at,
             outcome::{Outcome, OutcomeKind},
         },
         values::Millis,
@@ -21,6 +21,11 @@ use crate::{
 
 /// An outcome and, of a conversion, what it is to its campaign.
 pub(super) type Judged<'a> = (&'a Outcome, Option<Credit>);
+
+/// The UTC day on which a decision was made, since 1970-01-01.
+pub(super) fn day(decision: DecisionId) -> i32 {
+    decided_at(decision).0.div_euclid(86_400_000) as i32
+}
 
 /// Conversions looked at again at a time.
 const MOST: i64 = 1_000;
@@ -131,8 +136,9 @@ pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item
     .map(drop)
 }
 
-/// Looks again at conversions without a click or view, and has those learned from that have one now.
-pub(super) async fn settle(tx: &mut PgConnection) -> Result<usize, Error> {
+/// Looks again at conversions without a click or view. Those that have one now are kept apart no longer
+/// and answered.
+pub(super) async fn settle(tx: &mut PgConnection) -> Result<Vec<(Outcome, Option<Credit>)>, Error> {
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
     let due =
         query("select * from unattributed where look_at <= now_ms() order by look_at limit $1 for update skip locked")
@@ -140,12 +146,10 @@ pub(super) async fn settle(tx: &mut PgConnection) -> Result<usize, Error> {
             .fetch_all(&mut *tx)
             .await?;
     if due.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let outcomes = due.iter().map(conversion).collect::<Result<Vec<_>, _>>()?;
     let judged = judge(tx, &outcomes).await?;
-    let found: Vec<Judged<'_>> =
-        judged.iter().copied().filter(|(_, credit)| credit.is_some_and(Credit::counts)).collect();
     macro_rules! column {
         ($($judged:pat_param)|+ => $value:expr) => {
             judged.iter().map(|$($judged)|+| $value).collect::<Vec<_>>()
@@ -174,8 +178,8 @@ pub(super) async fn settle(tx: &mut PgConnection) -> Result<usize, Error> {
     .bind(PATIENCE_MS)
     .execute(&mut *tx)
     .await?;
-    learning::leave(tx, found.iter().copied()).await?;
-    Ok(found.len())
+    let found = judged.iter().filter(|(_, credit)| credit.is_some_and(Credit::counts));
+    Ok(found.map(|(outcome, credit)| (Outcome::clone(outcome), *credit)).collect())
 }
 
 /// A conversion that was kept apart.
@@ -232,7 +236,7 @@ pub(super) async fn touched(
     .bind(sought.iter().map(|one| one.at.0).collect::<Vec<_>>())
     .bind(sought.iter().map(|one| one.terms.click.millis()).collect::<Vec<_>>())
     .bind(sought.iter().map(|one| one.terms.view.map(|view| view.millis())).collect::<Vec<_>>())
-    .bind(SKEW_MS)
+    .bind(EARLY_MS)
     .fetch_all(connection)
     .await?;
     let mut found: Vec<Option<Touched>> = sought.iter().map(|_| None).collect();

@@ -6,7 +6,7 @@ use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_a
 
 use super::{
     Lane, Lanes,
-    attribution::{self, Judged},
+    attribution::{self, Judged, day},
     identity::WRITE_ABOUT_PEOPLE,
     learning, settled,
 };
@@ -41,11 +41,6 @@ impl Outcomes {
             record_days: options.record_days.into(),
         }
     }
-}
-
-/// The UTC day on which a decision was made, from the milliseconds that lead its UUIDv7.
-pub(super) fn day(decision: DecisionId) -> i32 {
-    ((decision.0.as_u128() >> 80) / 86_400_000) as i32
 }
 
 impl OutcomeStore for Outcomes {

@@ -14,7 +14,7 @@ use crate::{
         },
     },
     ports::{CombinationCell, FeatureCell, Subject, Unit},
-    store::postgres::outcomes::day,
+    store::postgres::attribution::day,
 };
 
 pub(super) async fn count_combinations(

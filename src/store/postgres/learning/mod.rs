@@ -93,8 +93,9 @@ impl LearningStore for Learning {
             Box::pin(async move {
                 let mut tx = connection.begin().await?;
                 let settled = attribution::settle(&mut tx).await?;
+                leave(&mut tx, settled.iter().map(|(outcome, credit)| (outcome, *credit))).await?;
                 tx.commit().await?;
-                Ok(settled)
+                Ok(settled.len())
             })
         })
     }
