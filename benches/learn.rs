@@ -93,6 +93,8 @@ fn main() {
         let times = times(2_000, |at| snapshot.propensity(&space, &features, &chosen[at as usize]));
         told(&format!("exact probability, {count} active features, median"), at(&times, 0.5), us(80));
     }
+    let rounds = times(500, |_| snapshot.mixture(&space, &every));
+    told("how likely every choice is, 64 active features, median", at(&rounds, 0.5), us(400));
     for (count, features) in [(4, some(1, 4)), (8, some(1, 8)), (64, every)] {
         let choices: Vec<_> = (0..512).map(choice).collect();
         let mut learner = Posterior::new(&statistics, &settings);
