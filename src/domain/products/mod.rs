@@ -11,6 +11,7 @@ mod json;
 mod packed;
 mod popular;
 mod read;
+mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,8 @@ pub use document::{FeedDoc, FeedFormat, FeedStreams};
 pub use item::{Item, Settings};
 pub use packed::{Packer, Shelf};
 pub use popular::{Popular, Tally};
-pub use read::{Unreadable, read};
+pub use read::read;
+pub use sink::Unreadable;
 
 use std::{collections::BTreeMap, sync::Arc};
 
