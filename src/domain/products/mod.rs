@@ -28,6 +28,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::ids::FeedId;
 
+/// A feed of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// What its owner wrote.
+    pub document: FeedDoc,
+    /// What must be remembered of people where creatives show its products.
+    pub streams: FeedStreams,
+}
+
+impl From<FeedDoc> for Feed {
+    fn from(document: FeedDoc) -> Self {
+        Self { streams: document.streams(), document }
+    }
+}
+
 /// What a feed holds at one time, as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Stock {

@@ -20,7 +20,7 @@ use crate::{
         },
         decision::goods::looked_at,
         ids::{FeedId, SegmentKey},
-        products::{FeedDoc, Popular, Shelf, Stock, Stocks, Tally},
+        products::{Feed, FeedDoc, Popular, Shelf, Stock, Stocks, Tally},
     },
     engine::{
         backoff::Backoff,
@@ -230,19 +230,19 @@ impl Keeper {
         states: &BTreeMap<Key, StockState>,
         running: &mut JoinSet<()>,
     ) {
-        for (feed, document) in account.snapshot.feeds.iter().filter(|(_, document)| document.url.is_some()) {
+        for (feed, entry) in account.snapshot.feeds.iter().filter(|(_, entry)| entry.document.url.is_some()) {
             let key = (account.number(), feed.clone());
             let state = states.get(&key);
             let due = state.is_none_or(|state| {
-                !state.claimed && (state.due || state.reading.as_deref() != Some(&document.reading()))
+                !state.claimed && (state.due || state.reading.as_deref() != Some(&entry.document.reading()))
             });
             if !due || running.len() >= Self::AT_A_TIME || !self.held().insert(key.clone()) {
                 continue;
             }
-            let (keeper, account, document) = (Arc::clone(self), Arc::clone(account), Arc::clone(document));
+            let (keeper, account, entry) = (Arc::clone(self), Arc::clone(account), Arc::clone(entry));
             running.spawn(async move {
                 let (number, feed) = key.clone();
-                if let Err(error) = keeper.fetch(&account, &feed, &document).await {
+                if let Err(error) = keeper.fetch(&account, &feed, &entry.document).await {
                     tracing::warn!(%error, account = number, %feed, "what became of a fetch is lost");
                 }
                 keeper.held().remove(&key);
@@ -313,7 +313,7 @@ impl Keeper {
 /// Counts what the people of a sample looked at.
 fn tally(
     account: &Account,
-    feed: &FeedDoc,
+    feed: &Feed,
     segments: &BTreeSet<SegmentKey>,
     drawn: &Drawn,
     now: crate::domain::values::Millis,
