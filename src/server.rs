@@ -4,13 +4,17 @@ mod background;
 mod boot;
 mod chores;
 mod database;
+mod error;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use self::boot::{Imported, import};
+pub use self::{
+    boot::{Imported, import},
+    error::StartError,
+};
 use self::{
     chores::{Note, Notes},
     database::{Cluster, Database},
@@ -64,40 +68,9 @@ use crate::{
     outbound::HttpCourier,
     ports::{Clock, StoreError},
     schema::Schemas,
-    store::{self, Opened, embedded::EmbeddedError},
+    store::{self, Opened},
     telemetry::{self, Exposition, Meters},
 };
-
-/// Why the service could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The private cluster did not start.
-    #[error(transparent)]
-    Cluster(#[from] EmbeddedError),
-    /// The database cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is no catalogue to serve.
-    #[error(transparent)]
-    Catalogue(#[from] NoCatalogue),
-    /// The address cannot be listened on, or the data folder cannot be written.
-    #[error("{what}: {error}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        error: std::io::Error,
-    },
-    /// Whoever reaches the service would set its clock.
-    #[error("--simulation is for loopback only: the address to listen on must be one")]
-    Simulation,
-    /// A setting that cannot be meant.
-    #[error("{0}")]
-    Setting(String),
-    /// A fault of this program.
-    #[error("{0}")]
-    Internal(String),
-}
 
 /// A running service.
 pub struct Server {

@@ -279,8 +279,8 @@ async fn fetch(
     ApiPath(One { id }): ApiPath<One>,
 ) -> Result<StatusCode, Problem> {
     caller.must(Scope::Author)?;
-    let document = caller.account.snapshot.feeds.get(&id);
-    if document.is_some_and(|document| document.url.is_none()) {
+    let feed = caller.account.snapshot.feeds.get(&id);
+    if feed.is_some_and(|feed| feed.document.url.is_none()) {
         return Err(Problem::new(ProblemKind::Conflict, format!("Feed {id} has no address to be fetched from.")));
     }
     app.engine.products.hurry(&caller.account, &id).await?;

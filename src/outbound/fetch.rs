@@ -141,3 +141,81 @@ impl Download for Body {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::domain::webhook::Reach;
+
+    /// Fetches from a server that gives each of its callers these bytes; how often it was called.
+    async fn fetched(reach: Reach, path: &str, bytes: &'static str) -> (Result<Found, PostError>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&calls);
+        let server = tokio::spawn(async move {
+            loop {
+                let mut stream = listener.accept().await.expect("a caller").0;
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let mut request = [0; 2048];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(bytes.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        let courier = HttpCourier::new(reach).expect("a courier");
+        let target = format!("http://127.0.0.1:{port}{path}").parse().expect("an address");
+        let found = courier.fetch(Errand { target, known: Validators::default() }).await;
+        server.abort();
+        (found, calls.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_is_there_comes_piece_by_piece_with_what_was_said_of_it() {
+        let answer = "HTTP/1.1 200 OK\r\netag: \"a\"\r\nlast-modified: then\r\ntransfer-encoding: chunked\r\n\r\n\
+                      2\r\nid\r\n3\r\n,ti\r\n0\r\n\r\n";
+        let (found, _) = fetched(Reach::Loopback, "/feed", answer).await;
+        let Ok(Found::Changed { validators, mut body }) = found else { panic!("a body") };
+        assert_eq!(validators, Validators { etag: Some("\"a\"".into()), last_modified: Some("then".into()) });
+        let mut text = Vec::new();
+        while let Some(piece) = body.next().await.expect("a piece") {
+            text.extend(piece);
+        }
+        assert_eq!(text, b"id,ti");
+        let (found, _) = fetched(Reach::Loopback, "/", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nid").await;
+        let Ok(Found::Changed { mut body, .. }) = found else { panic!("a body") };
+        assert_eq!(body.next().await, Ok(Some(b"id".to_vec())));
+        assert_eq!(body.next().await, Err(PostError::Broken), "it broke off");
+        let (found, _) = fetched(Reach::Loopback, "/", "HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(matches!(found, Ok(Found::Refused(404))));
+        let (found, _) = fetched(Reach::Loopback, "/", "HTTP/1.1 304 Same\r\n\r\n").await;
+        assert!(matches!(found, Ok(Found::Unchanged)));
+    }
+
+    #[tokio::test]
+    async fn redirections_lead_no_further_than_addresses_may() {
+        let error = |found: Result<Found, PostError>| found.err().expect("an error");
+        for to in
+            ["http://169.254.169.254/latest", "http://10.0.0.1/", "https://192.168.0.1/", "http://[::ffff:10.0.0.1]/"]
+        {
+            let answer = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").leak();
+            let (found, calls) = fetched(Reach::Loopback, "/", answer).await;
+            assert_eq!((error(found), calls), (PostError::OutOfReach, 1), "{to}");
+        }
+        let (found, calls) =
+            fetched(Reach::Loopback, "/", "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!((error(found), calls), (PostError::Broken, 1 + REDIRECTIONS));
+        for odd in ["file:///etc/passwd", "//elsewhere.example/", "gopher://x/", ""] {
+            let answer = format!("HTTP/1.1 307 Go\r\nlocation: {odd}\r\ncontent-length: 0\r\n\r\n").leak();
+            let (found, calls) = fetched(Reach::Loopback, "/", answer).await;
+            assert_eq!((error(found), calls), (PostError::Broken, 1), "{odd}");
+        }
+        let (found, calls) = fetched(Reach::Public, "/", "HTTP/1.1 200 OK\r\n\r\n").await;
+        assert_eq!((error(found), calls), (PostError::OutOfReach, 0), "not even called");
+    }
+}

@@ -53,6 +53,8 @@ pub struct Creative {
     pub pairing: Pairing,
     /// The slot whose value is where a click leads.
     pub landing_slot: Option<usize>,
+    /// Whether any component picks products from a feed.
+    pub picks: bool,
 }
 
 /// A slot of any of the templates.
@@ -202,6 +204,7 @@ impl Creative {
             domain: advertiser.domain.as_str().into(),
             categories: (advertiser.cattax, advertiser.categories.iter().map(|of| of.as_str().into()).collect()),
             attributes: doc.creative.attributes.clone(),
+            picks: components.iter().any(|component| component.picking.is_some()),
             slots,
             components,
             variants,

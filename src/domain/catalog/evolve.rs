@@ -120,7 +120,7 @@ impl Snapshot {
                 Kind::Feed => {
                     if let Ok(id) = key.id.parse::<FeedId>() {
                         match body.and_then(|body| self.read::<FeedDoc>(&key, &body)) {
-                            Some(doc) => self.feeds.insert(id, Arc::new(doc)),
+                            Some(doc) => self.feeds.insert(id, Arc::new(doc.into())),
                             None => self.feeds.remove(&id),
                         };
                     }
@@ -334,7 +334,7 @@ impl Snapshot {
             segments.extend(picking.segment.clone());
         }
         let shown = self.shown_feeds.keys().filter_map(|id| self.feeds.get(id));
-        streams.extend(shown.flat_map(|feed| feed.streams().all()));
+        streams.extend(shown.flat_map(|feed| feed.streams.all()).cloned());
         self.streams = streams;
     }
 

@@ -29,7 +29,7 @@ use crate::domain::{
         AdvertiserId, CampaignId, CreativeId, ExchangeId, FeedId, ModelKey, NameHash, PlacementId, SegmentKey,
         WriteKeyId,
     },
-    products::{FeedDoc, Stocks},
+    products::{Feed, Stocks},
     values::{Format, Millis, Size},
     violation::Violation,
 };
@@ -52,7 +52,7 @@ pub struct Snapshot {
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
     /// Catalogues of products.
-    pub feeds: BTreeMap<FeedId, Arc<FeedDoc>>,
+    pub feeds: BTreeMap<FeedId, Arc<Feed>>,
     /// What those of them hold that published creatives show. Changes without a catalogue version.
     pub stocks: Arc<Stocks>,
     /// Feeds that published creatives show, with the segments whose favourites they show.

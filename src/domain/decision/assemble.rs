@@ -88,10 +88,9 @@ pub fn assemble(
         decision_id: &decision_id,
         cachebuster: &decision_id[24..],
     };
-    let picked: Vec<Option<Prepared>> = prepare(showing, variant);
-    let chosen = variant.places.iter().zip(&picked);
-    let chosen: Vec<&Prepared> =
-        chosen.map(|(place, picked)| picked.as_ref().unwrap_or_else(|| filling(showing, place))).collect();
+    let picked = prepare(showing, variant);
+    let filled = |(at, place)| picked.get(at).and_then(Option::as_ref).unwrap_or_else(|| filling(showing, place));
+    let chosen: Vec<&Prepared> = variant.places.iter().enumerate().map(filled).collect();
     let mut markup = String::new();
     match variant.shape.0 {
         Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
@@ -190,10 +189,10 @@ pub fn contents(showing: &Showing) -> impl Iterator<Item = (&SlotName, Option<&C
     })
 }
 
-/// The products that were picked, escaped for each place of the template.
+/// The products that were picked, escaped for each place of the template; nothing where none were.
 fn prepare(showing: &Showing, variant: &Variant) -> Vec<Option<Prepared>> {
     if showing.picked.is_empty() {
-        return vec![None; variant.places.len()];
+        return Vec::new();
     }
     let places = variant.places.iter().enumerate();
     places.map(|(at, place)| Some(variant.template.prepare(at, &showing.picked(place.slot)?.value))).collect()

@@ -139,6 +139,9 @@ impl Showing {
     /// The products picked for what stands in a slot.
     #[must_use]
     pub fn picked(&self, slot: usize) -> Option<&Picked> {
+        if self.picked.is_empty() {
+            return None;
+        }
         let component = self.creative.chosen(slot, &self.choice)?;
         self.picked.iter().find(|picked| picked.component == component.hash)
     }

@@ -12,7 +12,7 @@ use crate::domain::{
     },
     creative::{Choose, Fill, Picking, Product, SlotSpec, SlotValue},
     ids::{ComponentId, CreativeId, NameHash},
-    products::{FeedDoc, Popular, Stock},
+    products::{Feed, Popular, Stock},
     values::Millis,
 };
 
@@ -81,6 +81,9 @@ impl Goods<'_> {
         variant: usize,
         mut is_member: impl FnMut(&Picking) -> bool,
     ) -> Vec<Picked> {
+        if !creative.picks {
+            return Vec::new();
+        }
         let picking = creative.components.iter().filter_map(|component| Some((component, component.picking.as_ref()?)));
         let picked = picking.filter_map(|(component, picking)| {
             let spec = spec(creative, variant, component);
@@ -99,7 +102,7 @@ impl Goods<'_> {
     }
 
     /// Ids that a rule names, best first, whether they are in stock or not.
-    fn known(&self, picking: &Picking, feed: &FeedDoc, stock: &Stock, member: bool) -> Vec<(NameHash, PickedBy)> {
+    fn known(&self, picking: &Picking, feed: &Feed, stock: &Stock, member: bool) -> Vec<(NameHash, PickedBy)> {
         let by = |ids: Vec<NameHash>, by| ids.into_iter().map(|id| (id, by)).collect();
         match (picking.choose, &picking.segment, self.profile) {
             (Choose::LastViewed, _, Some(state)) => by(viewed(state, feed, self.now), PickedBy::LastViewed),
@@ -169,16 +172,16 @@ fn again(
 }
 
 /// Products that the person looked at and did not buy since, the last first.
-fn viewed(state: &UserState, feed: &FeedDoc, now: Millis) -> Vec<NameHash> {
-    let streams = feed.streams();
+fn viewed(state: &UserState, feed: &Feed, now: Millis) -> Vec<NameHash> {
+    let streams = &feed.streams;
     let bought = state.activity.latest_by_key(streams.bought.id());
     open(&state.activity.latest_by_key(streams.viewed.id()), &bought, &[], now)
 }
 
 /// Products that the person put into the basket and did not buy since, the last first. A purchase
 /// that names no product is of all that was in the basket.
-fn abandoned(state: &UserState, feed: &FeedDoc, now: Millis) -> Vec<NameHash> {
-    let streams = feed.streams();
+fn abandoned(state: &UserState, feed: &Feed, now: Millis) -> Vec<NameHash> {
+    let streams = &feed.streams;
     let activity = &state.activity;
     let named = activity.times(streams.bought.id());
     let mut whole = activity.times(streams.orders.id());
@@ -198,8 +201,8 @@ fn open(touched: &[(NameHash, Millis)], bought: &[(NameHash, Millis)], whole: &[
 
 /// The products that a person looked at lately, for counting what is popular.
 #[must_use]
-pub fn looked_at(state: &UserState, feed: &FeedDoc, now: Millis) -> Vec<NameHash> {
-    let viewed = state.activity.latest_by_key(feed.streams().viewed.id());
+pub fn looked_at(state: &UserState, feed: &Feed, now: Millis) -> Vec<NameHash> {
+    let viewed = state.activity.latest_by_key(feed.streams.viewed.id());
     let recent = |at: Millis| at <= now && now.since(at) < Popular::LOOKBACK;
     viewed.into_iter().filter(|(_, at)| recent(*at)).map(|(id, _)| id).collect()
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    catalog::creative::{Component, Creative},
+    catalog::{
+        creative::{Component, Creative},
+        snapshot::Snapshot,
+    },
     creative::Pairing,
     decision::{
         choose::{Manner, exclusion},
         decided::{Item, Showing},
         explanation::Reason,
+        goods::{Goods, Picked},
         standing::FallbackLevel,
     },
     ids::DecisionId,
@@ -61,6 +65,12 @@ pub fn everything(creative: &Creative) -> Vec<Vec<u32>> {
 pub fn choice(creative: &Creative, chosen: &[u32]) -> Vec<Option<u16>> {
     let choice = creative.slots.iter().zip(chosen);
     choice.map(|(slot, option)| slot.candidates.iter().position(|at| at == option).map(|at| at as u16)).collect()
+}
+
+/// The products of feeds that a creative would show to somebody of whom nothing is known.
+#[must_use]
+pub fn picked(creative: &Creative, variant: usize, snapshot: &Snapshot, now: Millis) -> Vec<Picked> {
+    Goods { snapshot, profile: None, recorded: None, now }.of(creative, variant, |_| false)
 }
 
 /// A combination as a decision at `now` would show it; never counted. `chosen` has an option per

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::{
     item::{Column, Item, Row, Settings},
-    read::{Sink, Unreadable, broken},
+    sink::{Sink, Unreadable, broken},
     source::Lines,
 };
 use crate::domain::violation::Violation;

@@ -144,8 +144,8 @@ impl FeedDoc {
 impl FeedStreams {
     /// All of them.
     #[must_use]
-    pub fn all(self) -> [Stream; 4] {
-        [self.viewed, self.basket, self.bought, self.orders]
+    pub fn all(&self) -> [&Stream; 4] {
+        [&self.viewed, &self.basket, &self.bought, &self.orders]
     }
 }
 

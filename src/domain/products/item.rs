@@ -121,7 +121,7 @@ impl Item {
         let (Some(id), Some(title), Some(link), Some(src)) = (id, title, link, src) else { return Err(Vec::new()) };
         let kept = |column| {
             let text: String = clean(row.get(column)?).chars().take(Self::KEPT).collect();
-            Some(text.trim_end().into()).filter(|text: &Box<str>| !text.is_empty())
+            Some(text.trim_end()).filter(|text| !text.is_empty()).map(Box::from)
         };
         let image = Image { src: src.as_str().into(), alt: title.as_str().into(), width: None, height: None };
         Ok(Self {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     item::{Column, Item, Row, Settings},
-    read::{Sink, Unreadable, broken},
+    sink::{Sink, Unreadable, broken},
     source::Lines,
 };
 use crate::domain::violation::Violation;

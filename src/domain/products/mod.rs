@@ -11,6 +11,7 @@ mod json;
 mod packed;
 mod popular;
 mod read;
+mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,27 @@ pub use document::{FeedDoc, FeedFormat, FeedStreams};
 pub use item::{Item, Settings};
 pub use packed::{Packer, Shelf};
 pub use popular::{Popular, Tally};
-pub use read::{Unreadable, read};
+pub use read::read;
+pub use sink::Unreadable;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::ids::FeedId;
+
+/// A feed of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// What its owner wrote.
+    pub document: FeedDoc,
+    /// What must be remembered of people where creatives show its products.
+    pub streams: FeedStreams,
+}
+
+impl From<FeedDoc> for Feed {
+    fn from(document: FeedDoc) -> Self {
+        Self { streams: document.streams(), document }
+    }
+}
 
 /// What a feed holds at one time, as a whole.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,7 @@ use quick_xml::{
 
 use super::{
     item::{Column, Item, Row, Settings},
-    read::{Sink, Unreadable, broken},
+    sink::{Sink, Unreadable, broken},
     source::Lines,
 };
 

@@ -175,7 +175,10 @@ impl Proof {
         chosen: &[u32],
         now: Millis,
     ) -> Option<Rendered> {
-        let item = proof::item(&self.creative, variant, size, chosen, now);
+        let mut item = proof::item(&self.creative, variant, size, chosen, now);
+        if let Some((showing, live)) = item.shown.as_mut().zip(world.account(account)) {
+            showing.picked = proof::picked(&self.creative, variant, &live.snapshot, now);
+        }
         let issuer = Issuer { account, keys: &world.tokens, public_url };
         let showing = item.shown.as_ref()?;
         let (request, placement) = (AdRequest::default(), PlacementRequest::default());

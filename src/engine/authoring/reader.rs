@@ -298,7 +298,7 @@ mod tests {
         let schemas = Schemas::new(&openapi, &[]).expect("schemas");
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/library"));
         let bundle = read_bundle(folder, &schemas).expect("a bundle");
-        assert_eq!((bundle.faults.len(), bundle.broken.len(), bundle.documents.len()), (0, 0, 5));
+        assert_eq!((bundle.faults.len(), bundle.broken.len(), bundle.documents.len()), (0, 0, 6));
         for (key, body) in &bundle.documents {
             let template = Template::parse(&serde_json::from_value(body.clone()).expect("a template"));
             let template = template.unwrap_or_else(|faults| panic!("{key}: {faults:?}"));

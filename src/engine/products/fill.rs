@@ -12,7 +12,7 @@ use crate::{
     domain::{
         catalog::{document::AdvertiserDoc, landing},
         ids::{FeedId, NameHash},
-        products::{FeedDoc, Packer, Settings, Unreadable, read},
+        products::{Feed, Packer, Settings, Unreadable, read},
         violation::Violation,
     },
     ports::{Filled, ProductStore, StoreError},
@@ -65,7 +65,7 @@ pub enum FillError {
 pub(super) struct Job {
     pub(super) account: u32,
     pub(super) feed: FeedId,
-    pub(super) document: Arc<FeedDoc>,
+    pub(super) read_as: Arc<Feed>,
     pub(super) advertiser: Arc<AdvertiserDoc>,
     pub(super) manner: Manner,
 }
@@ -128,10 +128,10 @@ fn take(job: &Job, arriving: mpsc::Receiver<Arriving>, pieces: &mpsc::Sender<Vec
             false => Err(landing::refusal(&job.advertiser, &host)),
         }
     };
-    let settings = Settings { currency: job.document.currency, link: &link };
+    let settings = Settings { currency: job.read_as.document.currency, link: &link };
     let (mut filled, mut packer, mut seen) = (Filled::default(), Packer::default(), HashSet::new());
     let (mut gone, mut told) = (false, 0);
-    read(job.document.format, &settings, source, &mut |line, row| {
+    read(job.read_as.document.format, &settings, source, &mut |line, row| {
         filled.rows += 1;
         let row = row.and_then(|item| match seen.insert(NameHash::of(&item.product.id).0) {
             true => Ok(item),

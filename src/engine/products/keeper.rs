@@ -20,7 +20,7 @@ use crate::{
         },
         decision::goods::looked_at,
         ids::{FeedId, SegmentKey},
-        products::{FeedDoc, Popular, Shelf, Stock, Stocks, Tally},
+        products::{Feed, FeedDoc, Popular, Shelf, Stock, Stocks, Tally},
     },
     engine::{
         backoff::Backoff,
@@ -49,6 +49,8 @@ pub struct Keeper {
 struct Times {
     counted: Option<Instant>,
     swept: Instant,
+    /// Whether any feed held anything at the last look.
+    held: bool,
 }
 
 impl Keeper {
@@ -85,7 +87,7 @@ impl Keeper {
     /// Works until `stop`.
     pub async fn work(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::new(Self::LOOK, Duration::from_secs(10));
-        let mut times = Times { counted: None, swept: Instant::now() };
+        let mut times = Times { counted: None, swept: Instant::now(), held: true };
         let mut running = JoinSet::new();
         loop {
             let wait = match self.look(&mut times, &mut running).await {
@@ -108,10 +110,11 @@ impl Keeper {
 
     async fn look(self: &Arc<Self>, times: &mut Times, running: &mut JoinSet<()>) -> Result<(), StoreError> {
         let world = self.catalogue.world();
-        if world.accounts().all(|account| account.snapshot.feeds.is_empty()) {
+        if !times.held && world.accounts().all(|account| account.snapshot.feeds.is_empty()) {
             return Ok(());
         }
         let states = self.store.stocks().await?;
+        times.held = !states.is_empty();
         let states: BTreeMap<Key, StockState> =
             states.into_iter().map(|state| ((state.account, state.feed.clone()), state)).collect();
         let count = times.counted.is_none_or(|at| at.elapsed() >= Self::COUNT);
@@ -122,7 +125,10 @@ impl Keeper {
         if count {
             times.counted = Some(Instant::now());
         }
-        if times.swept.elapsed() >= Self::SWEEP {
+        let gone = |(account, feed): &Key| {
+            world.account(*account).is_some_and(|account| !account.snapshot.feeds.contains_key(feed))
+        };
+        if times.swept.elapsed() >= Self::SWEEP || states.keys().any(gone) {
             self.store.sweep().await?;
             times.swept = Instant::now();
         }
@@ -224,19 +230,19 @@ impl Keeper {
         states: &BTreeMap<Key, StockState>,
         running: &mut JoinSet<()>,
     ) {
-        for (feed, document) in account.snapshot.feeds.iter().filter(|(_, document)| document.url.is_some()) {
+        for (feed, entry) in account.snapshot.feeds.iter().filter(|(_, entry)| entry.document.url.is_some()) {
             let key = (account.number(), feed.clone());
             let state = states.get(&key);
             let due = state.is_none_or(|state| {
-                !state.claimed && (state.due || state.reading.as_deref() != Some(&document.reading()))
+                !state.claimed && (state.due || state.reading.as_deref() != Some(&entry.document.reading()))
             });
             if !due || running.len() >= Self::AT_A_TIME || !self.held().insert(key.clone()) {
                 continue;
             }
-            let (keeper, account, document) = (Arc::clone(self), Arc::clone(account), Arc::clone(document));
+            let (keeper, account, entry) = (Arc::clone(self), Arc::clone(account), Arc::clone(entry));
             running.spawn(async move {
                 let (number, feed) = key.clone();
-                if let Err(error) = keeper.fetch(&account, &feed, &document).await {
+                if let Err(error) = keeper.fetch(&account, &feed, &entry.document).await {
                     tracing::warn!(%error, account = number, %feed, "what became of a fetch is lost");
                 }
                 keeper.held().remove(&key);
@@ -307,7 +313,7 @@ impl Keeper {
 /// Counts what the people of a sample looked at.
 fn tally(
     account: &Account,
-    feed: &FeedDoc,
+    feed: &Feed,
     segments: &BTreeSet<SegmentKey>,
     drawn: &Drawn,
     now: crate::domain::values::Millis,

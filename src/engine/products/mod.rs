@@ -55,13 +55,13 @@ impl Products {
         feed: &FeedId,
         manner: Manner,
     ) -> Result<(mpsc::Sender<Arriving>, impl Future<Output = Result<Filled, FillError>> + use<>), FillError> {
-        let document = account.snapshot.feeds.get(feed).ok_or_else(|| FillError::NotFound(feed.clone()))?;
-        let advertiser = account.snapshot.advertiser(&document.advertiser).ok_or(FillError::NoAdvertiser)?;
+        let read_as = account.snapshot.feeds.get(feed).ok_or_else(|| FillError::NotFound(feed.clone()))?;
+        let advertiser = account.snapshot.advertiser(&read_as.document.advertiser).ok_or(FillError::NoAdvertiser)?;
         let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| FillError::Busy)?;
         let job = Job {
             account: account.number(),
             feed: feed.clone(),
-            document: Arc::clone(document),
+            read_as: Arc::clone(read_as),
             advertiser: Arc::clone(advertiser),
             manner,
         };

@@ -77,3 +77,55 @@ impl Read for Bounded {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    /// What is read of pieces, with their end or without it.
+    fn opened(pieces: Vec<Vec<u8>>, ended: bool) -> io::Result<usize> {
+        let (sender, arriving) = mpsc::channel(pieces.len() + 1);
+        let end = ended.then_some(None);
+        for piece in pieces.into_iter().map(Some).chain(end) {
+            sender.try_send(piece).expect("room");
+        }
+        drop(sender);
+        let (mut source, mut into, mut count) = (open(arriving)?, vec![0; 64 << 10], 0);
+        loop {
+            match source.read(&mut into)? {
+                0 => return Ok(count),
+                more => count += more,
+            }
+        }
+    }
+
+    fn zipped(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).expect("memory");
+        encoder.finish().expect("memory")
+    }
+
+    #[test]
+    fn files_are_unzipped_and_those_that_break_off_are_noticed() {
+        let text = b"id,title\n".repeat(1_000);
+        let pieces = |bytes: &[u8]| bytes.chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(opened(pieces(&text), true).expect("plain"), text.len());
+        assert_eq!(opened(pieces(&zipped(&text)), true).expect("zipped"), text.len());
+        assert_eq!(opened(vec![], true).expect("nothing"), 0);
+        let error = opened(pieces(&text), false).expect_err("broken off");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let whole = zipped(&text);
+        assert!(opened(pieces(&whole[..whole.len() / 2]), true).is_err(), "half of a zip");
+    }
+
+    #[test]
+    fn what_unpacks_to_far_more_than_was_sent_is_refused() {
+        let bomb = zipped(&vec![b' '; 80 << 20]);
+        let error = opened(vec![bomb], true).expect_err("a bomb");
+        assert!(error.to_string().contains("200 times"), "{error}");
+    }
+}
