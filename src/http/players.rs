@@ -96,7 +96,7 @@ struct ErrorQuery {
 /// Count how far a video was played
 ///
 /// The `Tracking` and `Error` addresses of VAST documents. Each event counts once per decision; it shows in the
-/// decision's outcomes, and neither in rates nor in what is learned. Always answers with a GIF of one pixel.
+/// campaign's playback report, and neither in rates nor in what is learned. Always answers with a GIF of one pixel.
 #[utoipa::path(
     get,
     path = "/v1/p/{token}/{event}",
