@@ -35,6 +35,7 @@ pub mod openrtb;
 pub mod page;
 pub mod pipe;
 pub mod playback;
+pub mod player_errors;
 pub mod players;
 pub mod previews;
 pub mod problem;

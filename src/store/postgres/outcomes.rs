@@ -106,7 +106,6 @@ impl OutcomeStore for Outcomes {
 
     fn tallies(&self, account: u32, campaign: CampaignId, days: RangeInclusive<i32>) -> Answer<'_, Vec<Tally>> {
         self.admin.run(move |connection| {
-            let (campaign, days) = (campaign.clone(), days.clone());
             Box::pin(async move {
                 let rows = query(
                     "select creative, kind, count(*) as count from outcome
