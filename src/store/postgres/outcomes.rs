@@ -108,9 +108,8 @@ impl OutcomeStore for Outcomes {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select creative, kind, count(*) as count from outcome
-                     where account = $1 and campaign = $2 and day between $3 and $4
-                     group by creative, kind order by creative, kind",
+                    "select creative, kind, count(*) as count from outcome where account = $1 and campaign = $2
+                     and day between $3 and $4 group by creative, kind order by creative, kind",
                 )
                 .bind(account.cast_signed())
                 .bind(campaign.as_str())
