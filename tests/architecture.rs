@@ -57,7 +57,6 @@ const PURE: [&str; 18] = [
     "html5gum",
     "quick_xml",
     "cssparser",
-    "quick_xml",
     "jiff",
     "uuid",
 ];
