@@ -39,3 +39,7 @@ proof-kill:
 # Kill the service and its database 100 times while events come in
 proof-ingest:
     TESSERA_PROOF_ROUNDS=100 cargo test --release --test faults ingest -- --nocapture
+
+# Have a player's parser read the demo's video in every version of VAST
+vast-client:
+    @scripts/vast-client

@@ -62,7 +62,7 @@ use crate::{
         client::Proxies,
         health::Readiness,
         layers::{BODY_DEADLINE, Edge},
-        players::PlayerErrors,
+        player_errors::PlayerErrors,
         simulation,
     },
     outbound::HttpCourier,

@@ -1,6 +1,6 @@
 //! Decisions of the past: their records, explanations and replays.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use moka::sync::Cache;
 use serde::de::IgnoredAny;
@@ -16,11 +16,11 @@ use crate::{
             record::{Inputs, Recorded, ReplayError},
             request::Explain,
         },
-        ids::DecisionId,
+        ids::{CampaignId, DecisionId},
         values::Json,
     },
     engine::{catalogue::Catalogue, world::Account},
-    ports::{DecisionRecord, FoundRecord, OutcomeStore, StoreError},
+    ports::{DecisionRecord, FoundRecord, OutcomeStore, StoreError, Tally},
 };
 
 /// Why a past decision cannot be shown.
@@ -73,6 +73,19 @@ impl Archive {
             FoundRecord::Erased => Err(ArchiveError::Erased),
             FoundRecord::Absent => Err(ArchiveError::NotFound),
         }
+    }
+
+    /// What was counted of a campaign's decisions on some UTC days, by creative and kind.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tallies(
+        &self,
+        account: &Account,
+        campaign: CampaignId,
+        days: RangeInclusive<i32>,
+    ) -> Result<Vec<Tally>, ArchiveError> {
+        Ok(self.store.tallies(account.number(), campaign, days).await?)
     }
 
     /// The full explanation of a decision, from its recorded inputs.

@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time};
 
 use crate::{
     domain::{
-        ids::{DecisionId, NameHash, SegmentKey, Uid, UserKey},
+        ids::{CampaignId, DecisionId, NameHash, SegmentKey, Uid, UserKey},
         measurement::{
             attribution::Terms,
             outcome::{Outcome, OutcomeKind, Recorded},
@@ -23,7 +23,7 @@ use crate::{
     ports::{
         Answer, Change, ChangeFeed, Cursor, DecisionRecord, Erasure, FeedBatch, FoundProfile, FoundRecord,
         MemberChange, Merge, Merged, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, Recording,
-        ServerIdentity, Sought, StoreError, Touched, UserRow, UserStore,
+        ServerIdentity, Sought, StoreError, Tally, Touched, UserRow, UserStore,
     },
 };
 
@@ -271,6 +271,10 @@ impl OutcomeStore for FakeOutcomes {
 
     fn find(&self, _: u32, _: DecisionId) -> Answer<'_, FoundRecord> {
         unreachable!("nobody looks here")
+    }
+
+    fn tallies(&self, _: u32, _: CampaignId, _: std::ops::RangeInclusive<i32>) -> Answer<'_, Vec<Tally>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn outcomes_of(&self, _: u32, _: DecisionId) -> Answer<'_, Vec<Outcome>> {

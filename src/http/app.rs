@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
 
-use super::{bidding::Bidding, client::Proxies, players::PlayerErrors, rate::Limit};
+use super::{bidding::Bidding, client::Proxies, player_errors::PlayerErrors, rate::Limit};
 use crate::{
     domain::{consent::Rules, measurement::traffic::Pace},
     engine::{Engine, enrichment::Enrichment},

@@ -34,6 +34,8 @@ pub mod openapi;
 pub mod openrtb;
 pub mod page;
 pub mod pipe;
+pub mod playback;
+pub mod player_errors;
 pub mod players;
 pub mod previews;
 pub mod problem;
@@ -101,6 +103,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(transitions::routes())
                 .merge(reports::routes())
                 .merge(results::routes())
+                .merge(playback::routes())
                 .merge(simulation::routes()),
         ),
     ]

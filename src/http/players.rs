@@ -1,9 +1,6 @@
 //! What players tell of videos: how far they were played, and why they were not.
 
-use std::sync::Arc;
-
 use axum::{extract::State, http::Method, response::Response};
-use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,41 +12,11 @@ use super::{
     problem::Problem,
     sender::Sender,
 };
-use crate::{
-    domain::measurement::outcome::OutcomeKind,
-    telemetry::{Meters, PLAYER_ERRORS},
-};
+use crate::domain::measurement::outcome::OutcomeKind;
 
 /// The routes of this module.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(event)).routes(routes!(nothing))
-}
-
-/// Errors of players, counted by their code in VAST (4.2, section 2.3.6.3).
-#[derive(Clone)]
-pub struct PlayerErrors(Arc<[(&'static str, Counter)]>);
-
-impl PlayerErrors {
-    /// The codes that are counted apart.
-    const CODES: [&'static str; 33] = [
-        "100", "101", "102", "200", "201", "202", "203", "204", "205", "206", "300", "301", "302", "303", "304", "400",
-        "401", "402", "403", "405", "406", "407", "408", "409", "410", "411", "500", "501", "502", "503", "600", "900",
-        "901",
-    ];
-
-    /// No error yet.
-    #[must_use]
-    pub fn new(meters: &Meters) -> Self {
-        let known = Self::CODES.into_iter().chain(["other"]);
-        Self(known.map(|code| (code, meters.reason(PLAYER_ERRORS, code))).collect())
-    }
-
-    fn count(&self, code: Option<&str>) {
-        let found = self.0.iter().find(|(known, _)| Some(*known) == code);
-        if let Some((_, counter)) = found.or(self.0.last()) {
-            counter.increment(1);
-        }
-    }
 }
 
 /// What a player tells of a video.
@@ -82,6 +49,7 @@ struct Told {
     /// From the document that the player got; each event has its own.
     token: String,
     /// What happened.
+    #[param(inline)]
     event: PlayerEvent,
 }
 
@@ -96,7 +64,7 @@ struct ErrorQuery {
 /// Count how far a video was played
 ///
 /// The `Tracking` and `Error` addresses of VAST documents. Each event counts once per decision; it shows in the
-/// decision's outcomes, and neither in rates nor in what is learned. Always answers with a GIF of one pixel.
+/// campaign's playback report, and neither in rates nor in what is learned. Always answers with a GIF of one pixel.
 #[utoipa::path(
     get,
     path = "/v1/p/{token}/{event}",

@@ -1,11 +1,13 @@
 //! What happened, and why it was shown.
 
+use std::ops::RangeInclusive;
+
 use super::Answer;
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, Uid},
     measurement::{
         attribution::Terms,
-        outcome::{Outcome, Recorded},
+        outcome::{Outcome, OutcomeKind, Recorded},
     },
     values::Millis,
 };
@@ -79,6 +81,17 @@ pub struct Touched {
     pub exposure: Option<Box<[u8]>>,
 }
 
+/// Outcomes of one kind that a creative of a campaign had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    /// The creative.
+    pub creative: CreativeId,
+    /// What happened.
+    pub kind: OutcomeKind,
+    /// How often.
+    pub count: u64,
+}
+
 /// Outcomes and decision records.
 pub trait OutcomeStore: Send + Sync {
     /// Commits outcomes, each counted once, and counts new impressions towards the frequency
@@ -97,6 +110,8 @@ pub trait OutcomeStore: Send + Sync {
     fn find(&self, account: u32, decision: DecisionId) -> Answer<'_, FoundRecord>;
     /// Outcomes counted for one decision, in the order they came.
     fn outcomes_of(&self, account: u32, decision: DecisionId) -> Answer<'_, Vec<Outcome>>;
+    /// What was counted of a campaign's decisions on some UTC days, by creative and kind.
+    fn tallies(&self, account: u32, campaign: CampaignId, days: RangeInclusive<i32>) -> Answer<'_, Vec<Tally>>;
     /// Makes the partitions of the coming days and drops what is past its retention.
     fn maintain(&self, now: Millis) -> Answer<'_, ()>;
 }

@@ -23,7 +23,7 @@ use crate::{
     },
     ports::{
         AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, OldSecret,
-        Parts, Person, ProfileRow, SigningKeyRow, StreamRow, UserRow,
+        Parts, Person, ProfileRow, SigningKeyRow, StreamRow, Tally, UserRow,
     },
 };
 
@@ -192,9 +192,21 @@ pub(super) fn record(row: &PgRow) -> Result<DecisionRecord, Error> {
     })
 }
 
+fn kind(row: &PgRow) -> Result<OutcomeKind, Error> {
+    let number: i16 = row.try_get("kind")?;
+    let kind = OutcomeKind::ALL.into_iter().find(|of| i16::from(of.number()) == number);
+    kind.ok_or_else(|| Error::Decode("no kind of outcome".into()))
+}
+
+pub(super) fn tally(row: &PgRow) -> Result<Tally, Error> {
+    Ok(Tally {
+        creative: parsed(row, "creative")?,
+        kind: kind(row)?,
+        count: row.try_get::<i64, _>("count")?.unsigned_abs(),
+    })
+}
+
 pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
-    let kind: i16 = row.try_get("kind")?;
-    let kind = OutcomeKind::ALL.into_iter().find(|of| i16::from(of.number()) == kind);
     let campaign = match row.try_get::<Option<&str>, _>("campaign")? {
         Some(_) => Some(parsed(row, "campaign")?),
         None => None,
@@ -202,7 +214,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
     Ok(Outcome {
         account: account(row, "account")?,
         decision: DecisionId(row.try_get("decision")?),
-        kind: kind.ok_or_else(|| Error::Decode("no kind of outcome".into()))?,
+        kind: kind(row)?,
         discriminator: row.try_get::<Uuid, _>("discriminator")?.as_u128(),
         at: millis(row, "at")?,
         campaign,

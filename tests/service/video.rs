@@ -106,6 +106,17 @@ async fn a_player_shows_each_person_their_film_and_tells_of_it() {
     let metrics = service.request(Method::GET, "/metrics").sent().await.text().await.expect("metrics");
     assert!(metrics.contains("tessera_player_errors_total{reason=\"405\"} 2"), "{metrics}");
 
+    let report = service.request(Method::GET, "/v1/campaigns/spot/playback").sent().await;
+    let report = read(report, 200).await;
+    let expected = json!({"creative": "spot", "impressions": 1, "viewables": 1, "clicks": 1, "starts": 1,
+        "first_quartiles": 1, "midpoints": 1, "third_quartiles": 1, "completes": 1, "errors": 1, "completion_rate": 1.0});
+    assert_eq!(report, json!({"campaign": "spot", "creatives": [expected]}));
+    let before = service.request(Method::GET, "/v1/campaigns/spot/playback?from=2026-01-01&to=2026-01-02").sent().await;
+    assert_eq!(read(before, 200).await["creatives"], json!([]));
+    let odd = service.request(Method::GET, "/v1/campaigns/spot/playback?from=2026-01-02&to=2026-01-01").sent().await;
+    assert_eq!(read(odd, 422).await["errors"][0]["pointer"], "/to");
+    read(service.request(Method::GET, "/v1/campaigns/unheard-of/playback").sent().await, 404).await;
+
     // others, and those whose player takes no more than 20 seconds
     let item = service.item("ben", "show").await;
     assert!(item["markup"].as_str().expect("markup").contains("/walk.mp4"), "{item:#}");

@@ -34,6 +34,7 @@ mod vast;
 mod vast_document;
 mod vast_version;
 mod video;
+mod video_reading;
 
 pub use assemble::{Dynamic, assemble_html, assemble_native, assemble_native_for};
 pub use combinations::{Combinations, Intricate};

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    plan::{Offer, Plan, SKIPPABLE},
+    plan::{Offer, Plan},
     refusal::NoBid,
     settings::{Granularity, Settings},
+    video::SKIPPABLE,
 };
 use crate::domain::{
     catalog::audit::revision_crid,

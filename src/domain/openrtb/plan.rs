@@ -66,9 +66,6 @@ pub struct Offer<'a> {
     pub video: Option<WantedVideo>,
 }
 
-/// AdCOM's creative attribute of videos that can be skipped.
-pub(super) const SKIPPABLE: u16 = 16;
-
 /// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
 /// what is meant for a bidder.
 #[derive(Debug, Deserialize)]

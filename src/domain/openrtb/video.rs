@@ -1,10 +1,10 @@
 //! What a video impression asks for: OpenRTB 2.6 section 3.2.7.
 
-use super::{
-    plan::SKIPPABLE,
-    request::{Imp, Int, Player},
-};
+use super::request::{Imp, Int, Player};
 use crate::domain::creative::{VastVersion, VideoRequest};
+
+/// AdCOM's creative attribute of videos that can be skipped.
+pub(super) const SKIPPABLE: u16 = 16;
 
 /// What a bid needs of a video impression.
 #[derive(Debug)]

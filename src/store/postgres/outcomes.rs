@@ -1,6 +1,9 @@
 //! Outcomes and decision records.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::RangeInclusive,
+};
 
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
@@ -13,14 +16,14 @@ use super::{
 use crate::{
     domain::{
         audience::caps::CapRing,
-        ids::{DecisionId, NameHash},
+        ids::{CampaignId, DecisionId, NameHash},
         measurement::{
             attribution::Credit,
             outcome::{Outcome, OutcomeKind, Recorded},
         },
         values::Millis,
     },
-    ports::{Answer, DecisionRecord, FoundRecord, OutcomeStore, Recording, Sought, Touched},
+    ports::{Answer, DecisionRecord, FoundRecord, OutcomeStore, Recording, Sought, Tally, Touched},
     store::{Options, rows},
 };
 
@@ -92,6 +95,24 @@ impl OutcomeStore for Outcomes {
                 .fetch_all(connection)
                 .await?;
                 rows.iter().map(rows::outcome).collect()
+            })
+        })
+    }
+
+    fn tallies(&self, account: u32, campaign: CampaignId, days: RangeInclusive<i32>) -> Answer<'_, Vec<Tally>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query(
+                    "select creative, kind, count(*) as count from outcome where account = $1 and campaign = $2
+                     and day between $3 and $4 group by creative, kind order by creative, kind",
+                )
+                .bind(account.cast_signed())
+                .bind(campaign.as_str())
+                .bind(*days.start())
+                .bind(*days.end())
+                .fetch_all(connection)
+                .await?;
+                rows.iter().map(rows::tally).collect()
             })
         })
     }
