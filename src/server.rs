@@ -37,6 +37,7 @@ use crate::{
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
         records::Records,
+        rendered::Rendered,
         repeats::Repeats,
         reports::Reports,
         reservations::Reservations,
@@ -230,6 +231,7 @@ impl Core {
                 config.decisions.record_share,
             ),
             outcomes,
+            rendered: Rendered::default(),
             archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),
             authoring: Authoring::new(
                 Arc::clone(&opened.catalog),

@@ -12,6 +12,7 @@
 //! | [`ingest`] | events, committed in groups with the profiles that they change |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`decision_log`] | what was chosen by what was learned, and how likely that was |
+//! | [`rendered`] | what won bids showed, for whoever loads it again |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`], [`images`], [`repeats`] | changes by those who own the account |
 //! | [`enrichment`] | what a client's network and user agent tell, where a request does not |
@@ -57,6 +58,7 @@ pub mod outcomes;
 pub mod people;
 mod queue;
 pub mod records;
+pub mod rendered;
 pub mod repeats;
 pub mod reports;
 pub mod reservations;
@@ -95,6 +97,8 @@ pub struct Engine {
     pub outcomes: outcomes::Outcomes,
     /// Shows past decisions.
     pub archive: archive::Archive,
+    /// What was rendered late, for those who load it again.
+    pub rendered: rendered::Rendered,
     /// Changes the catalogue.
     pub authoring: authoring::Authoring,
     /// Reads and changes people.

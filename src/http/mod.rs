@@ -24,6 +24,7 @@ pub mod events;
 pub mod extract;
 pub mod health;
 pub mod keys;
+pub mod late;
 pub mod layers;
 pub mod members;
 pub mod models;
@@ -60,7 +61,7 @@ use crate::telemetry::Exposition;
 /// OpenAPI document are made of.
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
-        (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes())),
+        (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes()).merge(late::routes())),
         (Class::Beacons, beacons::routes().merge(notices::routes()).merge(browser::routes()).merge(assets::public())),
         (
             Class::Events,

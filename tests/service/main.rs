@@ -10,6 +10,7 @@ mod decisions;
 mod events;
 mod harness;
 mod identity;
+mod late;
 mod learning;
 mod models;
 mod openrtb;

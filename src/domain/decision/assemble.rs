@@ -10,6 +10,7 @@ use crate::domain::{
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
+        late,
         request::{AdRequest, PlacementRequest},
     },
     ids::{ComponentId, NameHash, SlotName, Uid},
@@ -58,6 +59,9 @@ pub fn assemble(
     purposes: Purposes,
     issuer: Issuer<'_>,
 ) -> Assembled {
+    if showing.deferred.is_some() {
+        return late::assemble(item, showing, request, placement, purposes, issuer);
+    }
     let creative = &*showing.creative;
     let variant = &creative.variants[showing.variant];
     let combination = combination(showing);
@@ -153,7 +157,7 @@ fn landing(showing: &Showing, variant: &Variant) -> String {
     }
 }
 
-fn combination(showing: &Showing) -> u64 {
+pub(super) fn combination(showing: &Showing) -> u64 {
     let creative = &*showing.creative;
     let mut hash = blake3::Hasher::new();
     hash.update(&creative.hash.to_le_bytes());

@@ -97,4 +97,6 @@ pub struct Showing {
     pub propensity: Option<f64>,
     /// How it was chosen, where what was learned chose.
     pub thought: Option<Thought>,
+    /// Where components are chosen when it is rendered: the version of the catalogue to choose from.
+    pub deferred: Option<i64>,
 }

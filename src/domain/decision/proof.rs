@@ -78,6 +78,7 @@ pub fn item(creative: &Arc<Creative>, variant: usize, size: Option<Size>, chosen
         exposure: None,
         propensity: None,
         thought: None,
+        deferred: None,
     };
     Item {
         // all combinations of a proof are one decision that nobody made

@@ -9,7 +9,7 @@ use crate::domain::{
     audience::{context::Context, profile::Traits},
     consent::Relayed,
     creative::{ClickMacro, NativeRequest},
-    ids::{CampaignId, CreativeId, PlacementId, SegmentKey, Uid},
+    ids::{CampaignId, CreativeId, DecisionId, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
 
@@ -67,6 +67,29 @@ pub struct PlacementRequest {
     /// The assets that native markup must consist of; without them, all that a template has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<NativeRequest>,
+    /// How much of it is decided now.
+    #[serde(skip_serializing_if = "Stage::is_whole")]
+    pub stage: Stage,
+}
+
+/// How much of an item is decided now: a bid may leave its components to the moment at which it has
+/// won and is rendered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What is bid: campaign, creative and size; of what is a document, nothing more.
+    Offer,
+    /// What that decision left open: whether the campaign may serve was asked then.
+    Rest(DecisionId),
+}
+
+impl Stage {
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
 }
 
 impl Default for PlacementRequest {
@@ -83,6 +106,7 @@ impl Default for PlacementRequest {
             blocked_creatives: Vec::new(),
             floor: None,
             native: None,
+            stage: Stage::Whole,
         }
     }
 }
@@ -143,6 +167,17 @@ pub struct Seed(pub [u8; 16]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 32 hexadecimal digits")]
 pub struct NotASeed;
+
+impl Seed {
+    /// The seed of what a decision left open: always the same.
+    #[must_use]
+    pub fn of_rest(decision: DecisionId) -> Self {
+        let key = blake3::derive_key("tessera 2026 seed of the rest", decision.0.as_bytes());
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&key[..16]);
+        Self(bits)
+    }
+}
 
 impl FromStr for Seed {
     type Err = NotASeed;

@@ -96,6 +96,7 @@ struct Key {
     click: [u8; 32],
     notice: [u8; 32],
     mask: [u8; 32],
+    seal: [u8; 32],
 }
 
 impl Key {
@@ -106,6 +107,7 @@ impl Key {
             click: blake3::derive_key("tessera 2026 beacon click", secret),
             notice: blake3::derive_key("tessera 2026 beacon notice", secret),
             mask: blake3::derive_key("tessera 2026 beacon mask", secret),
+            seal: blake3::derive_key("tessera 2026 seal", secret),
         }
     }
 
@@ -177,6 +179,16 @@ impl TokenKeys {
         let all = || std::iter::once(&self.active).chain(&self.retired);
         let active = all().find(|key| key.number == number)?.clone();
         Some(Self { active, retired: all().filter(|key| key.number != number).cloned().collect() })
+    }
+
+    /// What seals, with the number of its secret.
+    pub(super) fn sealing(&self) -> (u8, &[u8; 32]) {
+        (self.active.number, &self.active.seal)
+    }
+
+    /// What the secret of this number sealed with.
+    pub(super) fn unsealing(&self, number: u8) -> Option<&[u8; 32]> {
+        std::iter::once(&self.active).chain(&self.retired).find(|key| key.number == number).map(|key| &key.seal)
     }
 
     /// The tokens of one decision. Ids are at most 64 bytes each, so that a token without a

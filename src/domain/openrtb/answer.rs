@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    plan::{Offer, Plan},
+    plan::{IFRAME, Offer, Plan},
     refusal::NoBid,
     settings::{Granularity, Settings},
 };
@@ -76,7 +76,6 @@ pub fn answer(
 fn check(offer: &Offer<'_>, showing: &Showing, made: &Assembled) -> Result<(), NoBid> {
     const BANNER: i64 = 2;
     const SCRIPT: i64 = 3;
-    const IFRAME: i64 = 4;
     let insecure = offer.secure && (made.markup.contains("http:") || made.markup.contains("http%3A"));
     let html = showing.creative.variants[showing.variant].shape.0 == Format::Html;
     let blocked =
@@ -135,8 +134,11 @@ impl Bid<'_> {
         }
         self.notices(json);
         json.raw(",\"exp\":").plain(self.settings.expires_s);
-        json.raw(",\"ext\":{\"tessera\":{\"combination_id\":\"").plain(format_args!("{:016x}", made.combination));
-        json.raw("\",\"fallback_level\":").value(&self.item.fallback).raw("}}}");
+        json.raw(",\"ext\":{\"tessera\":{");
+        if self.showing.deferred.is_none() {
+            json.raw("\"combination_id\":\"").plain(format_args!("{:016x}", made.combination)).raw("\",");
+        }
+        json.raw("\"fallback_level\":").value(&self.item.fallback).raw("}}}");
     }
 
     /// Where the exchange tells that the bid won, is to be paid or lost: the macros are its own.

@@ -17,7 +17,7 @@ mod surroundings;
 
 pub use answer::answer;
 pub use check::read;
-pub use plan::{Plan, plan};
+pub use plan::{Asker, Plan, plan};
 pub use refusal::{NoBid, Refusal};
 pub use settings::{Granularity, MappedSegment, Settings};
 pub use surroundings::{device, eid_key};

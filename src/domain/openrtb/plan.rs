@@ -22,7 +22,7 @@ use crate::domain::{
     },
     consent::{Allowed, Rules},
     creative::ClickMacro,
-    decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
+    decision::request::{AdRequest, Candidate, PlacementRequest, Preview, Stage},
     ids::{CampaignId, CreativeId, ExchangeId, UserKey},
     values::{Amount, Currency, Format, Money, Size},
 };
@@ -97,8 +97,16 @@ fn micros(number: f64) -> Amount {
     Amount::from_micros((number * 1e6).round() as i64)
 }
 
-/// Finds out what to decide; `exchange` is who asks, if they say so. `hints` stand in for what the
-/// request does not say of the device.
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asker<'a> {
+    /// The exchange, if it says so.
+    pub exchange: Option<&'a ExchangeId>,
+    /// Whether components may be chosen when what was bid is rendered.
+    pub late: bool,
+}
+
+/// Finds out what to decide. `hints` stand in for what the request does not say of the device.
 ///
 /// # Errors
 /// There is nothing to bid on.
@@ -107,7 +115,7 @@ pub fn plan<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     rules: Rules,
-    exchange: Option<&ExchangeId>,
+    asker: Asker<'_>,
     hints: Hints,
 ) -> Result<Plan<'a>, NoBid> {
     if request.site.is_none() && request.app.is_none() && request.dooh.is_none() {
@@ -128,10 +136,9 @@ pub fn plan<'a>(
         return Err(NoBid::Consent);
     }
     let blocks = Blocks::of(request);
-    let auditor = exchange.filter(|exchange| settings.audited.contains(exchange));
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
     for imp in request.imp.as_deref().unwrap_or_default() {
-        match offer(request, imp, snapshot, settings, &blocks, auditor) {
+        match offer(request, imp, snapshot, settings, &blocks, asker) {
             Ok((placement, offer)) => {
                 placements.push(placement);
                 bids.push(offer);
@@ -172,7 +179,7 @@ fn offer<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     blocks: &Blocks<'_>,
-    auditor: Option<&ExchangeId>,
+    asker: Asker<'_>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
     let line = line(imp).ok_or(NoBid::Line)?;
     let candidate = match (line.campaign, line.creative) {
@@ -219,6 +226,7 @@ fn offer<'a>(
     if free.is_empty() {
         return Err(NoBid::Blocked);
     }
+    let auditor = asker.exchange.filter(|exchange| settings.audited.contains(exchange));
     let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
     if let Some(audits) = &audits {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
@@ -235,6 +243,9 @@ fn offer<'a>(
         return Err(NoBid::Audit);
     }
     let imp_id = imp.id.as_deref().unwrap_or_default();
+    let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
+    // a frame stands for what comes later, and a crid that names the content cannot wait for it
+    let late = asker.late && settings.crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME));
     let placement = PlacementRequest {
         id: imp_id.to_owned(),
         sizes,
@@ -243,9 +254,9 @@ fn offer<'a>(
         candidate: Some(candidate),
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
+        stage: if late { Stage::Offer } else { Stage::Whole },
         ..PlacementRequest::default()
     };
-    let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
     Ok((placement, Offer { imp: imp_id, price, deal, secure: imp.secure == Some(Int(1)), blocked_types, audits }))
 }
 
@@ -255,6 +266,9 @@ fn audits(snapshot: &Snapshot, exchange: &ExchangeId, of: &[&Creative]) -> Vec<(
         |creative: &&Creative| Some((creative.id.clone(), snapshot.audits.get(&creative.id)?.get(exchange)?.clone()));
     of.iter().filter_map(said).collect()
 }
+
+/// The banner type that is a frame (AdCOM's list of creative subtypes).
+pub(super) const IFRAME: i64 = 4;
 
 fn usd() -> Currency {
     const { Currency::USD }
