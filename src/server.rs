@@ -44,6 +44,7 @@ use crate::{
         reservoir::Reservoir,
         results::Results,
         simulated::SimulatedClock,
+        spending::Spending,
         tasks::Tasks,
         training::Trainer,
         transitions::Transitions,
@@ -232,6 +233,7 @@ impl Core {
             ),
             outcomes,
             rendered: Rendered::default(),
+            spending: Spending::new(Arc::clone(&opened.spending), Arc::clone(&catalogue), Arc::clone(&clock)),
             archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),
             authoring: Authoring::new(
                 Arc::clone(&opened.catalog),

@@ -32,7 +32,7 @@ use tessera::domain::{
     },
     ids::{ExchangeId, Uid, UserKey},
     measurement::beacon::TokenKeys,
-    openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Refusal, Settings},
+    openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Penniless, Refusal, Settings},
     values::Millis,
 };
 
@@ -142,7 +142,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
         }
     };
     let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
-    let asker = Asker { exchange: group.exchange.as_ref(), late: group.late };
+    let asker = Asker { exchange: group.exchange.as_ref(), late: group.late, purses: &Penniless };
     let told = openrtb::plan(&request, snapshot, settings, rules, asker, Hints::default()).and_then(|mut plan| {
         let mut asked = std::mem::take(&mut plan.request);
         asked.person = plan.key.as_ref().map(|key| Uid::of(&[5; 32], key));
@@ -177,7 +177,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
                 made.collect()
             })
             .collect();
-        openrtb::answer(&plan, &decision, &assembled, issuer, settings)
+        openrtb::answer(&plan, &decision, &assembled, issuer, settings, &Penniless)
     });
     match told {
         Ok(bytes) => {

@@ -297,6 +297,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         goal: None,
         invalid: None,
         exposure: None,
+        charge: None,
     }
 }
 

@@ -18,12 +18,13 @@ use super::{
 };
 use crate::{
     domain::{
+        catalog::budget::cost,
         ids::EventName,
         measurement::{
-            beacon::Verified,
-            outcome::{Outcome, OutcomeKind, discriminator},
+            beacon::{Claim, Verified, decided_at},
+            outcome::{Charge, Outcome, OutcomeKind, discriminator},
         },
-        values::Money,
+        values::{Amount, Currency, Money},
         violation::Violation,
     },
     engine::outcomes::Reported,
@@ -88,6 +89,45 @@ pub(super) struct Detail {
     pub(super) conversion_id: Option<String>,
     /// What it is worth.
     pub(super) value: Option<Money>,
+    /// What an exchange says was paid.
+    pub(super) told: Option<Told>,
+}
+
+/// What an exchange says was paid.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Per thousand impressions, as it came.
+    pub(super) price: Option<String>,
+    /// In which currency.
+    pub(super) currency: Option<Currency>,
+}
+
+impl Told {
+    /// What a bid is paid with: what is said, and where that cannot be read or is more, what was bid.
+    fn paid(&self, bid: Money) -> Money {
+        let same = self.currency.is_none_or(|currency| currency == bid.currency);
+        let said = self.price.as_deref().filter(|_| same).and_then(price);
+        Money { amount: said.map_or(bid.amount, |said| said.min(bid.amount)), ..bid }
+    }
+}
+
+/// A price above zero; digits beyond the millionth are cut off, but never to nothing.
+fn price(text: &str) -> Option<Amount> {
+    let cut = text.find('.').and_then(|point| text.get(..point + 7));
+    let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let amount: Amount = cut.unwrap_or(text).parse().ok().filter(|_| digits)?;
+    let any = text.bytes().any(|b| (b'1'..=b'9').contains(&b));
+    any.then(|| amount.max(Amount::from_micros(1)))
+}
+
+/// What a billed impression takes from the budget of its campaign, if that has one.
+fn charge(app: &App, claim: &Claim, paid: Money) -> Option<Charge> {
+    let world = app.engine.catalogue.world();
+    let snapshot = &world.account(claim.account)?.snapshot;
+    let campaign = &snapshot.lines[snapshot.line(claim.campaign.as_ref()?)?].campaign;
+    let budget = campaign.budget.filter(|budget| budget.currency == paid.currency)?;
+    let day = campaign.flight.day(decided_at(claim.decision)).number;
+    Some(Charge { cost: cost(paid.amount), currency: budget.currency, day })
 }
 
 async fn report(
@@ -106,6 +146,7 @@ async fn report(
     }
     let goal = detail.goal.as_ref().map_or("", EventName::as_str);
     let now = app.engine.clock.now();
+    let paid = detail.told.as_ref().zip(claim.price).map(|(told, bid)| told.paid(bid));
     let outcome = Outcome {
         account: claim.account,
         decision: claim.decision,
@@ -119,10 +160,11 @@ async fn report(
         combination: claim.combination,
         person: claim.person,
         cap_window: claim.cap_window,
-        value_micros: detail.value.map(|value| value.amount.micros()),
+        value_micros: paid.or(detail.value).map(|value| value.amount.micros()),
         goal: detail.goal.clone(),
         invalid: sender.and_then(|sender| sender.invalid(app, kind, now)),
         exposure: claim.exposure.clone(),
+        charge: paid.filter(|_| kind == OutcomeKind::Billing).and_then(|paid| charge(app, claim, paid)),
     };
     match app.engine.outcomes.report(outcome).await {
         Reported::Recorded => OutcomeAnswer::Recorded,
@@ -297,7 +339,7 @@ async fn conversion_pixel(
     query: Result<ApiQuery<ConversionQuery>, Problem>,
 ) -> Response {
     let (Ok(ApiPath(token)), Ok(ApiQuery(query))) = (token, query) else { return pixel(OutcomeAnswer::Invalid) };
-    let detail = Detail { goal: query.goal, conversion_id: query.conversion_id, value: None };
+    let detail = Detail { goal: query.goal, conversion_id: query.conversion_id, ..Detail::default() };
     if check(&detail).is_err() {
         return pixel(OutcomeAnswer::Invalid);
     }
@@ -357,7 +399,7 @@ problems!(pub ConversionProblems = [
     )
 )]
 async fn conversion(State(app): State<App>, ApiJson(request): ApiJson<ConversionRequest>) -> Result<Response, Problem> {
-    let detail = Detail { goal: request.goal, conversion_id: request.conversion_id, value: request.value };
+    let detail = Detail { goal: request.goal, conversion_id: request.conversion_id, value: request.value, told: None };
     check(&detail)?;
     let (known, outcome) = verified(&app, None, &Method::POST, OutcomeKind::Conversion, &request.token, &detail).await;
     let status = match (known, outcome) {

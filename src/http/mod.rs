@@ -13,6 +13,7 @@ pub mod beacons;
 pub mod bidding;
 pub mod body;
 pub mod browser;
+pub mod budgets;
 pub mod catalog;
 pub mod client;
 pub mod coverage;
@@ -86,6 +87,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(transitions::routes())
                 .merge(reports::routes())
                 .merge(results::routes())
+                .merge(budgets::routes())
                 .merge(simulation::routes()),
         ),
     ]

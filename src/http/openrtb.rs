@@ -111,10 +111,12 @@ problems!(pub BidProblems = [Unauthorized, Forbidden, PayloadTooLarge, Invalid, 
 
 /// Bid
 ///
-/// For bidders that have chosen and priced: each impression names its line in `imp.ext.tessera` with
+/// For bidders that have chosen and priced, each impression names its line in `imp.ext.tessera` with
 /// `campaign` or `creative`, and a `price` per thousand impressions in a `currency` (default USD; without a
 /// price that of the campaign). Optional there: the id of a `deal`, and a `click_macro`. The markup is decided
 /// for the person whom `user.buyeruid` or an id of the configured sources names, as far as consent allows.
+/// An impression that names no line is bid on by campaigns with a `cpm` and a `budget` that are eligible for it
+/// and have the money: at their `cpm`, chosen by priority and weight.
 /// With `render=late` the markup of a banner is a frame of `/v1/late/{token}`, where components are chosen when
 /// the bid has won and is shown; exchanges that block frames or name bids by their content get the whole at once.
 /// Needs a key with the scope `decide`.
@@ -189,7 +191,8 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     let (user_agent, address) = openrtb::device(&request);
     let hints = app.enrichment.find(user_agent, address);
     let zone = hints.zone.clone();
-    let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some() };
+    let till = app.engine.spending.of(caller.account.number());
+    let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some(), purses: &till };
     let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, asker, hints);
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
@@ -234,7 +237,8 @@ async fn decide(
     let decided = app.engine.decider.decide(call, info.arrived).await.map_err(|_| NoBid::NoFill)?;
     let public_url = app.engine.catalogue.public_url();
     let issuer = Issuer { account: decided.account.number(), keys: &world.tokens, public_url };
-    openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings)
+    let till = app.engine.spending.of(issuer.account);
+    openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings, &till)
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {

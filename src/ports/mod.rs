@@ -9,6 +9,7 @@ mod events;
 mod feed;
 mod learning;
 mod outcomes;
+mod spending;
 mod transitions;
 mod users;
 mod webhooks;
@@ -16,8 +17,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, transitions::*, users::*,
-    webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, spending::*, transitions::*,
+    users::*, webhooks::*,
 };
 use crate::domain::values::Millis;
 
@@ -65,6 +66,8 @@ pub struct Ports {
     pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What campaigns spend by bidding themselves.
+    pub spending: Arc<dyn SpendStore>,
     /// What is learned and counted.
     pub learning: Arc<dyn LearningStore>,
     /// Events and the streams that remember them.

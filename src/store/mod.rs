@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     domain::values::Millis,
     ports::{
-        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, StoreError,
+        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, SpendStore, StoreError,
         TransitionStore, UserStore, WebhookStore,
     },
 };
@@ -73,6 +73,8 @@ pub struct Opened {
     pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What campaigns spend by bidding themselves.
+    pub spending: Arc<dyn SpendStore>,
     /// What is learned and counted.
     pub learning: Arc<dyn LearningStore>,
     /// Events and the streams that remember them.
@@ -116,6 +118,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         transitions: Arc::new(postgres::Transitions::new(&lanes)),
         webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        spending: Arc::new(postgres::Spending::new(&lanes)),
         learning: Arc::new(postgres::Learning::new(&lanes)),
         events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),

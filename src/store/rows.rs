@@ -214,6 +214,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         goal: None,
         invalid: None,
         exposure: None,
+        charge: None,
     })
 }
 

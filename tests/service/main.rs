@@ -3,6 +3,7 @@
 
 mod beacons;
 mod browser;
+mod budgets;
 mod bundles;
 mod consent;
 mod crm;

@@ -21,7 +21,8 @@ use crate::domain::{
         campaign::Campaign,
         creative::Creative,
         document::{
-            CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc, WriteKeyDoc,
+            CampaignDoc, CampaignStatus, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc,
+            WriteKeyDoc,
         },
         index::{Index, Needs},
         key::{DocumentKey, Kind},
@@ -56,6 +57,7 @@ impl Snapshot {
             write_keys: self.write_keys.clone(),
             lines: Vec::new(),
             tickets: Vec::new(),
+            payers: Vec::new(),
             faults: self.faults.clone(),
             by_id: HashMap::new(),
             capped: false,
@@ -313,6 +315,8 @@ impl Snapshot {
             Ticket { hash, weight, priority }
         };
         self.tickets = lines.iter().map(ticket).collect();
+        let pays = |line: &Line| line.campaign.budget.is_some() && line.campaign.status == CampaignStatus::Active;
+        self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
         let mut streams = self.rules.streams().clone();
         streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));

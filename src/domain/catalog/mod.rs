@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bits;
+pub mod budget;
 pub mod campaign;
 pub mod content;
 pub mod creative;

@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub lines: Vec<Line>,
     /// What each line draws lots with, side by side: they are looked at far more often than lines.
     pub tickets: Vec<Ticket>,
+    /// Lines that bid by themselves: active and with a budget.
+    pub payers: Vec<usize>,
     /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
@@ -118,6 +120,7 @@ impl Snapshot {
             write_keys: HashMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
+            payers: Vec::new(),
             faults: BTreeMap::new(),
             by_id: HashMap::new(),
             capped: false,

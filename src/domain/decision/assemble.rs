@@ -123,6 +123,7 @@ pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Ui
         cap_window: campaign.and_then(|campaign| campaign.cap_window()),
         preview: showing.reason == Reason::Preview,
         exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),
+        price: None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::{
     audience::{context::Context, profile::Traits},
     consent::Relayed,
     creative::{ClickMacro, NativeRequest},
-    ids::{CampaignId, CreativeId, DecisionId, PlacementId, SegmentKey, Uid},
+    ids::{CampaignId, CreativeId, DecisionId, NameHash, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
 
@@ -67,6 +67,10 @@ pub struct PlacementRequest {
     /// The assets that native markup must consist of; without them, all that a template has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<NativeRequest>,
+    /// Without a candidate, the only campaigns that may be shown, by their hashes in ascending order:
+    /// those that bid by themselves and have the money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub among: Option<Vec<NameHash>>,
     /// How much of it is decided now.
     #[serde(skip_serializing_if = "Stage::is_whole")]
     pub stage: Stage,
@@ -106,6 +110,7 @@ impl Default for PlacementRequest {
             blocked_creatives: Vec::new(),
             floor: None,
             native: None,
+            among: None,
             stage: Stage::Whole,
         }
     }

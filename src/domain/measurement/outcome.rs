@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
-    values::{Millis, Span},
+    values::{Currency, Millis, Span},
 };
 
 /// What kind of thing happened.
@@ -121,6 +121,20 @@ pub struct Outcome {
     /// What was shown, packed ([`Exposure::pack`](super::exposure::Exposure::pack)); none where nothing is learned from it.
     #[serde(default)]
     pub exposure: Option<Box<[u8]>>,
+    /// What it takes from the campaign's budget.
+    #[serde(default)]
+    pub charge: Option<Charge>,
+}
+
+/// What a billed impression takes from its campaign's budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Billionths of the currency's unit.
+    pub cost: i64,
+    /// The currency.
+    pub currency: Currency,
+    /// The day of the bid in the campaign's time zone, since 1970-01-01.
+    pub day: i32,
 }
 
 /// What became of an outcome.

@@ -4,16 +4,20 @@ use std::borrow::Cow;
 
 use super::{
     plan::{IFRAME, Offer, Plan},
+    purses::Purses,
     refusal::NoBid,
     settings::{Granularity, Settings},
+    stake::Terms,
 };
 use crate::domain::{
     catalog::audit::revision_crid,
     decision::{
         assemble::{Assembled, Issuer, claim, contents},
         decided::{Decision, Item, Showing},
+        explanation::Reason,
     },
-    values::{Currency, Format, Json},
+    measurement::beacon::Claim,
+    values::{Currency, Format, Json, Money},
 };
 
 /// Writes the bids of a decision.
@@ -28,6 +32,7 @@ pub fn answer(
     assembled: &[Vec<Option<Assembled>>],
     issuer: Issuer<'_>,
     settings: &Settings,
+    purses: &dyn Purses,
 ) -> Result<Vec<u8>, NoBid> {
     let (mut written, mut reason, mut currency) = (0_usize, None, None);
     let markup: usize = assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2).sum();
@@ -47,19 +52,26 @@ pub fn answer(
             if offer.audits.as_ref().is_some_and(|all| !all.iter().filter(own).any(|(_, doc)| doc.serves(&crid))) {
                 return Err(NoBid::Audit);
             }
-            Ok((item, showing, made, crid))
+            let (price, deal) = offer.terms.of(showing).ok_or(NoBid::NoFill)?;
+            if currency.is_some_and(|currency| currency != price.currency) {
+                return Err(NoBid::Currency);
+            }
+            let tried = showing.reason == Reason::Preview;
+            if let (Terms::Open(_), Some(campaign), false) = (&offer.terms, &showing.campaign, tried)
+                && !purses.pay(campaign, item.id, price)
+            {
+                return Err(NoBid::Budget);
+            }
+            Ok(Bid { offer, item, showing, made, crid, price, deal, issuer, settings })
         });
         match bid {
-            Ok(_) if currency.is_some_and(|currency| currency != offer.price.currency) => {
-                reason = reason.or(Some(NoBid::Currency));
-            }
-            Ok((item, showing, made, crid)) => {
-                currency = Some(offer.price.currency);
+            Ok(bid) => {
+                currency = Some(bid.price.currency);
                 if written > 0 {
                     json.raw(",");
                 }
                 written += 1;
-                Bid { offer, item, showing, made, crid: &crid, issuer, settings }.write(&mut json);
+                bid.write(&mut json);
             }
             Err(why) => reason = reason.or(Some(why)),
         }
@@ -92,7 +104,9 @@ struct Bid<'a> {
     item: &'a Item,
     showing: &'a Showing,
     made: &'a Assembled,
-    crid: &'a str,
+    crid: Cow<'a, str>,
+    price: Money,
+    deal: Option<&'a str>,
     issuer: Issuer<'a>,
     settings: &'a Settings,
 }
@@ -102,13 +116,13 @@ impl Bid<'_> {
         let (creative, made) = (&*self.showing.creative, self.made);
         let format = creative.variants[self.showing.variant].shape.0;
         json.raw("{\"id\":\"").plain(self.item.id).raw("\",\"impid\":").text(self.offer.imp);
-        json.raw(",\"price\":").plain(self.offer.price.amount).raw(",\"adm\":").text(&made.markup);
+        json.raw(",\"price\":").plain(self.price.amount).raw(",\"adm\":").text(&made.markup);
         json.raw(",\"adid\":").text(creative.id.as_str());
         json.raw(",\"adomain\":[").text(&creative.domain).raw("]");
         if let Some(campaign) = &self.showing.campaign {
             json.raw(",\"cid\":").text(campaign.id.as_str());
         }
-        json.raw(",\"crid\":").text(self.crid);
+        json.raw(",\"crid\":").text(&self.crid);
         if let Some(image) = self.image() {
             json.raw(",\"iurl\":").text(&image);
         }
@@ -129,7 +143,7 @@ impl Bid<'_> {
             Format::Html => ",\"mtype\":1",
             Format::Native => ",\"mtype\":4",
         });
-        if let Some(deal) = self.offer.deal {
+        if let Some(deal) = self.deal {
             json.raw(",\"dealid\":").text(deal);
         }
         self.notices(json);
@@ -145,6 +159,7 @@ impl Bid<'_> {
     fn notices(&self, json: &mut Json) {
         // auctions are counted per bid, never per person
         let claim = claim(self.item, self.showing, self.made.combination, None, self.issuer.account);
+        let claim = Claim { price: Some(self.price), ..claim };
         let tokens = self.issuer.keys.sign_notices(&claim);
         let price = "?p=${AUCTION_PRICE}&c=${AUCTION_CURRENCY}";
         for (name, path, token, reason) in [

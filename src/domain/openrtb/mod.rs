@@ -10,14 +10,17 @@ mod check;
 mod country;
 mod native;
 pub mod plan;
+mod purses;
 mod refusal;
 pub mod request;
 mod settings;
+mod stake;
 mod surroundings;
 
 pub use answer::answer;
 pub use check::read;
 pub use plan::{Asker, Plan, plan};
+pub use purses::{Penniless, Purses};
 pub use refusal::{NoBid, Refusal};
 pub use settings::{Granularity, MappedSegment, Settings};
 pub use surroundings::{device, eid_key};

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::{
     block::Blocks,
     native,
+    purses::Purses,
     refusal::NoBid,
-    request::{Banner, BidRequest, Deal, Imp, Int, Object, Text, inner, member},
+    request::{Banner, BidRequest, Deal, Imp, Int, Object, Text},
     settings::{Granularity, Settings},
+    stake::{Terms, micros, stake},
     surroundings::{self, said},
 };
 use crate::domain::{
@@ -21,10 +20,9 @@ use crate::domain::{
         snapshot::Snapshot,
     },
     consent::{Allowed, Rules},
-    creative::ClickMacro,
-    decision::request::{AdRequest, Candidate, PlacementRequest, Preview, Stage},
-    ids::{CampaignId, CreativeId, ExchangeId, UserKey},
-    values::{Amount, Currency, Format, Money, Size},
+    decision::request::{AdRequest, PlacementRequest, Preview, Stage},
+    ids::{CreativeId, ExchangeId, UserKey},
+    values::{Format, Money, Size},
 };
 
 /// What there is to decide, and what the bids will need of the request.
@@ -51,10 +49,8 @@ pub struct Plan<'a> {
 pub struct Offer<'a> {
     /// The impression.
     pub imp: &'a str,
-    /// What is bid, per thousand impressions.
-    pub price: Money,
-    /// The deal that it is for.
-    pub deal: Option<&'a str>,
+    /// What is bid.
+    pub terms: Terms<'a>,
     /// Whether all must be on https.
     pub secure: bool,
     /// Banner types that may not be shown.
@@ -63,47 +59,15 @@ pub struct Offer<'a> {
     pub audits: Option<Vec<(CreativeId, Arc<AuditDoc>)>>,
 }
 
-/// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
-/// what is meant for a bidder.
-#[derive(Debug, Deserialize)]
-struct Line {
-    campaign: Option<CampaignId>,
-    creative: Option<CreativeId>,
-    price: Option<Price>,
-    currency: Option<Currency>,
-    deal: Option<String>,
-    click_macro: Option<ClickMacro>,
-}
-
-/// A decimal text or a number.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-enum Price {
-    Exact(Amount),
-    Number(f64),
-}
-
-impl Price {
-    fn amount(self) -> Amount {
-        match self {
-            Self::Exact(amount) => amount,
-            Self::Number(number) => micros(number),
-        }
-    }
-}
-
-/// A number of a currency's units to the millionth; out of range it is the nearest in range.
-fn micros(number: f64) -> Amount {
-    Amount::from_micros((number * 1e6).round() as i64)
-}
-
 /// Who asks, and how.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy)]
 pub struct Asker<'a> {
     /// The exchange, if it says so.
     pub exchange: Option<&'a ExchangeId>,
     /// Whether components may be chosen when what was bid is rendered.
     pub late: bool,
+    /// The money of campaigns that bid by themselves.
+    pub purses: &'a dyn Purses,
 }
 
 /// Finds out what to decide. `hints` stand in for what the request does not say of the device.
@@ -181,12 +145,6 @@ fn offer<'a>(
     blocks: &Blocks<'_>,
     asker: Asker<'_>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
-    let line = line(imp).ok_or(NoBid::Line)?;
-    let candidate = match (line.campaign, line.creative) {
-        (Some(campaign), None) => Candidate::Campaign(campaign),
-        (None, Some(creative)) => Candidate::Creative(creative),
-        _ => return Err(NoBid::Line),
-    };
     let sizes = imp.banner.as_ref().map(|banner| sizes(request, imp, banner)).unwrap_or_default();
     let native = imp.native.as_ref().and_then(|native| native::parse(native.request).ok());
     let mut formats = Vec::new();
@@ -195,20 +153,7 @@ fn offer<'a>(
     if formats.is_empty() {
         return Err(NoBid::Nothing);
     }
-    let at = match &candidate {
-        Candidate::Campaign(id) => Some(snapshot.line(id).ok_or(NoBid::Line)?),
-        Candidate::Creative(id) => snapshot.lines.iter().position(|line| line.campaign.creatives.contains(id)),
-    };
-    let campaign = at.map(|at| &*snapshot.lines[at].campaign);
-    let own = campaign.and_then(|campaign| campaign.cpm);
-    let price = match (line.price, own) {
-        (Some(price), _) => Money { amount: price.amount(), currency: line.currency.unwrap_or(usd()) },
-        (None, Some(own)) => own,
-        (None, None) => return Err(NoBid::Currency),
-    };
-    check_price(request, imp, price)?;
-    let deals = campaign.map_or(&[][..], |campaign| &campaign.deals);
-    let deal = deal(imp, line.deal.as_deref(), deals, price, settings)?;
+    let stake = stake(request, imp, snapshot, settings, asker)?;
     let attributes: Vec<Int> = [
         imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
         imp.native.as_ref().and_then(|native| native.battr.as_deref()),
@@ -218,11 +163,8 @@ fn offer<'a>(
     .flatten()
     .copied()
     .collect();
-    let mut shown = candidates(snapshot, &candidate, at).peekable();
-    if shown.peek().is_none() {
-        return Err(NoBid::Line);
-    }
-    let (mut blocked, mut free): (Vec<_>, Vec<_>) = shown.partition(|creative| blocks.block(creative, &attributes));
+    let (mut blocked, mut free): (Vec<_>, Vec<_>) =
+        stake.shown.into_iter().partition(|creative| blocks.block(creative, &attributes));
     if free.is_empty() {
         return Err(NoBid::Blocked);
     }
@@ -250,14 +192,18 @@ fn offer<'a>(
         id: imp_id.to_owned(),
         sizes,
         formats,
-        click_macro: line.click_macro,
-        candidate: Some(candidate),
+        click_macro: stake.click_macro,
+        candidate: stake.candidate,
+        among: stake.among,
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         stage: if late { Stage::Offer } else { Stage::Whole },
         ..PlacementRequest::default()
     };
-    Ok((placement, Offer { imp: imp_id, price, deal, secure: imp.secure == Some(Int(1)), blocked_types, audits }))
+    Ok((
+        placement,
+        Offer { imp: imp_id, terms: stake.terms, secure: imp.secure == Some(Int(1)), blocked_types, audits },
+    ))
 }
 
 /// What an exchange says of creatives, of which it may say nothing.
@@ -269,21 +215,6 @@ fn audits(snapshot: &Snapshot, exchange: &ExchangeId, of: &[&Creative]) -> Vec<(
 
 /// The banner type that is a frame (AdCOM's list of creative subtypes).
 pub(super) const IFRAME: i64 = 4;
-
-fn usd() -> Currency {
-    const { Currency::USD }
-}
-
-/// What the bidder says of the impression.
-fn line(imp: &Imp<'_>) -> Option<Line> {
-    let adapter = |ext: Option<&'_ RawValue>| member::<Line>(ext, "bidder");
-    let named = |line: &Line| line.campaign.is_some() || line.creative.is_some();
-    let own = member::<Line>(imp.ext, "tessera").or_else(|| adapter(imp.ext).filter(named));
-    own.or_else(|| {
-        let bidders = inner(inner(imp.ext, "prebid"), "bidder");
-        member(bidders, "tessera")
-    })
-}
 
 /// The sizes that a banner takes; of an interstitial without any, the whole screen.
 fn sizes(request: &BidRequest<'_>, imp: &Imp<'_>, banner: &Banner<'_>) -> Vec<Size> {
@@ -308,7 +239,7 @@ fn sizes(request: &BidRequest<'_>, imp: &Imp<'_>, banner: &Banner<'_>) -> Vec<Si
 
 /// Whether the exchange takes the currency, and the price meets the floor. Amounts of another
 /// currency cannot be compared, so they never do.
-fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
+pub(super) fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
     let taken = request.cur.as_deref().filter(|all| !all.is_empty());
     let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
     if !takes(price.currency.as_str()) || price.amount.micros() <= 0 {
@@ -326,7 +257,7 @@ fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Resul
 }
 
 /// The deal that a bid is for: one of the impression's that the line or its campaign names.
-fn deal<'a>(
+pub(super) fn deal<'a>(
     imp: &'a Imp<'a>,
     named: Option<&str>,
     own: &[Box<str>],
@@ -347,19 +278,4 @@ fn deal<'a>(
         None if pmp.private_auction == Some(Int(1)) => Err(NoBid::Deal),
         None => Ok(None),
     }
-}
-
-/// The creatives that a line may show, its default among them.
-fn candidates<'s>(
-    snapshot: &'s Snapshot,
-    candidate: &Candidate,
-    line: Option<usize>,
-) -> impl Iterator<Item = &'s Creative> {
-    let line = line.map(|at| &snapshot.lines[at]);
-    let (all, one) = match candidate {
-        Candidate::Campaign(_) => (line.map_or(&[][..], |line| &line.creatives), None),
-        Candidate::Creative(id) => (&[][..], snapshot.creatives.get(id)),
-    };
-    let default = line.and_then(|line| line.default.as_ref());
-    all.iter().chain(one).chain(default).map(|creative| &**creative)
 }

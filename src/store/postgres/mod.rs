@@ -9,6 +9,7 @@ mod identity;
 mod learning;
 mod outcomes;
 mod repeats;
+mod spending;
 mod standings;
 mod transitions;
 mod users;
@@ -35,7 +36,7 @@ use tokio::{
 
 pub(super) use self::{
     catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, learning::Learning, outcomes::Outcomes,
-    transitions::Transitions, users::Users, webhooks::Webhooks,
+    spending::Spending, transitions::Transitions, users::Users, webhooks::Webhooks,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};

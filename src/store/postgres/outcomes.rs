@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, learning, settled};
+use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, learning, settled, spending};
 use crate::{
     domain::{
         audience::caps::CapRing,
@@ -145,6 +145,7 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome]) -> Result<Ve
     let news = || news.iter().filter(|(_, recorded)| **recorded == Recorded::New).map(|(outcome, _)| *outcome);
     learning::leave(&mut tx, news()).await?;
     count_towards_caps(&mut tx, news()).await?;
+    spending::charge(&mut tx, news()).await?;
     tx.commit().await?;
     Ok(counted)
 }
