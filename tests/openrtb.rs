@@ -74,6 +74,8 @@ struct Changes {
     /// Exchanges that take only what they have approved.
     audited: Vec<ExchangeId>,
     combination_crids: bool,
+    /// Exchanges that want a crid for each content.
+    crids: Vec<ExchangeId>,
     contextual_without_consent: bool,
     eid_sources: Vec<String>,
     /// Taxonomy, provider, segment of theirs, segment of ours.
@@ -105,6 +107,7 @@ impl Changes {
             network_ms: 30,
             expires_s: 300,
             crid: if self.combination_crids { Granularity::Combination } else { Granularity::Creative },
+            crids: self.crids.iter().map(|id| (id.clone(), Granularity::Combination)).collect(),
             audited: self.audited.clone(),
             contextual_without_consent: self.contextual_without_consent,
             eid_sources: self.eid_sources.clone(),
@@ -154,7 +157,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
             let traits = Traits::parse(traits, scene.now.plus(-1)).expect("traits");
             UserState::new(1, traits, Lists::default(), CapRing::default())
         });
-        let read = plan.key.is_some() && plan.allowed.purposes.profile_read;
+        let read = !plan.keys.is_empty() && plan.allowed.purposes.profile_read;
         let person = Person {
             state: state.as_ref(),
             standing: if read { Standing::Personalised } else { Standing::Contextual },

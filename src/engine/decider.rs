@@ -135,6 +135,27 @@ impl Decider {
         self.decide_for(uid, call, arrived).await
     }
 
+    /// Which of these names, the best first, is that of somebody who is known; the first, where none is.
+    pub async fn first_known(
+        &self,
+        account: &Account,
+        keys: &[UserKey],
+        purposes: Purposes,
+        deadline: Deadline,
+    ) -> Option<Uid> {
+        let first = account.uid(keys.first()?);
+        let looks = purposes.profile_read || purposes.basic && account.snapshot.has_caps();
+        if looks && keys.len() > 1 {
+            let freshness = Freshness { max_staleness_ms: None, strict: false };
+            for uid in keys.iter().map(|key| account.uid(key)) {
+                if self.users.get(account.number(), uid, purposes, deadline, freshness).await.state.is_some() {
+                    return Some(uid);
+                }
+            }
+        }
+        Some(first)
+    }
+
     /// Decides for a person who is known already, whatever the call's key says.
     ///
     /// # Errors

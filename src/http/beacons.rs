@@ -13,18 +13,18 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     app::App,
     extract::{ApiJson, ApiPath, ApiQuery},
+    paid::{Told, charge},
     problem::{Problem, ProblemKind},
     sender::Sender,
 };
 use crate::{
     domain::{
-        catalog::budget::cost,
         ids::EventName,
         measurement::{
-            beacon::{Claim, Verified, decided_at},
-            outcome::{Charge, Outcome, OutcomeKind, discriminator},
+            beacon::Verified,
+            outcome::{Outcome, OutcomeKind, discriminator},
         },
-        values::{Amount, Currency, Money},
+        values::Money,
         violation::Violation,
     },
     engine::outcomes::Reported,
@@ -91,43 +91,6 @@ pub(super) struct Detail {
     pub(super) value: Option<Money>,
     /// What an exchange says was paid.
     pub(super) told: Option<Told>,
-}
-
-/// What an exchange says was paid.
-#[derive(Debug)]
-pub(super) struct Told {
-    /// Per thousand impressions, as it came.
-    pub(super) price: Option<String>,
-    /// In which currency.
-    pub(super) currency: Option<Currency>,
-}
-
-impl Told {
-    /// What a bid is paid with: what is said, and where that cannot be read or is more, what was bid.
-    fn paid(&self, bid: Money) -> Money {
-        let same = self.currency.is_none_or(|currency| currency == bid.currency);
-        let said = self.price.as_deref().filter(|_| same).and_then(price);
-        Money { amount: said.map_or(bid.amount, |said| said.min(bid.amount)), ..bid }
-    }
-}
-
-/// A price above zero; digits beyond the millionth are cut off, but never to nothing.
-fn price(text: &str) -> Option<Amount> {
-    let cut = text.find('.').and_then(|point| text.get(..point + 7));
-    let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let amount: Amount = cut.unwrap_or(text).parse().ok().filter(|_| digits)?;
-    let any = text.bytes().any(|b| (b'1'..=b'9').contains(&b));
-    any.then(|| amount.max(Amount::from_micros(1)))
-}
-
-/// What a billed impression takes from the budget of its campaign, if that has one.
-fn charge(app: &App, claim: &Claim, paid: Money) -> Option<Charge> {
-    let world = app.engine.catalogue.world();
-    let snapshot = &world.account(claim.account)?.snapshot;
-    let campaign = &snapshot.lines[snapshot.line(claim.campaign.as_ref()?)?].campaign;
-    let budget = campaign.budget.filter(|budget| budget.currency == paid.currency)?;
-    let day = campaign.flight.day(decided_at(claim.decision)).number;
-    Some(Charge { cost: cost(paid.amount), currency: budget.currency, day })
 }
 
 async fn report(

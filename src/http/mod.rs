@@ -33,6 +33,7 @@ pub mod notices;
 pub mod openapi;
 pub mod openrtb;
 pub mod page;
+mod paid;
 pub mod pipe;
 pub mod previews;
 pub mod problem;

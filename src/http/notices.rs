@@ -7,8 +7,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     app::App,
-    beacons::{Detail, OutcomeAnswer, PixelProblems, Told, pixel, verified},
+    beacons::{Detail, OutcomeAnswer, PixelProblems, pixel, verified},
     extract::{ApiPath, ApiQuery},
+    paid::Told,
     problem::Problem,
 };
 use crate::domain::measurement::outcome::OutcomeKind;

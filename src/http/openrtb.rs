@@ -223,10 +223,12 @@ async fn decide(
         .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
     let offset = plan.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     let world = Arc::clone(&caller.world);
+    let (keys, purposes) = (std::mem::take(&mut plan.keys), plan.allowed.purposes);
+    let person = app.engine.decider.first_known(&caller.account, &keys, purposes, deadline).await;
     let call = Call {
         world: caller.world,
         account: caller.account,
-        key: plan.key.take(),
+        key: None,
         request: std::mem::take(&mut plan.request),
         purposes: plan.allowed.purposes,
         zone: offset.map_or(zone, TimeZone::fixed),
@@ -234,7 +236,7 @@ async fn decide(
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,
     };
-    let decided = app.engine.decider.decide(call, info.arrived).await.map_err(|_| NoBid::NoFill)?;
+    let decided = app.engine.decider.decide_for(person, call, info.arrived).await.map_err(|_| NoBid::NoFill)?;
     let public_url = app.engine.catalogue.public_url();
     let issuer = Issuer { account: decided.account.number(), keys: &world.tokens, public_url };
     let till = app.engine.spending.of(issuer.account);

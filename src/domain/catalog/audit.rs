@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    catalog::creative::Creative,
+    catalog::creative::{Choice, Creative, Variant},
+    ids::NameHash,
     values::Size,
     violation::{Violation, Violations, token},
 };
@@ -123,6 +124,19 @@ impl AuditDoc {
 pub fn revision_crid(creative: &Creative, size: Option<Size>) -> String {
     let (id, revision) = (&creative.id, creative.revision);
     size.map_or_else(|| format!("{id}.{revision}.native"), |size| format!("{id}.{revision}.{size}"))
+}
+
+/// Names the content that a choice gives one of a creative's templates: the same for the same values.
+#[must_use]
+pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
+    for place in &variant.places {
+        let component = creative.chosen(place.slot, choice);
+        let fingerprint = component.map_or(place.default_fingerprint, |component| component.fingerprint);
+        hash.update(&fingerprint.to_le_bytes());
+    }
+    hash.finalize().to_hex()[..32].to_owned()
 }
 
 #[cfg(test)]

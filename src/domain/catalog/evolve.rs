@@ -54,6 +54,7 @@ impl Snapshot {
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
             audits: self.audits.clone(),
+            approved: self.approved.clone(),
             write_keys: self.write_keys.clone(),
             lines: Vec::new(),
             tickets: Vec::new(),
@@ -318,6 +319,7 @@ impl Snapshot {
         let pays = |line: &Line| line.campaign.budget.is_some() && line.campaign.status == CampaignStatus::Active;
         self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
+        self.approved = self.approved.evolve(&self.creatives, &self.audits);
         let mut streams = self.rules.streams().clone();
         streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
         streams.extend(self.models.values().flat_map(|model| model.streams()));

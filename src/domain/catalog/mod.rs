@@ -1,5 +1,6 @@
 //! What may be shown: the documents of an account and the snapshot compiled from them.
 
+pub mod approved;
 pub mod audit;
 pub mod bits;
 pub mod budget;

@@ -18,6 +18,7 @@ use crate::domain::{
         rule::SegmentRule,
     },
     catalog::{
+        approved::Approved,
         audit::AuditDoc,
         campaign::Campaign,
         creative::{Creative, Creatives},
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub placements: HashMap<PlacementId, Placement>,
     /// What exchanges say of the ads of creatives.
     pub audits: BTreeMap<CreativeId, BTreeMap<ExchangeId, Arc<AuditDoc>>>,
+    /// Creatives of which exchanges have approved some contents, restricted to these.
+    pub approved: Approved,
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
     /// Campaigns in serving order: by priority, then by id.
@@ -117,6 +120,7 @@ impl Snapshot {
             creatives: Creatives::new(),
             placements: HashMap::new(),
             audits: BTreeMap::new(),
+            approved: Approved::default(),
             write_keys: HashMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),

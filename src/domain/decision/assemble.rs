@@ -2,8 +2,9 @@
 
 use crate::domain::{
     catalog::{
+        audit::crid,
         content::Content,
-        creative::{Choice, Creative, Place, Variant},
+        creative::{Creative, Place, Variant},
     },
     consent::{Purposes, Relayed},
     creative::{Dynamic, Prepared, assemble_html, assemble_native, assemble_native_for},
@@ -13,7 +14,7 @@ use crate::domain::{
         late,
         request::{AdRequest, PlacementRequest},
     },
-    ids::{ComponentId, NameHash, SlotName, Uid},
+    ids::{ComponentId, SlotName, Uid},
     measurement::beacon::{Claim, TokenKeys},
     values::Format,
 };
@@ -169,17 +170,4 @@ pub(super) fn combination(showing: &Showing) -> u64 {
     let mut head = [0; 8];
     head.copy_from_slice(&hash.finalize().as_bytes()[..8]);
     u64::from_le_bytes(head)
-}
-
-/// Names the content that a choice gives one of a creative's templates: the same for the same values.
-#[must_use]
-pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
-    let mut hash = blake3::Hasher::new();
-    hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
-    for place in &variant.places {
-        let component = creative.chosen(place.slot, choice);
-        let fingerprint = component.map_or(place.default_fingerprint, |component| component.fingerprint);
-        hash.update(&fingerprint.to_le_bytes());
-    }
-    hash.finalize().to_hex()[..32].to_owned()
 }

@@ -9,7 +9,7 @@ use crate::domain::{
     audience::{context::Context, profile::Traits},
     consent::Relayed,
     creative::{ClickMacro, NativeRequest},
-    ids::{CampaignId, CreativeId, DecisionId, NameHash, PlacementId, SegmentKey, Uid},
+    ids::{CampaignId, CreativeId, DecisionId, ExchangeId, NameHash, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
 
@@ -71,6 +71,9 @@ pub struct PlacementRequest {
     /// those that bid by themselves and have the money.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub among: Option<Vec<NameHash>>,
+    /// The exchange that takes only contents which it has approved: components are chosen among these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<ExchangeId>,
     /// How much of it is decided now.
     #[serde(skip_serializing_if = "Stage::is_whole")]
     pub stage: Stage,
@@ -111,6 +114,7 @@ impl Default for PlacementRequest {
             floor: None,
             native: None,
             among: None,
+            auditor: None,
             stage: Stage::Whole,
         }
     }

@@ -207,6 +207,9 @@ impl<'a> Run<'a> {
         degraded: &mut Vec<Degraded>,
     ) -> Option<Showing> {
         let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
+        let auditor = ask.request.auditor.as_ref();
+        let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
+        let creative = approved.unwrap_or(creative);
         let manner = self.manner(campaign.map(Arc::as_ref));
         if ask.request.stage == Stage::Offer && creative.variants[variant].shape.0 == Format::Html {
             let default = self.defaults(campaign, creative, (variant, size));

@@ -44,7 +44,7 @@ pub fn answer(
             let showing = item.shown.as_ref().ok_or(NoBid::NoFill)?;
             let made = made.as_ref().ok_or(NoBid::NoFill)?;
             check(offer, showing, made)?;
-            let crid = match settings.crid {
+            let crid = match plan.crid {
                 Granularity::Combination => Cow::Borrowed(made.crid.as_str()),
                 Granularity::Creative => Cow::Owned(revision_crid(&showing.creative, showing.size)),
             };

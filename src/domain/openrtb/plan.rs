@@ -34,8 +34,10 @@ pub struct Plan<'a> {
     pub request: AdRequest,
     /// What each bid needs of its impression.
     pub bids: Vec<Offer<'a>>,
-    /// The account's own name of the person, where the purposes allow looking for them.
-    pub key: Option<UserKey>,
+    /// The account's own names of the person, the best first, where the purposes allow looking for them.
+    pub keys: Vec<UserKey>,
+    /// What a `crid` stands for.
+    pub crid: Granularity,
     /// What the request may be used for.
     pub allowed: Allowed,
     /// The person's offset from UTC, in minutes.
@@ -130,7 +132,8 @@ pub fn plan<'a>(
             ..AdRequest::default()
         },
         bids,
-        key: surroundings::person(request, settings).filter(|_| person),
+        crid: settings.granularity(asker.exchange),
+        keys: if person { surroundings::people(request, settings) } else { Vec::new() },
         allowed,
         offset: surroundings::offset(request),
         tmax,
@@ -154,6 +157,7 @@ fn offer<'a>(
         return Err(NoBid::Nothing);
     }
     let stake = stake(request, imp, snapshot, settings, asker)?;
+    let crid = settings.granularity(asker.exchange);
     let attributes: Vec<Int> = [
         imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
         imp.native.as_ref().and_then(|native| native.battr.as_deref()),
@@ -170,14 +174,18 @@ fn offer<'a>(
     }
     let auditor = asker.exchange.filter(|exchange| settings.audited.contains(exchange));
     let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
-    if let Some(audits) = &audits {
+    if let (Some(audits), Some(exchange)) = (&audits, auditor) {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
-            let named = || revision_crid(creative, creative.variant(&formats, &sizes).and_then(|(_, size)| size));
-            audits.iter().filter(|(id, _)| *id == creative.id).any(|(_, doc)| match settings.crid {
-                Granularity::Creative => doc.serves(&named()),
-                // which one is not known before it is chosen
-                Granularity::Combination => doc.crids.values().any(|state| state.status.serves()),
-            })
+            let shown = creative.variant(&formats, &sizes);
+            let named = || revision_crid(creative, shown.and_then(|(_, size)| size));
+            match crid {
+                Granularity::Creative => {
+                    audits.iter().filter(|(id, _)| *id == creative.id).any(|(_, doc)| doc.serves(&named()))
+                }
+                Granularity::Combination => {
+                    shown.is_some_and(|(at, _)| snapshot.approved.of(&creative.id, exchange, at).is_some())
+                }
+            }
         });
         (free, blocked) = (approved, [blocked, other].concat());
     }
@@ -187,7 +195,7 @@ fn offer<'a>(
     let imp_id = imp.id.as_deref().unwrap_or_default();
     let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
     // a frame stands for what comes later, and a crid that names the content cannot wait for it
-    let late = asker.late && settings.crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME));
+    let late = asker.late && crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME));
     let placement = PlacementRequest {
         id: imp_id.to_owned(),
         sizes,
@@ -195,6 +203,7 @@ fn offer<'a>(
         click_macro: stake.click_macro,
         candidate: stake.candidate,
         among: stake.among,
+        auditor: auditor.filter(|_| crid == Granularity::Combination).cloned(),
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         stage: if late { Stage::Offer } else { Stage::Whole },
