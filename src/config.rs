@@ -96,6 +96,10 @@ pub struct Users {
     pub lease_ms: u64,
     /// A profile older than that is not used at all, in ms.
     pub stale_limit_ms: u64,
+    /// Accounts whose decisions use no profile that was not proven current within `strict_lease_ms`.
+    pub strict: Vec<String>,
+    /// For those accounts, in ms.
+    pub strict_lease_ms: u64,
     /// People of each account in the sample that previews are made from; about 2 KiB each.
     pub sampled: u64,
 }
@@ -172,7 +176,15 @@ impl Default for Store {
 
 impl Default for Users {
     fn default() -> Self {
-        Self { cache_mb: 256, cached_absent: 1_048_576, lease_ms: 1_000, stale_limit_ms: 600_000, sampled: 20_000 }
+        Self {
+            cache_mb: 256,
+            cached_absent: 1_048_576,
+            lease_ms: 1_000,
+            stale_limit_ms: 600_000,
+            strict: Vec::new(),
+            strict_lease_ms: 250,
+            sampled: 20_000,
+        }
     }
 }
 
@@ -252,6 +264,7 @@ impl Config {
         )?;
         range((0.0..=1.0).contains(&self.decisions.record_share), "decisions.record_share", "must be 0 to 1")?;
         range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
+        range(self.users.strict_lease_ms >= 100, "users.strict_lease_ms", "must be at least 100")?;
         range((1..=1_000_000).contains(&self.users.sampled), "users.sampled", "must be 1 to 1000000")?;
         range((1..=1_000).contains(&self.store.feed_interval_ms), "store.feed_interval_ms", "must be 1 to 1000")?;
         range(self.privacy.vendor_id != Some(0), "privacy.vendor_id", "must be 1 to 65535")?;

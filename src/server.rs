@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    domain::consent::Rules,
+    domain::{consent::Rules, ids::AccountId},
     engine::{
         Engine,
         archive::Archive,
@@ -36,6 +36,7 @@ use crate::{
         members::Members,
         outcomes::{Outcomes, OutcomesConfig},
         people::People,
+        products::{Keeper, Products},
         records::Records,
         rendered::Rendered,
         repeats::Repeats,
@@ -91,6 +92,9 @@ pub enum StartError {
     /// Whoever reaches the service would set its clock.
     #[error("--simulation is for loopback only: the address to listen on must be one")]
     Simulation,
+    /// A setting that cannot be meant.
+    #[error("{0}")]
+    Setting(String),
     /// A fault of this program.
     #[error("{0}")]
     Internal(String),
@@ -123,6 +127,7 @@ pub struct Core {
     records: Records,
     log: DecisionLog,
     deliveries: Deliveries,
+    keeper: Arc<Keeper>,
     tasks: Tasks,
     notes: Option<mpsc::UnboundedReceiver<Note>>,
     listener: Arc<Notes>,
@@ -157,11 +162,17 @@ impl Core {
             Ok(()) => opened.maintain(clock.now()).await,
             failed => failed,
         };
+        let strict = config.users.strict.iter().map(|id| {
+            let named = id.parse::<AccountId>();
+            named.map_err(|_| StartError::Setting(format!("users.strict: {id:?} is no name of an account")))
+        });
         let users_config = UsersConfig {
             cache_bytes: config.users.cache_mb << 20,
             absent_keys: usize::try_from(config.users.cached_absent).unwrap_or(usize::MAX),
             lease: Duration::from_millis(config.users.lease_ms),
             stale_limit: Duration::from_millis(config.users.stale_limit_ms),
+            strict_lease: Duration::from_millis(config.users.strict_lease_ms),
+            strict: strict.collect::<Result<_, _>>()?,
             ..UsersConfig::default()
         };
         let users = Users::new(users_config, Arc::clone(&opened.users), &meters);
@@ -218,8 +229,12 @@ impl Core {
         );
         let reach = boot::reach(config);
         let courier = HttpCourier::new(reach).map_err(|error| StartError::Internal(error.to_string()))?;
+        let courier = Arc::new(courier);
         let first_retry = i64::try_from(config.webhooks.first_retry_ms).unwrap_or(i64::MAX);
-        let deliveries = Deliveries::new(Arc::clone(&opened.webhooks), Arc::new(courier), first_retry);
+        let deliveries = Deliveries::new(Arc::clone(&opened.webhooks), Arc::clone(&courier) as _, first_retry);
+        let products = Products::new(Arc::clone(&opened.products));
+        let sample = (Arc::clone(&catalogue), Arc::clone(&reservoir));
+        let keeper = Arc::new(Keeper::new(products.clone(), sample.0, sample.1, courier, Arc::clone(&clock)));
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -240,6 +255,7 @@ impl Core {
                 Arc::clone(&catalogue),
                 Arc::clone(&clock),
                 Arc::clone(&schemas),
+                reach,
             ),
             people: People::new(
                 Arc::clone(&opened.users),
@@ -249,6 +265,7 @@ impl Core {
                 transitions.clone(),
             ),
             transitions: transitions.clone(),
+            products,
             webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
             members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
             reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
@@ -287,6 +304,7 @@ impl Core {
             records,
             log,
             deliveries,
+            keeper,
             notes: Some(notes),
             listener,
             cluster: database.cluster,

@@ -52,6 +52,8 @@ pub const SCHEDULER_LAG: &str = "tessera_scheduler_lag_seconds";
 pub const FEED_LAG: &str = "tessera_feed_lag_seconds";
 /// 1 while the staleness lease of the change feed holds, else 0.
 pub const FEED_LEASE: &str = "tessera_feed_lease";
+/// How long the oldest writing transaction has been open, as the change feed sees it, in seconds.
+pub const FEED_HELD: &str = "tessera_feed_held_seconds";
 /// Version of the catalogue in use.
 pub const CATALOG_VERSION: &str = "tessera_catalog_version";
 
@@ -89,6 +91,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (SCHEDULER_LAG, Kind::Gauge, "How late the runtime wakes tasks"),
     (FEED_LAG, Kind::Gauge, "Time since the change feed last proved this replica current"),
     (FEED_LEASE, Kind::Gauge, "Whether the staleness lease of the change feed holds"),
+    (FEED_HELD, Kind::Gauge, "How long the oldest writing transaction has been open"),
     (CATALOG_VERSION, Kind::Gauge, "Version of the catalogue in use"),
 ];
 
@@ -244,6 +247,8 @@ pub struct Meters {
     pub feed_lag: Gauge,
     /// 1 while the staleness lease holds.
     pub feed_lease: Gauge,
+    /// Seconds for which the oldest writing transaction has been open.
+    pub feed_held: Gauge,
     /// Version of the catalogue in use.
     pub catalog_version: Gauge,
     recorder: Arc<PrometheusRecorder>,
@@ -347,6 +352,7 @@ pub fn metrics() -> (Meters, Exposition) {
             scheduler_lag: metrics::gauge!(SCHEDULER_LAG),
             feed_lag: metrics::gauge!(FEED_LAG),
             feed_lease: metrics::gauge!(FEED_LEASE),
+            feed_held: metrics::gauge!(FEED_HELD),
             catalog_version: metrics::gauge!(CATALOG_VERSION),
             recorder: recorder.clone(),
         }

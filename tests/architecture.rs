@@ -24,22 +24,23 @@ const ROOMS: [(&str, &[&str]); 12] = [
 ];
 
 /// Which wings of the domain a wing may import, beside the small ones that all share.
-const WINGS: [(&str, &[&str]); 8] = [
+const WINGS: [(&str, &[&str]); 9] = [
     ("audience", &[]),
     ("creative", &[]),
-    ("catalog", &["audience", "creative"]),
+    ("products", &["audience", "creative", "webhook"]),
+    ("catalog", &["audience", "creative", "products"]),
     ("consent", &[]),
     ("measurement", &[]),
     ("optimizer", &["measurement"]),
     ("openrtb", &["decision", "catalog", "audience", "creative", "measurement", "consent"]),
-    ("decision", &["catalog", "audience", "creative", "measurement", "consent", "optimizer"]),
+    ("decision", &["catalog", "audience", "creative", "measurement", "consent", "optimizer", "products"]),
 ];
 
 /// What every wing may import; these import nothing but each other.
 const SHARED: [&str; 4] = ["ids", "values", "violation", "access"];
 
 /// The only crates that the domain and the ports may use.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "std",
     "core",
     "thiserror",
@@ -55,6 +56,7 @@ const PURE: [&str; 17] = [
     "rand_core",
     "html5gum",
     "cssparser",
+    "quick_xml",
     "jiff",
     "uuid",
 ];

@@ -148,11 +148,12 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
     let asker = Asker { exchange: group.exchange.as_ref(), late: group.late, purses: &Penniless };
     let told = openrtb::plan(&request, snapshot, settings, rules, asker, Hints::default()).and_then(|mut plan| {
         let mut asked = std::mem::take(&mut plan.request);
-        asked.person = plan.key.as_ref().map(|key| Uid::of(&[5; 32], key));
+        let known = plan.keys.iter().find(|key| scene.people.contains_key(*key)).or(plan.keys.first());
+        asked.person = known.map(|key| Uid::of(&[5; 32], key));
         if let Some(preview) = &mut asked.preview {
             preview.seed = Some(scene.seed);
         }
-        let traits = plan.key.as_ref().and_then(|key| scene.people.get(key));
+        let traits = known.and_then(|key| scene.people.get(key));
         let state = traits.map(|traits| {
             let traits = Traits::parse(traits, scene.now.plus(-1)).expect("traits");
             UserState::new(1, traits, Lists::default(), CapRing::default())
@@ -165,6 +166,7 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
             degraded: &[],
             reserved: &[],
             recorded: &[],
+            goods: None,
         };
         let purposes = plan.allowed.purposes;
         let decision = decide(snapshot, &Learned::default(), &asked, &person, purposes, scene.now, scene.seed)

@@ -146,6 +146,8 @@ slug!(/// A slot on a page or in an app.
     PlacementId, "a placement id");
 slug!(/// A write key: what web pages carry to send events.
     WriteKeyId, "a write key id");
+slug!(/// A feed: a catalogue of products.
+    FeedId, "a feed id");
 slug!(/// A webhook: whom to tell who enters and leaves segments.
     WebhookId, "a webhook id");
 slug!(/// An API key's public part.

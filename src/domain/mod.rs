@@ -13,6 +13,7 @@ pub mod ids;
 pub mod measurement;
 pub mod openrtb;
 pub mod optimizer;
+pub mod products;
 pub mod values;
 pub mod violation;
 pub mod webhook;

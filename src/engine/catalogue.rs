@@ -9,6 +9,7 @@ use crate::{
     domain::{
         catalog::snapshot::{Changed, Snapshot},
         decision::learned::Learned,
+        products::Stocks,
         values::Millis,
     },
     engine::{disk::Disk, world::World},
@@ -104,6 +105,7 @@ impl Catalogue {
             world = world.with_snapshot(account.number, snapshot);
             if let Some(before) = self.world().account(account.number) {
                 world = world.with_learned(account.number, Arc::clone(&before.learned));
+                world = world.with_stocks(account.number, Arc::clone(&before.snapshot.stocks));
             }
         }
         self.disk.access(&accounts, &keys, &secrets).await;
@@ -218,6 +220,12 @@ impl Catalogue {
     pub async fn teach(&self, account: u32, learned: Arc<Learned>) {
         let _writing = self.writing.lock().await;
         self.swap(self.world().with_learned(account, learned));
+    }
+
+    /// Gives decisions what an account's feeds hold.
+    pub async fn stock(&self, account: u32, stocks: Arc<Stocks>) {
+        let _writing = self.writing.lock().await;
+        self.swap(self.world().with_stocks(account, stocks));
     }
 
     fn swap(&self, world: World) {

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::domain::ids::Uid;
+
 /// What a decision has to reflect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
@@ -11,15 +13,30 @@ pub enum Consistency {
     Transaction(u64),
 }
 
-impl Consistency {
-    /// What reflects both, of two changes by one caller to the same people.
+/// What one caller changed so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The only person, and their version; none: several, or repeats, of which no version is known.
+    pub person: Option<(Uid, u64)>,
+    /// The last transaction.
+    pub xid: u64,
+}
+
+impl Reached {
+    /// Both of two changes.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Version(a), Self::Version(b)) => Self::Version(a.max(b)),
-            (Self::Transaction(a), Self::Transaction(b)) => Self::Transaction(a.max(b)),
-            (all @ Self::Transaction(_), _) | (_, all) => all,
-        }
+        let person = match (self.person, other.person) {
+            (Some((uid, a)), Some((same, b))) if uid == same => Some((uid, a.max(b))),
+            _ => None,
+        };
+        Self { person, xid: self.xid.max(other.xid) }
+    }
+
+    /// What a decision has to reflect to reflect it.
+    #[must_use]
+    pub fn token(self) -> Consistency {
+        self.person.map_or(Consistency::Transaction(self.xid), |(_, version)| Consistency::Version(version))
     }
 }
 
@@ -55,6 +72,15 @@ impl FromStr for Consistency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_stands_for_one_person_alone() {
+        let of = |uid, version, xid| Reached { person: Some((Uid(uid), version)), xid };
+        assert_eq!(of(1, 3, 10).and(of(1, 2, 11)).token(), Consistency::Version(3));
+        assert_eq!(of(1, 3, 10).and(of(2, 1, 11)).token(), Consistency::Transaction(11));
+        let repeats = Reached { person: None, xid: 9 };
+        assert_eq!(of(1, 3, 10).and(repeats).and(of(1, 4, 8)).token(), Consistency::Transaction(10));
+    }
 
     #[test]
     fn tokens_are_read_by_the_letter() {

@@ -162,6 +162,7 @@ impl Decider {
     /// Everything that the request names and that does not exist.
     pub async fn decide_for(&self, uid: Option<Uid>, call: Call, arrived: Instant) -> Result<Decided, Vec<Violation>> {
         let Call { world, account, mut request, purposes, zone, deadline, freshness, consistency, .. } = call;
+        let freshness = Freshness { strict: freshness.strict || self.users.is_strict(account.id()), ..freshness };
         let started = Instant::now();
         let counts = purposes.basic && account.snapshot.has_caps();
         let user = match uid {
@@ -195,6 +196,7 @@ impl Decider {
                 degraded: &degraded,
                 reserved,
                 recorded: &[],
+                goods: None,
             };
             let decision = decide(&account.snapshot, &account.learned, &request, &person, purposes, now, seed)?;
             let signing_key = world.signing_key;
@@ -266,7 +268,7 @@ impl Decider {
         let told = matches!(wanted, Consistency::Transaction(xid) if self.users.was_told(xid));
         let has = |read: &UserRead| match wanted {
             Consistency::Version(version) => read.state.as_ref().is_some_and(|state| state.version >= version),
-            Consistency::Transaction(_) => told || read.reflects(asked),
+            Consistency::Transaction(_) => told && read.reflects_told() || read.reflects(asked),
         };
         let read = self.users.get(account, uid, purposes, deadline, freshness).await;
         if has(&read) {

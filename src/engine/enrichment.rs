@@ -1,11 +1,12 @@
 //! What a client's network and user agent tell of it, where a request does not.
 //!
-//! Nothing is looked up elsewhere and nothing is kept: the database of networks is a file that whoever
-//! runs the service has, read once at the start, and of an address only its network is looked at.
+//! Nothing is looked up elsewhere and nothing is kept of anybody: the database of networks is a file that
+//! whoever runs the service has, read once at the start, and of an address only its network is looked at.
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use maxminddb::{MaxMindDbError, Reader};
+use moka::sync::Cache;
 use serde::Deserialize;
 use woothee::{parser::Parser, woothee::VALUE_UNKNOWN};
 
@@ -22,10 +23,14 @@ const LONGEST: usize = 2_048;
 /// What televisions and the boxes beside them call themselves.
 const TELEVISIONS: [&str; 6] = ["SMART-TV", "SmartTV", "Smart TV", "AppleTV", "Google TV", "HbbTV"];
 
+/// Bytes of user agents whose readings are remembered. Few are in use at a time, and reading one costs
+/// as much as choosing a creative.
+const REMEMBERED: u64 = 4 << 20;
+
 /// Finds out what requests do not say.
-#[derive(Default)]
 pub struct Enrichment {
     agents: Parser,
+    read: Cache<Box<str>, Arc<Hints>>,
     places: Option<Reader<Vec<u8>>>,
 }
 
@@ -63,6 +68,14 @@ struct Location<'a> {
     time_zone: Option<&'a str>,
 }
 
+impl Default for Enrichment {
+    fn default() -> Self {
+        let weigh = |agent: &Box<str>, _: &Arc<Hints>| agent.len() as u32 + 128;
+        let read = Cache::builder().weigher(weigh).max_capacity(REMEMBERED).build();
+        Self { agents: Parser::default(), read, places: None }
+    }
+}
+
 impl Enrichment {
     /// One that knows places by the MaxMind database in a file; without one, by nothing.
     ///
@@ -76,17 +89,28 @@ impl Enrichment {
     /// What is known of a client.
     #[must_use]
     pub fn find(&self, user_agent: Option<&str>, address: Option<IpAddr>) -> Hints {
-        let mut hints = Hints::default();
-        if let Some(agent) = user_agent.filter(|agent| agent.len() <= LONGEST) {
-            self.read(agent, &mut hints);
-        }
+        let mut hints = match user_agent.filter(|agent| agent.len() <= LONGEST) {
+            Some(agent) => self.client(agent),
+            None => Hints::default(),
+        };
         if let (Some(places), Some(address)) = (&self.places, address) {
             locate(places, address, &mut hints);
         }
         hints
     }
 
-    fn read(&self, agent: &str, hints: &mut Hints) {
+    fn client(&self, agent: &str) -> Hints {
+        let known = self.read.get(agent).unwrap_or_else(|| {
+            let mut hints = Hints::default();
+            self.parse(agent, &mut hints);
+            let hints = Arc::new(hints);
+            self.read.insert(agent.into(), Arc::clone(&hints));
+            hints
+        });
+        Hints::clone(&known)
+    }
+
+    fn parse(&self, agent: &str, hints: &mut Hints) {
         let Some(found) = self.agents.parse(agent).filter(|found| found.category != "crawler") else { return };
         let tablet = found.os == "iPad" || found.os == "Android" && !agent.contains("Mobile");
         let device = match found.category {
@@ -127,7 +151,9 @@ mod tests {
     use super::*;
 
     fn agent(agent: &str) -> [String; 3] {
-        let hints = Enrichment::default().find(Some(agent), None);
+        let enrichment = Enrichment::default();
+        let hints = enrichment.find(Some(agent), None);
+        assert_eq!(enrichment.find(Some(agent), None), hints, "the second time, from memory");
         [hints.device, hints.os, hints.browser].map(|text| text.map_or(String::new(), |text| text.as_str().to_owned()))
     }
 

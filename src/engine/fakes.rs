@@ -197,7 +197,7 @@ impl ChangeFeed for FakeFeed {
                 changes.clear();
             }
             let cursor = Cursor { server: ServerIdentity { system: 1, timeline: 1 }, low: "1".to_owned() };
-            Ok(FeedBatch { cursor, failed_over, changes })
+            Ok(FeedBatch { held: false, cursor, failed_over, changes })
         })
     }
 }

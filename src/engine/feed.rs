@@ -68,6 +68,8 @@ struct Position {
     /// Start of the last good look.
     proven: Option<Instant>,
     lists: Known,
+    /// Since when the same open transaction is the oldest, and whether that was told.
+    held: Option<(Instant, bool)>,
 }
 
 /// Changes to lists that were told lately. A transaction that stays open has them told again with
@@ -91,7 +93,31 @@ impl Known {
     }
 }
 
+impl Position {
+    /// For how long the oldest open transaction has kept the cursor where it is.
+    fn hold(&mut self, batch: &FeedBatch, now: Instant) -> Duration {
+        let same = self.cursor.as_ref().is_some_and(|cursor| *cursor == batch.cursor);
+        self.held = match self.held {
+            _ if !batch.held => None,
+            Some(held) if same => Some(held),
+            _ => Some((now, false)),
+        };
+        let age = self.held.map_or(Duration::ZERO, |(since, _)| now.duration_since(since));
+        if let Some((_, told)) = &mut self.held
+            && age > Feed::LONG
+            && !std::mem::replace(told, true)
+        {
+            tracing::warn!(seconds = age.as_secs(), "a writing transaction stays open and holds back the change feed");
+        }
+        age
+    }
+}
+
 impl Feed {
+    /// A writing transaction that is open for longer is told of: all that was committed since is read
+    /// again with every look, and followers of transitions wait for it.
+    const LONG: Duration = Duration::from_secs(2);
+
     /// A reader that has not started yet.
     #[must_use]
     pub fn new(
@@ -142,6 +168,7 @@ impl Feed {
             self.users.forget_all();
             self.listener.on_reset();
         }
+        self.meters.feed_held.set(position.hold(&batch, start).as_secs_f64());
         for change in batch.changes {
             match change {
                 Change::Person { account, uid, version } => {

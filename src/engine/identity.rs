@@ -98,12 +98,14 @@ impl People {
 /// The person who has what is kept of both; none when one of them cannot be read.
 fn join(own: &Parts, other: &Parts, of: Uid) -> Option<Parts> {
     let read = |row: &UserRow| -> Option<UserState> { unpack(row.clone()).ok() };
-    let mut person = read(&own.row)?;
-    person.merge(&read(&other.row)?, of);
+    let (mut person, theirs) = (read(&own.row)?, read(&other.row)?);
+    person.merge(&theirs, of);
     let mut traits = own.traits.as_object()?.clone();
     for (name, value) in other.traits.as_object()? {
-        if person.traits.get(NameHash::of(name)).is_some() {
-            traits.entry(name).or_insert_with(|| value.clone());
+        let hash = NameHash::of(name);
+        let taken = theirs.traits.get(hash);
+        if taken.is_some() && person.traits.get(hash) == taken {
+            traits.insert(name.clone(), value.clone());
         }
     }
     let caps = if person.caps.is_empty() { Vec::new() } else { person.caps.encode() };
@@ -143,7 +145,9 @@ mod tests {
         let other = parts(&json!({"age": 31, "city": "Berlin"}), 2, &[1, 2]);
         let joined = join(&own, &other, Uid(2)).expect("readable");
         let state = unpack(joined.row.clone()).expect("readable");
-        assert_eq!(joined.traits["age"]["value"], 30);
+        assert_eq!(joined.traits["age"], json!({"value": 31, "set_at": Millis(2)}));
+        let back = join(&other, &own, Uid(2)).expect("readable");
+        assert_eq!(back.traits["age"], json!({"value": 31, "set_at": Millis(2)}));
         assert_eq!(joined.traits["city"], json!({"value": "Berlin", "set_at": Millis(2)}));
         assert_eq!(state.traits.iter().len(), 2);
         assert_eq!(joined.row.lists, [(NameHash(1), None), (NameHash(2), None)]);

@@ -1,9 +1,12 @@
 //! Members of segments: uploads to static ones, of any number of people with few of them in memory,
 //! and those whom a rule puts in.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
 
 use super::{
     people::{PeopleError, must_be_static},
@@ -52,6 +55,8 @@ pub struct Upload {
 impl Members {
     /// Uploads at a time on this replica.
     const TURNS: usize = 2;
+    /// How long one waits for its turn.
+    const PATIENCE: Duration = Duration::from_secs(2);
 
     /// Uploads into a store; caches behind `users` learn of changes at once, followers of
     /// `transitions` soon after.
@@ -71,7 +76,8 @@ impl Members {
         mode: UploadMode,
     ) -> Result<Upload, PeopleError> {
         must_be_static(account, segment)?;
-        let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| PeopleError::Busy)?;
+        let turn = time::timeout(Self::PATIENCE, Arc::clone(&self.turns).acquire_owned());
+        let Ok(Ok(turn)) = turn.await else { return Err(PeopleError::Busy) };
         let upload = self.store.upload(account.number(), segment.clone(), mode).await?;
         Ok(Upload {
             account: Arc::clone(account),

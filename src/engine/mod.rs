@@ -21,6 +21,7 @@
 //! | [`reservoir`], [`insight`] | a sample of people in memory, and what a rule would mean to them |
 //! | [`reports`] | segments side by side, from that sample and from what is recorded |
 //! | [`results`], [`evaluation`] | what campaigns achieved, and what another rotation would have |
+//! | [`products`] | what feeds hold: filled, fetched when due, and in memory where creatives show it |
 //! | [`training`] | models learned from that sample |
 //! | [`learning`] | which components work, learned from outcomes |
 //! | [`transitions`], [`standings`] | announces who enters and leaves segments, by what happens and as time passes |
@@ -57,6 +58,7 @@ pub mod members;
 mod memberships;
 pub mod outcomes;
 pub mod people;
+pub mod products;
 mod queue;
 pub mod records;
 pub mod rendered;
@@ -83,8 +85,9 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Ingested, KeptAnswer, Membership, PausedBy,
-    ProfileRow, Repeat, StoreError, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
+    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Filled, Ingested, KeptAnswer, Membership, PausedBy,
+    ProfileRow, RefusedRow, Repeat, StockRow, StoreError, TransitionCursor, TransitionRead, UploadMode, VersionRow,
+    WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.
@@ -105,6 +108,8 @@ pub struct Engine {
     pub authoring: authoring::Authoring,
     /// Reads and changes people.
     pub people: people::People,
+    /// Fills feeds.
+    pub products: products::Products,
     /// Takes uploads to static segments.
     pub members: members::Members,
     /// Tells who enters and leaves segments.

@@ -11,6 +11,7 @@ use crate::{
         decision::learned::Learned,
         ids::{AccountId, KeyId, Uid, UserKey},
         measurement::beacon::TokenKeys,
+        products::Stocks,
         values::Millis,
     },
     ports::{AccountRow, ApiKeyRow, SigningKeyRow},
@@ -140,6 +141,15 @@ impl World {
             *account = Arc::new(Account { row, snapshot, learned: Arc::clone(&account.learned) });
         }
         next
+    }
+
+    /// The same world with what the feeds of one account hold replaced.
+    #[must_use]
+    pub fn with_stocks(&self, number: u32, stocks: Arc<Stocks>) -> Self {
+        match self.accounts.get(&number) {
+            Some(account) => self.with_snapshot(number, Arc::new(account.snapshot.with_stocks(stocks))),
+            None => self.clone(),
+        }
     }
 
     /// The same world with what was learned about one account's creatives replaced.

@@ -23,6 +23,7 @@ pub mod docs;
 pub mod etag;
 pub mod events;
 pub mod extract;
+pub mod feeds;
 pub mod health;
 pub mod keys;
 pub mod late;
@@ -75,7 +76,11 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
         ),
         (
             Class::Authoring,
-            catalog::routes().merge(assets::authoring()).merge(keys::routes()).merge(webhooks::routes()),
+            catalog::routes()
+                .merge(feeds::routes())
+                .merge(assets::authoring())
+                .merge(keys::routes())
+                .merge(webhooks::routes()),
         ),
         (
             Class::Reports,
@@ -94,13 +99,17 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     ]
 }
 
+/// Whether a POST of a class may carry an `Idempotency-Key`: decisions and beacons make nothing that lasts.
+fn may_repeat(class: Class) -> bool {
+    matches!(class, Class::Events | Class::Authoring | Class::Reports)
+}
+
 /// The service: every route with what every request gets around it.
 pub fn router(app: App, edge: &Edge, readiness: Readiness, exposition: Exposition) -> Router {
     let free = health::routes(readiness, exposition).merge(problem::routes()).merge(docs::routes());
     let once = axum::middleware::from_fn_with_state(app.clone(), repeats::once);
     let groups = groups().into_iter().map(|(class, routes)| match class {
-        // decisions and beacons make nothing that lasts
-        Class::Events | Class::Authoring | Class::Reports => edge.described(class, routes.layer(once.clone())),
+        class if may_repeat(class) => edge.described(class, routes.layer(once.clone())),
         _ => edge.described(class, routes),
     });
     edge.close(groups.fold(edge.group(Class::Free, free), Router::merge)).with_state(app)

@@ -20,6 +20,7 @@ use super::{
     etag::{self, Unless},
     health,
     problem::ProblemDocument,
+    repeats,
 };
 use crate::{
     domain::{
@@ -60,6 +61,7 @@ use crate::{
         (name = "creatives", description = "Templates with what fills them: drafts and revisions."),
         (name = "components", description = "Values for the slots of a creative."),
         (name = "templates", description = "Markup with typed slots."),
+        (name = "feeds", description = "Catalogues of products, filled by upload or from an address."),
         (name = "assets", description = "Images."),
         (name = "reports", description = "Segments side by side."),
         (name = "webhooks", description = "Who is told of those who enter and leave segments, by signed deliveries."),
@@ -88,7 +90,14 @@ impl Modify for Key {
 pub fn document() -> openapi::OpenApi {
     let mut document = super::groups()
         .into_iter()
-        .fold(Base::openapi(), |document, (_, routes)| document.merge_from(routes.into_openapi()));
+        .map(|(class, routes)| {
+            let mut own = routes.into_openapi();
+            if super::may_repeat(class) {
+                own.paths.paths.iter_mut().for_each(|(path, item)| repeats::describe(path, item));
+            }
+            own
+        })
+        .fold(Base::openapi(), openapi::OpenApi::merge_from);
     let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
     schemas.filter(|(name, _)| CLOSED.contains(&name.as_str())).for_each(|(_, schema)| close(schema));
     document

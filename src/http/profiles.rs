@@ -259,8 +259,8 @@ async fn erase(
 /// Join a key to a person
 ///
 /// For the login of somebody who was anonymous until then: what is known of `user` becomes known of
-/// `into`, at once and for good. Traits of `into` stay and absent ones are taken over; lists, events
-/// and impressions are those of both. Whatever comes under `user` later, events, lists, traits or
+/// `into`, at once and for good. Of each trait the one that was set last counts; lists, events and
+/// impressions are those of both. Whatever comes under `user` later, events, lists, traits or
 /// decisions, is about `into`, and erasing either erases both. Neither need be known yet. Repeating
 /// it changes nothing, and a person may have any number of keys; a key that was merged into somebody
 /// else is not taken from them: 409. Where one of the two was erased: 410.

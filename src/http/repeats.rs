@@ -2,7 +2,8 @@
 //!
 //! The first request with a key is answered as ever, and its answer kept for 24 hours; the same
 //! request with the same key gets that answer again. What failed on our side is forgotten, so that
-//! it can be tried again. After draft-ietf-httpapi-idempotency-key-header.
+//! it can be tried again. Each API key gets its own answers alone, and secrets are never kept. After
+//! draft-ietf-httpapi-idempotency-key-header.
 
 use axum::{
     body::Body,
@@ -13,6 +14,11 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use utoipa::openapi::{
+    PathItem, RefOr, Required, SecurityRequirement,
+    path::{ParameterBuilder, ParameterIn},
+    schema::{ObjectBuilder, Type},
+};
 
 use super::{
     app::App,
@@ -25,6 +31,8 @@ use crate::{
     engine::{KeptAnswer, Repeat},
 };
 
+/// Ends of paths whose answers are secrets: they are never kept.
+const SECRET: [&str; 2] = ["/rotate", "/token"];
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The largest body of a request with a key, in bytes: all of it is looked at before it is done.
@@ -32,9 +40,44 @@ const LARGEST: usize = 32 << 20;
 /// Headers of an answer that are kept.
 const HEADERS: [HeaderName; 4] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::CONTENT_DISPOSITION];
 
+/// Whether the answers of a path are secrets.
+fn is_secret(path: &str) -> bool {
+    SECRET.iter().any(|end| path.ends_with(end))
+}
+
+/// Describes the key where a POST may have one.
+pub(super) fn describe(path: &str, item: &mut PathItem) {
+    let Some(operation) = item.post.as_mut().filter(|_| !is_secret(path)) else { return };
+    if operation.security.as_ref().is_none_or(|kinds| kinds.iter().all(|kind| *kind == SecurityRequirement::default()))
+    {
+        return;
+    }
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "Makes it safe to send the request again: for 24 hours the same request with the same key gets the same \
+             answer, with `Idempotency-Replayed: true`, and is done once. With another request it is 422, and 409 \
+             while the first is under way.",
+        ))
+        .schema(Some(text));
+    operation.parameters.get_or_insert_default().push(RefOr::T(key.build()));
+    let answers = &mut operation.responses.responses;
+    let problem = answers.get("401").cloned();
+    for (status, means) in [("409", "The first request with the same key is under way"), ("422", "The key is no key")] {
+        if let (None, Some(RefOr::T(mut problem))) = (answers.get(status), problem.clone()) {
+            problem.description = means.to_owned();
+            answers.insert(status.to_owned(), RefOr::T(problem));
+        }
+    }
+}
+
 /// Does a POST with a key once, however often it is sent.
 pub(super) async fn once(State(app): State<App>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST || !request.headers().contains_key(KEY) {
+    let secret = is_secret(request.uri().path());
+    if request.method() != Method::POST || !request.headers().contains_key(KEY) || secret {
         return next.run(request).await;
     }
     let (mut parts, content) = request.into_parts();
@@ -64,6 +107,8 @@ async fn keyed(app: &App, caller: &Caller, request: Request, next: Next) -> Resu
     let bytes = body::read(whole, LARGEST).await?;
     hash.update(&bytes);
     let (account, request_hash) = (caller.account.number(), *hash.finalize().as_bytes());
+    // each API key has its own: what one may read another may not
+    let key = format!("{}/{key}", caller.principal.key);
     let repeats = &app.engine.repeats;
     match repeats.begin_once(account, key.clone(), request_hash).await? {
         Repeat::First => {}

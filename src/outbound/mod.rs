@@ -1,8 +1,12 @@
-//! What leaves on its own account: letters to addresses that others name.
+//! What leaves on its own account: letters to addresses that others name, and errands to fetch what
+//! is there.
 //!
 //! A name is resolved here, each of its addresses is checked, and the connection goes to the one
-//! that was: nobody can have it resolved again in between. Nothing is reused, redirected or read
-//! through a proxy, so there is no second way in.
+//! that was: nobody can have it resolved again in between. Nothing is reused or read through a proxy,
+//! and where an errand is sent elsewhere that is checked as the first address was, so there is no
+//! second way in.
+
+mod fetch;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,6 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{ClientConfig, Error as TlsError, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
@@ -63,19 +68,22 @@ impl HttpCourier {
     }
 
     async fn exchange(&self, letter: Letter) -> Result<Receipt, PostError> {
-        let target = letter.target.clone();
-        let stream = self.connect(&target).await?;
-        if !target.is_secure() {
+        let stream = self.connect(&letter.target).await?;
+        if !letter.target.is_secure() {
             return speak(stream, letter).await;
         }
+        let stream = self.secure(&letter.target, stream).await?;
+        speak(stream, letter).await
+    }
+
+    async fn secure(&self, target: &Target, stream: TcpStream) -> Result<TlsStream<TcpStream>, PostError> {
         // a name may end in the root's dot, which no certificate has
         let name = target.host().trim_end_matches('.').to_owned();
         let name = ServerName::try_from(name).map_err(|_| PostError::Insecure)?;
-        let stream = self.tls.connect(name, stream).await.map_err(|error| match error.kind() {
+        self.tls.connect(name, stream).await.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => PostError::Insecure,
             _ => PostError::Unreachable,
-        })?;
-        speak(stream, letter).await
+        })
     }
 
     async fn connect(&self, target: &Target) -> Result<TcpStream, PostError> {

@@ -1,7 +1,8 @@
-//! Posting something to somewhere else.
+//! Posting something to somewhere else, and fetching something from there.
 
 use std::{future::Future, pin::Pin};
 
+use super::Validators;
 use crate::domain::webhook::Target;
 
 /// What is posted.
@@ -55,4 +56,46 @@ pub type Posting<'a> = Pin<Box<dyn Future<Output = Result<Receipt, PostError>> +
 pub trait Courier: Send + Sync {
     /// Posts a letter, within a time limit of its own. Redirections are answers like others.
     fn post(&self, letter: Letter) -> Posting<'_>;
+}
+
+/// What is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// Where from.
+    pub target: Target,
+    /// What the server said of the version that is known.
+    pub known: Validators,
+}
+
+/// What a server gave.
+pub enum Found {
+    /// What is known already.
+    Unchanged,
+    /// Something else.
+    Changed {
+        /// What the server said of it.
+        validators: Validators,
+        /// Its bytes, piece by piece.
+        body: Box<dyn Download>,
+    },
+    /// Nothing: the status of its answer.
+    Refused(u16),
+}
+
+/// What comes of fetching.
+pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Found, PostError>> + Send + 'a>>;
+
+/// The next piece of a body; none at its end.
+pub type Piece<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, PostError>> + Send + 'a>>;
+
+/// A body that is being fetched.
+pub trait Download: Send {
+    /// The next piece, within a time limit of its own.
+    fn next(&mut self) -> Piece<'_>;
+}
+
+/// Fetches files.
+pub trait Fetcher: Send + Sync {
+    /// Asks for a file. A few redirections are followed, each to an address that is checked anew.
+    fn fetch(&self, errand: Errand) -> Fetching<'_>;
 }

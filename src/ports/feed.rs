@@ -66,6 +66,8 @@ pub enum Change {
 /// What one look at the feed saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedBatch {
+    /// Whether a transaction that is still open keeps the cursor from moving on.
+    pub held: bool,
     /// Where to read on.
     pub cursor: Cursor,
     /// Whether the server is another one than the given cursor's, or no longer remembers all that

@@ -9,6 +9,7 @@ mod events;
 mod feed;
 mod learning;
 mod outcomes;
+mod products;
 mod spending;
 mod transitions;
 mod users;
@@ -17,8 +18,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, spending::*, transitions::*,
-    users::*, webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, spending::*,
+    transitions::*, users::*, webhooks::*,
 };
 use crate::domain::values::Millis;
 

@@ -45,6 +45,8 @@ impl Core {
         self.tasks.spawn("transitions", move |stop| transitions.clone().work(stop));
         let deliveries = self.deliveries.clone();
         self.tasks.spawn("webhooks", move |stop| deliveries.clone().work(stop));
+        let keeper = Arc::clone(&self.keeper);
+        self.tasks.spawn("feeds of products", move |stop| Arc::clone(&keeper).work(stop));
         let learning = self.engine.learning.clone();
         self.tasks.spawn("learning", move |stop| learning.clone().work(stop));
         let spending = self.engine.spending.clone();

@@ -103,6 +103,8 @@ pub(super) async fn first_start(core: &Core, config: &Config, address: SocketAdd
             }
         }
         welcome.request = Some(folder.join("requests/young-buyer.json")).filter(|request| request.exists());
+    } else if config.store.database_url.is_none() {
+        tracing::warn!("no folder creatives/demo was found here or beside the program, so no demo is loaded");
     }
     Ok(welcome)
 }

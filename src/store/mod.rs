@@ -15,8 +15,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     domain::values::Millis,
     ports::{
-        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, SpendStore, StoreError,
-        TransitionStore, UserStore, WebhookStore,
+        Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, ProductStore,
+        SpendStore, StoreError, TransitionStore, UserStore, WebhookStore,
     },
 };
 
@@ -71,6 +71,8 @@ pub struct Opened {
     pub transitions: Arc<dyn TransitionStore>,
     /// Who is told of transitions.
     pub webhooks: Arc<dyn WebhookStore>,
+    /// What feeds hold.
+    pub products: Arc<dyn ProductStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
     /// What campaigns spend by bidding themselves.
@@ -117,6 +119,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         crowds: Arc::new(postgres::Crowds::new(&lanes)),
         transitions: Arc::new(postgres::Transitions::new(&lanes)),
         webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
+        products: Arc::new(postgres::Products::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
         spending: Arc::new(postgres::Spending::new(&lanes)),
         learning: Arc::new(postgres::Learning::new(&lanes)),

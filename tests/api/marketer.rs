@@ -185,6 +185,18 @@ pub(crate) async fn a_post_with_a_key_is_done_once(service: Arc<Service>) {
         }
     }
     assert_eq!(made.len(), 1);
+    // an answer is for the API key that got it, and a secret for nobody afterwards
+    let path = format!("/v1/keys/{}", service.name("key"));
+    let secret = service.create(&path, &json!({"scopes": ["decide"]})).await.json()["secret"].clone();
+    let weak = service.with_key(secret.as_str().expect("a secret"));
+    let (path, posted) = (format!("{path}/rotate"), advertiser());
+    for (target, body) in [("/v1/advertisers", &posted), (&path, &json!({}))] {
+        let sent = |of: &Service| of.request(Method::POST, target).header("idempotency-key", "a-key").json(body);
+        let (ours, theirs) = (send(sent(&service)).await, send(sent(&weak)).await);
+        assert_eq!((ours.status / 100, theirs.status), (2, 403), "{target}: {}", theirs.text());
+    }
+    let rotate = async || send(service.request(Method::POST, &path).header("idempotency-key", "again")).await.json();
+    assert_ne!(rotate().await["secret"], rotate().await["secret"]);
 }
 
 /// Awaits all.

@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Output};
 
+use reqwest::Method;
+use serde_json::Value;
 use tokio::process::Command;
 
-use super::{cluster, harness::folder};
+use super::{
+    cluster,
+    harness::{Service, folder},
+};
 
 async fn run(url: &str, data: &Path, arguments: [&str; 2]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
@@ -49,4 +54,36 @@ async fn what_is_exported_comes_in_and_goes_out_the_same() {
     }
     assert_eq!(both[0].keys().collect::<Vec<_>>(), both[1].keys().collect::<Vec<_>>());
     assert!(both[0] == both[1], "byte for byte");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_people_of_the_demo_see_different_creatives() {
+    let demo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/demo"));
+    let service = Service::start(&cluster().await.database().await, |config| {
+        config.store.bundle = Some(demo.to_owned());
+    })
+    .await;
+    let mut seen: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for person in ["young-buyer", "abandoner", "traveller", "unknown"] {
+        let request = fs::read(demo.join(format!("requests/{person}.json"))).expect("a request");
+        let answer = service.decide(&serde_json::from_slice(&request).expect("JSON")).await;
+        let placements = answer["placements"].as_object().expect("placements").clone();
+        for (place, items) in placements {
+            let item = &items[0];
+            let expected = if person == "unknown" { "contextual" } else { "personalised" };
+            assert_eq!(
+                (&item["status"], &item["fallback_level"]),
+                (&"filled".into(), &expected.into()),
+                "{person}: {item:#}"
+            );
+            seen.entry(place).or_default().push(item["components"].clone());
+        }
+    }
+    assert_eq!(seen.len(), 5);
+    for (place, components) in seen {
+        let all = components.iter().enumerate();
+        assert!(all.clone().all(|(at, one)| !components[..at].contains(one)), "{place}: {components:#?}");
+    }
+    let ready = service.request(Method::GET, "/readyz").send().await.expect("an answer");
+    assert_eq!(ready.status(), 200);
 }

@@ -127,6 +127,29 @@ async fn late_events_count_at_their_own_time_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_many_lines_names_a_version_only_of_one_person() {
+    let (service, _turn) = crate::service().await;
+    // more than one batch
+    let lines = |user: &str, name: &str| {
+        (0..2_000)
+            .map(|n| format!("{{\"id\":\"{name}-{n}\",\"user\":\"{user}\",\"type\":\"t\"}}\n"))
+            .collect::<String>()
+    };
+    let token = async |text: String| {
+        let answer = read(send_text(&service, "application/x-ndjson", text).await, 200).await;
+        assert_eq!(counts(&answer), [4_000, 0, 0, 0]);
+        answer["consistency_token"].as_str().expect("a token").to_owned()
+    };
+    assert!(token(lines("one", "a") + &lines("one", "b")).await.starts_with('v'));
+    let two = token(lines("one", "c") + &lines("two", "d")).await;
+    assert!(two.starts_with('x'), "{two}");
+    let mut body = crate::harness::ask("two", "home");
+    body["consistency_token"] = json!(two);
+    let item = service.decide(&body).await["placements"]["top"][0].take();
+    assert_eq!(item["degraded"], json!([]), "{item:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replays_never_count_twice() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;

@@ -9,6 +9,7 @@ mod consent;
 mod crm;
 mod decisions;
 mod events;
+mod feeds;
 mod harness;
 mod identity;
 mod late;

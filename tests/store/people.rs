@@ -11,8 +11,8 @@ use tessera::{
         values::Millis,
     },
     ports::{
-        AccountRow, Change, FoundProfile, FoundRecord, MemberChange, Membership, ProfileRow, ProfileWrite,
-        ProfileWritten, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
+        AccountRow, Change, FoundProfile, FoundRecord, KeptAnswer, MemberChange, Membership, ProfileRow, ProfileWrite,
+        ProfileWritten, Repeat, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
     },
     store::Opened,
 };
@@ -341,6 +341,12 @@ pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {
     let kept = record(&account, Some(uid));
     store.outcomes.record(vec![shown.clone()]).await.expect("an answer");
     store.outcomes.keep(vec![kept.clone()]).await.expect("an answer");
+    let answer = |body: String| KeptAnswer { status: 200, headers: vec![], body: body.into_bytes() };
+    for (name, body) in [("about", format!("{{\"user\":\"{key}\"}}")), ("else", "{}".to_owned())] {
+        let begun = store.catalog.begin_once(account.number, name.into(), [1; 32]).await.expect("an answer");
+        assert_eq!(begun, Repeat::First);
+        store.catalog.end_once(account.number, name.into(), Some(answer(body))).await.expect("kept");
+    }
     let cursor = &mut position(&store).await;
 
     assert!(store.users.erase(account.number, uid).await.expect("an answer").known);
@@ -352,6 +358,9 @@ pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {
         assert_eq!(store.users.members(account.number, list("crm-gold"), None, 10).await.expect("an answer"), []);
     };
     gone().await;
+    let again = async |name: &str| store.catalog.begin_once(account.number, name.into(), [1; 32]).await;
+    assert_eq!(again("about").await.expect("an answer"), Repeat::First, "what named them is gone");
+    assert_eq!(again("else").await.expect("an answer"), Repeat::Answered(answer("{}".to_owned())));
     assert_eq!(store.outcomes.find(account.number, kept.decision).await.expect("an answer"), FoundRecord::Erased);
     let outcomes = store.outcomes.outcomes_of(account.number, shown.decision).await.expect("an answer");
     assert_eq!(outcomes.iter().map(|outcome| outcome.person).collect::<Vec<_>>(), [None]);

@@ -92,6 +92,10 @@ impl Logic {
             Node::Not(node) => self.always(node),
             Node::Trait(condition) => contradictory(&condition.tests.iter().collect::<Vec<_>>()),
             Node::Event(condition) => count(&condition.measure).is_some_and(|((low, high), _)| low > high),
+            // it can be told that something did not happen only when the start is forgotten already
+            Node::Sequence(sequence) => {
+                sequence.then.iter().any(|next| !next.happens && next.within >= sequence.lookback)
+            }
             _ => false,
         }
     }

@@ -171,6 +171,9 @@ mod tests {
 
     #[test]
     fn contradictions_are_found() {
+        let left = |within: &str, lookback: &str| json!({"sequence": {"start": {"event": "add_to_cart"}, "then": [{"not": "purchase", "within": within}], "lookback": lookback}});
+        says(left("PT30M", "PT30M"), &[("", "never_true")]);
+        says(left("PT30M", "PT31M"), &[]);
         says(json!({"trait": "age", "gte": 30, "lt": 30}), &[("", "never_true")]);
         says(json!({"all": [{"trait": "age", "gt": 30}, {"trait": "age", "lt": 20}]}), &[("", "never_true")]);
         says(json!({"all": [{"trait": "age", "in": [1, 2]}, {"trait": "age", "gt": 5}]}), &[("", "never_true")]);

@@ -268,15 +268,18 @@ impl Traits {
         }
     }
 
-    /// Adds the traits of another person, who turned out to be the same: own values stay, and of the
-    /// others the newest are taken as long as there is room.
+    /// Adds the traits of another person, who turned out to be the same: of each the one that was set
+    /// last, the own one where both were set at once, the newest first as long as there is room.
     pub fn merge(&mut self, other: &Self) {
-        let mut others: Vec<&Trait> = other.iter().filter(|held| self.get(held.name).is_none()).collect();
+        let newer = |held: &&Trait| self.get(held.name).is_none_or(|own| own.set_at < held.set_at);
+        let mut others: Vec<&Trait> = other.iter().filter(newer).collect();
         others.sort_by_key(|held| (Reverse(held.set_at), held.name));
         for held in others {
-            let place = self.0.partition_point(|own| own.name < held.name);
             let mut traits = self.0.to_vec();
-            traits.insert(place, held.clone());
+            match traits.binary_search_by_key(&held.name, |own| own.name) {
+                Ok(place) => traits[place] = held.clone(),
+                Err(place) => traits.insert(place, held.clone()),
+            }
             let traits = Self(traits.into());
             if traits.0.len() <= Self::COUNT && traits.encode().len() <= Self::BYTES {
                 *self = traits;
@@ -450,14 +453,18 @@ mod tests {
     }
 
     #[test]
-    fn merging_keeps_own_values_and_takes_the_newest_of_the_others() {
+    fn merging_takes_what_was_set_last() {
         let parse = |json: Value, at: i64| Traits::parse(&json, Millis(at)).expect("traits");
         let mut own = parse(json!({"age": 30, "city": "Berlin"}), 5);
         own.merge(&parse(json!({"age": 31, "plan": "pro"}), 9));
         assert_eq!(
             [value(&own, "age"), value(&own, "city"), value(&own, "plan")],
-            [Some(json!(30.0)), Some(json!("Berlin")), Some(json!("pro"))]
+            [Some(json!(31.0)), Some(json!("Berlin")), Some(json!("pro"))]
         );
+        let before = own.clone();
+        own.merge(&parse(json!({"age": 18, "city": "Bern"}), 4));
+        own.merge(&parse(json!({"age": 32}), 9));
+        assert_eq!(own, before, "older, or set at once");
         assert_eq!(own.get(NameHash::of("plan")).expect("taken").set_at, Millis(9));
         let many = |from: usize, to: usize| -> Value { (from..to).map(|i| (format!("t{i}"), json!(i))).collect() };
         let mut full = parse(many(0, 127), 1);

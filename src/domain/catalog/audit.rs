@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    catalog::creative::{Choice, Creative, Variant},
+    catalog::creative::{Choice, Creative, Place, Variant},
     ids::NameHash,
     values::Size,
     violation::{Violation, Violations, token},
@@ -129,12 +129,21 @@ pub fn revision_crid(creative: &Creative, size: Option<Size>) -> String {
 /// Names the content that a choice gives one of a creative's templates: the same for the same values.
 #[must_use]
 pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
+    named(variant, |place| fingerprint(creative, place, choice))
+}
+
+/// Stands for the value that a choice puts into one place of a template.
+#[must_use]
+pub fn fingerprint(creative: &Creative, place: &Place, choice: &Choice) -> u64 {
+    creative.chosen(place.slot, choice).map_or(place.default_fingerprint, |component| component.fingerprint)
+}
+
+/// Names the content of a template by what stands for the value in each of its places.
+pub fn named(variant: &Variant, fingerprint: impl Fn(&Place) -> u64) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
     for place in &variant.places {
-        let component = creative.chosen(place.slot, choice);
-        let fingerprint = component.map_or(place.default_fingerprint, |component| component.fingerprint);
-        hash.update(&fingerprint.to_le_bytes());
+        hash.update(&fingerprint(place).to_le_bytes());
     }
     hash.finalize().to_hex()[..32].to_owned()
 }

@@ -10,12 +10,13 @@ use crate::domain::{
         rule::Targeting,
     },
     catalog::{
+        assets,
         content::Content,
         document::{AdvertiserDoc, RevisionDoc},
         index::Shape,
         landing,
     },
-    creative::{ComponentDoc, ComponentStatus, Pairing, Prepared, SlotSpec, SlotType, SlotValue, Template},
+    creative::{ComponentDoc, ComponentStatus, Pairing, Picking, Prepared, SlotSpec, SlotType, SlotValue, Template},
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
     values::{Format, Locale, Millis, Size},
     violation::{Violation, Violations, token},
@@ -88,6 +89,8 @@ pub struct Component {
     pub fingerprint: u64,
     /// Its value, where it is the address a click leads to.
     pub landing: Option<Box<str>>,
+    /// Its value, where every decision picks products from a feed.
+    pub picking: Option<Box<Picking>>,
 }
 
 /// The creative in one size and format.
@@ -295,7 +298,12 @@ impl Reader<'_> {
                 content = Some(self.faults.keep(&format!("{pointer}/value"), value)?);
             }
         }
-        let content = content?.content();
+        let value = content?;
+        let content = value.content();
+        let picking = match value {
+            SlotValue::Picked(picking) => Some(picking),
+            _ => None,
+        };
         let landing = self.landing(slot, &content, &format!("{pointer}/value"));
         let content = Content::new(&content);
         Some(Component {
@@ -311,6 +319,7 @@ impl Reader<'_> {
             fingerprint: content.fingerprint(),
             content,
             landing,
+            picking,
         })
     }
 
@@ -330,7 +339,11 @@ impl Reader<'_> {
             let prepared = slots[slot].candidates.iter().filter_map(|component| {
                 let value = &self.doc.components.get(&components[*component as usize].id)?.value;
                 // faults of values were noted with the component
-                Some(template.prepare(at, &self.value(spec, value).ok()?))
+                match self.value(spec, value).ok()? {
+                    // until a decision picks products
+                    SlotValue::Picked(_) => Some(template.prepare(at, &default)),
+                    value => Some(template.prepare(at, &value)),
+                }
             });
             places.push(Place {
                 slot,
@@ -349,7 +362,7 @@ impl Reader<'_> {
         match spec.kind {
             SlotType::Image | SlotType::Product => {
                 let mut value = value.clone();
-                absolute(&mut value, self.public_url);
+                assets::absolute(&mut value, self.public_url);
                 SlotValue::parse(spec, &value)
             }
             _ => SlotValue::parse(spec, value),
@@ -358,7 +371,8 @@ impl Reader<'_> {
 
     /// The address a click leads to, where the slot holds it; its host must be the advertiser's.
     fn landing(&mut self, slot: usize, content: &Value, pointer: &str) -> Option<Box<str>> {
-        let url = content.as_str().filter(|_| self.landing_slot == Some(slot))?;
+        let first = || content.pointer("/0/link")?.as_str();
+        let url = content.as_str().or_else(first).filter(|_| self.landing_slot == Some(slot))?;
         match (self.advertiser, landing::parse(url)) {
             (_, Err(detail)) => self.faults.push(pointer, "invalid_url", detail),
             (Some(advertiser), Ok(host)) if !landing::allowed(advertiser, &host) => {
@@ -367,24 +381,6 @@ impl Reader<'_> {
             _ => {}
         }
         Some(url.into())
-    }
-}
-
-/// Where assets stand on this server.
-const ASSETS: &str = "/v1/assets/";
-
-fn absolute(value: &mut Value, public_url: &str) {
-    match value {
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                match field {
-                    Value::String(src) if name == "src" && src.starts_with(ASSETS) => src.insert_str(0, public_url),
-                    inner => absolute(inner, public_url),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| absolute(item, public_url)),
-        _ => {}
     }
 }
 

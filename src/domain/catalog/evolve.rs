@@ -1,7 +1,7 @@
 //! From one snapshot to the next: what changed, and what depends on it, is compiled again.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -28,7 +28,8 @@ use crate::domain::{
         key::{DocumentKey, Kind},
         snapshot::{Changed, Line, Placement, Snapshot, Ticket},
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, ModelKey, PlacementId, SegmentKey, WriteKeyId},
+    ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, FeedId, ModelKey, PlacementId, SegmentKey, WriteKeyId},
+    products::FeedDoc,
     values::Millis,
     violation::Violation,
 };
@@ -56,6 +57,9 @@ impl Snapshot {
             audits: self.audits.clone(),
             approved: self.approved.clone(),
             write_keys: self.write_keys.clone(),
+            feeds: self.feeds.clone(),
+            stocks: Arc::clone(&self.stocks),
+            shown_feeds: BTreeMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
             payers: Vec::new(),
@@ -116,6 +120,14 @@ impl Snapshot {
                     }
                 }
                 Kind::Audit => self.take_audit(&key, body),
+                Kind::Feed => {
+                    if let Ok(id) = key.id.parse::<FeedId>() {
+                        match body.and_then(|body| self.read::<FeedDoc>(&key, &body)) {
+                            Some(doc) => self.feeds.insert(id, Arc::new(doc)),
+                            None => self.feeds.remove(&id),
+                        };
+                    }
+                }
                 Kind::WriteKey => {
                     if let Ok(id) = key.id.parse::<WriteKeyId>() {
                         match body.and_then(|body| self.read::<WriteKeyDoc>(&key, &body)) {
@@ -323,6 +335,12 @@ impl Snapshot {
         let mut streams = self.rules.streams().clone();
         streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
         streams.extend(self.models.values().flat_map(|model| model.streams()));
+        for picking in self.creatives.values().flat_map(|creative| creative.pickings()) {
+            let segments = self.shown_feeds.entry(picking.feed.clone()).or_default();
+            segments.extend(picking.segment.clone());
+        }
+        let shown = self.shown_feeds.keys().filter_map(|id| self.feeds.get(id));
+        streams.extend(shown.flat_map(|feed| feed.streams().all()));
         self.streams = streams;
     }
 

@@ -14,6 +14,8 @@ pub enum Kind {
     Model,
     /// A segment and its rule.
     Segment,
+    /// A catalogue of products.
+    Feed,
     /// Markup with typed slots.
     Template,
     /// A creative's draft.
@@ -36,10 +38,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, such that a document refers only to kinds before its own.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Advertiser,
         Self::Model,
         Self::Segment,
+        Self::Feed,
         Self::Template,
         Self::Creative,
         Self::Component,
@@ -58,6 +61,7 @@ impl Kind {
             Self::Advertiser => "advertiser",
             Self::Model => "model",
             Self::Segment => "segment",
+            Self::Feed => "feed",
             Self::Template => "template",
             Self::Creative => "creative",
             Self::Component => "component",

@@ -1,6 +1,7 @@
 //! What may be shown: the documents of an account and the snapshot compiled from them.
 
 pub mod approved;
+mod assets;
 pub mod audit;
 pub mod bits;
 pub mod budget;
@@ -10,6 +11,7 @@ pub mod creative;
 pub mod document;
 pub mod evolve;
 pub mod flight;
+mod goods;
 pub mod index;
 pub mod key;
 pub mod landing;

@@ -26,13 +26,17 @@ use crate::domain::{
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
     },
-    ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, ModelKey, NameHash, PlacementId, SegmentKey, WriteKeyId},
+    ids::{
+        AdvertiserId, CampaignId, CreativeId, ExchangeId, FeedId, ModelKey, NameHash, PlacementId, SegmentKey,
+        WriteKeyId,
+    },
+    products::{FeedDoc, Stocks},
     values::{Format, Millis, Size},
     violation::Violation,
 };
 
 /// Everything an account may show, at one catalogue version.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The catalogue version.
     pub version: i64,
@@ -50,6 +54,12 @@ pub struct Snapshot {
     pub approved: Approved,
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
+    /// Catalogues of products.
+    pub feeds: BTreeMap<FeedId, Arc<FeedDoc>>,
+    /// What those of them hold that published creatives show. Changes without a catalogue version.
+    pub stocks: Arc<Stocks>,
+    /// Feeds that published creatives show, with the segments whose favourites they show.
+    pub shown_feeds: BTreeMap<FeedId, BTreeSet<SegmentKey>>,
     /// Campaigns in serving order: by priority, then by id.
     pub lines: Vec<Line>,
     /// What each line draws lots with, side by side: they are looked at far more often than lines.
@@ -85,7 +95,7 @@ pub struct Placement {
 }
 
 /// A campaign with what it shows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Line {
     /// The campaign.
     pub campaign: Arc<Campaign>,
@@ -122,6 +132,9 @@ impl Snapshot {
             audits: BTreeMap::new(),
             approved: Approved::default(),
             write_keys: HashMap::new(),
+            feeds: BTreeMap::new(),
+            stocks: Arc::default(),
+            shown_feeds: BTreeMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
             payers: Vec::new(),
@@ -136,6 +149,12 @@ impl Snapshot {
             sources: BTreeMap::new(),
             campaigns: BTreeMap::new(),
         }
+    }
+
+    /// The same catalogue with other products in its feeds.
+    #[must_use]
+    pub fn with_stocks(&self, stocks: Arc<Stocks>) -> Self {
+        Self { stocks, ..self.clone() }
     }
 
     /// Campaigns that may serve an offer, in serving order; a superset of the eligible ones.
@@ -159,6 +178,12 @@ impl Snapshot {
     #[must_use]
     pub fn segments(&self) -> &[(SegmentKey, Option<SegmentRule>)] {
         &self.segments
+    }
+
+    /// An advertiser.
+    #[must_use]
+    pub fn advertiser(&self, id: &AdvertiserId) -> Option<&Arc<AdvertiserDoc>> {
+        self.advertisers.get(id)
     }
 
     /// A model, trained or not.

@@ -197,8 +197,7 @@ impl<'a> Assembly<'a, '_> {
                 Node::If(condition, yes, no) => {
                     let holds = match condition {
                         Condition::Slot(slot) => self.prepared(*slot).is_some_and(|value| value.present),
-                        Condition::Price => item.is_some_and(|item| item.price),
-                        Condition::SalePrice => item.is_some_and(|item| item.sale_price),
+                        Condition::Has(part) => item.is_some_and(|item| item.has[*part as usize]),
                     };
                     self.nodes(if holds { yes } else { no }, item);
                 }

@@ -17,8 +17,8 @@ use crate::domain::{
 /// In `markup`, `{{headline}}` places a slot, `{{hero.src}}` and `{{hero.alt}}` an image,
 /// `{{price}}`, `{{price.amount}}` and `{{price.currency}}` a price. `{{#if badge}}..{{else}}..{{/if}}`
 /// asks whether an optional slot has a value; `{{#each products}}..{{/each}}` repeats its body with
-/// `{{id}}`, `{{title}}`, `{{link}}`, `{{image.src}}`, `{{image.alt}}`, `{{price}}` and
-/// `{{sale_price}}` of each product (the last two inside `{{#if price}}`, `{{#if sale_price}}`).
+/// `{{id}}`, `{{title}}`, `{{link}}`, `{{image.src}}`, `{{image.alt}}`, `{{price}}`, `{{sale_price}}`,
+/// `{{brand}}` and `{{description}}` of each product (the last four inside `{{#if price}}` and the like).
 /// Every decision fills in `{{click_url}}` and `{{landing_url}}` (in an `href`), `{{impression_url}}`
 /// (in an `img src`; added before `</body>` when it is not placed), `{{view_url}}` (in a `data-`
 /// attribute or JSON), `{{decision_id}}` and `{{cachebuster}}`. A product's `{{link}}` goes straight
@@ -187,7 +187,12 @@ pub enum NativeKind {
 pub struct ComponentDoc {
     /// The slot it fills.
     pub slot: SlotName,
-    /// The value, as the slot's type asks.
+    /// The value, as the slot's type asks. Of a `product` slot an array of products, or what every
+    /// decision picks from a feed: `{"feed": "shop", "choose": "last_viewed"}`, where `choose` is
+    /// `last_viewed`, `abandoned` (in the basket and not bought), `popular` or `popular_in_segment`
+    /// (with `segment`). Where fewer are known, `"fill": "popular"` fills up, and `"none"` does not;
+    /// `items` shows fewer than the slot takes. Nothing that is out of stock is shown, and without a
+    /// product the component is not.
     pub value: Value,
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,7 +284,8 @@ pub struct CreativeDoc {
     /// 1 to 16 templates, one for each size and format.
     #[schema(min_items = 1, max_items = 16)]
     pub templates: Vec<TemplateId>,
-    /// A `url` slot whose chosen component takes the place of the campaign's landing URL.
+    /// A `url` slot whose chosen component takes the place of the campaign's landing URL, or a `product`
+    /// slot: the link of the first product shown does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landing_slot: Option<SlotName>,
     /// Which components go together.

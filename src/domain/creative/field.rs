@@ -28,6 +28,55 @@ pub(super) enum ItemField {
     Image(Field),
     Price(Field),
     SalePrice(Field),
+    Brand,
+    Description,
+}
+
+/// A part that not every product has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Price,
+    SalePrice,
+    Brand,
+    Description,
+}
+
+impl Part {
+    pub(super) const ALL: [Self; 4] = [Self::Price, Self::SalePrice, Self::Brand, Self::Description];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Price => "price",
+            Self::SalePrice => "sale_price",
+            Self::Brand => "brand",
+            Self::Description => "description",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.name() == name)
+    }
+
+    /// The part that must be there for a field to have a value.
+    pub(super) fn of_field(field: ItemField) -> Option<Self> {
+        match field {
+            ItemField::Price(_) => Some(Self::Price),
+            ItemField::SalePrice(_) => Some(Self::SalePrice),
+            ItemField::Brand => Some(Self::Brand),
+            ItemField::Description => Some(Self::Description),
+            ItemField::Id | ItemField::Title | ItemField::Link | ItemField::Image(_) => None,
+        }
+    }
+
+    /// Whether a product has it.
+    pub(super) fn of(self, product: &Product) -> bool {
+        match self {
+            Self::Price => product.price.is_some(),
+            Self::SalePrice => product.sale_price.is_some(),
+            Self::Brand => product.brand.is_some(),
+            Self::Description => product.description.is_some(),
+        }
+    }
 }
 
 /// What a part is good for.
@@ -142,6 +191,8 @@ impl ItemField {
             ("id", None) => return Some((Self::Id, Nature::Words)),
             ("title", None) => return Some((Self::Title, Nature::Words)),
             ("link", None) => return Some((Self::Link, Nature::Address)),
+            ("brand", None) => return Some((Self::Brand, Nature::Words)),
+            ("description", None) => return Some((Self::Description, Nature::Words)),
             ("image", Some(_)) => (Self::Image, SlotType::Image),
             ("price", _) => (Self::Price, SlotType::Price),
             ("sale_price", _) => (Self::SalePrice, SlotType::Price),
@@ -169,6 +220,8 @@ pub(super) fn write_item(product: &Product, field: ItemField, escaper: Escaper, 
         ItemField::Title => escape::push(escaper, &product.title, out),
         ItemField::Link => escape::push(escaper, product.link.as_str(), out),
         ItemField::Image(field) => write(&SlotValue::Image(product.image.clone()), field, escaper, out),
+        ItemField::Brand => escape::push(escaper, product.brand.as_deref().unwrap_or_default(), out),
+        ItemField::Description => escape::push(escaper, product.description.as_deref().unwrap_or_default(), out),
         ItemField::Price(field) => write(&price(product.price), field, escaper, out),
         ItemField::SalePrice(field) => write(&price(product.sale_price), field, escaper, out),
     }

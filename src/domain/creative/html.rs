@@ -4,12 +4,12 @@ use super::{
     context::Context,
     documents::SlotType,
     escape::Escaper,
-    field::{self, Builtin, Field, ItemField, Nature},
+    field::{self, Builtin, Field, ItemField, Nature, Part},
     prepared::{Item, Prepared},
     reading,
     slot::Declared,
     syntax::{self, Faults, Kind, Placeholder},
-    value::{Product, SlotValue},
+    value::SlotValue,
 };
 use crate::domain::violation::Violation;
 
@@ -48,10 +48,8 @@ pub(super) enum Node {
 pub(super) enum Condition {
     /// Whether a slot has a value.
     Slot(u16),
-    /// Whether the product in the loop has a price.
-    Price,
-    /// Whether it has a reduced one.
-    SalePrice,
+    /// Whether the product in the loop has a part that not all have.
+    Has(Part),
 }
 
 /// Where a slot stands: each different part and escaper once.
@@ -102,8 +100,7 @@ impl Html {
             _ => &[],
         };
         let item = |product| Item {
-            price: product_has(product, Condition::Price),
-            sale_price: product_has(product, Condition::SalePrice),
+            has: Part::ALL.map(|part| part.of(product)),
             places: places.items.iter().map(|&(f, e)| written(&|out| field::write_item(product, f, e, out))).collect(),
         };
         Prepared {
@@ -132,14 +129,6 @@ impl Html {
             })
         }
         within(&self.nodes, slot)
-    }
-}
-
-fn product_has(product: &Product, condition: Condition) -> bool {
-    match condition {
-        Condition::Price => product.price.is_some(),
-        Condition::SalePrice => product.sale_price.is_some(),
-        Condition::Slot(_) => false,
     }
 }
 
@@ -246,13 +235,10 @@ impl<'a> Compiler<'a> {
             }
             return Some(Node::Builtin(builtin, escaper?));
         }
-        if let (Some(slot), Some((field, nature))) = (self.each, ItemField::named(name)) {
-            let needed = match field {
-                ItemField::Price(_) => Some((Condition::Price, "price")),
-                ItemField::SalePrice(_) => Some((Condition::SalePrice, "sale_price")),
-                _ => None,
-            };
-            if let Some((_, guard)) = needed.filter(|(condition, _)| !self.known.contains(condition)) {
+        let field = ItemField::named(name).filter(|_| !self.shadows(name));
+        if let (Some(slot), Some((field, nature))) = (self.each, field) {
+            let needed = Part::of_field(field).filter(|part| !self.known.contains(&Condition::Has(*part)));
+            if let Some(guard) = needed.map(Part::name) {
                 self.faults.push(
                     at,
                     "slot_unguarded",
@@ -295,10 +281,14 @@ impl<'a> Compiler<'a> {
         escaper
     }
 
+    /// Whether a slot has a name that products came to have later: within loops it is the slot still.
+    fn shadows(&self, name: &str) -> bool {
+        matches!(name, "brand" | "description") && self.slots.iter().any(|slot| slot.name.as_str() == name)
+    }
+
     fn condition(&mut self, name: &str, at: usize) -> Option<Condition> {
         let condition = match (self.each, name) {
-            (Some(_), "price") => Condition::Price,
-            (Some(_), "sale_price") => Condition::SalePrice,
+            (Some(_), name) if Part::named(name).is_some() && !self.shadows(name) => Condition::Has(Part::named(name)?),
             (Some(_), "id" | "title" | "link" | "image") => {
                 self.faults.push(at, "condition_always_true", format!("every product has {name}"));
                 return None;

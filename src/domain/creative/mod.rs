@@ -21,6 +21,7 @@ mod marks;
 mod native;
 mod native_request;
 mod pairing;
+mod picking;
 mod policy;
 mod prepared;
 mod reading;
@@ -36,10 +37,11 @@ pub use documents::*;
 pub use lint::lint;
 pub use native_request::{NativeRequest, Wanted, WantedKind};
 pub use pairing::Pairing;
+pub use picking::{Choose, Fill, Picking};
 pub use prepared::Prepared;
 pub use slot::Slot;
 pub use template::Template;
-pub use url::{ClickMacro, UrlError, WebUrl, percent_encode};
+pub use url::{ClickMacro, UrlError, WebUrl, is_bidi, percent_encode};
 pub use value::{Image, Product, SlotSpec, SlotValue, content};
 
 #[cfg(test)]

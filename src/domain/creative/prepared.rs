@@ -13,7 +13,7 @@ pub struct Prepared {
 /// A product escaped for every place in its loop.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Item {
-    pub(super) price: bool,
-    pub(super) sale_price: bool,
+    /// Which parts the product has, in the order of [`super::field::Part::ALL`].
+    pub(super) has: [bool; 4],
     pub(super) places: Box<[Box<str>]>,
 }

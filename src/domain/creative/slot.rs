@@ -47,6 +47,11 @@ pub(super) fn declared(doc: &TemplateDoc, faults: &mut Violations) -> Vec<Declar
         }
         let value = faults.keep(&at, SlotSpec::parse(slot)).and_then(|spec| {
             let default = faults.keep(&format!("{at}/default"), SlotValue::parse(&spec, &slot.default))?;
+            if matches!(default, SlotValue::Picked(_)) {
+                let detail = "must be products: they are shown where a feed has none";
+                faults.push(format!("{at}/default"), "default_of_feed", detail);
+                return None;
+            }
             Some(Slot { name: name.clone(), spec, default })
         });
         Declared { name: name.clone(), kind: slot.kind, optional: slot.optional, value }

@@ -177,7 +177,8 @@ pub(super) fn is_safe(url: &str) -> bool {
 }
 
 /// Unicode's `Bidi_Control` characters, which can make a text read as another.
-pub(super) fn is_bidi(c: char) -> bool {
+#[must_use]
+pub fn is_bidi(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

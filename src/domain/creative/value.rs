@@ -5,6 +5,7 @@ use serde_json::{Map, Number, Value, json};
 use super::{
     color::is_color,
     documents::{SlotDoc, SlotType},
+    picking::Picking,
     url::{WebUrl, is_bidi},
 };
 use crate::domain::{
@@ -33,6 +34,13 @@ pub struct SlotSpec {
 }
 
 impl SlotSpec {
+    /// What a slot of products takes that says nothing of its own.
+    #[must_use]
+    pub fn products() -> Self {
+        let kind = SlotType::Product;
+        Self { kind, optional: false, max_length: 500, width: None, height: None, max_bytes: None, max_items: 10 }
+    }
+
     /// Reads the limits of `doc`; its default is read with [`SlotValue::parse`].
     ///
     /// # Errors
@@ -99,6 +107,10 @@ pub struct Product {
     pub price: Option<Money>,
     /// Its reduced price.
     pub sale_price: Option<Money>,
+    /// Whose make it is, 1 to 500 characters.
+    pub brand: Option<Box<str>>,
+    /// What is to be said of it, 1 to 500 characters.
+    pub description: Option<Box<str>>,
 }
 
 /// A value that fits its slot.
@@ -120,6 +132,8 @@ pub enum SlotValue {
     Number(Number),
     /// One or more products.
     Products(Box<[Product]>),
+    /// Products that each decision picks from a feed.
+    Picked(Box<Picking>),
 }
 
 impl SlotValue {
@@ -145,6 +159,13 @@ impl SlotValue {
                 Some(Self::Number(number.clone()))
             }
             (SlotType::Number, _) => reader.fault("", "not_a_number", "must be a finite JSON number"),
+            (SlotType::Product, Value::Object(_)) => match Picking::parse(value) {
+                Ok(picking) => Some(Self::Picked(Box::new(picking))),
+                Err(faults) => {
+                    reader.faults.extend_under("", faults);
+                    None
+                }
+            },
             (SlotType::Product, _) => reader.products(value, spec).map(Self::Products),
         };
         match parsed {
@@ -164,6 +185,7 @@ impl SlotValue {
             Self::Price(money) => money_content(money),
             Self::Number(number) => Value::Number(number.clone()),
             Self::Products(products) => products.iter().map(Product::content).collect(),
+            Self::Picked(picking) => picking.content(),
         }
     }
 }
@@ -192,6 +214,11 @@ impl Product {
         for (name, price) in [("price", &self.price), ("sale_price", &self.sale_price)] {
             if let Some(price) = price {
                 json[name] = money_content(price);
+            }
+        }
+        for (name, text) in [("brand", &self.brand), ("description", &self.description)] {
+            if let Some(text) = text {
+                json[name] = (&**text).into();
             }
         }
         json
@@ -311,7 +338,8 @@ impl Reader {
     }
 
     fn product(&mut self, at: &str, row: &Value, spec: &SlotSpec) -> Option<Product> {
-        let fields = self.object(at, row, &["id", "title", "link", "image", "price", "sale_price"])?;
+        let fields =
+            self.object(at, row, &["id", "title", "link", "image", "price", "sale_price", "brand", "description"])?;
         let field = |name: &str| fields.get(name).unwrap_or(&Value::Null);
         let id = self.text(&format!("{at}/id"), field("id"), 256);
         let title = self.text(&format!("{at}/title"), field("title"), 500);
@@ -319,7 +347,9 @@ impl Reader {
         let image = self.image(&format!("{at}/image"), field("image"), spec);
         let [price, sale_price] =
             ["price", "sale_price"].map(|name| self.price(&format!("{at}/{name}"), fields.get(name)?));
-        Some(Product { id: id?, title: title?, link: link?, image: image?, price, sale_price })
+        let [brand, description] =
+            ["brand", "description"].map(|name| self.text(&format!("{at}/{name}"), fields.get(name)?, 500));
+        Some(Product { id: id?, title: title?, link: link?, image: image?, price, sale_price, brand, description })
     }
 }
 

@@ -2,12 +2,12 @@
 
 use crate::domain::{
     catalog::{
-        audit::crid,
+        audit::{crid, fingerprint, named},
         content::Content,
         creative::{Creative, Place, Variant},
     },
     consent::{Purposes, Relayed},
-    creative::{Dynamic, Prepared, assemble_html, assemble_native, assemble_native_for},
+    creative::{Dynamic, Prepared, SlotValue, assemble_html, assemble_native, assemble_native_for},
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
@@ -90,7 +90,10 @@ pub fn assemble(
         decision_id: &decision_id,
         cachebuster: &decision_id[24..],
     };
-    let chosen: Vec<&Prepared> = variant.places.iter().map(|place| filling(showing, place)).collect();
+    let picked: Vec<Option<Prepared>> = prepare(showing, variant);
+    let chosen = variant.places.iter().zip(&picked);
+    let chosen: Vec<&Prepared> =
+        chosen.map(|(place, picked)| picked.as_ref().unwrap_or_else(|| filling(showing, place))).collect();
     let mut markup = String::new();
     match variant.shape.0 {
         Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
@@ -105,7 +108,13 @@ pub fn assemble(
         Some(relayed) => relayed.fill_in(&mut markup),
         None => Relayed::default().fill_in(&mut markup),
     }
-    let crid = crid(&showing.creative, variant, &showing.choice);
+    let crid = match showing.picked.is_empty() {
+        true => crid(&showing.creative, variant, &showing.choice),
+        false => named(variant, |place| match showing.picked(place.slot) {
+            Some(picked) => picked.content.fingerprint(),
+            None => fingerprint(&showing.creative, place, &showing.choice),
+        }),
+    };
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
 }
 
@@ -134,9 +143,23 @@ pub fn contents(showing: &Showing) -> impl Iterator<Item = (&SlotName, Option<&C
     let creative = &*showing.creative;
     creative.variants[showing.variant].places.iter().map(move |place| {
         let component = creative.chosen(place.slot, &showing.choice);
-        let value = component.map_or(&place.default_content, |component| &component.content);
+        let value = match (component, showing.picked(place.slot)) {
+            (_, Some(picked)) => &picked.content,
+            // nothing was picked, so the default is shown
+            (Some(component), None) if component.picking.is_none() => &component.content,
+            _ => &place.default_content,
+        };
         (&creative.slots[place.slot].name, component.map(|component| &component.id), value)
     })
+}
+
+/// The products that were picked, escaped for each place of the template.
+fn prepare(showing: &Showing, variant: &Variant) -> Vec<Option<Prepared>> {
+    if showing.picked.is_empty() {
+        return vec![None; variant.places.len()];
+    }
+    let places = variant.places.iter().enumerate();
+    places.map(|(at, place)| Some(variant.template.prepare(at, &showing.picked(place.slot)?.value))).collect()
 }
 
 fn filling<'a>(showing: &'a Showing, place: &'a Place) -> &'a Prepared {
@@ -149,6 +172,9 @@ fn filling<'a>(showing: &'a Showing, place: &'a Place) -> &'a Prepared {
 fn landing(showing: &Showing, variant: &Variant) -> String {
     let creative: &Creative = &showing.creative;
     let own = creative.landing_slot.and_then(|slot| {
+        if let Some(SlotValue::Products(products)) = showing.picked(slot).map(|picked| &picked.value) {
+            return products.first().map(|product| product.link.as_str());
+        }
         let component = creative.chosen(slot, &showing.choice).and_then(|component| component.landing.as_deref());
         component.or_else(|| variant.places.iter().find(|place| place.slot == slot)?.default_landing.as_deref())
     });

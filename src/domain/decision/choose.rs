@@ -50,7 +50,9 @@ pub fn exclusion(
     }
     match manner.control {
         Some(Control::Default) => return Some(ComponentExclusion::Control),
-        Some(Control::Even) if component.condition.is_some() => return Some(ComponentExclusion::Control),
+        Some(Control::Even) if component.condition.is_some() || component.is_personal() => {
+            return Some(ComponentExclusion::Control);
+        }
         _ => {}
     }
     match (component.start, component.end) {

@@ -19,6 +19,7 @@ use crate::domain::{
     decision::{
         decided::{Decision, Person},
         eligibility::Seen,
+        goods::Goods,
         learned::Learned,
         request::{AdRequest, PlacementRequest, Seed, SegmentsMode, Stage},
         rotation::Sticky,
@@ -63,6 +64,7 @@ pub fn decide(
         person,
         known: request.person.is_some() && purposes.basic,
         sticky: request.person.filter(|_| purposes.basic).map_or(nobody, |uid| Sticky(uid.0)),
+        goods: Goods { snapshot, profile: view.state, recorded: person.goods, now },
         evaluator: Evaluator::new(&snapshot.rules, view, &request.context, now),
         seen: Seen {
             // where the counters could not be read, nothing may be taken to be below its cap

@@ -7,6 +7,7 @@ use crate::domain::{
     catalog::{campaign::Campaign, creative::Creative},
     decision::{
         explanation::{ItemExplanation, Reason},
+        goods::{Picked, RecordedGoods},
         learned::Thought,
         standing::{Degraded, FallbackLevel, Standing},
     },
@@ -31,13 +32,23 @@ pub struct Person<'a> {
     pub reserved: &'a [(NameHash, Millis)],
     /// Memberships decided before, when a record is replayed: they go before every rule.
     pub recorded: &'a [(SegmentKey, Verdict)],
+    /// The products picked before, when a record is replayed; none: they are picked now.
+    pub goods: Option<&'a [RecordedGoods]>,
 }
 
 impl Person<'_> {
     /// Nobody: no key, no consent.
     #[must_use]
     pub fn nobody(degraded: &[Degraded]) -> Person<'_> {
-        Person { state: None, standing: Standing::Contextual, counted: false, degraded, reserved: &[], recorded: &[] }
+        Person {
+            state: None,
+            standing: Standing::Contextual,
+            counted: false,
+            degraded,
+            reserved: &[],
+            recorded: &[],
+            goods: None,
+        }
     }
 }
 
@@ -97,6 +108,41 @@ pub struct Showing {
     pub propensity: Option<f64>,
     /// How it was chosen, where what was learned chose.
     pub thought: Option<Thought>,
+    /// What those of the creative's components show that pick products from feeds.
+    pub picked: Vec<Picked>,
     /// Where components are chosen when it is rendered: the version of the catalogue to choose from.
     pub deferred: Option<i64>,
+}
+
+impl Showing {
+    /// A creative with all its defaults.
+    #[must_use]
+    pub fn of_defaults(
+        campaign: Option<Arc<Campaign>>,
+        creative: Arc<Creative>,
+        variant: usize,
+        size: Option<Size>,
+    ) -> Self {
+        Self {
+            choice: vec![None; creative.slots.len()],
+            campaign,
+            creative,
+            variant,
+            size,
+            reason: Reason::Default,
+            matched: Vec::new(),
+            exposure: None,
+            propensity: None,
+            thought: None,
+            picked: Vec::new(),
+            deferred: None,
+        }
+    }
+
+    /// The products picked for what stands in a slot.
+    #[must_use]
+    pub fn picked(&self, slot: usize) -> Option<&Picked> {
+        let component = self.creative.chosen(slot, &self.choice)?;
+        self.picked.iter().find(|picked| picked.component == component.hash)
+    }
 }

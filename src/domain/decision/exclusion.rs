@@ -120,6 +120,8 @@ pub enum ComponentExclusion {
     },
     /// It is in a language that does not serve the reader.
     Locale,
+    /// There is no product for the person in the feed that it picks from.
+    NoProducts,
     /// The person is in the campaign's control, which shows no targeted components.
     Control,
     /// A pairing rule forbids it beside what other slots show, a component in a closer language

@@ -52,7 +52,8 @@ impl Run<'_> {
         let slots = match shown {
             Some(showing) if full => {
                 let manner = self.manner(showing.campaign.as_deref());
-                explanation::slots(&showing.creative, &showing.choice, &manner, level, &mut self.evaluator)
+                let Showing { creative, choice, picked, .. } = showing;
+                explanation::slots(creative, choice, picked, &manner, level, &mut self.evaluator)
             }
             _ => Vec::new(),
         };

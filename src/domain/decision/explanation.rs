@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     audience::evaluate::Evaluator,
-    catalog::creative::{Choice, Creative, Slot},
+    catalog::creative::{Choice, Component, Creative, Slot},
+    creative::SlotValue,
     decision::{
         belief::Reasoning,
         choose::{Manner, exclusion},
         exclusion::{ComponentExclusion, Exclusion},
+        goods::{Picked, PickedBy},
         standing::FallbackLevel,
     },
     ids::{CampaignId, ComponentId, CreativeId, DecisionId, SlotName},
@@ -81,6 +83,24 @@ pub struct SlotExplanation {
     pub component: Option<ComponentId>,
     /// Every component of the slot.
     pub components: Vec<ComponentExplanation>,
+    /// The products that the component picked from its feed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<ProductExplanation>,
+}
+
+/// One product that was picked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProductExplanation {
+    /// Its id in the feed.
+    pub id: String,
+    /// By which rule.
+    pub by: PickedBy,
+}
+
+fn told(picked: &Picked) -> Vec<ProductExplanation> {
+    let SlotValue::Products(products) = &picked.value else { return Vec::new() };
+    let products = products.iter().zip(&picked.by);
+    products.map(|(product, by)| ProductExplanation { id: product.id.to_string(), by: *by }).collect()
 }
 
 /// One component that was asked.
@@ -95,10 +115,17 @@ pub struct ComponentExplanation {
     pub excluded: Option<ComponentExclusion>,
 }
 
+/// Whether a component has products to show, where it picks them.
+#[must_use]
+pub fn stocked(component: &Component, picked: &[Picked]) -> bool {
+    component.picking.is_none() || picked.iter().any(|picked| picked.component == component.hash)
+}
+
 /// Explains every slot of what is shown.
 pub fn slots(
     creative: &Creative,
     choice: &Choice,
+    picked: &[Picked],
     manner: &Manner<'_>,
     level: FallbackLevel,
     evaluator: &mut Evaluator<'_>,
@@ -114,6 +141,9 @@ pub fn slots(
             {
                 *why = evaluator.failing(condition);
             }
+            if excluded.is_none() && !stocked(component, picked) {
+                excluded = Some(ComponentExclusion::NoProducts);
+            }
             if level == FallbackLevel::Default {
                 excluded = Some(ComponentExclusion::NotChosen);
             }
@@ -121,7 +151,11 @@ pub fn slots(
                 if chosen == Some(&component.id) { None } else { excluded.or(Some(ComponentExclusion::NotChosen)) };
             ComponentExplanation { component: component.id.clone(), weight: component.weight, excluded }
         });
-        SlotExplanation { slot: slot.name.clone(), component: chosen.cloned(), components: components.collect() }
+        let components = components.collect();
+        let component = creative.chosen(at, choice);
+        let own = component.and_then(|component| picked.iter().find(|picked| picked.component == component.hash));
+        let products = own.map(told).unwrap_or_default();
+        SlotExplanation { slot: slot.name.clone(), component: chosen.cloned(), components, products }
     };
     creative.slots.iter().enumerate().map(explain).collect()
 }

@@ -14,6 +14,7 @@ pub mod eligibility;
 pub mod exclusion;
 mod explaining;
 pub mod explanation;
+pub mod goods;
 pub mod late;
 pub mod learned;
 pub mod proof;

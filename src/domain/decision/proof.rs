@@ -68,17 +68,9 @@ pub fn choice(creative: &Creative, chosen: &[u32]) -> Vec<Option<u16>> {
 #[must_use]
 pub fn item(creative: &Arc<Creative>, variant: usize, size: Option<Size>, chosen: &[u32], now: Millis) -> Item {
     let shown = Showing {
-        campaign: None,
-        creative: Arc::clone(creative),
-        variant,
-        size,
         choice: choice(creative, chosen),
         reason: Reason::Preview,
-        matched: Vec::new(),
-        exposure: None,
-        propensity: None,
-        thought: None,
-        deferred: None,
+        ..Showing::of_defaults(None, Arc::clone(creative), variant, size)
     };
     Item {
         // all combinations of a proof are one decision that nobody made

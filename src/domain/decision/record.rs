@@ -22,6 +22,7 @@ use crate::domain::{
         decided::{Decision, Item, Person, Showing},
         exclusion::ComponentExclusion,
         explanation::{ItemExplanation, Reason},
+        goods::RecordedGoods,
         learned::Learned,
         request::{AdRequest, Explain, Seed},
         standing::{Degraded, Standing},
@@ -73,6 +74,9 @@ pub struct Inputs {
     /// How each was chosen.
     #[serde(default)]
     pub chosen: Vec<Vec<Option<How>>>,
+    /// The products that their components picked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goods: Vec<RecordedGoods>,
 }
 
 /// A record as it is kept: what went in, and the item as it was answered.
@@ -169,6 +173,7 @@ impl Inputs {
             catalog_version: decision.catalog_version,
             public_url: origin.public_url.to_owned(),
             signing_key: origin.signing_key,
+            goods: goods(decision),
             made: decision
                 .placements
                 .iter()
@@ -204,6 +209,7 @@ impl Inputs {
             degraded: &self.degraded,
             reserved: &self.reserved,
             recorded: &self.memberships,
+            goods: Some(&self.goods),
         };
         let learned = Learned::default();
         let decided = decide(snapshot, &learned, &self.request, &person, self.purposes, self.decided_at, self.seed);
@@ -224,6 +230,33 @@ impl Inputs {
         let (at, item, _) = found.into_iter().find(|(.., id)| *id == wanted).ok_or(ReplayError::Decision)?;
         Ok((decision, at, item))
     }
+}
+
+/// What was picked for the components of what is shown. Of picks for several places the longest holds
+/// the others.
+fn goods(decision: &Decision) -> Vec<RecordedGoods> {
+    let mut goods: Vec<RecordedGoods> = Vec::new();
+    for showing in decision.placements.iter().flatten().filter_map(|item| item.shown.as_ref()) {
+        for picked in &showing.picked {
+            let components = &showing.creative.components;
+            let Some(component) = components.iter().find(|component| component.hash == picked.component) else {
+                continue;
+            };
+            let (creative, component) = (&showing.creative.id, &component.id);
+            let new = || RecordedGoods {
+                creative: creative.clone(),
+                component: component.clone(),
+                products: picked.value.content(),
+                by: picked.by.clone(),
+            };
+            match goods.iter_mut().find(|known| known.creative == *creative && known.component == *component) {
+                Some(known) if known.by.len() >= picked.by.len() => {}
+                Some(known) => *known = new(),
+                None => goods.push(new()),
+            }
+        }
+    }
+    goods
 }
 
 fn made(showing: &Showing) -> Made {

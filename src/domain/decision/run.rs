@@ -15,7 +15,8 @@ use crate::domain::{
         choose::{Manner, choose, eligible},
         decided::{Item, Person, Showing},
         eligibility::{Ask, Seen, Shown, screen},
-        explanation::{ItemExplanation, Reason},
+        explanation::{ItemExplanation, Reason, stocked},
+        goods::Goods,
         learned::{Learned, Learner, Thought},
         request::{AdRequest, Candidate, Explain, PlacementRequest, Stage},
         rotation::{Scope, Sticky},
@@ -36,6 +37,7 @@ pub(super) struct Run<'a> {
     /// Whether choices may be kept stable for the person.
     pub(super) known: bool,
     pub(super) sticky: Sticky,
+    pub(super) goods: Goods<'a>,
     pub(super) evaluator: Evaluator<'a>,
     pub(super) seen: Seen<'a>,
     pub(super) scratch: Scratch,
@@ -215,9 +217,14 @@ impl<'a> Run<'a> {
             let default = self.defaults(campaign, creative, (variant, size));
             return Some(Showing { deferred: Some(self.snapshot.version), ..default });
         }
-        let evaluator = &mut self.evaluator;
+        let (evaluator, snapshot) = (&mut self.evaluator, self.snapshot);
+        let picked = self.goods.of(creative, variant, |picking| {
+            let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
+            segment.is_some_and(|ix| evaluator.segment(ix).holds())
+        });
         let eligible = eligible(creative, &manner, |component| {
-            component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
+            stocked(component, &picked)
+                && component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
         });
         let learner = campaign.and_then(|campaign| self.learned.of(campaign, creative));
         let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
@@ -267,6 +274,7 @@ impl<'a> Run<'a> {
             exposure,
             thought,
             deferred: None,
+            picked,
         })
     }
 
@@ -345,20 +353,10 @@ impl<'a> Run<'a> {
         &self,
         campaign: Option<&Arc<Campaign>>,
         creative: &Arc<Creative>,
-        (variant, size): (usize, Option<Size>),
+        of: (usize, Option<Size>),
     ) -> Showing {
-        Showing {
-            campaign: campaign.cloned(),
-            creative: Arc::clone(creative),
-            variant,
-            size,
-            choice: vec![None; creative.slots.len()],
-            reason: if self.request.preview.is_some() { Reason::Preview } else { Reason::Default },
-            matched: Vec::new(),
-            exposure: None,
-            propensity: None,
-            thought: None,
-            deferred: None,
-        }
+        let default = Showing::of_defaults(campaign.cloned(), Arc::clone(creative), of.0, of.1);
+        let tried = self.request.preview.is_some();
+        Showing { reason: if tried { Reason::Preview } else { default.reason }, ..default }
     }
 }

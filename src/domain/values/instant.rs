@@ -92,11 +92,55 @@ impl fmt::Debug for Millis {
     }
 }
 
-impl FromStr for Millis {
-    type Err = jiff::Error;
+/// The text is no RFC 3339 instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be an RFC 3339 instant such as 2026-11-22T08:30:00Z")]
+pub struct NoInstant;
 
-    fn from_str(text: &str) -> Result<Self, jiff::Error> {
-        text.parse::<jiff::Timestamp>().map(|at| Self(at.as_millisecond()))
+impl FromStr for Millis {
+    type Err = NoInstant;
+
+    fn from_str(text: &str) -> Result<Self, NoInstant> {
+        let at = text.parse::<jiff::Timestamp>().ok().filter(|_| shaped(text.as_bytes()));
+        at.map(|at| Self(at.as_millisecond())).ok_or(NoInstant)
+    }
+}
+
+/// Whether a text has the shape of RFC 3339, section 5.6: a date-time is also read in other shapes of
+/// ISO 8601, which senders would come to rely on.
+fn shaped(text: &[u8]) -> bool {
+    let digits = |at: std::ops::Range<usize>| text.get(at).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+    let is = |at: usize, any: &[u8]| text.get(at).is_some_and(|byte| any.contains(byte));
+    let seconds = digits(0..4)
+        && is(4, b"-")
+        && digits(5..7)
+        && is(7, b"-")
+        && digits(8..10)
+        && is(10, b"Tt ")
+        && digits(11..13)
+        && is(13, b":")
+        && digits(14..16)
+        && is(16, b":")
+        && digits(17..19);
+    if !seconds {
+        return false;
+    }
+    let fraction = text[19..].iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+    let zone = match text.get(19) {
+        Some(b'.') if fraction > 0 => 20 + fraction,
+        Some(b'.') => return false,
+        _ => 19,
+    };
+    match text.len() - zone {
+        1 => is(zone, b"Zz"),
+        6 => {
+            is(zone, b"+-")
+                && digits(zone + 1..zone + 3)
+                && is(zone + 3, b":")
+                && digits(zone + 4..zone + 6)
+                && text[zone + 1..zone + 3] <= b"23"[..]
+        }
+        _ => false,
     }
 }
 
@@ -141,6 +185,32 @@ mod tests {
         fn every_instant_is_written_as_the_calendar_says(at in -62_167_219_200_000_i64..253_402_207_201_000) {
             let text = jiff::Timestamp::from_millisecond(at).map(|at| format!("{at:.3}"));
             prop_assert_eq!(Millis(at).to_string(), text.expect("in range"));
+        }
+    }
+
+    #[test]
+    fn only_the_shape_of_rfc_3339_is_read() {
+        for good in [
+            "2026-11-22T08:30:00Z",
+            "2026-11-22t08:30:00.5z",
+            "2026-11-22 08:30:00.123456789+01:00",
+            "2016-12-31T23:59:60Z",
+        ] {
+            assert!(good.parse::<Millis>().is_ok(), "{good}");
+        }
+        for bad in [
+            "2026-11-22T08:30Z",
+            "20261122T083000Z",
+            "2026-11-22T08:30:00+0200",
+            "2026-11-22T08:30:00+25:00",
+            "2026-11-22T08:30:00",
+            "2026-11-22T08:30:00+01:00[Europe/Berlin]",
+            "2026-11-22T08:30:00,5Z",
+            "2026-11-22T08:30:00.Z",
+            "2026-11-22T08:30:00-0",
+            "",
+        ] {
+            assert_eq!(bad.parse::<Millis>(), Err(NoInstant), "{bad}");
         }
     }
 

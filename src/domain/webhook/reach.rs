@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How far webhooks may reach. Link-local addresses, which clouds serve their machines' credentials
 /// on, and those that belong to no single host are never spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// The public internet, over TLS.
+    #[default]
     Public,
     /// This machine as well, with or without TLS.
     Loopback,

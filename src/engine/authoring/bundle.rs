@@ -133,7 +133,7 @@ impl Authoring {
 
     /// Every document of an account, at one version.
     pub(super) async fn everything(&self, account: u32) -> Result<Option<Workspace>, AuthoringError> {
-        let mut work = Workspace::default();
+        let mut work = Workspace { reach: self.reach, ..Workspace::default() };
         let mut whole = true;
         for (at, kind) in Kind::ALL.into_iter().enumerate() {
             let mut after = None;

@@ -17,11 +17,12 @@ use crate::{
             document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc, WriteKeyDoc},
             key::{DocumentKey, Kind},
         },
-        creative::{ComponentDoc, CreativeDoc, TemplateDoc},
+        creative::{ComponentDoc, CreativeDoc, Picking, TemplateDoc},
         ids::{
-            AdvertiserId, CampaignId, ComponentId, CreativeId, ExchangeId, IdError, ModelKey, PlacementId, SegmentKey,
-            TemplateId, WriteKeyId,
+            AdvertiserId, CampaignId, ComponentId, CreativeId, ExchangeId, FeedId, IdError, ModelKey, PlacementId,
+            SegmentKey, TemplateId, WriteKeyId,
         },
+        products::FeedDoc,
     },
     schema::{ReadError, Schemas},
 };
@@ -41,6 +42,7 @@ pub fn canonical(kind: Kind, schemas: &Schemas, bytes: &[u8]) -> Result<Value, R
         Kind::Advertiser => via::<AdvertiserDoc>(schemas, bytes),
         Kind::Model => via::<ModelDoc>(schemas, bytes),
         Kind::Segment => via::<SegmentDoc>(schemas, bytes),
+        Kind::Feed => via::<FeedDoc>(schemas, bytes),
         Kind::Template => via::<TemplateDoc>(schemas, bytes),
         Kind::Creative => via::<CreativeDoc>(schemas, bytes),
         Kind::Component => via::<ComponentDoc>(schemas, bytes),
@@ -62,6 +64,7 @@ pub fn check_id(kind: Kind, id: &str) -> Result<(), IdError> {
         Kind::Advertiser => id.parse::<AdvertiserId>().map(drop),
         Kind::Model => id.parse::<ModelKey>().map(drop),
         Kind::Segment => id.parse::<SegmentKey>().map(drop),
+        Kind::Feed => id.parse::<FeedId>().map(drop),
         Kind::Template => id.parse::<TemplateId>().map(drop),
         Kind::Creative | Kind::Publication | Kind::Revision => id.parse::<CreativeId>().map(drop),
         Kind::Component => {
@@ -97,6 +100,9 @@ pub fn references(key: &DocumentKey, body: &Value, models: &Models) -> Vec<Docum
     read(match key.kind {
         Kind::Advertiser | Kind::Model | Kind::Template | Kind::Revision | Kind::Publication | Kind::WriteKey => None,
         Kind::Segment => typed::<SegmentDoc>(body).map(|doc| segment_references(&doc, models)),
+        Kind::Feed => {
+            typed::<FeedDoc>(body).map(|doc| vec![DocumentKey::new(Kind::Advertiser, doc.advertiser.as_str())])
+        }
         Kind::Creative => typed::<CreativeDoc>(body).map(|doc| {
             let templates = doc.templates.iter().map(|id| DocumentKey::new(Kind::Template, id.as_str()));
             templates.chain([DocumentKey::new(Kind::Advertiser, doc.advertiser.as_str())]).collect()
@@ -105,6 +111,7 @@ pub fn references(key: &DocumentKey, body: &Value, models: &Models) -> Vec<Docum
             let creative = key.id.split('/').next().unwrap_or_default();
             let mut refs = targeting_references(doc.targeting.as_ref(), models);
             refs.push(DocumentKey::new(Kind::Creative, creative));
+            refs.extend(picking_references(&doc));
             refs
         }),
         Kind::Audit => Some(vec![DocumentKey::new(Kind::Creative, key.id.split('/').next().unwrap_or_default())]),
@@ -126,6 +133,7 @@ pub fn references(key: &DocumentKey, body: &Value, models: &Models) -> Vec<Docum
 pub fn revision_references(creative: &CreativeId, revision: &RevisionDoc, models: &Models) -> Vec<DocumentKey> {
     let targeting = revision.components.values().flat_map(|doc| targeting_references(doc.targeting.as_ref(), models));
     let mut refs: Vec<_> = targeting
+        .chain(revision.components.values().flat_map(picking_references))
         .chain([
             DocumentKey::new(Kind::Creative, creative.as_str()),
             DocumentKey::new(Kind::Advertiser, revision.creative.advertiser.as_str()),
@@ -145,6 +153,14 @@ fn segment_references(doc: &SegmentDoc, models: &Models) -> Vec<DocumentKey> {
 fn targeting_references(targeting: Option<&Value>, models: &Models) -> Vec<DocumentKey> {
     let node = targeting.and_then(|targeting| Targeting::parse(targeting).ok());
     node.map(|node| named(&node, models)).unwrap_or_default()
+}
+
+/// The feed that a component picks products from, and the segment whose favourites it picks.
+fn picking_references(doc: &ComponentDoc) -> Vec<DocumentKey> {
+    let Some(picking) = Picking::of(&doc.value) else { return Vec::new() };
+    let feed = DocumentKey::new(Kind::Feed, picking.feed.as_str());
+    let segment = picking.segment.map(|segment| DocumentKey::new(Kind::Segment, segment.as_str()));
+    [feed].into_iter().chain(segment).collect()
 }
 
 /// The segments and models that a condition rests on.

@@ -35,6 +35,7 @@ use crate::{
         },
         ids::CreativeId,
         violation::Violation,
+        webhook::Reach,
     },
     engine::catalogue::Catalogue,
     ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError, VersionRow},
@@ -140,6 +141,7 @@ pub struct Authoring {
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
     schemas: Arc<Schemas>,
+    reach: Reach,
 }
 
 impl Authoring {
@@ -148,15 +150,17 @@ impl Authoring {
     /// The most segments or components that one check reads.
     const MANY: u32 = 100_000;
 
-    /// Authoring on a store; what is written is live on this replica when the call returns.
+    /// Authoring on a store; what is written is live on this replica when the call returns. The
+    /// addresses of feeds may lead as far as `reach`.
     #[must_use]
     pub fn new(
         store: Arc<dyn CatalogStore>,
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         schemas: Arc<Schemas>,
+        reach: Reach,
     ) -> Self {
-        Self { turns: Arc::default(), store, catalogue, clock, schemas }
+        Self { turns: Arc::default(), store, catalogue, clock, schemas, reach }
     }
 
     /// A document.

@@ -25,10 +25,11 @@ use crate::{
 };
 
 /// Folders of a bundle and what they hold.
-pub(super) const FOLDERS: [(&str, Kind); 7] = [
+pub(super) const FOLDERS: [(&str, Kind); 8] = [
     ("advertisers", Kind::Advertiser),
     ("models", Kind::Model),
     ("segments", Kind::Segment),
+    ("feeds", Kind::Feed),
     ("templates", Kind::Template),
     ("placements", Kind::Placement),
     ("campaigns", Kind::Campaign),

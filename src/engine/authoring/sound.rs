@@ -145,6 +145,7 @@ fn filling(kind: Kind) -> Option<Value> {
     Some(match kind {
         Kind::Advertiser => json!({"name": "-", "domain": "example.com"}),
         Kind::Segment => json!({"name": "-", "rule": {"v": 1, "kind": "static"}}),
+        Kind::Feed => json!({"name": "-", "advertiser": "none", "format": "csv"}),
         Kind::Template => json!({"name": "-", "format": "html"}),
         Kind::Creative => json!({"name": "-", "advertiser": "none", "templates": ["none"]}),
         Kind::Component => json!({"slot": "none", "value": null}),

@@ -33,7 +33,7 @@ impl Authoring {
     ) -> Result<Option<(Workspace, Option<i64>)>, AuthoringError> {
         let mut keys = refs;
         keys.push(key.clone());
-        let mut work = Workspace::default();
+        let mut work = Workspace { reach: self.reach, ..Workspace::default() };
         if !self.read(account, &mut work, keys).await? {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ use super::{Author, Authoring, AuthoringError, Workspace, document};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
-        creative::{ComponentDoc, CreativeDoc, SlotSpec},
+        creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec},
         ids::{ComponentId, CreativeId, SlotName},
         violation::Violation,
     },
@@ -96,6 +96,7 @@ impl Authoring {
             let wanted = rows.iter().map(|row| key(&row.id)).collect();
             let (steady, draft) = self.creative_with_templates(author.account, &mut work, creative, wanted).await?;
             let own = DocumentKey::new(Kind::Creative, creative.as_str());
+            let steady = steady && self.read(author.account, &mut work, feeds(rows)).await?;
             if !steady || !self.load_rules(author.account, &mut work, &own).await? {
                 continue;
             }
@@ -129,6 +130,18 @@ impl Authoring {
     }
 }
 
+/// The feeds that rows pick products from.
+fn feeds(rows: &[ComponentRow]) -> Vec<DocumentKey> {
+    let feed = |row: &ComponentRow| {
+        let body: Value = serde_json::from_str(&row.body).ok()?;
+        Some(DocumentKey::new(Kind::Feed, Picking::of(body.get("value")?)?.feed.as_str()))
+    };
+    let mut feeds: Vec<_> = rows.iter().filter(|row| row.body.contains("\"feed\"")).filter_map(feed).collect();
+    feeds.sort();
+    feeds.dedup();
+    feeds
+}
+
 /// What has to be written for the rows that can be taken.
 fn plan(
     work: &Workspace,
@@ -144,7 +157,11 @@ fn plan(
         let mut faults = Vec::new();
         let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
         match ComponentDoc::deserialize(&body) {
-            Ok(doc) => faults.extend(slots.check(&doc, &work.rules).err().unwrap_or_default()),
+            Ok(doc) => {
+                faults.extend(slots.check(&doc, &work.rules).err().unwrap_or_default());
+                let picking = work.check_picking(draft, &doc).err().unwrap_or_default();
+                faults.extend(picking.into_iter().map(|fault| fault.under("/value")));
+            }
             Err(error) => faults.push(Violation::new("", "unreadable", error.to_string())),
         }
         match lines.entry(&row.id) {

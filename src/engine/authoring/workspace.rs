@@ -21,10 +21,12 @@ use crate::domain::{
         key::{DocumentKey, Kind},
         landing,
     },
-    creative::{ComponentDoc, CreativeDoc, SlotSpec, SlotValue, Template, TemplateDoc},
+    creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec, SlotValue, Template, TemplateDoc},
     ids::{ComponentId, ModelKey, SegmentKey, SlotName},
+    products::FeedDoc,
     values::Millis,
     violation::{Violation, Violations},
+    webhook::Reach,
 };
 
 /// Documents by name.
@@ -36,6 +38,8 @@ pub struct Workspace {
     pub documents: BTreeMap<DocumentKey, Option<(i64, Value)>>,
     /// The account's segments, compiled.
     pub rules: Arc<RuleSet>,
+    /// How far the addresses of feeds may lead.
+    pub reach: Reach,
 }
 
 impl Workspace {
@@ -98,6 +102,7 @@ impl Workspace {
         match key.kind {
             Kind::Advertiser => self.read(body).and_then(|doc| check_advertiser(&doc)),
             Kind::Model => self.read(body).and_then(|doc| self.check_model(key, &doc)),
+            Kind::Feed => self.read(body).and_then(|doc| self.check_feed(&doc)),
             Kind::Template => self.read(body).and_then(|doc: TemplateDoc| Template::parse(&doc).map(drop)),
             Kind::Creative => self.read(body).and_then(|doc| self.check_creative(key, &doc)),
             Kind::Component => self.read(body).and_then(|doc| self.check_component(key, &doc)),
@@ -189,6 +194,32 @@ impl Workspace {
             return Err(faults.into_vec());
         };
         faults.keep("", self.slots_of(&draft).check(doc, &self.rules));
+        faults.keep("/value", self.check_picking(&draft, doc));
+        faults.into_result()
+    }
+
+    /// What keeps a component of a draft from picking products where it wants to.
+    pub(super) fn check_picking(&self, draft: &CreativeDoc, doc: &ComponentDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        let Some(picking) = Picking::of(&doc.value) else { return Ok(()) };
+        match self.typed::<FeedDoc>(Kind::Feed, picking.feed.as_str()) {
+            None => self.exists(&mut faults, "/feed".into(), Kind::Feed, picking.feed.as_str()),
+            Some(feed) if feed.advertiser != draft.advertiser => {
+                let detail = format!("{} is of {}, not of {}", picking.feed, feed.advertiser, draft.advertiser);
+                faults.push("/feed", "other_advertiser", detail);
+            }
+            Some(_) => {}
+        }
+        if let Some(segment) = picking.segment.filter(|segment| self.rules.ix(segment).is_none()) {
+            faults.push("/segment", "unknown_reference", format!("there is no segment {segment}"));
+        }
+        faults.into_result()
+    }
+
+    fn check_feed(&self, doc: &FeedDoc) -> Result<(), Vec<Violation>> {
+        let mut faults = Violations::new();
+        self.exists(&mut faults, "/advertiser".into(), Kind::Advertiser, doc.advertiser.as_str());
+        faults.keep("", doc.check(self.reach));
         faults.into_result()
     }
 

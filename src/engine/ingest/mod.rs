@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::streams::{StreamRegistry, Streamed};
 use super::{
-    consistency::Consistency,
+    consistency::Reached,
     transitions::{Before, Note, Transitions},
     users::Users,
 };
@@ -67,7 +67,7 @@ pub struct Report {
     /// Of each, in the order in which they were given.
     pub became: Vec<Ingested>,
     /// What makes a decision reflect them.
-    pub consistency: Option<Consistency>,
+    pub reached: Option<Reached>,
 }
 
 /// Events for one worker, and who waits for them.
@@ -80,8 +80,8 @@ struct Parcel {
 /// What became of a parcel.
 struct Part {
     became: Vec<Ingested>,
-    /// Versions of the only person, if there is just one.
-    person: Option<u64>,
+    /// The only person and their version, if there is just one.
+    person: Option<(Uid, u64)>,
     xid: u64,
 }
 
@@ -155,7 +155,6 @@ impl Ingest {
     /// Some of them may not have been kept.
     pub async fn ingest(&self, account: u32, events: Vec<EventRow>) -> Result<Report, IngestError> {
         let mut became = vec![Ingested::Duplicate; events.len()];
-        let one_person = events.windows(2).all(|pair| pair[0].uid == pair[1].uid);
         let mut parts: BTreeMap<usize, (Vec<usize>, Vec<EventRow>)> = BTreeMap::new();
         for (at, event) in events.into_iter().enumerate() {
             // the low bits: the store spreads by others
@@ -174,20 +173,17 @@ impl Ingest {
                 _ => return Err(IngestError::Busy),
             }
         }
-        let mut consistency: Option<Consistency> = None;
+        let mut reached: Option<Reached> = None;
         for (places, part) in waiting {
             let part = part.await.map_err(|_| IngestError::Busy)??;
             for (place, is) in places.into_iter().zip(part.became) {
                 became[place] = is;
             }
-            let reached = match part.person.filter(|_| one_person) {
-                Some(version) => Consistency::Version(version),
-                None => Consistency::Transaction(part.xid),
-            };
-            consistency = Some(consistency.map_or(reached, |other| other.and(reached)));
+            let own = Reached { person: part.person, xid: part.xid };
+            reached = Some(reached.map_or(own, |others| others.and(own)));
         }
         self.count(&became);
-        Ok(Report { became, consistency })
+        Ok(Report { became, reached })
     }
 
     fn count(&self, became: &[Ingested]) {
@@ -318,11 +314,12 @@ fn answer(parcels: Vec<Parcel>, written: Written) {
     let mut became = became.into_iter();
     for parcel in parcels {
         let became: Vec<Ingested> = became.by_ref().take(parcel.events.len()).collect();
-        let version =
-            |event: &EventRow| people.iter().find(|person| person.uid == event.uid).map(|person| person.version);
+        let version = |event: &EventRow| {
+            people.iter().find(|person| person.uid == event.uid).map(|one| (one.uid, one.version.unsigned_abs()))
+        };
         // of several people, versions say nothing; of repeats alone there is none
         let alone = parcel.events.windows(2).all(|pair| pair[0].uid == pair[1].uid);
-        let person = parcel.events.first().filter(|_| alone).and_then(version).map(i64::unsigned_abs);
+        let person = parcel.events.first().filter(|_| alone).and_then(version);
         let _gone = parcel.answer.send(Ok(Part { became, person, xid }));
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use serde_json::json;
 
 use super::*;
+use crate::engine::consistency::Consistency;
 use crate::{
     domain::{
         audience::activity::{Keep, Stream, Streams},
@@ -135,10 +136,10 @@ async fn events_of_many_callers_share_commits_and_keep_their_order() {
 async fn the_token_names_a_version_of_one_or_the_transaction_of_many() {
     let (_, ingest, _stop) = ingest();
     let one = ingest.ingest(1, vec![event(1, 5, "e"), event(2, 5, "e")]).await.expect("kept");
-    assert_eq!(one.consistency, Some(Consistency::Version(1)));
+    assert_eq!(one.reached.map(Reached::token), Some(Consistency::Version(1)));
     let many = ingest.ingest(1, vec![event(3, 5, "e"), event(4, 6, "e")]).await.expect("kept");
-    assert_eq!(many.consistency, Some(Consistency::Transaction(7)));
-    assert_eq!(ingest.ingest(1, vec![]).await.expect("nothing"), Report { became: vec![], consistency: None });
+    assert_eq!(many.reached.map(Reached::token), Some(Consistency::Transaction(7)));
+    assert_eq!(ingest.ingest(1, vec![]).await.expect("nothing"), Report { became: vec![], reached: None });
 }
 
 #[tokio::test(start_paused = true)]

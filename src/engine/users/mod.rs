@@ -40,7 +40,7 @@ use crate::{
         },
         consent::Purposes,
         decision::standing::{Degraded, Standing},
-        ids::Uid,
+        ids::{AccountId, Uid},
         values::Millis,
     },
     ports::UserStore,
@@ -58,6 +58,8 @@ pub struct UsersConfig {
     pub lease: Duration,
     /// The lease for strict accounts. Default 250 ms.
     pub strict_lease: Duration,
+    /// The strict accounts. Default none.
+    pub strict: Vec<AccountId>,
     /// How old the last known profile may be to be used when a current one cannot be had.
     /// Default 10 min.
     pub stale_limit: Duration,
@@ -72,6 +74,7 @@ impl Default for UsersConfig {
             absent_keys: 1 << 20,
             lease: Duration::from_secs(1),
             strict_lease: Duration::from_millis(250),
+            strict: Vec::new(),
             stale_limit: Duration::from_secs(600),
             concurrent_loads: 4,
         }
@@ -108,6 +111,8 @@ pub struct UserRead {
     pub merged_into: Option<Uid>,
     /// When it was last known to be current, on the caches' clock.
     at: u64,
+    /// Whether it is an older copy, because reading it anew failed.
+    made_do: bool,
 }
 
 impl UserRead {
@@ -116,13 +121,23 @@ impl UserRead {
     pub fn contextual(degraded: Option<Degraded>) -> Self {
         let standing = Standing::Contextual;
         let counted = false;
-        Self { state: None, known: false, standing, counted, degraded, staleness_ms: 0, merged_into: None, at: 0 }
+        Self {
+            state: None,
+            known: false,
+            standing,
+            counted,
+            degraded,
+            staleness_ms: 0,
+            merged_into: None,
+            at: 0,
+            made_do: false,
+        }
     }
 
     fn personalised(state: Option<Arc<UserState>>, age: Duration, at: u64) -> Self {
         let (known, standing) = (state.is_some(), Standing::Personalised);
         let (staleness_ms, counted) = (millis(age), true);
-        Self { state, known, standing, counted, degraded: None, staleness_ms, merged_into: None, at }
+        Self { state, known, standing, counted, degraded: None, staleness_ms, merged_into: None, at, made_do: false }
     }
 
     /// When the profile was last proven current, if `now` is the time of the read.
@@ -135,6 +150,12 @@ impl UserRead {
     #[must_use]
     pub fn reflects(&self, moment: Moment) -> bool {
         self.standing == Standing::Personalised && self.at >= moment.at
+    }
+
+    /// Whether everything that the feed had told of before the read is in it.
+    #[must_use]
+    pub fn reflects_told(&self) -> bool {
+        self.standing == Standing::Personalised && !self.made_do
     }
 
     /// Without what the purposes do not allow.
@@ -249,6 +270,12 @@ impl Users {
         read
     }
 
+    /// Whether decisions of an account use no profile that was not just proven current.
+    #[must_use]
+    pub fn is_strict(&self, account: &AccountId) -> bool {
+        self.config.strict.contains(account)
+    }
+
     fn bounds(&self, freshness: Freshness) -> Bounds {
         let lease = if freshness.strict { self.config.strict_lease } else { self.config.lease };
         let asked = freshness.max_staleness_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
@@ -316,7 +343,7 @@ impl Users {
         let Some(last) = last else { return UserRead::contextual(Some(why)) };
         let age = self.memory.age(last.at);
         if age <= bounds.lease {
-            return UserRead::personalised(last.state, age, last.at);
+            return UserRead { made_do: true, ..UserRead::personalised(last.state, age, last.at) };
         }
         let Some(state) = last.state else { return UserRead::contextual(Some(why)) };
         if bounds.limit.is_some_and(|limit| age > limit) {
@@ -335,6 +362,7 @@ impl Users {
             staleness_ms,
             merged_into,
             at: last.at,
+            made_do: true,
         }
     }
 

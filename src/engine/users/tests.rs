@@ -420,6 +420,25 @@ async fn an_older_read_never_replaces_what_was_written_here() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_that_could_not_be_read_anew_does_not_reflect_what_was_told() {
+    let world = world();
+    world.store.write(1, 1);
+    world.prove();
+    assert!(world.get(1).await.reflects_told());
+    world.store.write(1, 2);
+    world.users.on_remote_change(1, Uid(1), 2);
+    world.store.set(Fault::Unavailable);
+    let read = world.get(1).await;
+    assert_stands(&read, Standing::Personalised, None);
+    assert_eq!((version(&read), read.reflects_told()), (Some(1), false));
+    world.store.set(Fault::None);
+    time::sleep(Duration::from_secs(5)).await;
+    world.prove();
+    let read = world.get(1).await;
+    assert_eq!((version(&read), read.reflects_told()), (Some(2), true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_forgotten_is_read_again() {
     let world = world();
     world.store.write(1, 1);

@@ -228,7 +228,7 @@ pub(super) async fn keep(
     if !rows.is_empty() {
         let report = app.engine.ingest.ingest(account.number(), rows).await?;
         answer.accepted = report.became.iter().filter(|became| **became != Ingested::Erased).count() as u64;
-        answer.consistency_token = report.consistency.map(|reached| reached.to_string());
+        answer.consistency_token = report.reached.map(|reached| reached.token().to_string());
     }
     answer.refused = count as u64 - answer.accepted;
     Ok(answer)

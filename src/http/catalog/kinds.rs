@@ -16,9 +16,10 @@ use crate::{
         },
         creative::{ComponentDoc, CreativeDoc, TemplateDoc},
         ids::{
-            AdvertiserId, CampaignId, ComponentId, CreativeId, ExchangeId, ModelKey, PlacementId, SegmentKey,
+            AdvertiserId, CampaignId, ComponentId, CreativeId, ExchangeId, FeedId, ModelKey, PlacementId, SegmentKey,
             TemplateId, WriteKeyId,
         },
+        products::FeedDoc,
     },
     http::{
         app::App,
@@ -184,6 +185,7 @@ kinds! {
     advertisers: Advertiser, AdvertiserDoc, AdvertiserId, "/v1/advertisers", "advertisers", "advertiser", "an advertiser", create;
     placements: Placement, PlacementDoc, PlacementId, "/v1/placements", "placements", "placement", "a placement", create;
     templates: Template, TemplateDoc, TemplateId, "/v1/templates", "templates", "template", "a template", create;
+    feeds: Feed, FeedDoc, FeedId, "/v1/feeds", "feeds", "feed", "a feed", create;
     segments: Segment, SegmentDoc, SegmentKey, "/v1/segments", "segments", "segment", "a segment", create;
     models: Model, ModelDoc, ModelKey, "/v1/models", "models", "model", "a model", create;
     creatives: Creative, CreativeDoc, CreativeId, "/v1/creatives", "creatives", "creative", "a creative's draft", create;

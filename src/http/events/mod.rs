@@ -28,7 +28,7 @@ use crate::{
     domain::{access::Scope, violation::Violation},
     engine::{
         EventRow, Ingested,
-        consistency::Consistency,
+        consistency::Reached,
         ingest::{Ingest, IngestError},
     },
     problems,
@@ -99,14 +99,14 @@ struct Taking<'a> {
     app: &'a App,
     caller: &'a Caller,
     answer: EventsAnswer,
-    consistency: Option<Consistency>,
+    reached: Option<Reached>,
     /// Place of the next item.
     index: u64,
 }
 
 impl<'a> Taking<'a> {
     fn new(app: &'a App, caller: &'a Caller) -> Self {
-        Self { app, caller, answer: EventsAnswer::default(), consistency: None, index: 0 }
+        Self { app, caller, answer: EventsAnswer::default(), reached: None, index: 0 }
     }
 
     /// Keeps some items, at most [`Ingest::BATCH`].
@@ -147,8 +147,8 @@ impl<'a> Taking<'a> {
                 }
             }
         }
-        if let Some(reached) = report.consistency {
-            self.consistency = Some(self.consistency.map_or(reached, |before| before.and(reached)));
+        if let Some(reached) = report.reached {
+            self.reached = Some(self.reached.map_or(reached, |before| before.and(reached)));
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl<'a> Taking<'a> {
     }
 
     fn answer(mut self) -> EventsAnswer {
-        self.answer.consistency_token = self.consistency.map(|reached| reached.to_string());
+        self.answer.consistency_token = self.reached.map(|reached| reached.token().to_string());
         self.answer
     }
 }

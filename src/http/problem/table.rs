@@ -4,9 +4,9 @@ use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
     engine::{
-        StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError, evaluation::EvaluateError,
-        images::ImageError, keys::KeyError, people::PeopleError, results::ResultsError, training::TrainingError,
-        webhooks::WebhookError,
+        Filled, StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError,
+        evaluation::EvaluateError, images::ImageError, keys::KeyError, people::PeopleError, products::FillError,
+        results::ResultsError, training::TrainingError, webhooks::WebhookError,
     },
 };
 
@@ -55,6 +55,35 @@ impl From<PeopleError> for Problem {
             PeopleError::Busy => Self::new(ProblemKind::Overloaded, "Other uploads are under way."),
             PeopleError::Corrupt(error) => Self::internal(error),
             PeopleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FillError> for Problem {
+    fn from(error: FillError) -> Self {
+        let refused = |filled: Filled, detail: String| {
+            let faults = filled.refused.into_iter();
+            let problem = Self::invalid(faults.map(|(line, fault)| fault.under(&format!("/{line}"))).collect());
+            Self { detail, ..problem }
+        };
+        match error {
+            FillError::NotFound(id) => Self::new(ProblemKind::NotFound, format!("There is no feed {id}.")),
+            FillError::NoAdvertiser | FillError::Overtaken => {
+                Self::new(ProblemKind::Conflict, format!("Nothing was changed: {error}."))
+            }
+            FillError::Unreadable(error) => {
+                let fault = Violation::new("", "unreadable_file", error.to_string());
+                let problem = Self::invalid(vec![fault]);
+                Self { detail: "The file cannot be read, so nothing was changed.".into(), ..problem }
+            }
+            FillError::Refused(filled) => {
+                let detail = format!("{} rows cannot be taken, so nothing was changed.", filled.rejected);
+                refused(filled, detail)
+            }
+            FillError::Empty(filled) => refused(filled, "The file holds no product, so nothing was changed.".into()),
+            FillError::TooMany => Self::new(ProblemKind::PayloadTooLarge, format!("Nothing was changed: {error}.")),
+            FillError::Busy => Self::new(ProblemKind::Overloaded, "Other feeds are being filled."),
+            FillError::Store(error) => error.into(),
         }
     }
 }

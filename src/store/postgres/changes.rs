@@ -78,6 +78,7 @@ macro_rules! look {
     ($from:literal) => {
         concat!(
             "select pg_snapshot_xmin(pg_current_snapshot())::text as low, now_ms() as looked_at,
+                    pg_snapshot_xmin(pg_current_snapshot()) < pg_snapshot_xmax(pg_current_snapshot()) as held,
                     (select system_identifier from pg_control_system()) as system,
                     ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int as timeline,
                     coalesce(f.xid >= $1::text::xid8, false) as missed,
@@ -118,7 +119,12 @@ fn batch(cursor: Option<Cursor>, first: &PgRow, rows: &[PgRow]) -> Result<FeedBa
         Some(_) if !failed_over => rows.iter().filter_map(|row| change(row).transpose()).collect::<Result<_, _>>()?,
         _ => Vec::new(),
     };
-    Ok(FeedBatch { cursor: Cursor { server, low: first.try_get("low")? }, failed_over, changes })
+    Ok(FeedBatch {
+        held: first.try_get("held")?,
+        cursor: Cursor { server, low: first.try_get("low")? },
+        failed_over,
+        changes,
+    })
 }
 
 fn change(row: &PgRow) -> Result<Option<Change>, Error> {

@@ -182,6 +182,18 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
             .fetch_all(&mut *tx)
             .await?;
     let mut found = 0;
+    // Answers that are kept for those who send a request again may name them.
+    query(
+        "delete from repeat_answer r using profile p
+         where p.account = $1 and p.uid = any($2) and p.key is not null and r.account = $1 and r.body is not null
+           and (position(convert_to(p.key, 'UTF8') in r.body) > 0
+                or position(convert_to(substring(to_json(p.key)::text from 2 for length(to_json(p.key)::text) - 2), 'UTF8')
+                            in r.body) > 0)",
+    )
+    .bind(account)
+    .bind(&uids)
+    .execute(&mut *tx)
+    .await?;
     for statement in [
         "update profile set key = null, packed = '', caps = '', traits = '{}', merged_into = null, version = version + 1,
                 created_at = now_ms(), updated_at = now_ms(), erased_at = now_ms()

@@ -8,6 +8,7 @@ mod events;
 mod identity;
 mod learning;
 mod outcomes;
+mod products;
 mod repeats;
 mod spending;
 mod standings;
@@ -36,7 +37,7 @@ use tokio::{
 
 pub(super) use self::{
     catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, learning::Learning, outcomes::Outcomes,
-    spending::Spending, transitions::Transitions, users::Users, webhooks::Webhooks,
+    products::Products, spending::Spending, transitions::Transitions, users::Users, webhooks::Webhooks,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};

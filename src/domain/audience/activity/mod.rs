@@ -20,6 +20,7 @@ pub(super) mod fault;
 mod gauge;
 mod need;
 mod packed;
+mod recent;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -152,6 +152,8 @@ fn values(template: &Template, text: &str) -> Vec<SlotValue> {
                     image: image.clone(),
                     price: None,
                     sale_price: None,
+                    brand: Some(text.into()),
+                    description: Some(text.into()),
                 }]
                 .into(),
             ),
@@ -193,8 +195,7 @@ fn direct(
             Node::If(condition, yes, no) => {
                 let holds = match condition {
                     Condition::Slot(slot) => values[usize::from(*slot)] != SlotValue::Absent,
-                    Condition::Price => item.is_some_and(|(_, product)| product.price.is_some()),
-                    Condition::SalePrice => item.is_some_and(|(_, product)| product.sale_price.is_some()),
+                    Condition::Has(part) => item.is_some_and(|(_, product)| part.of(product)),
                 };
                 direct(html, if holds { yes } else { no }, values, item, dynamic, out);
             }

@@ -2,6 +2,7 @@
 
 mod components;
 mod evolving;
+mod goods;
 mod ladder;
 mod proofs;
 mod random;
@@ -173,7 +174,15 @@ pub(super) fn person(traits: Value, lists: &[&str], seen: &[(&str, i64)]) -> Use
 }
 
 pub(super) fn known(state: Option<&UserState>) -> Person<'_> {
-    Person { state, standing: Standing::Personalised, counted: true, degraded: &[], reserved: &[], recorded: &[] }
+    Person {
+        state,
+        standing: Standing::Personalised,
+        counted: true,
+        degraded: &[],
+        reserved: &[],
+        recorded: &[],
+        goods: None,
+    }
 }
 
 pub(super) fn decided(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>) -> Decision {

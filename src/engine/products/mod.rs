@@ -1,0 +1,104 @@
+//! What feeds hold: filled by upload or from an address, and kept in memory where creatives show it.
+
+mod fill;
+mod keeper;
+mod source;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use self::fill::{Job, fill};
+pub use self::{
+    fill::{FillError, Manner},
+    keeper::Keeper,
+    source::{Arriving, LARGEST},
+};
+use super::world::Account;
+use crate::{
+    domain::ids::FeedId,
+    ports::{Filled, ProductStore, StockRow, StoreError},
+};
+
+/// Fills feeds, and tells how that fares.
+#[derive(Clone)]
+pub struct Products {
+    store: Arc<dyn ProductStore>,
+    /// Files that are read at a time: each has a thread of its own.
+    turns: Arc<Semaphore>,
+}
+
+impl Products {
+    /// The most rows of a file.
+    pub const MOST: u64 = 1_000_000;
+    /// Rows that are refused of which is told why.
+    const TOLD: usize = 100;
+    /// Files that are read at a time on this replica.
+    const TURNS: usize = 2;
+    /// Pieces of a file that wait to be read.
+    const WAITING: usize = 16;
+
+    /// Feeds of a store.
+    #[must_use]
+    pub fn new(store: Arc<dyn ProductStore>) -> Self {
+        Self { store, turns: Arc::new(Semaphore::new(Self::TURNS)) }
+    }
+
+    /// Begins to fill a feed. What is sent is the file, piece by piece, and `None` at its end; what
+    /// comes of it is known once that was taken. It goes on to its end even when nobody waits for it.
+    ///
+    /// # Errors
+    /// There is no such feed, or others are being filled.
+    pub fn begin(
+        &self,
+        account: &Account,
+        feed: &FeedId,
+        manner: Manner,
+    ) -> Result<(mpsc::Sender<Arriving>, impl Future<Output = Result<Filled, FillError>> + use<>), FillError> {
+        let document = account.snapshot.feeds.get(feed).ok_or_else(|| FillError::NotFound(feed.clone()))?;
+        let advertiser = account.snapshot.advertiser(&document.advertiser).ok_or(FillError::NoAdvertiser)?;
+        let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| FillError::Busy)?;
+        let job = Job {
+            account: account.number(),
+            feed: feed.clone(),
+            document: Arc::clone(document),
+            advertiser: Arc::clone(advertiser),
+            manner,
+        };
+        let (sender, arriving) = mpsc::channel(Self::WAITING);
+        let store = Arc::clone(&self.store);
+        let work = tokio::spawn(async move {
+            let _turn = turn;
+            fill(store, job, arriving).await
+        });
+        let outcome = async move {
+            match work.await {
+                Ok(filled) => filled,
+                Err(_) => Err(StoreError::Unavailable("the filling of a feed ended early".into()).into()),
+            }
+        };
+        Ok((sender, outcome))
+    }
+
+    /// What is known of a feed's filling; nothing where it was never filled.
+    ///
+    /// # Errors
+    /// There is no such feed; the store's.
+    pub async fn status(&self, account: &Account, feed: &FeedId) -> Result<StockRow, FillError> {
+        if !account.snapshot.feeds.contains_key(feed) {
+            return Err(FillError::NotFound(feed.clone()));
+        }
+        Ok(self.store.stock(account.number(), feed.clone()).await?.unwrap_or_default())
+    }
+
+    /// Has a feed fetched soon.
+    ///
+    /// # Errors
+    /// There is no such feed; the store's.
+    pub async fn hurry(&self, account: &Account, feed: &FeedId) -> Result<(), FillError> {
+        if !account.snapshot.feeds.contains_key(feed) {
+            return Err(FillError::NotFound(feed.clone()));
+        }
+        Ok(self.store.hurry(account.number(), feed.clone()).await?)
+    }
+}
