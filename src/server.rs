@@ -60,6 +60,7 @@ use crate::{
         client::Proxies,
         health::Readiness,
         layers::{BODY_DEADLINE, Edge},
+        players::PlayerErrors,
         simulation,
     },
     outbound::HttpCourier,
@@ -360,6 +361,7 @@ impl Server {
             pace: Arc::default(),
             enrichment: Arc::new(enrichment),
             bidding: Arc::new(Bidding::new(config.openrtb.clone(), &core.meters)),
+            player_errors: PlayerErrors::new(&core.meters),
             pages: Arc::default(),
         };
         let mut router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());

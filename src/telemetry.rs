@@ -28,6 +28,8 @@ pub const OUTCOMES: &str = "tessera_outcomes_total";
 pub const BID_REFUSALS: &str = "tessera_bid_refusals_total";
 /// Bid requests answered without a bid, by `reason`; `bid` are those with one.
 pub const BIDS: &str = "tessera_bids_total";
+/// Errors of video players, by `reason`: their code in VAST.
+pub const PLAYER_ERRORS: &str = "tessera_player_errors_total";
 /// Decision records lost before they were written, because their queue was full or the store failed.
 pub const RECORDS_DROPPED: &str = "tessera_records_dropped_total";
 /// Connections open now.
@@ -79,6 +81,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (OUTCOMES, Kind::Counter, "Outcomes reported by beacons, by kind"),
     (BID_REFUSALS, Kind::Counter, "Bid requests refused, by reason"),
     (BIDS, Kind::Counter, "Bid requests answered, by the reason for no bid"),
+    (PLAYER_ERRORS, Kind::Counter, "Errors of video players, by their code in VAST"),
     (RECORDS_DROPPED, Kind::Counter, "Decision records lost before they were written"),
     (CONNECTIONS, Kind::Gauge, "Connections open now"),
     (CONNECTIONS_ACCEPTED, Kind::Counter, "Connections accepted"),
@@ -415,6 +418,7 @@ mod tests {
         meters.class("decide").duration.record(0.001);
         meters.reason(BID_REFUSALS, "id").increment(1);
         meters.reason(BIDS, "bid").increment(1);
+        meters.reason(PLAYER_ERRORS, "405").increment(1);
         let text = exposition.render();
         for line in [
             r#"tessera_decisions_total{fallback_level="personalised"} 2"#,

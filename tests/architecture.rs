@@ -55,8 +55,8 @@ const PURE: [&str; 18] = [
     "rand_chacha",
     "rand_core",
     "html5gum",
-    "cssparser",
     "quick_xml",
+    "cssparser",
     "jiff",
     "uuid",
 ];

@@ -249,6 +249,14 @@ fn check(request: &Value, answer: &Value) {
                 let mut offered = formats.map(sides).chain([sides(&imp["banner"])]);
                 assert!(imp["instl"] == 1 || offered.any(|size| size == sides(bid)), "{bid}");
             }
+            Some(2) => {
+                let found = vastlint_core::validate(adm);
+                assert!(found.summary.is_valid(), "{:#?}\n{adm}", found.issues);
+                let version = [(2, "2.0"), (3, "3.0"), (7, "4.0"), (11, "4.1"), (13, "4.2")];
+                let (_, name) = version.into_iter().find(|(of, _)| bid["protocol"] == *of).expect("a protocol");
+                assert!(adm.contains(&format!("<VAST version=\"{name}\"")), "{adm}");
+                assert!(bid["dur"].as_u64() > Some(0) && bid["w"].as_u64() > Some(0) && bid["h"].as_u64() > Some(0));
+            }
             Some(4) => assert!(serde_json::from_str::<Value>(adm).is_ok_and(|native| native.is_object())),
             other => panic!("media type {other:?}"),
         }

@@ -123,6 +123,8 @@ pub enum Format {
     Html,
     /// IAB Native 1.2 JSON.
     Native,
+    /// A video: IAB VAST.
+    Vast,
 }
 
 /// Two upper-case letters in the manner of ISO 3166-1. `UK`, which ISO 3166-1 reserves for the

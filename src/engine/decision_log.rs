@@ -14,6 +14,7 @@ use crate::{
         catalog::creative::Creative,
         decision::{decided::Decision, learned::Thought},
         ids::{CampaignId, DecisionId, Uid},
+        optimizer::Mixture,
     },
     ports::{LearningStore, LoggedDecision},
 };
@@ -37,8 +38,18 @@ struct Noted {
     choice: Vec<u16>,
 }
 
-/// What a propensity depends on.
-type Context = (usize, Vec<u16>, Vec<Vec<u16>>, Vec<u16>);
+/// What the probabilities of choices depend on.
+type Context = (usize, Vec<u16>, Vec<Vec<u16>>);
+
+/// What was worked out of a context.
+#[derive(Default)]
+struct Likely {
+    /// Where there are too many combinations to weigh them one by one: how likely each is.
+    mixture: Option<Mixture>,
+    packed: Option<Vec<u8>>,
+    /// Else, how likely those are that were shown.
+    propensities: HashMap<Vec<u16>, f64>,
+}
 
 impl DecisionLog {
     /// Rows in one write.
@@ -49,8 +60,6 @@ impl DecisionLog {
     const GATHER: Duration = Duration::from_millis(500);
     /// A write that takes longer is given up, not cancelled.
     const PATIENCE: Duration = Duration::from_secs(2);
-    /// Propensities remembered for one write.
-    const REMEMBERED: usize = 10_000;
 
     /// A queue to `store`; `lost` counts decisions that were not written, or not surely. Run
     /// [`DecisionLog::write`] as a background task.
@@ -121,20 +130,28 @@ impl DecisionLog {
 }
 
 fn rows(noted: Vec<Noted>) -> Vec<LoggedDecision> {
-    let mut known: HashMap<Context, f64> = HashMap::new();
+    let mut known: HashMap<Context, Likely> = HashMap::new();
     let mut rows = Vec::with_capacity(noted.len());
     for Noted { account, decision, campaign, creative, person, thought, choice } in noted {
         let learner = Arc::as_ptr(&thought.learner) as usize;
-        let context = (learner, thought.features.clone(), thought.eligible.clone(), choice.clone());
-        let propensity = match known.get(&context) {
-            Some(propensity) => *propensity,
-            None => {
-                let propensity = thought.propensity(&creative, &choice).unwrap_or_default();
-                if known.len() < DecisionLog::REMEMBERED {
-                    known.insert(context, propensity);
+        let context = (learner, thought.features.clone(), thought.eligible.clone());
+        let likely = known.entry(context).or_insert_with(|| {
+            let mixture = thought.mixture(&creative);
+            Likely { packed: mixture.as_ref().and_then(Mixture::pack), mixture, ..Likely::default() }
+        });
+        let propensity = match &likely.mixture {
+            Some(mixture) => thought
+                .learner
+                .space(&creative, &thought.eligible)
+                .map(|space| mixture.propensity(&space, &choice[..space.options().len().min(choice.len())])),
+            None => match likely.propensities.get(&choice) {
+                Some(known) => Some(*known),
+                None => {
+                    let propensity = thought.propensity(&creative, &choice);
+                    likely.propensities.insert(choice.clone(), propensity.unwrap_or_default());
+                    propensity
                 }
-                propensity
-            }
+            },
         };
         rows.push(LoggedDecision {
             account,
@@ -146,7 +163,8 @@ fn rows(noted: Vec<Noted>) -> Vec<LoggedDecision> {
             eligible: thought.learner.eligible_numbers(&creative, &thought.eligible),
             choice,
             features: thought.features,
-            propensity,
+            propensity: propensity.unwrap_or_default(),
+            mixture: likely.packed.clone(),
         });
     }
     rows

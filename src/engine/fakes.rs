@@ -14,13 +14,16 @@ use tokio::{sync::Notify, time};
 use crate::{
     domain::{
         ids::{DecisionId, NameHash, SegmentKey, Uid, UserKey},
-        measurement::outcome::{Outcome, OutcomeKind, Recorded},
+        measurement::{
+            attribution::Terms,
+            outcome::{Outcome, OutcomeKind, Recorded},
+        },
         values::{Millis, Span},
     },
     ports::{
         Answer, Change, ChangeFeed, Cursor, DecisionRecord, Erasure, FeedBatch, FoundProfile, FoundRecord,
-        MemberChange, Merge, Merged, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, ServerIdentity,
-        StoreError, UserRow, UserStore,
+        MemberChange, Merge, Merged, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, Recording,
+        ServerIdentity, Sought, StoreError, Touched, UserRow, UserStore,
     },
 };
 
@@ -235,7 +238,11 @@ impl FakeOutcomes {
 }
 
 impl OutcomeStore for FakeOutcomes {
-    fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>> {
+    fn touched(&self, _: u32, _: Vec<Sought>) -> Answer<'_, Vec<Option<Touched>>> {
+        unreachable!("nobody is joined here")
+    }
+
+    fn record_as(&self, outcomes: Vec<Outcome>, _: Recording) -> Answer<'_, Vec<Recorded>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::SeqCst);
             self.switch.pass().await?;
@@ -297,6 +304,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         goal: None,
         invalid: None,
         exposure: None,
+        terms: Terms::default(),
         charge: None,
     }
 }

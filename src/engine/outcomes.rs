@@ -27,22 +27,38 @@ use super::{
 use crate::{
     domain::{
         ids::NameHash,
-        measurement::outcome::{Outcome, OutcomeKind, Recorded},
+        measurement::{
+            attribution::Credit,
+            outcome::{Outcome, OutcomeKind, Recorded},
+        },
     },
-    ports::{OutcomeStore, StoreError},
+    ports::{OutcomeStore, Recording, Sought, StoreError, Touched},
 };
 
 /// What became of a reported outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// Committed, and counted for the first time.
-    Recorded,
+    /// Committed, and counted for the first time; of a conversion with what it is to its campaign.
+    Recorded(Option<Credit>),
     /// Counted before.
     Duplicate,
+    /// A conversion after its campaign's windows.
+    Late,
     /// On the local disk, to be committed and told from repeats when the store is back.
     Accepted,
     /// Lost unless it is reported again.
     Unavailable,
+}
+
+impl From<Recorded> for Reported {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::New => Self::Recorded(None),
+            Recorded::Credited(credit) => Self::Recorded(Some(credit)),
+            Recorded::Duplicate => Self::Duplicate,
+            Recorded::Late => Self::Late,
+        }
+    }
 }
 
 /// Settings of the outcome writer.
@@ -146,6 +162,48 @@ impl Outcomes {
         reported.await.unwrap_or(Reported::Unavailable)
     }
 
+    /// Reports several at once.
+    pub async fn report_all(&self, outcomes: Vec<Outcome>) -> Vec<Reported> {
+        let waiting: Vec<_> = outcomes
+            .into_iter()
+            .map(|outcome| {
+                let (answer, reported) = oneshot::channel();
+                self.0.queue.offer((outcome, answer)).then_some(reported)
+            })
+            .collect();
+        let mut all = Vec::with_capacity(waiting.len());
+        for reported in waiting {
+            let answer = match reported {
+                Some(reported) => reported.await.ok(),
+                None => None,
+            };
+            all.push(answer.unwrap_or(Reported::Unavailable));
+        }
+        all
+    }
+
+    /// What would become of outcomes, each counted once among these and all others.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn rehearse(&self, outcomes: Vec<Outcome>) -> Result<Vec<Reported>, StoreError> {
+        let (store, count) = (Arc::clone(&self.0.store), outcomes.len());
+        let call = tokio::spawn(async move { store.record_as(outcomes, Recording::Rehearsed).await });
+        let recorded = call.await.map_err(|_| StoreError::Unavailable("a rehearsal panicked".to_owned()))??;
+        debug_assert_eq!(recorded.len(), count, "one answer each");
+        Ok(recorded.into_iter().map(Reported::from).collect())
+    }
+
+    /// What each person last clicked of a campaign within its terms, else last saw.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn touched(&self, account: u32, sought: Vec<Sought>) -> Result<Vec<Option<Touched>>, StoreError> {
+        let store = Arc::clone(&self.0.store);
+        let call = tokio::spawn(async move { store.touched(account, sought).await });
+        call.await.map_err(|_| StoreError::Unavailable("a look-up panicked".to_owned()))?
+    }
+
     /// Waits until everything reported so far is answered.
     pub async fn flush(&self) {
         self.0.queue.flush().await;
@@ -210,15 +268,11 @@ impl Shared {
         let shared = self.clone();
         let sent = outcomes.clone();
         // Apart, so that giving up cancels nothing.
-        let call = tokio::spawn(async move { shared.record(sent).await });
+        let call = tokio::spawn(async move { shared.record(sent, Recording::Live).await });
         match time::timeout(self.config.patience, call).await {
             Ok(Ok(Ok(recorded))) => {
                 self.counted(&outcomes, &recorded);
-                let reported = recorded.iter().map(|recorded| match recorded {
-                    Some(Recorded::New) => Reported::Recorded,
-                    Some(Recorded::Duplicate) => Reported::Duplicate,
-                    None => Reported::Unavailable,
-                });
+                let reported = recorded.iter().map(|recorded| recorded.map_or(Reported::Unavailable, Reported::from));
                 Self::answer(answers, &reported.collect::<Vec<_>>());
             }
             failed => {
@@ -241,11 +295,11 @@ impl Shared {
 
     /// Commits outcomes. A statement that the store refuses is halved until what it refuses stands
     /// alone, so that one bad outcome takes no others with it; that one has no answer.
-    async fn record(&self, outcomes: Vec<Outcome>) -> Result<Vec<Option<Recorded>>, StoreError> {
+    async fn record(&self, outcomes: Vec<Outcome>, how: Recording) -> Result<Vec<Option<Recorded>>, StoreError> {
         let mut recorded = vec![None; outcomes.len()];
         let mut parts = vec![(0, outcomes.len())];
         while let Some((from, to)) = parts.pop() {
-            match self.store.record(outcomes[from..to].to_vec()).await {
+            match self.store.record_as(outcomes[from..to].to_vec(), how).await {
                 Ok(answers) => {
                     for (place, answer) in recorded[from..to].iter_mut().zip(answers) {
                         *place = Some(answer);
@@ -268,7 +322,7 @@ impl Shared {
     /// count, then give back what was reserved.
     fn counted(&self, outcomes: &[Outcome], recorded: &[Option<Recorded>]) {
         if let Some(learning) = self.learning.get() {
-            learning.committed(recorded.iter().filter(|recorded| **recorded == Some(Recorded::New)).count() as u64);
+            learning.committed(recorded.iter().flatten().filter(|recorded| recorded.is_new()).count() as u64);
         }
         for (outcome, recorded) in outcomes.iter().zip(recorded) {
             if outcome.kind == OutcomeKind::Impression
@@ -319,7 +373,7 @@ impl Shared {
                     break;
                 }
                 let (shared, sent) = (self.clone(), outcomes.clone());
-                let call = tokio::spawn(async move { shared.record(sent).await });
+                let call = tokio::spawn(async move { shared.record(sent, Recording::Kept).await });
                 let recorded = time::timeout(self.config.patience * 4, call)
                     .await
                     .map_err(|_| StoreError::Timeout("replaying outcomes took too long".to_owned()))?
@@ -408,7 +462,7 @@ mod tests {
     async fn repeats_are_told_apart_and_committed_in_groups() {
         let world = world();
         let answers = world.report_all((0..3_000).map(|number| outcome(number % 1_000))).await;
-        assert_eq!(count(&answers, Reported::Recorded), 1_000);
+        assert_eq!(count(&answers, Reported::Recorded(None)), 1_000);
         assert_eq!(count(&answers, Reported::Duplicate), 2_000);
         assert!(world.store.calls() < 100, "{} commits", world.store.calls());
     }
@@ -417,7 +471,7 @@ mod tests {
     async fn while_the_store_is_away_outcomes_wait_on_the_disk() {
         for fault in [Fault::Unavailable, Fault::Hang] {
             let world = world();
-            assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded);
+            assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded(None));
             world.store.set(fault);
             let answers = world.report_all((0..100).map(outcome)).await;
             assert_eq!(count(&answers, Reported::Accepted), 100, "{fault:?}");
@@ -427,7 +481,7 @@ mod tests {
             world.store.set(Fault::None);
             world.counted(101).await;
             assert_eq!(world.outcomes.report(outcome(100)).await, Reported::Duplicate);
-            assert_eq!(world.outcomes.report(outcome(101)).await, Reported::Recorded);
+            assert_eq!(world.outcomes.report(outcome(101)).await, Reported::Recorded(None));
         }
     }
 
@@ -449,7 +503,7 @@ mod tests {
         assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Unavailable);
         world.store.set(Fault::None);
         time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded);
+        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded(None));
     }
 
     #[tokio::test]
@@ -459,7 +513,7 @@ mod tests {
         let poison = Outcome { discriminator: POISON, ..outcome(50) };
         let answers = world.report_all((0..50).map(outcome).chain([poison]).chain((51..80).map(outcome))).await;
         assert_eq!(answers[50], Reported::Unavailable);
-        assert_eq!(count(&answers, Reported::Recorded), 79);
+        assert_eq!(count(&answers, Reported::Recorded(None)), 79);
     }
 
     #[tokio::test]
@@ -475,13 +529,13 @@ mod tests {
         world.reservations.with(Uid(1), |_| ((), vec![(campaign(), Millis(1)), (campaign(), Millis(2))]));
         world.people.write(1, 2);
         let held = || world.reservations.with(Uid(1), |held| (held.to_vec(), vec![]));
-        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded);
+        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded(None));
         assert_eq!(held(), [(campaign(), Millis(2))]);
         assert_eq!(read().await, Some(2));
         assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Duplicate);
         assert_eq!(held().len(), 1, "a repeat settles nothing");
         let click = Outcome { kind: OutcomeKind::Click, ..outcome(1) };
-        assert_eq!(world.outcomes.report(click).await, Reported::Recorded);
+        assert_eq!(world.outcomes.report(click).await, Reported::Recorded(None));
         assert_eq!(held().len(), 1, "nor does a click");
     }
 
@@ -494,11 +548,11 @@ mod tests {
         tokio::task::yield_now().await;
         world.outcomes.flush().await;
         assert_eq!(world.store.counted(), 1);
-        assert_eq!(early.await.expect("an answer"), Reported::Recorded);
+        assert_eq!(early.await.expect("an answer"), Reported::Recorded(None));
         let outcomes = world.outcomes.clone();
         let late = tokio::spawn(async move { outcomes.report(outcome(2)).await });
         tokio::task::yield_now().await;
         world.stop.cancel();
-        assert_eq!(late.await.expect("an answer"), Reported::Recorded);
+        assert_eq!(late.await.expect("an answer"), Reported::Recorded(None));
     }
 }

@@ -15,12 +15,14 @@ use crate::{
         decision::learned::Feature,
         ids::{CampaignId, ComponentId, CreativeId, NameHash, PlacementId, SlotName},
         measurement::{
-            cells::{Cell, CellKey, Counts, Goal, Subject as Of},
+            attribution::Unattributed,
+            cells::{Cell, CellKey, Counts, Goal, Measure, Subject as Of},
             exposure::Arm,
             holdout::{Excluded, Plan},
             lift::{Experiment, LiftReport, lift},
             rate::Rate,
             report::{By, ReportRow, report},
+            traffic::InvalidTally,
         },
         optimizer::Shape,
         values::Millis,
@@ -55,6 +57,10 @@ pub struct CampaignReport {
     pub by: By,
     /// Everything that was counted in these days, in all arms.
     pub totals: Counts,
+    /// Beacons of these days that no person caused, and repeats of others; none of them is in the counts.
+    pub invalid_traffic: InvalidTally,
+    /// Conversions of these days that are not the campaign's own, and why; none of them is in the counts.
+    pub unattributed: Unattributed,
     /// The rate of success over all that, as it was seen.
     pub rate: Option<Rate>,
     /// One row for each.
@@ -139,27 +145,38 @@ impl Results {
         let days = days(question.from, question.to);
         let goal = match line.map(|campaign| &campaign.goal) {
             Some(GoalDoc::Conversion(_)) => Goal::Conversion,
-            _ => Goal::Click,
+            Some(GoalDoc::Value(_)) => Goal::Value,
+            Some(GoalDoc::Click) | None => Goal::Click,
         };
         let shapes: BTreeMap<CreativeId, Shape> =
             known.into_iter().map(|(subject, Knowledge { shape, .. })| (subject.creative, shape)).collect();
         let counted = self.store.combinations(account.number(), id.clone(), days).await?;
+        let unattributed = self.store.unattributed(account.number(), id.clone(), days).await?;
         let mut totals = Counts::default();
         let mut excluded = Excluded::default();
         for (_, cell) in &counted {
             totals += cell.counts;
             excluded.decisions += cell.counts.impressions;
-            if cell.arm == Arm::Unassigned {
-                excluded.no_key += cell.counts.impressions;
+            match cell.arm {
+                Arm::Unassigned => excluded.no_key += cell.counts.impressions,
+                Arm::NoConsent => excluded.no_consent += cell.counts.impressions,
+                Arm::Personalised | Arm::Control => {}
             }
         }
-        let measured = if goal == Goal::Click { Measured::Clicks } else { Measured::Conversions };
+        let measured = match goal {
+            Goal::Click => Measured::Clicks,
+            Goal::Conversion => Measured::Conversions,
+            Goal::Value => Measured::Value,
+        };
+        let measure = Measure::new(goal, &totals);
+        let replay = self.store.repeated(account.number(), id.clone(), days).await?;
+        let invalid_traffic = InvalidTally { replay, ..totals.invalid };
         let holdout = line.map_or(0.0, |campaign| campaign.holdout);
         let [personalised, control] = self.store.arms(account.number(), id.clone(), measured).await?;
         let experiment = Experiment { personalised, control, holdout, excluded };
         let lift = (holdout > 0.0).then(|| lift(&experiment));
         let plan = (holdout > 0.0).then(|| detectable(&experiment, question.people)).flatten();
-        let dispersion = personalised.dispersion();
+        let dispersion = personalised.dispersion_in(measure.piece());
         let cells = match question.by {
             By::Placement | By::Device | By::Segment | By::SegmentComponent => {
                 let features = self.store.features(account.number(), id.clone(), days).await?;
@@ -174,8 +191,10 @@ impl Results {
             at,
             goal,
             by: question.by,
-            rate: totals.by(goal).rate(dispersion),
+            rate: measure.rate(&totals, dispersion),
             totals,
+            invalid_traffic,
+            unattributed,
             rows,
             combinations,
             lift,

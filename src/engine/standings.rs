@@ -1,9 +1,8 @@
 //! From what is noted of a person to what followers are told of them, and when to look again.
 
-use super::{
-    transitions::{Before, Note},
-    unpack::unpack,
-};
+use std::sync::Arc;
+
+use super::unpack::unpack;
 use crate::{
     domain::{
         audience::{
@@ -13,11 +12,47 @@ use crate::{
             transition::{Transition, transitions},
             user::{Lists, UserState},
         },
-        ids::{NameHash, Uid},
+        ids::{NameHash, SegmentKey, Uid},
         values::{Millis, Span},
     },
     ports::{CrowdRow, StandingRow, StandingStep, TransitionRow},
 };
+
+/// A change to a person that is durable.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// Number of the account.
+    pub account: u32,
+    /// Who.
+    pub uid: Uid,
+    /// When.
+    pub at: Millis,
+    /// What they were before.
+    pub before: Before,
+}
+
+/// What a person was before a change.
+#[derive(Debug, Clone)]
+pub enum Before {
+    /// Their packed profile before and after; their lists stayed as they are.
+    Packed(Vec<u8>, Vec<u8>),
+    /// Their lists; the rest stayed as it is.
+    Lists(Lists),
+    /// Whether they were on one list, and until when. Told is what that did to `others`; the list
+    /// itself is told already.
+    Listed {
+        /// The list.
+        list: SegmentKey,
+        /// What they were on it.
+        was: Option<Option<Millis>>,
+        /// The segments that rest on it.
+        others: Arc<[SegmentKey]>,
+    },
+    /// All of them: they are erased.
+    Erased(Box<UserState>),
+    /// All of them before and after; none: nobody.
+    Whole(Option<Box<UserState>>, Option<Box<UserState>>),
+}
 
 /// What the store has of a person.
 #[derive(Debug, Default)]

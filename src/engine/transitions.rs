@@ -16,54 +16,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use super::standings::{Before, Note};
 use super::{
     catalogue::Catalogue,
     standings::{Known, advance},
 };
 use crate::{
-    domain::{
-        audience::user::{Lists, UserState},
-        ids::{SegmentKey, Uid},
-        values::Millis,
-    },
+    domain::ids::{SegmentKey, Uid},
     ports::{Clock, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionStore},
 };
-
-/// A change to a person that is durable.
-#[derive(Debug, Clone)]
-pub struct Note {
-    /// Number of the account.
-    pub account: u32,
-    /// Who.
-    pub uid: Uid,
-    /// When.
-    pub at: Millis,
-    /// What they were before.
-    pub before: Before,
-}
-
-/// What a person was before a change.
-#[derive(Debug, Clone)]
-pub enum Before {
-    /// Their packed profile before and after; their lists stayed as they are.
-    Packed(Vec<u8>, Vec<u8>),
-    /// Their lists; the rest stayed as it is.
-    Lists(Lists),
-    /// Whether they were on one list, and until when. Told is what that did to `others`; the list
-    /// itself is told already.
-    Listed {
-        /// The list.
-        list: SegmentKey,
-        /// What they were on it.
-        was: Option<Option<Millis>>,
-        /// The segments that rest on it.
-        others: Arc<[SegmentKey]>,
-    },
-    /// All of them: they are erased.
-    Erased(Box<UserState>),
-    /// All of them before and after; none: nobody.
-    Whole(Option<Box<UserState>>, Option<Box<UserState>>),
-}
 
 /// Takes notes of changes and tells who entered and left. Clones are the same.
 #[derive(Clone)]

@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     domain::{
         access::Scope,
-        catalog::snapshot::Snapshot,
+        catalog::{campaign::Campaign, document::GoalDoc, snapshot::Snapshot},
         decision::learned::Learned,
-        ids::{AccountId, KeyId, Uid, UserKey},
-        measurement::beacon::TokenKeys,
+        ids::{AccountId, CampaignId, KeyId, Uid, UserKey},
+        measurement::{attribution::Terms, beacon::TokenKeys},
         products::Stocks,
-        values::Millis,
+        values::{Millis, Money},
     },
     ports::{AccountRow, ApiKeyRow, SigningKeyRow},
 };
@@ -121,6 +121,30 @@ impl World {
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Arc<Account>> {
         self.accounts.values().find(|account| account.row.id.as_str() == id)
+    }
+
+    /// By what the conversions of a campaign are judged; the usual terms for one that is gone.
+    #[must_use]
+    pub fn terms(&self, account: u32, campaign: Option<&CampaignId>) -> Terms {
+        self.campaign(account, campaign).map_or_else(Terms::default, |campaign| Terms {
+            click: campaign.click_window,
+            view: campaign.view_window,
+            goal: campaign.goal.event().cloned(),
+        })
+    }
+
+    /// What conversions of a campaign are usually worth, where it is for their value.
+    #[must_use]
+    pub fn usual(&self, account: u32, campaign: Option<&CampaignId>) -> Option<Money> {
+        match &self.campaign(account, campaign)?.goal {
+            GoalDoc::Value(value) => Some(value.usual),
+            GoalDoc::Click | GoalDoc::Conversion(_) => None,
+        }
+    }
+
+    fn campaign(&self, account: u32, campaign: Option<&CampaignId>) -> Option<&Campaign> {
+        let snapshot = &self.account(account)?.snapshot;
+        Some(&snapshot.lines[snapshot.line(campaign?)?].campaign)
     }
 
     /// Whose API key this is at a time. Looked up by its hash, so that the time it takes tells nothing

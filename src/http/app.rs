@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRef;
 
-use super::{bidding::Bidding, client::Proxies, rate::Limit};
+use super::{bidding::Bidding, client::Proxies, players::PlayerErrors, rate::Limit};
 use crate::{
     domain::{consent::Rules, measurement::traffic::Pace},
     engine::{Engine, enrichment::Enrichment},
@@ -37,6 +37,8 @@ pub struct App {
     pub enrichment: Arc<Enrichment>,
     /// How bids are made.
     pub bidding: Arc<Bidding>,
+    /// Counts what players could not show.
+    pub player_errors: PlayerErrors,
     /// What pages send, by network.
     pub pages: Arc<Limit>,
 }

@@ -196,7 +196,7 @@ fn cells(snapshot: &Snapshot, query: &CoverageQuery, from: Millis, to: Millis) -
     for (id, placement) in placements {
         for format in &placement.formats {
             let sizes: Vec<Option<Size>> = match format {
-                Format::Native => vec![None],
+                Format::Native | Format::Vast => vec![None],
                 Format::Html => placement.sizes.iter().copied().map(Some).collect(),
             };
             for size in sizes {

@@ -16,6 +16,7 @@ pub mod browser;
 pub mod budgets;
 pub mod catalog;
 pub mod client;
+pub mod conversions;
 pub mod coverage;
 pub mod crm;
 pub mod decisions;
@@ -36,6 +37,7 @@ pub mod openrtb;
 pub mod page;
 mod paid;
 pub mod pipe;
+pub mod players;
 pub mod previews;
 pub mod problem;
 pub mod profiles;
@@ -65,10 +67,19 @@ use crate::telemetry::Exposition;
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
         (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes()).merge(late::routes())),
-        (Class::Beacons, beacons::routes().merge(notices::routes()).merge(browser::routes()).merge(assets::public())),
+        (
+            Class::Beacons,
+            beacons::routes()
+                .merge(conversions::pixels())
+                .merge(notices::routes())
+                .merge(players::routes())
+                .merge(browser::routes())
+                .merge(assets::public()),
+        ),
         (
             Class::Events,
             events::routes()
+                .merge(conversions::routes())
                 .merge(browser::authoring())
                 .merge(profiles::routes())
                 .merge(members::routes())

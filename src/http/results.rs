@@ -200,8 +200,9 @@ struct OneComponent {
 /// Evaluate another rotation
 ///
 /// What it would have earned per decision, from the decisions that were logged with their exact
-/// probabilities (self-normalised inverse propensity scoring), where at most 200 combinations were
-/// legal. Refuses to estimate where the log says too little: an effective sample of fewer than 200
+/// probabilities (self-normalised inverse propensity scoring). Where more than 200 combinations were
+/// legal, decisions are weighed by their components, and the answer's basis says that it assumes the
+/// additive model: that what a component adds does not depend on the other slots. Refuses to estimate where the log says too little: an effective sample of fewer than 200
 /// decisions, or one that would count for more than 1,000. At most the newest 50,000 decisions are
 /// read. Needs a key with the scope `report`.
 #[utoipa::path(

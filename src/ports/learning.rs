@@ -6,6 +6,7 @@ use super::Answer;
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
     measurement::{
+        attribution::Unattributed,
         cells::Counts,
         exposure::Arm,
         lift::Sums,
@@ -44,6 +45,8 @@ pub struct LessonRow {
     pub person: Option<Uid>,
     /// Why it does not count, if it does not.
     pub invalid: Option<Invalid>,
+    /// Whether a conversion is the campaign's by a view alone.
+    pub by_view: bool,
     /// What was shown, packed.
     pub exposure: Box<[u8]>,
 }
@@ -55,6 +58,17 @@ pub struct LearnedRow {
     pub version: i64,
     /// What is known.
     pub body: LearnedBody,
+}
+
+/// Which version of what is known there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedVersion {
+    /// Of what.
+    pub subject: Subject,
+    /// Counts the changes.
+    pub version: i64,
+    /// When it was written, by the store's clock.
+    pub updated_at: i64,
 }
 
 /// See [`LearnedRow`].
@@ -165,6 +179,8 @@ pub struct LoggedDecision {
     pub eligible: Vec<Vec<u16>>,
     /// The probability with which the combination was chosen; 0 where it is not known.
     pub propensity: f64,
+    /// How likely every choice was, packed; only where there were too many to weigh one by one.
+    pub mixture: Option<Vec<u8>>,
 }
 
 /// A logged decision with what came of it.
@@ -180,12 +196,14 @@ pub struct Rewarded {
 pub trait LearningStore: Send + Sync {
     /// Subjects with lessons waiting.
     fn waiting(&self) -> Answer<'_, Vec<Subject>>;
+    /// Looks again at conversions that had no click or view yet. Answers how many have one now.
+    fn settle(&self) -> Answer<'_, usize>;
     /// Takes at most `most` lessons of a subject, oldest first, has `learn` learn from them and
     /// keeps the result, in one transaction that no other works on the subject in. Answers how many
     /// lessons there were.
     fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize>;
-    /// The versions of everything that is known.
-    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>>;
+    /// The versions of everything that has changed since a time by the store's clock.
+    fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>>;
     /// What is known of these.
     fn known(&self, subjects: Vec<Subject>) -> Answer<'_, Vec<(Subject, LearnedRow)>>;
     /// Enrols people in the experiment of their campaign; who is enrolled stays on their side.
@@ -204,6 +222,10 @@ pub trait LearningStore: Send + Sync {
         campaign: CampaignId,
         days: (i32, i32),
     ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>>;
+    /// Conversions that are not the campaign's, from one day of their decision to before another.
+    fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed>;
+    /// Beacons of a campaign that came again, from one day of their decision to before another.
+    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, u64>;
     /// Keeps rows of the decision log.
     fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()>;
     /// The newest logged decisions of a campaign from one day to before another, at most so many,

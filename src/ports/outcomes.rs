@@ -2,8 +2,11 @@
 
 use super::Answer;
 use crate::domain::{
-    ids::{DecisionId, Uid},
-    measurement::outcome::{Outcome, Recorded},
+    ids::{CampaignId, CreativeId, DecisionId, Uid},
+    measurement::{
+        attribution::Terms,
+        outcome::{Outcome, Recorded},
+    },
     values::Millis,
 };
 
@@ -35,11 +38,59 @@ pub enum FoundRecord {
     Absent,
 }
 
+/// How outcomes are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// As they were reported: what comes again was sent again.
+    Live,
+    /// From the local log: what comes again may only have been kept twice.
+    Kept,
+    /// Not at all: the answer says what would be.
+    Rehearsed,
+}
+
+/// A person whose conversion it is, of a campaign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sought {
+    /// Who.
+    pub person: Uid,
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// When the conversion happened.
+    pub at: Millis,
+    /// How long before it a click or a view may lie.
+    pub terms: Terms,
+}
+
+/// What a person clicked or saw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Touched {
+    /// Its decision.
+    pub decision: DecisionId,
+    /// The creative that was shown.
+    pub creative: CreativeId,
+    /// Its revision.
+    pub revision: u32,
+    /// Which combination of components.
+    pub combination: u64,
+    /// The person, under the key that leads.
+    pub person: Option<Uid>,
+    /// What was shown, packed.
+    pub exposure: Option<Box<[u8]>>,
+}
+
 /// Outcomes and decision records.
 pub trait OutcomeStore: Send + Sync {
     /// Commits outcomes, each counted once, and counts new impressions towards the frequency
     /// caps of their person in the same transaction. Answers in the same order.
-    fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>>;
+    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording) -> Answer<'_, Vec<Recorded>>;
+    /// The same, of what was reported.
+    fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>> {
+        self.record_as(outcomes, Recording::Live)
+    }
+    /// What each person last clicked of a campaign within its terms, else last saw. Answers in the
+    /// same order.
+    fn touched(&self, account: u32, sought: Vec<Sought>) -> Answer<'_, Vec<Option<Touched>>>;
     /// Keeps decision records; one that is there already is left as it is.
     fn keep(&self, records: Vec<DecisionRecord>) -> Answer<'_, ()>;
     /// One decision record.

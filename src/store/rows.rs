@@ -15,7 +15,10 @@ use crate::{
         audience::activity::Event,
         catalog::key::DocumentKey,
         ids::{DecisionId, IdError, NameHash, Uid, UserKey},
-        measurement::outcome::{Outcome, OutcomeKind},
+        measurement::{
+            attribution::Terms,
+            outcome::{Outcome, OutcomeKind},
+        },
         values::{Millis, Span},
     },
     ports::{
@@ -214,6 +217,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         goal: None,
         invalid: None,
         exposure: None,
+        terms: Terms::default(),
         charge: None,
     })
 }

@@ -224,3 +224,75 @@ async fn the_true_best_combination_of_each_segment_is_found() {
         assert_eq!(again, explained["placements"]["top"][0], "what was learned has no say in a replay");
     }
 }
+
+/// Above 200 combinations another rotation is evaluated by components, and the answer says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotations_of_many_combinations_are_evaluated_by_components() {
+    const COMPONENTS: u64 = 15;
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    for slot in ["headline", "cta"] {
+        for n in 0..COMPONENTS {
+            let path = format!("/v1/creatives/fallback/components/{slot}-{n}");
+            service.put(&path, &json!({"slot": slot, "value": format!("{slot} {n}")})).await;
+        }
+    }
+    read(service.request(Method::POST, "/v1/creatives/fallback/publish").json(&json!({})).sent().await, 200).await;
+    let campaign = json!({
+        "name": "Wide", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
+        "landing_url": "https://northwind.example/", "rotation": "optimized"
+    });
+    service.put("/v1/campaigns/learning", &campaign).await;
+    refresh(&service).await;
+    let number = |components: &Value, slot: &str| {
+        let id = components[slot].as_str().expect("a component");
+        id[slot.len() + 1..].parse::<u64>().expect("a number") as f64
+    };
+    let mut wave = JoinSet::new();
+    for person in 0..900_u64 {
+        let remote = Remote::clone(&service);
+        wave.spawn(async move {
+            let item = decide(&remote, person).await;
+            let url = |name: &str| item[name].as_str().expect("a beacon").to_owned();
+            let components = &item["components"];
+            let rate = 0.1 + 0.01 * (number(components, "headline") + number(components, "cta"));
+            assert_eq!(remote.beacon(&url("impression_url")).await.1, "recorded");
+            if luck(person) < rate {
+                assert_eq!(remote.beacon(&url("click_url")).await.1, "recorded");
+            }
+        });
+        if person % 50 == 49 {
+            while wave.join_next().await.is_some() {}
+        }
+    }
+    refresh(&service).await;
+    let evaluate = async |body: Value| {
+        let request = service.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&body);
+        read(request.sent().await, 200).await
+    };
+    crate::harness::until("all are logged", || async { evaluate(json!({"rotation": "even"})).await["used"] == 900 })
+        .await;
+    let even = evaluate(json!({"rotation": "even"})).await;
+    println!("an even rotation: {}", even["evaluation"]);
+    assert_eq!(even["evaluation"]["basis"], "assuming_the_additive_model", "{even:#}");
+    let (value, low, high) = (
+        even["evaluation"]["value"].as_f64().expect("an estimate"),
+        even["evaluation"]["interval"]["low"].as_f64().expect("an end"),
+        even["evaluation"]["interval"]["high"].as_f64().expect("an end"),
+    );
+    // 0.1 + 0.01 (7 + 7)
+    assert!((value - 0.24).abs() < 0.08 && low < 0.26 && high > 0.22, "{even:#}");
+    assert!(
+        even["notes"]
+            .as_array()
+            .is_some_and(|notes| notes.iter().any(|note| note.as_str().unwrap_or("").contains("200")))
+    );
+    // weights of components are all the same, so it is the same rotation; the best one is too far from the log
+    assert_eq!(evaluate(json!({"rotation": "weights"})).await["evaluation"], even["evaluation"]);
+    let best = evaluate(json!({"rotation": "best"})).await;
+    assert!(best["refused"].as_str().is_some_and(|why| why.contains("effective")), "{best:#}");
+    let without = json!({"rotation": "without", "without": [{"slot": "cta", "component": "cta-14"}]});
+    let without = evaluate(without).await;
+    assert!(without["evaluation"].is_object() || without["refused"].is_string(), "{without:#}");
+}

@@ -6,6 +6,7 @@ mod browser;
 mod budgets;
 mod bundles;
 mod consent;
+mod conversions;
 mod crm;
 mod decisions;
 mod events;
@@ -21,6 +22,7 @@ mod replicas;
 mod reports;
 mod streams;
 mod tags;
+mod video;
 mod webhooks;
 mod wire;
 

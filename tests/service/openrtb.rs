@@ -150,7 +150,9 @@ async fn ids_of_others_lead_to_the_person() {
     assert!(several(json!({"buyeruid": "nobody", "eids": eids})).await);
     service.patch("child", &json!({"age": 9})).await;
     assert!(!several(json!({"buyeruid": "child", "eids": eids})).await, "the exchange's own name goes first");
-    assert!(!several(json!({"buyeruid": "nobody", "eids": [{"source": "other.example", "uids": [{"id": "a1"}]}]})).await);
+    assert!(
+        !several(json!({"buyeruid": "nobody", "eids": [{"source": "other.example", "uids": [{"id": "a1"}]}]})).await
+    );
     read(ask(&service, "/v1/sync", &json!({"user": "anna", "source": "", "id": "a1"})).await, 422).await;
     read(ask(&service, "/v1/sync", &json!({"user": "ben", "source": "ids.example", "id": "a1"})).await, 409).await;
     // by pixel: whom a token names, where nothing forbids it

@@ -8,7 +8,10 @@ use tessera::{
     domain::{
         audience::caps::CapRing,
         ids::{NameHash, Uid},
-        measurement::outcome::{Outcome, OutcomeKind, Recorded},
+        measurement::{
+            attribution::{Credit, Terms},
+            outcome::{Outcome, OutcomeKind, Recorded},
+        },
         values::{Millis, Span},
     },
     ports::{AccountRow, Change, DecisionRecord, FoundRecord},
@@ -40,6 +43,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         goal: None,
         invalid: None,
         exposure: None,
+        terms: Terms::default(),
     }
 }
 
@@ -84,9 +88,9 @@ pub(crate) async fn count_once_however_often_they_are_told(place: Arc<Place>) {
     let (_, elsewhere) = place.account().await;
     let theirs = Outcome { account: elsewhere.number, ..first.clone() };
     let batch = vec![click.clone(), order(1), order(2), order(1), theirs, click, first];
-    use Recorded::{Duplicate, New};
+    use Recorded::{Credited, Duplicate, New};
     let recorded = store.outcomes.record(batch).await.expect("an answer");
-    assert_eq!(recorded, [New, New, New, Duplicate, New, Duplicate, Duplicate]);
+    assert_eq!(recorded, [New, Credited(Credit::Click), Credited(Credit::Click), Duplicate, New, Duplicate, Duplicate]);
     assert_eq!(store.outcomes.record(vec![]).await.expect("an answer"), []);
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     catalog::creative::{Choice, Creative, Place, Variant},
     ids::NameHash,
-    values::Size,
+    values::{Format, Size},
     violation::{Violation, Violations, token},
 };
 
@@ -50,7 +50,7 @@ pub struct AuditState {
     "spring.3.300x250": {"status": 3}, "spring.3.728x90": {"status": 4, "feedback": ["The logo is cut off."]}
 }}))]
 pub struct AuditDoc {
-    /// Per `crid`: of a revision in one size (`creative.revision.WIDTHxHEIGHT`, or `.native`), or of a
+    /// Per `crid`: of a revision in one size (`creative.revision.WIDTHxHEIGHT`, or `.native` or `.vast`), or of a
     /// combination's content, as the setting `openrtb.crid` has bids name it.
     pub crids: BTreeMap<String, AuditState>,
 }
@@ -119,11 +119,15 @@ impl AuditDoc {
     }
 }
 
-/// The `crid` of a creative's revision in one size, or of its native ad.
+/// The `crid` of a creative's revision in a format and, for html, a size.
 #[must_use]
-pub fn revision_crid(creative: &Creative, size: Option<Size>) -> String {
+pub fn revision_crid(creative: &Creative, format: Format, size: Option<Size>) -> String {
     let (id, revision) = (&creative.id, creative.revision);
-    size.map_or_else(|| format!("{id}.{revision}.native"), |size| format!("{id}.{revision}.{size}"))
+    match (format, size) {
+        (Format::Vast, _) => format!("{id}.{revision}.vast"),
+        (_, Some(size)) => format!("{id}.{revision}.{size}"),
+        (_, None) => format!("{id}.{revision}.native"),
+    }
 }
 
 /// Names the content that a choice gives one of a creative's templates: the same for the same values.

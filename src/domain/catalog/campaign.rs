@@ -7,7 +7,9 @@ use crate::domain::{
     },
     catalog::{
         budget::Budget,
-        document::{AdvertiserDoc, CampaignDoc, CampaignStatus, Control, GoalDoc, Rotation, UncappedUsers},
+        document::{
+            AdvertiserDoc, AttributionDoc, CampaignDoc, CampaignStatus, Control, GoalDoc, Rotation, UncappedUsers,
+        },
         flight::Flight,
         landing,
     },
@@ -53,6 +55,10 @@ pub struct Campaign {
     pub control: Control,
     /// What it is for.
     pub goal: GoalDoc,
+    /// For how long after a click conversions are its own.
+    pub click_window: Span,
+    /// For how long after a view alone; none: never.
+    pub view_window: Option<Span>,
     /// How components are chosen.
     pub rotation: Rotation,
     /// At most one campaign of a group per request.
@@ -113,6 +119,7 @@ impl Campaign {
             _ => {}
         }
         faults.into_result()?;
+        let days = |days: u8| Span::from_millis(i64::from(days) * 86_400_000);
         Ok(Self {
             hash: NameHash::of(id.as_str()),
             id,
@@ -131,6 +138,8 @@ impl Campaign {
             uncapped_users: doc.uncapped_users,
             holdout: doc.holdout,
             control: doc.control,
+            click_window: days(doc.attribution.click_days),
+            view_window: doc.attribution.view_days.map(days),
             goal: doc.goal.clone(),
             rotation: doc.rotation,
             exclusive_group: doc.exclusive_group.as_deref().map(Into::into),
@@ -147,6 +156,9 @@ impl Campaign {
     }
 }
 
+/// The most that a conversion is usually worth, in millionths.
+const MOST_USUAL: i64 = 1_000_000_000_000_000;
+
 fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
     let mut range = |pointer, fits: bool, detail| {
         if !fits {
@@ -157,6 +169,14 @@ fn check_ranges(doc: &CampaignDoc, faults: &mut Violations) {
     range("/priority", (1..=16).contains(&doc.priority), "must be 1 to 16");
     range("/weight", (1..=10_000).contains(&doc.weight), "must be 1 to 10000");
     range("/holdout", (0.0..=0.9).contains(&doc.holdout), "must be 0 to 0.9");
+    if let GoalDoc::Value(value) = &doc.goal {
+        let fits = (1..=MOST_USUAL).contains(&value.usual.amount.micros());
+        range("/goal/value/usual/amount", fits, "must be above 0 and at most 1000000000");
+    }
+    let AttributionDoc { click_days, view_days } = doc.attribution;
+    range("/attribution/click_days", (1..=90).contains(&click_days), "must be 1 to 90");
+    let views = view_days.is_none_or(|days| (1..=30).contains(&days));
+    range("/attribution/view_days", views, "must be 1 to 30");
     range("/creatives", (1..=64).contains(&doc.creatives.len()), "must name 1 to 64 creatives");
     range("/placements", doc.placements.len() <= 1_000, "must name at most 1000 placements");
     range("/frequency_caps", doc.frequency_caps.len() <= 4, "must be at most 4");

@@ -16,7 +16,9 @@ use crate::domain::{
         index::Shape,
         landing,
     },
-    creative::{ComponentDoc, ComponentStatus, Pairing, Picking, Prepared, SlotSpec, SlotType, SlotValue, Template},
+    creative::{
+        ComponentDoc, ComponentStatus, Pairing, Picking, Prepared, SlotSpec, SlotType, SlotValue, Template, Video,
+    },
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
     values::{Format, Locale, Millis, Size},
     violation::{Violation, Violations, token},
@@ -91,6 +93,8 @@ pub struct Component {
     pub landing: Option<Box<str>>,
     /// Its value, where every decision picks products from a feed.
     pub picking: Option<Box<Picking>>,
+    /// Its value, where it is a video.
+    pub video: Option<Box<Video>>,
 }
 
 /// The creative in one size and format.
@@ -300,9 +304,10 @@ impl Reader<'_> {
         }
         let value = content?;
         let content = value.content();
-        let picking = match value {
-            SlotValue::Picked(picking) => Some(picking),
-            _ => None,
+        let (picking, video) = match value {
+            SlotValue::Picked(picking) => (Some(picking), None),
+            SlotValue::Video(video) => (None, Some(video)),
+            _ => (None, None),
         };
         let landing = self.landing(slot, &content, &format!("{pointer}/value"));
         let content = Content::new(&content);
@@ -320,6 +325,7 @@ impl Reader<'_> {
             content,
             landing,
             picking,
+            video,
         })
     }
 

@@ -51,12 +51,12 @@ pub struct PlacementDoc {
     /// For people.
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
-    /// Sizes it shows. Native placements need none.
+    /// Sizes it shows. Native ads and videos need none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 32)]
     pub sizes: Vec<Size>,
     /// Formats it shows.
-    #[schema(min_items = 1, max_items = 2)]
+    #[schema(min_items = 1, max_items = 3)]
     pub formats: Vec<Format>,
     /// Shown when no campaign may be: the last step of the fallback ladder before no fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,6 +216,66 @@ pub enum GoalDoc {
         /// The event type that counts.
         EventName,
     ),
+    /// What conversions are worth.
+    Value(
+        /// Which, and in what unit.
+        ValueDoc,
+    ),
+}
+
+impl GoalDoc {
+    /// The event type that counts; none: a click.
+    #[must_use]
+    pub fn event(&self) -> Option<&EventName> {
+        match self {
+            Self::Click => None,
+            Self::Conversion(event) => Some(event),
+            Self::Value(value) => Some(&value.conversion),
+        }
+    }
+}
+
+/// Conversions that count by their value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ValueGoal, example = json!({"conversion": "purchase", "usual": {"amount": "60.00", "currency": "EUR"}}))]
+pub struct ValueDoc {
+    /// The event type that counts.
+    pub conversion: EventName,
+    /// What one is usually worth, above zero: a conversion without a value is worth this, and in
+    /// learning one counts as its value over this, at most 10. Values are in its currency.
+    pub usual: Money,
+}
+
+/// For how long after a click or a view a conversion is the campaign's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Attribution, example = json!({"click_days": 7, "view_days": 1}))]
+pub struct AttributionDoc {
+    /// Days after a click, 1 to 90.
+    #[serde(default = "default_click_days")]
+    #[schema(minimum = 1, maximum = 90)]
+    pub click_days: u8,
+    /// Days after an impression without a click, 1 to 30. Left out: a view alone is no reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 30)]
+    pub view_days: Option<u8>,
+}
+
+impl AttributionDoc {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for AttributionDoc {
+    fn default() -> Self {
+        Self { click_days: default_click_days(), view_days: None }
+    }
+}
+
+fn default_click_days() -> u8 {
+    30
 }
 
 /// A campaign: what an advertiser wants shown, where, when, to whom and how often.
@@ -271,6 +331,9 @@ pub struct CampaignDoc {
     /// What it is for.
     #[serde(default)]
     pub goal: GoalDoc,
+    /// Which conversions are its own. Left out: those within 30 days of a click.
+    #[serde(default, skip_serializing_if = "AttributionDoc::is_usual")]
+    pub attribution: AttributionDoc,
     /// Share of people that gets the control, 0 to 0.9; sticky per person.
     #[serde(default)]
     #[schema(minimum = 0.0, maximum = 0.9)]

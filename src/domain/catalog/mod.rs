@@ -15,5 +15,6 @@ mod goods;
 pub mod index;
 pub mod key;
 pub mod landing;
+mod playing;
 pub mod snapshot;
 pub mod warnings;

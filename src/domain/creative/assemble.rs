@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     escape,
     field::Builtin,
-    html::{Condition, Node},
+    html::{Condition, Html, Node},
     native::Asset,
     native_request::NativeRequest,
     prepared::{Item, Prepared},
@@ -50,6 +50,18 @@ pub fn assemble_html(template: &Template, chosen: &[&Prepared], dynamic: &Dynami
     let Program::Html(html) = &template.program else { return };
     out.reserve(html.literals * 2);
     Assembly { template, chosen, dynamic, out }.nodes(&html.nodes, None);
+}
+
+/// Appends a companion of a video; `parts` are the values of all slots as this companion shows them.
+pub(super) fn assemble_companion(
+    template: &Template,
+    html: &Html,
+    parts: &[&Prepared],
+    dynamic: &Dynamic<'_>,
+    out: &mut String,
+) {
+    out.reserve(html.literals * 2);
+    Assembly { template, chosen: parts, dynamic, out }.nodes(&html.nodes, None);
 }
 
 /// Appends the Native 1.2 answer that a `native` template makes of the values chosen for its slots,

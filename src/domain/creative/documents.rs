@@ -58,6 +58,9 @@ pub struct TemplateDoc {
     /// The assets of a `native` template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native: Option<NativeDoc>,
+    /// The video of a `vast` template and what goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vast: Option<VastDoc>,
 }
 
 /// What a slot accepts and what it shows when no component is chosen.
@@ -118,6 +121,10 @@ pub enum SlotType {
     Product,
     /// Text that the law requires beside an offer.
     Legal,
+    /// `{"files": [{"src": "https://...", "type": "video/mp4", "width": 1280, "height": 720, "bitrate_kbps"?: 1500}],
+    /// "duration_ms": 15000}`: 1 to 16 renditions of one video, of at most an hour. Only the `video` of a `vast`
+    /// template shows it.
+    Video,
 }
 
 /// The assets of an IAB Native 1.2 answer.
@@ -178,6 +185,53 @@ pub enum NativeKind {
     DisplayUrl,
     /// Data of type 12: the call to action.
     Cta,
+}
+
+/// A linear video ad (IAB VAST): a video, and HTML beside or behind it with slots like any other.
+///
+/// Players are told to count the impression, how far it was played, clicks, errors and, in VAST 4, whether it was
+/// in view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"video": "film", "title": "headline", "skip_after_ms": 5000, "companions": [
+    {"size": "300x250", "end_card": true, "markup": "<body><a href=\"{{click_url}}\">{{headline}}</a></body>"}
+]}))]
+pub struct VastDoc {
+    /// The `video` slot that is played.
+    pub video: SlotName,
+    /// A `text` slot that names the ad; left out for the template's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<SlotName>,
+    /// A `text` or `legal` slot that describes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<SlotName>,
+    /// After how many ms people may skip it, where the player lets them (from VAST 3.0 on); left out for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 3_600_000)]
+    pub skip_after_ms: Option<u32>,
+    /// What is shown beside the video or behind it, at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub companions: Vec<CompanionDoc>,
+}
+
+/// HTML that a player shows with a video.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "size": "300x250", "markup": "<body><a href=\"{{click_url}}\">{{headline}}</a></body>"
+}))]
+pub struct CompanionDoc {
+    /// Its size.
+    pub size: Size,
+    /// Whether it is shown behind the video, in its place, and not beside it. Players before VAST 4.1 cannot be
+    /// told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_card: bool,
+    /// Its markup, as that of an `html` template; without `{{impression_url}}` and `{{view_url}}`, which are the
+    /// video's.
+    #[schema(max_length = 262_144, example = "<body><a href=\"{{click_url}}\">{{headline}}</a></body>")]
+    pub markup: String,
 }
 
 /// A value for one slot (a variant), with when and to whom it may be shown.

@@ -1,6 +1,8 @@
 //! One escaper for each kind of place in which a value can stand. Whatever the text, the output
 //! cannot leave its place.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
@@ -77,6 +79,15 @@ pub(super) fn json(value: &(impl Serialize + ?Sized), out: &mut String) {
         rest = after.as_str();
     }
     out.push_str(rest);
+}
+
+/// `text` without the characters that no XML document can hold (XML 1.0, production 2).
+pub(super) fn xml(text: &str) -> Cow<'_, str> {
+    let fits = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    if text.chars().all(fits) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if fits(c) { c } else { '\u{fffd}' }).collect())
 }
 
 fn html(text: &str, out: &mut String) {
@@ -169,6 +180,12 @@ mod tests {
         ] {
             assert_eq!(escaped(Escaper::Link, good), good);
         }
+    }
+
+    #[test]
+    fn xml_holds_what_it_can() {
+        assert_eq!(xml("a\tüé\u{1f600}<&"), "a\tüé\u{1f600}<&");
+        assert_eq!(xml("a\0b\u{b}\u{fffe}\u{ffff}"), "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}");
     }
 
     proptest! {

@@ -167,7 +167,7 @@ impl Field {
             (SlotType::Price, Some("currency")) => (Self::Currency, Nature::Words),
             (SlotType::Image, Some("src")) => (Self::Src, Nature::Picture),
             (SlotType::Image, Some("alt")) => (Self::Alt, Nature::Words),
-            (SlotType::Image | SlotType::Product, None) => (Self::Whole, Nature::Compound),
+            (SlotType::Image | SlotType::Product | SlotType::Video, None) => (Self::Whole, Nature::Compound),
             _ => return None,
         })
     }
@@ -178,6 +178,7 @@ impl Field {
             SlotType::Image => "use .src or .alt",
             SlotType::Price => "use it alone, .amount or .currency",
             SlotType::Product => "repeat it with #each",
+            SlotType::Video => "a vast template names it as its video",
             _ => "use it alone",
         }
     }

@@ -8,7 +8,7 @@ use super::{
     prepared::{Item, Prepared},
     reading,
     slot::Declared,
-    syntax::{self, Faults, Kind, Placeholder},
+    syntax::{self, Faults, Kind, Placeholder, distance},
     value::SlotValue,
 };
 use crate::domain::violation::Violation;
@@ -60,25 +60,21 @@ struct Places {
 }
 
 impl Html {
-    /// Whether a click is counted somewhere in it.
-    pub(super) fn counts_clicks(&self) -> bool {
-        fn any(nodes: &[Node]) -> bool {
+    /// Whether a decision fills this in somewhere in it.
+    pub(super) fn uses(&self, wanted: Builtin) -> bool {
+        fn any(nodes: &[Node], wanted: Builtin) -> bool {
             nodes.iter().any(|node| match node {
-                Node::Builtin(builtin, _) => *builtin == Builtin::ClickUrl,
-                Node::If(_, yes, no) => any(yes) || any(no),
-                Node::Each(_, body) => any(body),
+                Node::Builtin(builtin, _) => *builtin == wanted,
+                Node::If(_, yes, no) => any(yes, wanted) || any(no, wanted),
+                Node::Each(_, body) => any(body, wanted),
                 Node::Literal(_) | Node::Slot(..) | Node::Item(_) => false,
             })
         }
-        any(&self.nodes)
+        any(&self.nodes, wanted)
     }
 
     pub(super) fn compile(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
-        if markup.len() > LARGEST {
-            let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
-            return Err(vec![Violation::new("/markup", "markup_too_large", detail)]);
-        }
-        let markup = markup.replace("\r\n", "\n").replace('\r', "\n");
+        let markup = readable(markup)?;
         let (placed, body_end) = Compiler::run(&markup, slots)?;
         if placed.counts_impressions {
             return Ok(placed.html);
@@ -86,6 +82,16 @@ impl Html {
         let mut counted = markup;
         counted.insert_str(body_end.unwrap_or(counted.len()), PIXEL);
         Compiler::run(&counted, slots).map(|(placed, _)| placed.html)
+    }
+
+    /// As [`Self::compile`], for what is shown beside a video, which counts its own impression.
+    pub(super) fn compile_companion(markup: &str, slots: &[Declared]) -> Result<Self, Vec<Violation>> {
+        let (Placed { html, counts_impressions }, _) = Compiler::run(&readable(markup)?, slots)?;
+        if counts_impressions || html.uses(Builtin::ViewUrl) {
+            let detail = "a companion counts neither impressions nor whether it is in view: the video does";
+            return Err(vec![Violation::new("/markup", "beacon_in_companion", detail)]);
+        }
+        Ok(html)
     }
 
     pub(super) fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
@@ -107,6 +113,7 @@ impl Html {
             present: *value != SlotValue::Absent,
             places: places.values.iter().map(|&(f, e)| written(&|out| field::write(value, f, e, out))).collect(),
             items: products.iter().map(item).collect(),
+            ..Prepared::default()
         }
     }
 
@@ -130,6 +137,15 @@ impl Html {
         }
         within(&self.nodes, slot)
     }
+}
+
+/// A markup that is not too large, with plain ends of lines.
+fn readable(markup: &str) -> Result<String, Vec<Violation>> {
+    if markup.len() > LARGEST {
+        let detail = format!("the markup has {} bytes, at most {LARGEST} are allowed", markup.len());
+        return Err(vec![Violation::new("/markup", "markup_too_large", detail)]);
+    }
+    Ok(markup.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 struct Placed {
@@ -362,18 +378,4 @@ fn whereabouts(context: Context) -> &'static str {
         Context::CssUrl => "in url(): use an image's .src",
         Context::Json => "in JSON",
     }
-}
-
-/// Edits (insert, delete, replace a letter) that turn one name into another.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

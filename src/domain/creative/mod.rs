@@ -2,8 +2,8 @@
 //!
 //! [`Template::parse`] reads a template once, finds the context of every placeholder with a
 //! browser's own tokenizer rules and refuses those without a safe one. [`SlotValue::parse`] reads a
-//! component's value, [`Template::prepare`] escapes it for all its places, and [`assemble_html`] and
-//! [`assemble_native`] put the chosen ones together in one pass.
+//! component's value, [`Template::prepare`] escapes it for all its places, and [`assemble_html`],
+//! [`assemble_native`] and [`assemble_vast`] put the chosen ones together in one pass.
 
 mod assemble;
 mod attribute;
@@ -30,6 +30,10 @@ mod syntax;
 mod template;
 mod url;
 mod value;
+mod vast;
+mod vast_document;
+mod vast_version;
+mod video;
 
 pub use assemble::{Dynamic, assemble_html, assemble_native, assemble_native_for};
 pub use combinations::{Combinations, Intricate};
@@ -43,6 +47,9 @@ pub use slot::Slot;
 pub use template::Template;
 pub use url::{ClickMacro, UrlError, WebUrl, is_bidi, percent_encode};
 pub use value::{Image, Product, SlotSpec, SlotValue, content};
+pub use vast_document::{Spot, VideoEvent, assemble_vast, empty_vast};
+pub use vast_version::{UnknownVersion, VastVersion};
+pub use video::{MediaFile, Video, VideoRequest};
 
 #[cfg(test)]
 mod tests;

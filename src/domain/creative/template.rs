@@ -2,11 +2,13 @@
 
 use super::{
     documents::TemplateDoc,
+    field::Builtin,
     html::Html,
     native::Native,
     prepared::Prepared,
     slot::{self, Slot},
     value::SlotValue,
+    vast::Vast,
 };
 use crate::domain::{
     values::{Format, Size},
@@ -28,6 +30,7 @@ pub struct Template {
 pub(super) enum Program {
     Html(Html),
     Native(Native),
+    Vast(Vast),
 }
 
 impl Template {
@@ -42,20 +45,40 @@ impl Template {
             faults.push("/name", "out_of_range", "must be 1 to 200 characters long");
         }
         let slots = slot::declared(doc, &mut faults);
-        let program = match (doc.format, &doc.markup, &doc.native) {
-            (Format::Html, Some(markup), None) => faults.keep("", Html::compile(markup, &slots)).map(Program::Html),
-            (Format::Native, None, Some(native)) => {
+        let program = match (doc.format, &doc.markup, &doc.native, &doc.vast) {
+            (Format::Html, Some(markup), None, None) => {
+                faults.keep("", Html::compile(markup, &slots)).map(Program::Html)
+            }
+            (Format::Native, None, Some(native), None) => {
                 if doc.size.is_some() {
                     faults.push("/size", "unexpected", "a native template has no size");
                 }
                 faults.keep("/native", Native::compile(native, &slots)).map(Program::Native)
             }
+            (Format::Vast, None, None, Some(vast)) => {
+                if doc.size.is_some() {
+                    faults.push("/size", "unexpected", "a vast template has no size; its companions do");
+                }
+                faults.keep("/vast", Vast::compile(vast, &slots)).map(Program::Vast)
+            }
             (Format::Html, ..) => {
-                faults.push("/markup", "required", "an html template has markup and no native assets");
+                faults.push(
+                    "/markup",
+                    "required",
+                    "an html template has markup, and neither native assets nor a video",
+                );
                 None
             }
             (Format::Native, ..) => {
-                faults.push("/native", "required", "a native template has native assets and no markup");
+                faults.push(
+                    "/native",
+                    "required",
+                    "a native template has native assets, and neither markup nor a video",
+                );
+                None
+            }
+            (Format::Vast, ..) => {
+                faults.push("/vast", "required", "a vast template has a video, and neither markup nor native assets");
                 None
             }
         };
@@ -82,6 +105,7 @@ impl Template {
         match self.program {
             Program::Html(_) => Format::Html,
             Program::Native(_) => Format::Native,
+            Program::Vast(_) => Format::Vast,
         }
     }
 
@@ -97,6 +121,15 @@ impl Template {
         &self.slots
     }
 
+    /// The slot of the video that it plays, in [`Self::slots`].
+    #[must_use]
+    pub fn video_slot(&self) -> Option<usize> {
+        match &self.program {
+            Program::Vast(vast) => Some(vast.video),
+            Program::Html(_) | Program::Native(_) => None,
+        }
+    }
+
     /// Where a slot of this name stands in [`Self::slots`].
     #[must_use]
     pub fn slot_index(&self, name: &str) -> Option<usize> {
@@ -104,12 +137,12 @@ impl Template {
     }
 
     /// Whether its markup has the link that counts clicks, on whatever condition; native answers
-    /// always have it.
+    /// and videos always have it.
     #[must_use]
     pub fn counts_clicks(&self) -> bool {
         match &self.program {
-            Program::Html(html) => html.counts_clicks(),
-            Program::Native(_) => true,
+            Program::Html(html) => html.uses(Builtin::ClickUrl),
+            Program::Native(_) | Program::Vast(_) => true,
         }
     }
 
@@ -132,6 +165,7 @@ impl Program {
         match self {
             Self::Html(html) => html.prepare(slot, value),
             Self::Native(native) => native.prepare(slot, value),
+            Self::Vast(vast) => vast.prepare(slot, value),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     documents::{SlotDoc, SlotType},
     picking::Picking,
     url::{WebUrl, is_bidi},
+    video::Video,
 };
 use crate::domain::{
     ids::SlotName,
@@ -134,6 +135,8 @@ pub enum SlotValue {
     Products(Box<[Product]>),
     /// Products that each decision picks from a feed.
     Picked(Box<Picking>),
+    /// A video.
+    Video(Box<Video>),
 }
 
 impl SlotValue {
@@ -167,6 +170,7 @@ impl SlotValue {
                 }
             },
             (SlotType::Product, _) => reader.products(value, spec).map(Self::Products),
+            (SlotType::Video, _) => reader.video(value).map(|video| Self::Video(Box::new(video))),
         };
         match parsed {
             Some(parsed) if reader.faults.is_empty() => Ok(parsed),
@@ -186,6 +190,7 @@ impl SlotValue {
             Self::Number(number) => Value::Number(number.clone()),
             Self::Products(products) => products.iter().map(Product::content).collect(),
             Self::Picked(picking) => picking.content(),
+            Self::Video(video) => video.content(),
         }
     }
 }
@@ -231,12 +236,12 @@ fn money_content(money: &Money) -> Value {
 
 /// Reads JSON values, noting every fault with its pointer.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     faults: Violations,
 }
 
 impl Reader {
-    fn fault<T>(&mut self, at: &str, code: &'static str, detail: impl Into<String>) -> Option<T> {
+    pub(super) fn fault<T>(&mut self, at: &str, code: &'static str, detail: impl Into<String>) -> Option<T> {
         self.faults.push(at, code, detail);
         None
     }
@@ -256,7 +261,7 @@ impl Reader {
         }
     }
 
-    fn url(&mut self, at: &str, value: &Value) -> Option<WebUrl> {
+    pub(super) fn url(&mut self, at: &str, value: &Value) -> Option<WebUrl> {
         let Value::String(text) = value else { return self.fault(at, "not_a_url", "must be an http or https address") };
         text.parse().map_err(|error: super::url::UrlError| self.faults.push(at, "not_a_url", error.to_string())).ok()
     }
@@ -290,7 +295,7 @@ impl Reader {
     }
 
     /// The fields of an object, of which `known` are allowed; those beyond are faults.
-    fn object<'a>(&mut self, at: &str, value: &'a Value, known: &[&str]) -> Option<&'a Map<String, Value>> {
+    pub(super) fn object<'a>(&mut self, at: &str, value: &'a Value, known: &[&str]) -> Option<&'a Map<String, Value>> {
         let Value::Object(fields) = value else {
             return self.fault(at, "not_an_object", format!("must be an object with the fields {}", known.join(", ")));
         };

@@ -7,7 +7,10 @@ use crate::domain::{
         creative::{Creative, Place, Variant},
     },
     consent::{Purposes, Relayed},
-    creative::{Dynamic, Prepared, SlotValue, assemble_html, assemble_native, assemble_native_for},
+    creative::{
+        Dynamic, Prepared, SlotValue, Spot, VideoEvent, VideoRequest, assemble_html, assemble_native,
+        assemble_native_for, assemble_vast,
+    },
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
@@ -33,7 +36,7 @@ pub struct Issuer<'a> {
 /// An item as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
-    /// The markup: a document for an iframe, or native JSON; empty where what was chosen does not
+    /// The markup: a document for an iframe, native JSON, or VAST; empty where what was chosen does not
     /// fit the assets asked for.
     pub markup: String,
     /// Fired when it is rendered.
@@ -61,7 +64,17 @@ pub fn assemble(
     issuer: Issuer<'_>,
 ) -> Assembled {
     if showing.deferred.is_some() {
-        return late::assemble(item, showing, request, placement, purposes, issuer);
+        let issued = (issuer.account, issuer.keys, issuer.public_url);
+        return Assembled {
+            markup: late::frame((item, showing), request, placement, purposes, issued),
+            impression_url: String::new(),
+            view_url: String::new(),
+            click_url: String::new(),
+            conversion_token: String::new(),
+            combination: combination(showing),
+            // what is chosen later has no name yet
+            crid: String::new(),
+        };
     }
     let creative = &*showing.creative;
     let variant = &creative.variants[showing.variant];
@@ -103,6 +116,12 @@ pub fn assemble(
             }
             None => assemble_native(&variant.template, &chosen, &dynamic, false, &mut markup),
         },
+        Format::Vast => {
+            let usual = VideoRequest::default();
+            let wanted = placement.video.as_ref().unwrap_or(&usual);
+            let told = Told::of(&claim, &click_url, showing, issuer);
+            assemble_vast(&variant.template, &chosen, &dynamic, &told.spot(creative), wanted, &mut markup);
+        }
     }
     match &request.relayed {
         Some(relayed) => relayed.fill_in(&mut markup),
@@ -116,6 +135,40 @@ pub fn assemble(
         }),
     };
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
+}
+
+/// Where a player tells of a video.
+struct Told {
+    click_pixel: String,
+    events: [String; 5],
+    error_url: String,
+    universal_id: String,
+}
+
+impl Told {
+    fn of(claim: &Claim, click_url: &str, showing: &Showing, issuer: Issuer<'_>) -> Self {
+        let tokens = issuer.keys.sign_video(claim);
+        let address = |at: usize, event: &str| format!("{}/v1/p/{}/{event}", issuer.public_url, tokens[at]);
+        let creative = &showing.creative;
+        let video = creative.video(showing.variant, &showing.choice).map_or(0, |(_, fingerprint)| fingerprint);
+        Self {
+            click_pixel: format!("{click_url}?pixel=1"),
+            events: std::array::from_fn(|at| address(at, VideoEvent::ALL[at].1)),
+            error_url: address(5, "error?code=[ERRORCODE]"),
+            universal_id: format!("{}.{video:016x}", creative.id),
+        }
+    }
+
+    fn spot<'a>(&'a self, creative: &'a Creative) -> Spot<'a> {
+        Spot {
+            ad: creative.id.as_str(),
+            advertiser: &creative.domain,
+            universal_id: &self.universal_id,
+            click_pixel: &self.click_pixel,
+            events: &self.events,
+            error_url: &self.error_url,
+        }
+    }
 }
 
 /// What the tokens of an item say.
@@ -185,7 +238,7 @@ fn landing(showing: &Showing, variant: &Variant) -> String {
     }
 }
 
-pub(super) fn combination(showing: &Showing) -> u64 {
+fn combination(showing: &Showing) -> u64 {
     let creative = &*showing.creative;
     let mut hash = blake3::Hasher::new();
     hash.update(&creative.hash.to_le_bytes());

@@ -5,7 +5,7 @@ use crate::domain::{
         creative::{Component, Creative, Slot},
         document::{Control, Rotation},
     },
-    creative::Pairing,
+    creative::{Pairing, VideoRequest},
     decision::{
         exclusion::ComponentExclusion,
         rotation::{Scope, Sticky},
@@ -24,6 +24,8 @@ pub struct Manner<'a> {
     pub control: Option<Control>,
     /// The reader's language.
     pub language: Option<&'a Locale>,
+    /// What the player takes.
+    pub video: Option<&'a VideoRequest>,
     /// Now.
     pub now: Millis,
 }
@@ -62,6 +64,11 @@ pub fn exclusion(
     }
     if fit(component, manner.language).is_none() {
         return Some(ComponentExclusion::Locale);
+    }
+    if let (Some(wanted), Some(video)) = (manner.video, &component.video)
+        && !wanted.takes(video)
+    {
+        return Some(ComponentExclusion::Video);
     }
     (!meets(component)).then_some(ComponentExclusion::Targeting { why: None })
 }

@@ -114,7 +114,7 @@ pub fn serving(snapshot: &Snapshot, cell: &Cell, now: Millis) -> (Serving, Vec<C
             continue;
         }
         tier = Some(line.campaign.priority);
-        let fitting = line.creatives.iter().filter(|creative| creative.variant(ask.formats, ask.sizes).is_some());
+        let fitting = line.creatives.iter().filter(|creative| ask.variant(creative).is_some());
         campaigns.push((line.campaign.id.clone(), fitting.map(|creative| creative.id.clone()).collect()));
     }
     if !campaigns.is_empty() {
@@ -122,6 +122,6 @@ pub fn serving(snapshot: &Snapshot, cell: &Cell, now: Millis) -> (Serving, Vec<C
     }
     let house = snapshot.placements.get(&cell.placement).and_then(|placement| placement.house.as_ref());
     let house = house.and_then(|id| snapshot.creatives.get(id));
-    let fits = house.filter(|creative| creative.variant(ask.formats, ask.sizes).is_some());
+    let fits = house.filter(|creative| ask.variant(creative).is_some());
     (fits.map_or(Serving::Nothing, |creative| Serving::House(creative.id.clone())), outranked)
 }

@@ -13,7 +13,7 @@ use crate::domain::{
     },
     ids::{DecisionId, NameHash, SegmentKey},
     measurement::exposure::Exposure,
-    values::{Millis, Size},
+    values::{Format, Millis, Size},
 };
 
 /// What is known of the person when the decision is made.
@@ -144,5 +144,13 @@ impl Showing {
     pub fn picked(&self, slot: usize) -> Option<&Picked> {
         let component = self.creative.chosen(slot, &self.choice)?;
         self.picked.iter().find(|picked| picked.component == component.hash)
+    }
+}
+
+impl Showing {
+    /// What kind of markup it is.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.creative.variants[self.variant].shape.0
     }
 }

@@ -4,6 +4,7 @@ use crate::domain::{
     audience::{evaluate::Evaluator, user::UserState},
     catalog::{
         campaign::Campaign,
+        creative::{Choice, Creative},
         document::{CampaignStatus, UncappedUsers},
         snapshot::Line,
     },
@@ -71,6 +72,26 @@ pub struct Ask<'a> {
     pub now: Millis,
 }
 
+impl Ask<'_> {
+    /// The variant of a creative that would be shown, with a video that the player takes where it is one.
+    #[must_use]
+    pub fn variant(&self, creative: &Creative) -> Option<(usize, Option<Size>)> {
+        let found = creative.variant(self.formats, self.sizes)?;
+        if creative.may_play(found.0, self.request.video.as_ref()) {
+            return Some(found);
+        }
+        let others: Vec<Format> = self.formats.iter().copied().filter(|format| *format != Format::Vast).collect();
+        creative.variant(&others, self.sizes)
+    }
+
+    /// Whether the player takes what a choice shows, which for all but videos it does.
+    #[must_use]
+    pub fn plays(&self, creative: &Creative, variant: usize, choice: &Choice) -> bool {
+        let video = creative.video(variant, choice).zip(self.request.video.as_ref());
+        video.is_none_or(|((video, _), wanted)| wanted.takes(video))
+    }
+}
+
 /// The first condition that keeps a campaign from serving; `None` when it may.
 pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &Seen<'_>) -> Option<Exclusion> {
     let campaign = &*line.campaign;
@@ -87,8 +108,7 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
     if elsewhere && !campaign.placements.is_empty() {
         return Some(Exclusion::Placement);
     }
-    let mut fitting =
-        line.creatives.iter().filter(|creative| creative.variant(ask.formats, ask.sizes).is_some()).peekable();
+    let mut fitting = line.creatives.iter().filter(|creative| ask.variant(creative).is_some()).peekable();
     if fitting.peek().is_none() {
         return Some(Exclusion::NoMatchingSize);
     }

@@ -33,7 +33,8 @@ pub enum Exclusion {
     OutsideDayparts,
     /// It does not serve on this placement.
     Placement,
-    /// None of its published creatives has a template for the formats and sizes asked for.
+    /// None of its published creatives has a template for the formats and sizes asked for, with a video that
+    /// the player takes.
     NoMatchingSize,
     /// The request blocks every creative that would fit.
     BlockedCreative,
@@ -122,6 +123,8 @@ pub enum ComponentExclusion {
     Locale,
     /// There is no product for the person in the feed that it picks from.
     NoProducts,
+    /// It is a video that the player does not take: too long or short, or of no type that it plays.
+    Video,
     /// The person is in the campaign's control, which shows no targeted components.
     Control,
     /// A pairing rule forbids it beside what other slots show, a component in a closer language

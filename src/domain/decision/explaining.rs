@@ -2,6 +2,7 @@
 
 use crate::domain::{
     decision::{
+        choose::Manner,
         decided::Showing,
         eligibility::{Ask, screen},
         exclusion::Exclusion,
@@ -51,7 +52,8 @@ impl Run<'_> {
         }
         let slots = match shown {
             Some(showing) if full => {
-                let manner = self.manner(showing.campaign.as_deref());
+                let video = ask.request.video.as_ref();
+                let manner = Manner { video, ..self.manner(showing.campaign.as_deref()) };
                 let Showing { creative, choice, picked, .. } = showing;
                 explanation::slots(creative, choice, picked, &manner, level, &mut self.evaluator)
             }

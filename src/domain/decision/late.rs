@@ -12,7 +12,6 @@ use crate::domain::{
     },
     consent::{Purposes, Relayed},
     decision::{
-        assemble::{Assembled, Issuer, combination},
         decided::{Item, Showing},
         explanation::Reason,
         request::{AdRequest, PlacementRequest},
@@ -145,17 +144,16 @@ impl Late {
 }
 
 /// The frame that stands for an item whose components are chosen when it is loaded.
-pub(super) fn assemble(
-    item: &Item,
-    showing: &Showing,
+pub(super) fn frame(
+    (item, showing): (&Item, &Showing),
     request: &AdRequest,
     placement: &PlacementRequest,
     purposes: Purposes,
-    issuer: Issuer<'_>,
-) -> Assembled {
+    (account, keys, public_url): (u32, &TokenKeys, &str),
+) -> String {
     let context = &request.context;
     let mut written = Written {
-        a: issuer.account,
+        a: account,
         d: item.id,
         v: showing.deferred.unwrap_or_default(),
         c: showing.campaign.as_ref().map(|campaign| &campaign.id),
@@ -194,33 +192,26 @@ pub(super) fn assemble(
         written.l = untold.as_ref();
         sealed = text(&written);
     }
-    let token = issuer.keys.seal(USE, &sealed);
+    let token = keys.seal(USE, &sealed);
     let click = placement.click_macro.as_ref().map_or_else(String::new, |click| format!("?click={}", click.encoded()));
     let size =
         showing.size.map_or_else(String::new, |size| format!(" width=\"{}\" height=\"{}\"", size.width, size.height));
-    let markup = format!(
+    format!(
         "<iframe src=\"{}/v1/late/{token}{click}\"{size} title=\"Advertisement\" frameborder=\"0\" scrolling=\"no\" \
          style=\"border:0;display:block\"></iframe>",
-        issuer.public_url
-    );
-    Assembled {
-        markup,
-        impression_url: String::new(),
-        view_url: String::new(),
-        click_url: String::new(),
-        conversion_token: String::new(),
-        combination: combination(showing),
-        // what is chosen later has no name yet
-        crid: String::new(),
-    }
+        public_url
+    )
 }
 
 /// The offset from UTC of a local time, in minutes.
 fn offset(context: &Context) -> Option<i32> {
     let local = context.local?;
-    let utc = local.since.0.div_euclid(60_000).rem_euclid(1_440);
-    let minutes = (i64::from(local.hour) * 60 - utc).rem_euclid(1_440);
-    i32::try_from(if minutes > 14 * 60 { minutes - 1_440 } else { minutes }).ok()
+    const WEEK: i64 = 7 * 1_440;
+    // 1970-01-01 was a Thursday
+    let utc = local.since.0.div_euclid(60_000) + 3 * 1_440;
+    let here = i64::from(local.weekday) * 1_440 + i64::from(local.hour) * 60;
+    let minutes = (here - utc).rem_euclid(WEEK);
+    i32::try_from(if minutes > WEEK / 2 { minutes - WEEK } else { minutes }).ok()
 }
 
 #[cfg(test)]

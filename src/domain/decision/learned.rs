@@ -17,9 +17,10 @@ use crate::domain::{
         snapshot::Snapshot,
     },
     creative::Pairing,
+    decision::spaces::Spaces,
     ids::{NameHash, PlacementId, SegmentKey},
-    measurement::exposure::Exposure,
-    optimizer::{By, DEFAULT, Rules, Shape, Snapshot as Draws, Space},
+    measurement::{evaluate::MOST_COMBINATIONS, exposure::Exposure},
+    optimizer::{By, DEFAULT, Mixture, Rules, Shape, Snapshot as Draws, Space},
 };
 
 /// What was learned about every creative of every campaign.
@@ -49,6 +50,7 @@ pub struct Learner {
     pub version: u64,
     /// The draws that decisions choose among; none where nothing chooses by them.
     pub draws: Option<Draws>,
+    spaces: Arc<Spaces>,
     slots: Vec<HashMap<NameHash, u16>>,
     features: Vec<Feature>,
     /// The features that are segments.
@@ -163,6 +165,7 @@ impl Learner {
             _ => None,
         };
         Self {
+            spaces: Arc::default(),
             slots: slots.collect(),
             segments: features.iter().enumerate().filter_map(segment).collect(),
             features,
@@ -170,6 +173,14 @@ impl Learner {
             version,
             draws,
         }
+    }
+
+    /// The same with what `before` worked out, where that holds here too.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        let layout = |learner: &Self| learner.draws.as_ref().map(|draws| draws.layout().clone());
+        let same = self.shape == before.shape && layout(&self) == layout(before);
+        if same { Self { spaces: Arc::clone(&before.spaces), ..self } } else { self }
     }
 
     /// The numbers of the features of a person and a request, ascending, at most
@@ -235,7 +246,11 @@ impl Learner {
     /// candidates that may stand in it. `None` where some slot has candidates and none that is known
     /// yet, or where the rules allow no combination of them.
     #[must_use]
-    pub fn space<'a>(&self, creative: &'a Creative, eligible: &[Vec<u16>]) -> Option<Space<Paired<'a>>> {
+    pub fn space(&self, creative: &Arc<Creative>, eligible: &[Vec<u16>]) -> Option<Arc<Space<Paired>>> {
+        self.spaces.get(creative, eligible, || self.make_space(creative, eligible))
+    }
+
+    fn make_space(&self, creative: &Arc<Creative>, eligible: &[Vec<u16>]) -> Option<Space<Paired>> {
         let draws = self.draws.as_ref()?;
         let places: Vec<Option<usize>> = creative.slots.iter().map(|slot| self.shape.slot(&slot.name)).collect();
         let mut options = vec![Vec::new(); self.shape.slots().len()];
@@ -256,7 +271,7 @@ impl Learner {
             }
         }
         let slots = places.into_iter().map(|place| place.unwrap_or_default()).collect();
-        let rules = Paired { pairing: &creative.pairing, slots, components };
+        let rules = Paired { creative: Arc::clone(creative), slots, components };
         // a slot that the draws do not know yet is left to its default
         options.truncate(draws.layout().slots());
         Space::new(draws.layout(), options, rules).ok()
@@ -321,9 +336,17 @@ pub struct Thought {
 }
 
 impl Thought {
+    /// How likely each choice was, where there were more combinations than are weighed one by one.
+    #[must_use]
+    pub fn mixture(&self, creative: &Arc<Creative>) -> Option<Mixture> {
+        let draws = self.learner.draws.as_ref()?;
+        let space = self.learner.space(creative, &self.eligible)?;
+        (space.count() > MOST_COMBINATIONS as f64).then(|| draws.mixture(&space, &self.features))
+    }
+
     /// The probability with which this combination was chosen, over all seeds.
     #[must_use]
-    pub fn propensity(&self, creative: &Creative, choice: &[u16]) -> Option<f64> {
+    pub fn propensity(&self, creative: &Arc<Creative>, choice: &[u16]) -> Option<f64> {
         let draws = self.learner.draws.as_ref()?;
         let space = self.learner.space(creative, &self.eligible)?;
         Some(draws.propensity(&space, &self.features, &choice[..draws.layout().slots().min(choice.len())]))
@@ -332,25 +355,25 @@ impl Thought {
 
 /// Pairing rules over the numbers of what is learned.
 #[derive(Clone, Debug)]
-pub struct Paired<'a> {
-    pairing: &'a Pairing,
+pub struct Paired {
+    creative: Arc<Creative>,
     /// Per slot of the creative its place in the shape.
     slots: Vec<usize>,
     /// Per slot of the shape the numbers that may be chosen and the components they stand for.
     components: Vec<Vec<(u16, u32)>>,
 }
 
-impl Rules for Paired<'_> {
+impl Rules for Paired {
     fn allows(&self, chosen: &[Option<u16>]) -> bool {
         let component = |place: &usize| {
             let number = chosen.get(*place).copied().unwrap_or(Some(DEFAULT))?;
             let known = self.components[*place].iter().find(|(known, _)| *known == number);
             Some(known.map_or(Pairing::DEFAULT, |(_, component)| *component))
         };
-        self.pairing.allows(&self.slots.iter().map(component).collect::<Vec<_>>())
+        self.creative.pairing.allows(&self.slots.iter().map(component).collect::<Vec<_>>())
     }
 
     fn names(&self, slot: usize) -> bool {
-        self.slots.iter().position(|place| *place == slot).is_some_and(|slot| self.pairing.names(slot))
+        self.slots.iter().position(|place| *place == slot).is_some_and(|slot| self.creative.pairing.names(slot))
     }
 }

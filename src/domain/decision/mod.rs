@@ -23,6 +23,7 @@ pub mod record;
 pub mod request;
 pub mod rotation;
 mod run;
+pub mod spaces;
 pub mod standing;
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Thought {
         Some(Reasoning {
             version: learner.version,
             by: self.by,
-            propensity: self.propensity(creative, &choice),
+            propensity: self.propensity(&showing.creative, &choice),
             features: self
                 .features
                 .iter()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::domain::{
     audience::{context::Context, profile::Traits},
     consent::Relayed,
-    creative::{ClickMacro, NativeRequest},
+    creative::{ClickMacro, NativeRequest, VideoRequest},
     ids::{CampaignId, CreativeId, DecisionId, ExchangeId, NameHash, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
@@ -67,6 +67,9 @@ pub struct PlacementRequest {
     /// The assets that native markup must consist of; without them, all that a template has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<NativeRequest>,
+    /// What the player takes, for videos; without it, everything in the newest version of VAST.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoRequest>,
     /// Without a candidate, the only campaigns that may be shown, by their hashes in ascending order:
     /// those that bid by themselves and have the money.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +116,7 @@ impl Default for PlacementRequest {
             blocked_creatives: Vec::new(),
             floor: None,
             native: None,
+            video: None,
             among: None,
             auditor: None,
             stage: Stage::Whole,

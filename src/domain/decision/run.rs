@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         let fits = |creative: &&Arc<Creative>| {
             pinned.is_none_or(|id| creative.id == *id)
                 && !ask.request.blocked_creatives.contains(&creative.id)
-                && creative.variant(ask.formats, ask.sizes).is_some()
+                && ask.variant(creative).is_some()
         };
         let scope = Scope::CREATIVE.within(line.campaign.hash.0);
         let draw = |creative: &Arc<Creative>| self.sticky.draw(scope, creative.lasting.0, 1);
@@ -208,11 +208,11 @@ impl<'a> Run<'a> {
         ask: &Ask<'_>,
         degraded: &mut Vec<Degraded>,
     ) -> Option<Showing> {
-        let (variant, size) = creative.variant(ask.formats, ask.sizes)?;
+        let (variant, size) = ask.variant(creative)?;
         let auditor = ask.request.auditor.as_ref();
         let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
         let creative = approved.unwrap_or(creative);
-        let manner = self.manner(campaign.map(Arc::as_ref));
+        let manner = Manner { video: ask.request.video.as_ref(), ..self.manner(campaign.map(Arc::as_ref)) };
         if ask.request.stage == Stage::Offer && creative.variants[variant].shape.0 == Format::Html {
             let default = self.defaults(campaign, creative, (variant, size));
             return Some(Showing { deferred: Some(self.snapshot.version), ..default });
@@ -238,6 +238,9 @@ impl<'a> Run<'a> {
                 (chosen.choice, None)
             }
         };
+        if !ask.plays(creative, variant, &choice) {
+            return None;
+        }
         let reason = match manner.control {
             _ if self.request.preview.is_some() => Reason::Preview,
             Some(_) => Reason::Holdout,
@@ -250,6 +253,7 @@ impl<'a> Run<'a> {
             arm: match manner.control {
                 Some(_) => Arm::Control,
                 None if self.known => Arm::Personalised,
+                None if self.person.degraded.contains(&Degraded::NoConsent) => Arm::NoConsent,
                 None => Arm::Unassigned,
             },
             version: thought.as_ref().map_or(0, |thought| thought.learner.version),
@@ -282,7 +286,7 @@ impl<'a> Run<'a> {
     fn think(
         &mut self,
         learner: &Arc<Learner>,
-        creative: &Creative,
+        creative: &Arc<Creative>,
         manner: &Manner<'_>,
         eligible: &[Vec<u16>],
         ask: &Ask<'_>,
@@ -311,6 +315,7 @@ impl<'a> Run<'a> {
             rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),
             control: held_out.map(|campaign| campaign.control),
             language: self.request.context.language.as_ref(),
+            video: None,
             now: self.now,
         }
     }
@@ -344,7 +349,10 @@ impl<'a> Run<'a> {
             .into_iter()
             .flatten()
             .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
-            .find_map(|(campaign, creative)| Some((campaign, creative, creative.variant(ask.formats, ask.sizes)?)))?;
+            .find_map(|(campaign, creative)| {
+                let variant = ask.variant(creative).filter(|(at, _)| ask.plays(creative, *at, &[]))?;
+                Some((campaign, creative, variant))
+            })?;
         Some(self.defaults(campaign, creative, of))
     }
 

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, Uid},
-    measurement::outcome::OutcomeKind,
+    measurement::{attribution::LONGEST_MS, outcome::OutcomeKind},
     values::{Amount, Millis, Money, Span},
 };
 
@@ -30,8 +30,11 @@ const HAS_PRICE: u8 = 32;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
-/// How long clicks and conversions count after their decision.
+/// How long clicks count after their decision.
 pub const CLICK_LIFE_MS: i64 = 30 * 86_400_000;
+/// How long conversions may count after their decision: the longest window after the last click. The
+/// campaign's own windows are judged when they are committed.
+pub const CONVERSION_LIFE_MS: i64 = CLICK_LIFE_MS + LONGEST_MS;
 /// How far a token's decision may lie in the future of the clock that verifies it.
 pub const SKEW_MS: i64 = 5 * 60_000;
 
@@ -98,6 +101,7 @@ struct Key {
     view: [u8; 32],
     click: [u8; 32],
     notice: [u8; 32],
+    video: [u8; 32],
     mask: [u8; 32],
     seal: [u8; 32],
 }
@@ -109,6 +113,7 @@ impl Key {
             view: blake3::derive_key("tessera 2026 beacon view", secret),
             click: blake3::derive_key("tessera 2026 beacon click", secret),
             notice: blake3::derive_key("tessera 2026 beacon notice", secret),
+            video: blake3::derive_key("tessera 2026 beacon video", secret),
             mask: blake3::derive_key("tessera 2026 beacon mask", secret),
             seal: blake3::derive_key("tessera 2026 seal", secret),
         }
@@ -124,6 +129,13 @@ impl Key {
     fn notice_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
         let mut tags = [0; 3 * TAG];
         blake3::Hasher::new_keyed(&self.notice).update(body).finalize_xof().fill(&mut tags);
+        tags
+    }
+
+    /// The tags of what players tell of a video.
+    fn video_tags(&self, body: &[u8]) -> [u8; 6 * TAG] {
+        let mut tags = [0; 6 * TAG];
+        blake3::Hasher::new_keyed(&self.video).update(body).finalize_xof().fill(&mut tags);
         tags
     }
 
@@ -144,17 +156,25 @@ impl Key {
     /// The tag of a kind: over the shared body, those of a family lie side by side in one extended
     /// output.
     fn tag(&self, kind: OutcomeKind, body: &[u8]) -> [u8; TAG] {
-        let (tags, at) = match kind {
+        let (family, at) = match kind {
             OutcomeKind::Click => return self.click_tag(body),
-            OutcomeKind::Impression => (self.view_tags(body), 0),
-            OutcomeKind::Viewable => (self.view_tags(body), TAG),
-            OutcomeKind::Conversion => (self.view_tags(body), 2 * TAG),
-            OutcomeKind::Win => (self.notice_tags(body), 0),
-            OutcomeKind::Billing => (self.notice_tags(body), TAG),
-            OutcomeKind::Loss => (self.notice_tags(body), 2 * TAG),
+            OutcomeKind::Impression => (&self.view, 0),
+            OutcomeKind::Viewable => (&self.view, 1),
+            OutcomeKind::Conversion => (&self.view, 2),
+            OutcomeKind::Win => (&self.notice, 0),
+            OutcomeKind::Billing => (&self.notice, 1),
+            OutcomeKind::Loss => (&self.notice, 2),
+            OutcomeKind::Start => (&self.video, 0),
+            OutcomeKind::FirstQuartile => (&self.video, 1),
+            OutcomeKind::Midpoint => (&self.video, 2),
+            OutcomeKind::ThirdQuartile => (&self.video, 3),
+            OutcomeKind::Complete => (&self.video, 4),
+            OutcomeKind::Error => (&self.video, 5),
         };
+        let mut tags = blake3::Hasher::new_keyed(family).update(body).finalize_xof();
+        tags.set_position(at * TAG as u64);
         let mut tag = [0; TAG];
-        tag.copy_from_slice(&tags[at..at + TAG]);
+        tags.fill(&mut tag);
         tag
     }
 }
@@ -230,6 +250,19 @@ impl TokenKeys {
         })
     }
 
+    /// The tokens of a video, for `/v1/p/{token}/{event}`, in the order of [`OutcomeKind::OF_VIDEO`].
+    #[must_use]
+    pub fn sign_video(&self, claim: &Claim) -> [String; 6] {
+        let mut body = Vec::with_capacity(FIXED + 128 + TAG);
+        write_body(&mut body, claim, &self.active);
+        let (tags, shared) = (self.active.video_tags(&body), body.len());
+        std::array::from_fn(|at| {
+            body.truncate(shared);
+            body.extend_from_slice(&tags[at * TAG..(at + 1) * TAG]);
+            URL_SAFE_NO_PAD.encode(&body)
+        })
+    }
+
     /// Reads a token that arrived at the address of `kind`.
     ///
     /// # Errors
@@ -250,9 +283,9 @@ impl TokenKeys {
         }
         let (claim, landing) = read_body(body, key).ok_or(InvalidToken)?;
         let life = match kind {
-            OutcomeKind::Impression | OutcomeKind::Viewable => VIEW_LIFE_MS,
-            OutcomeKind::Click | OutcomeKind::Conversion => CLICK_LIFE_MS,
-            OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => VIEW_LIFE_MS,
+            OutcomeKind::Click => CLICK_LIFE_MS,
+            OutcomeKind::Conversion => CONVERSION_LIFE_MS,
+            _ => VIEW_LIFE_MS,
         };
         let age = now.since(decided_at(claim.decision));
         Ok(Verified { claim, landing, expired: !(-SKEW_MS..life).contains(&age) })
@@ -378,8 +411,12 @@ mod tests {
             (OutcomeKind::Click, &tokens.click),
             (OutcomeKind::Conversion, &tokens.conversion),
         ];
-        for (kind, token) in all {
-            for (other, _) in all {
+        let (notices, video) = (keys.sign_notices(&claim), keys.sign_video(&claim));
+        let notices = [OutcomeKind::Win, OutcomeKind::Billing, OutcomeKind::Loss].into_iter().zip(&notices);
+        let all: Vec<_> = all.into_iter().chain(notices).chain(OutcomeKind::OF_VIDEO.into_iter().zip(&video)).collect();
+        assert_eq!(all.len(), OutcomeKind::ALL.len());
+        for &(kind, token) in &all {
+            for &(other, _) in &all {
                 assert_eq!(keys.verify(other, token, AT).is_ok(), kind == other, "{kind:?} at {other:?}");
             }
             let verified = keys.verify(kind, token, AT).expect("our own token");

@@ -20,12 +20,20 @@ const RAREST: f64 = 1e-6;
 /// An arm among the others of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ArmStanding {
-    /// The rate after shrinkage towards the arms' mean, 0 to 1.
+    /// The rate after shrinkage towards the arms' mean: 0 to 1, or what an impression earns.
     pub rate: f64,
     /// Where the rate lies with a probability of 95%.
     pub interval: Interval,
     /// Probability that no other arm of the group has a higher rate.
     pub probability_best: f64,
+}
+
+impl ArmStanding {
+    /// The same where a success stands for so much.
+    pub(super) fn scaled(self, piece: f64) -> Self {
+        let interval = Interval { low: self.interval.low * piece, high: self.interval.high * piece };
+        Self { rate: self.rate * piece, interval, ..self }
+    }
 }
 
 /// What may be said of a group.

@@ -7,7 +7,7 @@ use crate::domain::{
     measurement::{
         exposure::Arm,
         outcome::{Invalid, OutcomeKind},
-        rate::Count,
+        rate::{Count, Interval, Rate},
         traffic::InvalidTally,
     },
     values::Millis,
@@ -72,7 +72,7 @@ pub fn day(at: Millis) -> Millis {
 }
 
 /// What happened. Counts add, whatever the order and the replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Counts {
     /// Rendered.
     pub impressions: u64,
@@ -82,8 +82,14 @@ pub struct Counts {
     pub clicks: u64,
     /// Conversions.
     pub conversions: u64,
+    /// Those of them that followed a view without a click; the others followed a click.
+    #[serde(default)]
+    pub view_conversions: u64,
     /// What the conversions were worth, in millionths of the sender's currency unit.
     pub value_micros: i64,
+    /// The sum of the squares of what each was worth, in units of the sender's currency.
+    #[serde(skip)]
+    pub value_squares: f64,
     /// What was left out of the other counts as invalid.
     pub invalid: InvalidTally,
 }
@@ -107,23 +113,28 @@ impl Counts {
             OutcomeKind::Viewable => &mut self.viewables,
             OutcomeKind::Click => &mut self.clicks,
             OutcomeKind::Conversion => {
-                self.value_micros = self.value_micros.saturating_add(value_micros.unwrap_or(0));
+                let micros = value_micros.unwrap_or(0);
+                self.value_micros = self.value_micros.saturating_add(micros);
+                self.value_squares += (micros as f64 / 1e6).powi(2);
                 &mut self.conversions
             }
             // notices of an auction are no outcomes of what was shown
             OutcomeKind::Win | OutcomeKind::Billing | OutcomeKind::Loss => return,
+            // nor does it matter to them how far a video was played
+            OutcomeKind::Start
+            | OutcomeKind::FirstQuartile
+            | OutcomeKind::Midpoint
+            | OutcomeKind::ThirdQuartile
+            | OutcomeKind::Complete
+            | OutcomeKind::Error => return,
         };
         *counter = counter.saturating_add(1);
     }
 
-    /// Successes by the goal among impressions.
+    /// What the conversions were worth, in units of the sender's currency.
     #[must_use]
-    pub fn by(&self, goal: Goal) -> Count {
-        let successes = match goal {
-            Goal::Click => self.clicks,
-            Goal::Conversion => self.conversions,
-        };
-        Count { trials: self.impressions, successes }
+    pub fn value(&self) -> f64 {
+        self.value_micros as f64 / 1e6
     }
 }
 
@@ -133,7 +144,9 @@ impl std::ops::AddAssign for Counts {
         self.viewables = self.viewables.saturating_add(other.viewables);
         self.clicks = self.clicks.saturating_add(other.clicks);
         self.conversions = self.conversions.saturating_add(other.conversions);
+        self.view_conversions = self.view_conversions.saturating_add(other.view_conversions);
         self.value_micros = self.value_micros.saturating_add(other.value_micros);
+        self.value_squares += other.value_squares;
         self.invalid += other.invalid;
     }
 }
@@ -147,10 +160,64 @@ pub enum Goal {
     Click,
     /// A conversion.
     Conversion,
+    /// What conversions are worth, in the campaign's currency.
+    Value,
+}
+
+/// How success is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measure {
+    goal: Goal,
+    /// What one success stands for: 1, or a piece of value.
+    piece: f64,
+}
+
+impl Measure {
+    /// Successes by a goal. Value is counted in pieces of the mean value that a unit of it comes in, so
+    /// that as many pieces vary as the values that they stand for do, whatever their sizes.
+    #[must_use]
+    pub fn new(goal: Goal, totals: &Counts) -> Self {
+        let piece = totals.value_squares / totals.value();
+        let usable = goal == Goal::Value && piece.is_finite() && piece > 0.0;
+        Self { goal, piece: if usable { piece } else { 1.0 } }
+    }
+
+    /// What one success stands for.
+    #[must_use]
+    pub fn piece(&self) -> f64 {
+        self.piece
+    }
+
+    /// Successes among impressions.
+    #[must_use]
+    pub fn count(&self, counts: &Counts) -> Count {
+        let successes = match self.goal {
+            Goal::Click => counts.clicks,
+            Goal::Conversion => counts.conversions,
+            Goal::Value => (counts.value() / self.piece).round() as u64,
+        };
+        Count { trials: counts.impressions, successes }
+    }
+
+    /// The rate by the goal: for value, what an impression earned.
+    #[must_use]
+    pub fn rate(&self, counts: &Counts, dispersion: f64) -> Option<Rate> {
+        let rate = self.count(counts).rate(dispersion)?;
+        if self.goal != Goal::Value {
+            return Some(rate);
+        }
+        // pieces are whole, values are not
+        let value = counts.value() / counts.impressions.max(1) as f64;
+        let Interval { low, high } = rate.interval;
+        Some(Rate {
+            value,
+            interval: Interval { low: value.min(low * self.piece), high: value.max(high * self.piece) },
+        })
+    }
 }
 
 /// Additive counts of one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Cell {
     /// Where and for what.
     pub key: CellKey,
@@ -172,9 +239,28 @@ mod tests {
         counts.record(OutcomeKind::Impression, None, None);
         counts.record(OutcomeKind::Click, None, Some(Invalid::KnownProgram));
         let invalid = InvalidTally { known_program: 1, impossible_rate: 0, replay: 1 };
-        let expected = Counts { impressions: 1, conversions: 1, value_micros: 5_000_000, invalid, ..Counts::default() };
+        let value = Counts { value_micros: 5_000_000, value_squares: 25.0, ..Counts::default() };
+        let expected = Counts { impressions: 1, conversions: 1, invalid, ..value };
         assert_eq!(counts, expected);
-        assert_eq!(counts.by(Goal::Conversion), Count { trials: 1, successes: 1 });
+        let measure = Measure::new(Goal::Conversion, &counts);
+        assert_eq!(measure.count(&counts), Count { trials: 1, successes: 1 });
+    }
+
+    #[test]
+    fn value_is_counted_in_pieces() {
+        let sold = |values: &[i64]| {
+            let mut counts = Counts { impressions: 1_000, ..Counts::default() };
+            values.iter().for_each(|value| counts.record(OutcomeKind::Conversion, Some(value * 1_000_000), None));
+            counts
+        };
+        let (even, wild) = (sold(&[50; 20]), sold(&[5, 5, 5, 5, 5, 5, 5, 5, 5, 955]));
+        let rate = |counts: &Counts| Measure::new(Goal::Value, counts).rate(counts, 1.0).expect("impressions");
+        assert_eq!((rate(&even).value, rate(&wild).value), (1.0, 1.0));
+        assert_eq!(Measure::new(Goal::Value, &even).count(&even).successes, 20);
+        assert_eq!(Measure::new(Goal::Value, &wild).count(&wild).successes, 1, "one sale says little");
+        assert!(rate(&wild).interval.high > 2.0 * rate(&even).interval.high);
+        let none = sold(&[]);
+        assert_eq!((rate(&none).value, rate(&none).interval.low), (0.0, 0.0));
     }
 
     proptest! {

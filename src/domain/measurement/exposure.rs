@@ -25,11 +25,19 @@ pub enum Arm {
     Control,
     /// Components were chosen for nobody known, who is in no experiment.
     Unassigned,
+    /// The same of somebody who does not allow to be known.
+    NoConsent,
 }
 
 impl Arm {
     /// Every arm, by its number in tokens and in the store.
-    pub const ALL: [Self; 3] = [Self::Personalised, Self::Control, Self::Unassigned];
+    pub const ALL: [Self; 4] = [Self::Personalised, Self::Control, Self::Unassigned, Self::NoConsent];
+
+    /// Whether it is a side of the experiment.
+    #[must_use]
+    pub fn is_side(self) -> bool {
+        matches!(self, Self::Personalised | Self::Control)
+    }
 
     /// The arm's number.
     #[must_use]
@@ -38,6 +46,7 @@ impl Arm {
             Self::Personalised => 0,
             Self::Control => 1,
             Self::Unassigned => 2,
+            Self::NoConsent => 3,
         }
     }
 }
@@ -135,7 +144,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_can_be_read(
-            arm in 0..3_usize, version in 0..1_u64 << 60, choice in vec(any::<u16>(), 0..64),
+            arm in 0..Arm::ALL.len(), version in 0..1_u64 << 60, choice in vec(any::<u16>(), 0..64),
             features in proptest::collection::btree_set(any::<u16>(), 0..16),
         ) {
             let exposure = Exposure { arm: Arm::ALL[arm], version, choice, features: features.into_iter().collect() };

@@ -72,8 +72,14 @@ impl Sums {
     /// same people's repeated exposures cost in certainty.
     #[must_use]
     pub fn dispersion(&self) -> f64 {
+        self.dispersion_in(1.0)
+    }
+
+    /// The same of amounts that come in pieces of this size.
+    #[must_use]
+    pub fn dispersion_in(&self, piece: f64) -> f64 {
         match (self.mean(), self.variance()) {
-            (Some(mean), Some(variance)) if mean > 0.0 => (variance / mean).max(1.0),
+            (Some(mean), Some(variance)) if mean > 0.0 => (variance / mean / piece).max(1.0),
             _ => 1.0,
         }
     }

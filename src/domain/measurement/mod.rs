@@ -1,6 +1,7 @@
 //! What happened and what it shows: outcomes and the signed tokens that bring them, rates and
 //! reports, the lift over the control, and what another rotation would have earned.
 
+pub mod attribution;
 pub mod beacon;
 pub mod best;
 pub mod cells;

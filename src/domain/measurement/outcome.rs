@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
+    measurement::attribution::{Credit, Terms},
     values::{Currency, Millis, Span},
 };
 
@@ -25,12 +26,41 @@ pub enum OutcomeKind {
     Billing,
     /// A bid lost its auction.
     Loss,
+    /// A video began.
+    Start,
+    /// A quarter of a video was played.
+    FirstQuartile,
+    /// Half of it.
+    Midpoint,
+    /// Three quarters of it.
+    ThirdQuartile,
+    /// All of it.
+    Complete,
+    /// A player could not show a video.
+    Error,
 }
 
 impl OutcomeKind {
     /// Every kind, by its number in tokens and in the store.
-    pub const ALL: [Self; 7] =
-        [Self::Impression, Self::Viewable, Self::Click, Self::Conversion, Self::Win, Self::Billing, Self::Loss];
+    pub const ALL: [Self; 13] = [
+        Self::Impression,
+        Self::Viewable,
+        Self::Click,
+        Self::Conversion,
+        Self::Win,
+        Self::Billing,
+        Self::Loss,
+        Self::Start,
+        Self::FirstQuartile,
+        Self::Midpoint,
+        Self::ThirdQuartile,
+        Self::Complete,
+        Self::Error,
+    ];
+
+    /// What players tell of a video, in the order of their tokens.
+    pub const OF_VIDEO: [Self; 6] =
+        [Self::Start, Self::FirstQuartile, Self::Midpoint, Self::ThirdQuartile, Self::Complete, Self::Error];
 
     /// The kind's number in tokens and in the store.
     #[must_use]
@@ -43,10 +73,17 @@ impl OutcomeKind {
             Self::Win => 4,
             Self::Billing => 5,
             Self::Loss => 6,
+            Self::Start => 7,
+            Self::FirstQuartile => 8,
+            Self::Midpoint => 9,
+            Self::ThirdQuartile => 10,
+            Self::Complete => 11,
+            Self::Error => 12,
         }
     }
 
-    /// Whether it is about what people saw, and not about an auction.
+    /// Whether reports and what is learned count it: it is about what people did, and neither about an
+    /// auction nor about how far a player came.
     #[must_use]
     pub fn is_of_people(self) -> bool {
         matches!(self, Self::Impression | Self::Viewable | Self::Click | Self::Conversion)
@@ -121,6 +158,9 @@ pub struct Outcome {
     /// What was shown, packed ([`Exposure::pack`](super::exposure::Exposure::pack)); none where nothing is learned from it.
     #[serde(default)]
     pub exposure: Option<Box<[u8]>>,
+    /// By what a conversion is judged: its campaign's terms when it came.
+    #[serde(default)]
+    pub terms: Terms,
     /// What it takes from the campaign's budget.
     #[serde(default)]
     pub charge: Option<Charge>,
@@ -138,13 +178,24 @@ pub struct Charge {
 }
 
 /// What became of an outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// Committed, and counted for the first time.
     New,
+    /// The same, of a conversion: what it is to the campaign.
+    Credited(Credit),
     /// It was counted before.
     Duplicate,
+    /// A conversion after its campaign's windows: it counts for nothing.
+    Late,
+}
+
+impl Recorded {
+    /// Whether there is one outcome more.
+    #[must_use]
+    pub fn is_new(self) -> bool {
+        matches!(self, Self::New | Self::Credited(_))
+    }
 }
 
 /// What makes two reports of an outcome the same one: nothing more than the decision and the kind,

@@ -28,7 +28,7 @@ pub struct Interval {
 /// A rate as it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rate {
-    /// Successes by trials, 0 to 1.
+    /// Successes by trials, 0 to 1; of value, what a trial earned.
     pub value: f64,
     /// Its 95% interval, for one look; see [`Count::rate`].
     pub interval: Interval,

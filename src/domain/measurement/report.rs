@@ -9,7 +9,7 @@ use crate::domain::{
     ids::{ComponentId, PlacementId, SegmentKey, SlotName},
     measurement::{
         best::{ArmStanding, BestVerdict, judge},
-        cells::{Cell, Counts, Goal, Subject},
+        cells::{Cell, Counts, Goal, Measure, Subject},
         exposure::Arm,
         rate::{Count, Rate},
     },
@@ -115,7 +115,8 @@ pub struct ReportRow {
     pub key: ReportKey,
     /// What happened.
     pub counts: Counts,
-    /// The rate by the goal as it was seen; none without impressions.
+    /// The rate by the goal as it was seen, where that is value what an impression earned; none without
+    /// impressions.
     pub rate: Option<Rate>,
     /// What is believed of it among the rows that it competes with; none where rows do not compete.
     pub standing: Option<ArmStanding>,
@@ -146,11 +147,16 @@ pub fn report<'a>(
             *sums.entry(key).or_default() += cell.counts;
         }
     }
+    let totals = sums.values().fold(Counts::default(), |mut totals, counts| {
+        totals += *counts;
+        totals
+    });
+    let measure = Measure::new(goal, &totals);
     let mut rows: Vec<ReportRow> = sums
         .into_iter()
         .map(|(key, counts)| ReportRow {
             key,
-            rate: counts.by(goal).rate(dispersion),
+            rate: measure.rate(&counts, dispersion),
             counts,
             standing: None,
             best: false,
@@ -158,20 +164,20 @@ pub fn report<'a>(
         })
         .collect();
     if by.compares() {
-        compare(&mut rows, goal, dispersion, seed);
+        compare(&mut rows, measure, dispersion, seed);
     }
     rows
 }
 
 /// Fills in how rows stand among those of the same segment and slot, which lie side by side.
-fn compare(rows: &mut [ReportRow], goal: Goal, dispersion: f64, seed: u64) {
+fn compare(rows: &mut [ReportRow], measure: Measure, dispersion: f64, seed: u64) {
     let same = |a: &ReportRow, b: &ReportRow| a.key.segment == b.key.segment && a.key.slot == b.key.slot;
     let groups: Vec<Vec<Count>> =
-        rows.chunk_by(same).map(|group| group.iter().map(|row| row.counts.by(goal)).collect()).collect();
+        rows.chunk_by(same).map(|group| group.iter().map(|row| measure.count(&row.counts)).collect()).collect();
     let judged = judge(&groups, dispersion, seed);
     for (group, judgement) in rows.chunk_by_mut(same).zip(judged) {
         for (at, (row, standing)) in group.iter_mut().zip(judgement.arms).enumerate() {
-            row.standing = Some(standing);
+            row.standing = Some(standing.scaled(measure.piece()));
             match judgement.verdict {
                 BestVerdict::Best { arm } => row.best = arm == at,
                 BestVerdict::NotEnoughData { more_impressions } => row.more_impressions = Some(more_impressions),
@@ -183,7 +189,7 @@ fn compare(rows: &mut [ReportRow], goal: Goal, dispersion: f64, seed: u64) {
 
 impl ReportRow {
     /// Names of a record's fields.
-    pub const COLUMNS: [&'static str; 27] = [
+    pub const COLUMNS: [&'static str; 28] = [
         "day",
         "placement",
         "device",
@@ -196,6 +202,7 @@ impl ReportRow {
         "viewables",
         "clicks",
         "conversions",
+        "view_conversions",
         "value_micros",
         "invalid_known_program",
         "invalid_impossible_rate",
@@ -215,7 +222,7 @@ impl ReportRow {
 
     /// The row as texts, in the order of [`ReportRow::COLUMNS`]; empty where there is nothing. Not escaped.
     #[must_use]
-    pub fn record(&self) -> [String; 27] {
+    pub fn record(&self) -> [String; 28] {
         fn text(value: Option<impl ToString>) -> String {
             value.map_or_else(String::new, |value| value.to_string())
         }
@@ -224,6 +231,7 @@ impl ReportRow {
             Arm::Personalised => "personalised",
             Arm::Control => "control",
             Arm::Unassigned => "unassigned",
+            Arm::NoConsent => "no_consent",
         });
         let verdict = more_impressions.map(|more_impressions| BestVerdict::NotEnoughData { more_impressions });
         let viewability = (counts.impressions > 0).then(|| counts.viewables as f64 / counts.impressions as f64);
@@ -240,6 +248,7 @@ impl ReportRow {
             counts.viewables.to_string(),
             counts.clicks.to_string(),
             counts.conversions.to_string(),
+            counts.view_conversions.to_string(),
             counts.value_micros.to_string(),
             counts.invalid.known_program.to_string(),
             counts.invalid.impossible_rate.to_string(),

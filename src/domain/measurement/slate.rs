@@ -136,6 +136,14 @@ impl Design {
         Ok(SlotWeights { starts: self.starts.clone(), solved })
     }
 
+    /// Per slot the probability with which each component is shown.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Vec<f64>> {
+        let count = self.count();
+        let slot = |ends: &[usize]| (ends[0]..ends[1]).map(|at| self.pairs[at * count + at]).collect();
+        self.starts.windows(2).map(slot).collect()
+    }
+
     fn count(&self) -> usize {
         self.starts[self.starts.len() - 1]
     }

@@ -65,7 +65,7 @@ impl Prefix {
 /// of a mobile carrier: the defaults are far above what was ever theirs in one campaign's traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Limits {
-    /// Impressions, and as many viewables.
+    /// Impressions, and as many viewables and of each event of videos.
     pub impressions: u32,
     /// Clicks.
     pub clicks: u32,
@@ -82,7 +82,14 @@ impl Default for Limits {
 impl Limits {
     fn of(&self, kind: OutcomeKind) -> u32 {
         match kind {
-            OutcomeKind::Impression | OutcomeKind::Viewable => self.impressions,
+            OutcomeKind::Impression
+            | OutcomeKind::Viewable
+            | OutcomeKind::Start
+            | OutcomeKind::FirstQuartile
+            | OutcomeKind::Midpoint
+            | OutcomeKind::ThirdQuartile
+            | OutcomeKind::Complete
+            | OutcomeKind::Error => self.impressions,
             OutcomeKind::Click => self.clicks,
             OutcomeKind::Conversion => self.conversions,
             // exchanges report for everybody
@@ -165,7 +172,7 @@ pub struct InvalidTally {
     pub known_program: u64,
     /// From networks at an impossible rate.
     pub impossible_rate: u64,
-    /// Repeated.
+    /// Repeated: told of a campaign as a whole.
     pub replay: u64,
 }
 

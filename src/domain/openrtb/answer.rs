@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    plan::{IFRAME, Offer, Plan},
+    plan::{IFRAME, Offer, Plan, SKIPPABLE},
     purses::Purses,
     refusal::NoBid,
     settings::{Granularity, Settings},
@@ -46,7 +46,7 @@ pub fn answer(
             check(offer, showing, made)?;
             let crid = match plan.crid {
                 Granularity::Combination => Cow::Borrowed(made.crid.as_str()),
-                Granularity::Creative => Cow::Owned(revision_crid(&showing.creative, showing.size)),
+                Granularity::Creative => Cow::Owned(revision_crid(&showing.creative, showing.format(), showing.size)),
             };
             let own = |(id, _): &&(_, _)| *id == showing.creative.id;
             if offer.audits.as_ref().is_some_and(|all| !all.iter().filter(own).any(|(_, doc)| doc.serves(&crid))) {
@@ -89,7 +89,7 @@ fn check(offer: &Offer<'_>, showing: &Showing, made: &Assembled) -> Result<(), N
     const BANNER: i64 = 2;
     const SCRIPT: i64 = 3;
     let insecure = offer.secure && (made.markup.contains("http:") || made.markup.contains("http%3A"));
-    let html = showing.creative.variants[showing.variant].shape.0 == Format::Html;
+    let html = showing.format() == Format::Html;
     let blocked =
         |kind: i64, tag: &str| html && offer.blocked_types.iter().any(|of| of.0 == kind) && made.markup.contains(tag);
     // a template's islands of data are no scripts
@@ -114,7 +114,7 @@ struct Bid<'a> {
 impl Bid<'_> {
     fn write(&self, json: &mut Json) {
         let (creative, made) = (&*self.showing.creative, self.made);
-        let format = creative.variants[self.showing.variant].shape.0;
+        let video = self.video();
         json.raw("{\"id\":\"").plain(self.item.id).raw("\",\"impid\":").text(self.offer.imp);
         json.raw(",\"price\":").plain(self.price.amount).raw(",\"adm\":").text(&made.markup);
         json.raw(",\"adid\":").text(creative.id.as_str());
@@ -133,16 +133,23 @@ impl Bid<'_> {
             });
             json.raw("],\"cattax\":").plain(cattax);
         }
-        if !creative.attributes.is_empty() {
-            json.raw(",\"attr\":").value(&creative.attributes);
+        let attributes = self.attributes();
+        if !attributes.is_empty() {
+            json.raw(",\"attr\":").value(&attributes);
         }
-        if let Some(size) = self.showing.size {
-            json.raw(",\"w\":").plain(size.width).raw(",\"h\":").plain(size.height);
+        let played = video.as_ref().map(|(_, width, height)| (*width, *height));
+        let shown = self.showing.size.map(|size| (u32::from(size.width), u32::from(size.height)));
+        if let Some((width, height)) = shown.or(played) {
+            json.raw(",\"w\":").plain(width).raw(",\"h\":").plain(height);
         }
-        json.raw(match format {
+        json.raw(match self.showing.format() {
             Format::Html => ",\"mtype\":1",
             Format::Native => ",\"mtype\":4",
+            Format::Vast => ",\"mtype\":2",
         });
+        if let (Some((seconds, ..)), Some(wanted)) = (video, &self.offer.video) {
+            json.raw(",\"dur\":").plain(seconds).raw(",\"protocol\":").plain(wanted.request.version.protocol());
+        }
         if let Some(deal) = self.deal {
             json.raw(",\"dealid\":").text(deal);
         }
@@ -153,6 +160,29 @@ impl Bid<'_> {
             json.raw("\"combination_id\":\"").plain(format_args!("{:016x}", made.combination)).raw("\",");
         }
         json.raw("\"fallback_level\":").value(&self.item.fallback).raw("}}}");
+    }
+
+    /// Of a video its length in seconds, and the player's size; that of the largest file where the player
+    /// does not say.
+    fn video(&self) -> Option<(u32, u32, u32)> {
+        let (video, _) = self.showing.creative.video(self.showing.variant, &self.showing.choice)?;
+        let wanted = self.offer.video.as_ref()?;
+        let (width, height) = match wanted.size {
+            Some(size) => size,
+            None => video.largest(&wanted.request).map(|file| (file.width, file.height))?,
+        };
+        Some((video.seconds(), width, height))
+    }
+
+    /// The creative's attributes, and that it can be skipped where the player was told how.
+    fn attributes(&self) -> Cow<'_, [u16]> {
+        let own = &self.showing.creative.attributes;
+        let skips = self.showing.format() == Format::Vast && self.made.markup.contains(" skipoffset=\"");
+        if skips && !own.contains(&SKIPPABLE) {
+            Cow::Owned([own, &[SKIPPABLE][..]].concat())
+        } else {
+            Cow::Borrowed(own)
+        }
     }
 
     /// Where the exchange tells that the bid won, is to be paid or lost: the macros are its own.

@@ -16,11 +16,14 @@ pub mod request;
 mod settings;
 mod stake;
 mod surroundings;
+mod video;
 
 pub use answer::answer;
 pub use check::read;
-pub use plan::{Asker, Plan, plan};
+pub use plan::{Plan, plan};
 pub use purses::{Penniless, Purses};
 pub use refusal::{NoBid, Refusal};
 pub use settings::{Granularity, MappedSegment, Settings};
+pub use stake::Asker;
 pub use surroundings::{device, eid_key};
+pub use video::WantedVideo;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{
     block::Blocks,
     native,
-    purses::Purses,
     refusal::NoBid,
-    request::{Banner, BidRequest, Deal, Imp, Int, Object, Text},
+    request::{Banner, BidRequest, Imp, Int, Text},
     settings::{Granularity, Settings},
-    stake::{Terms, micros, stake},
-    surroundings::{self, said},
+    stake::{Asker, Terms, stake},
+    surroundings,
+    video::{self, WantedVideo},
 };
 use crate::domain::{
     audience::hints::Hints,
@@ -22,7 +22,7 @@ use crate::domain::{
     consent::{Allowed, Rules},
     decision::request::{AdRequest, PlacementRequest, Preview, Stage},
     ids::{CreativeId, ExchangeId, UserKey},
-    values::{Format, Money, Size},
+    values::{Format, Size},
 };
 
 /// What there is to decide, and what the bids will need of the request.
@@ -59,18 +59,12 @@ pub struct Offer<'a> {
     pub blocked_types: &'a [Int],
     /// What the exchange says of the creatives, where it takes only what it has approved.
     pub audits: Option<Vec<(CreativeId, Arc<AuditDoc>)>>,
+    /// What its player takes, where it is one.
+    pub video: Option<WantedVideo>,
 }
 
-/// Who asks, and how.
-#[derive(Clone, Copy)]
-pub struct Asker<'a> {
-    /// The exchange, if it says so.
-    pub exchange: Option<&'a ExchangeId>,
-    /// Whether components may be chosen when what was bid is rendered.
-    pub late: bool,
-    /// The money of campaigns that bid by themselves.
-    pub purses: &'a dyn Purses,
-}
+/// AdCOM's creative attribute of videos that can be skipped.
+pub(super) const SKIPPABLE: u16 = 16;
 
 /// Finds out what to decide. `hints` stand in for what the request does not say of the device.
 ///
@@ -150,9 +144,11 @@ fn offer<'a>(
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
     let sizes = imp.banner.as_ref().map(|banner| sizes(request, imp, banner)).unwrap_or_default();
     let native = imp.native.as_ref().and_then(|native| native::parse(native.request).ok());
+    let video = imp.video.as_ref().and_then(|player| video::wanted(imp, player));
     let mut formats = Vec::new();
     formats.extend((!sizes.is_empty()).then_some(Format::Html));
     formats.extend(native.is_some().then_some(Format::Native));
+    formats.extend(video.is_some().then_some(Format::Vast));
     if formats.is_empty() {
         return Err(NoBid::Nothing);
     }
@@ -161,6 +157,7 @@ fn offer<'a>(
     let attributes: Vec<Int> = [
         imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
         imp.native.as_ref().and_then(|native| native.battr.as_deref()),
+        imp.video.as_ref().and_then(|player| player.battr.as_deref()),
     ]
     .into_iter()
     .flatten()
@@ -177,10 +174,11 @@ fn offer<'a>(
     if let (Some(audits), Some(exchange)) = (&audits, auditor) {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
             let shown = creative.variant(&formats, &sizes);
-            let named = || revision_crid(creative, shown.and_then(|(_, size)| size));
+            let named = || shown.map(|(at, size)| revision_crid(creative, creative.variants[at].shape.0, size));
             match crid {
                 Granularity::Creative => {
-                    audits.iter().filter(|(id, _)| *id == creative.id).any(|(_, doc)| doc.serves(&named()))
+                    let of = audits.iter().filter(|(id, _)| *id == creative.id);
+                    named().is_some_and(|crid| of.into_iter().any(|(_, doc)| doc.serves(&crid)))
                 }
                 Granularity::Combination => {
                     shown.is_some_and(|(at, _)| snapshot.approved.of(&creative.id, exchange, at).is_some())
@@ -206,13 +204,12 @@ fn offer<'a>(
         auditor: auditor.filter(|_| crid == Granularity::Combination).cloned(),
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
+        video: video.as_ref().map(|video| video.request.clone()),
         stage: if late { Stage::Offer } else { Stage::Whole },
         ..PlacementRequest::default()
     };
-    Ok((
-        placement,
-        Offer { imp: imp_id, terms: stake.terms, secure: imp.secure == Some(Int(1)), blocked_types, audits },
-    ))
+    let secure = imp.secure == Some(Int(1));
+    Ok((placement, Offer { imp: imp_id, terms: stake.terms, secure, blocked_types, audits, video }))
 }
 
 /// What an exchange says of creatives, of which it may say nothing.
@@ -244,47 +241,4 @@ fn sizes(request: &BidRequest<'_>, imp: &Imp<'_>, banner: &Banner<'_>) -> Vec<Si
         sizes.push(screen.unwrap_or(Size { width: 320, height: 480 }));
     }
     sizes
-}
-
-/// Whether the exchange takes the currency, and the price meets the floor. Amounts of another
-/// currency cannot be compared, so they never do.
-pub(super) fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
-    let taken = request.cur.as_deref().filter(|all| !all.is_empty());
-    let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
-    if !takes(price.currency.as_str()) || price.amount.micros() <= 0 {
-        return Err(NoBid::Currency);
-    }
-    meets(price, imp.bidfloor, imp.bidfloorcur.as_ref())
-}
-
-fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
-    let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
-    if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
-        return Err(NoBid::Currency);
-    }
-    if price.amount >= micros(floor) { Ok(()) } else { Err(NoBid::Floor) }
-}
-
-/// The deal that a bid is for: one of the impression's that the line or its campaign names.
-pub(super) fn deal<'a>(
-    imp: &'a Imp<'a>,
-    named: Option<&str>,
-    own: &[Box<str>],
-    price: Money,
-    settings: &Settings,
-) -> Result<Option<&'a str>, NoBid> {
-    let Some(pmp) = &imp.pmp else { return Ok(None) };
-    let ours = |deal: &&Object<Deal<'_>>| {
-        let id = deal.id.as_deref().unwrap_or_default();
-        let seats = deal.wseat.as_deref().unwrap_or_default();
-        (named == Some(id) || own.iter().any(|own| **own == *id))
-            && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
-            && meets(price, deal.bidfloor, deal.bidfloorcur.as_ref()).is_ok()
-    };
-    let found = pmp.deals.as_deref().unwrap_or_default().iter().find(ours);
-    match found {
-        Some(deal) => Ok(deal.id.as_deref()),
-        None if pmp.private_auction == Some(Int(1)) => Err(NoBid::Deal),
-        None => Ok(None),
-    }
 }

@@ -184,6 +184,12 @@ objects! {
         minbitrate: Int,
         maxbitrate: Int,
         protocols: Vec<Int>,
+        protocol: Int,
+        maxextended: Int,
+        rqddurs: Vec<Int>,
+        linearity: Int,
+        skip: Int,
+        companiontype: Vec<Int>,
         battr: Vec<Int>,
         api: Vec<Int>,
     }

@@ -5,18 +5,30 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    plan::{Asker, check_price, deal},
+    purses::Purses,
     refusal::NoBid,
-    request::{BidRequest, Imp, inner, member},
+    request::{BidRequest, Deal, Imp, Int, Object, Text, inner, member},
     settings::Settings,
+    surroundings::said,
 };
 use crate::domain::{
     catalog::{creative::Creative, snapshot::Snapshot},
     creative::ClickMacro,
     decision::{decided::Showing, request::Candidate},
-    ids::{CampaignId, CreativeId, NameHash},
+    ids::{CampaignId, CreativeId, ExchangeId, NameHash},
     values::{Amount, Currency, Money},
 };
+
+/// Who asks, and how.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// The exchange, if it says so.
+    pub exchange: Option<&'a ExchangeId>,
+    /// Whether components may be chosen when what was bid is rendered.
+    pub late: bool,
+    /// The money of campaigns that bid by themselves.
+    pub purses: &'a dyn Purses,
+}
 
 /// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
 /// what is meant for a bidder.
@@ -48,7 +60,7 @@ impl Price {
 }
 
 /// A number of a currency's units to the millionth; out of range it is the nearest in range.
-pub(super) fn micros(number: f64) -> Amount {
+fn micros(number: f64) -> Amount {
     Amount::from_micros((number * 1e6).round() as i64)
 }
 
@@ -197,4 +209,47 @@ fn candidates<'s>(
     };
     let default = line.and_then(|line| line.default.as_ref());
     all.iter().chain(one).chain(default).map(|creative| &**creative)
+}
+
+/// Whether the exchange takes the currency, and the price meets the floor. Amounts of another
+/// currency cannot be compared, so they never do.
+fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
+    let taken = request.cur.as_deref().filter(|all| !all.is_empty());
+    let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
+    if !takes(price.currency.as_str()) || price.amount.micros() <= 0 {
+        return Err(NoBid::Currency);
+    }
+    meets(price, imp.bidfloor, imp.bidfloorcur.as_ref())
+}
+
+fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
+    let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
+    if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
+        return Err(NoBid::Currency);
+    }
+    if price.amount >= micros(floor) { Ok(()) } else { Err(NoBid::Floor) }
+}
+
+/// The deal that a bid is for: one of the impression's that the line or its campaign names.
+fn deal<'a>(
+    imp: &'a Imp<'a>,
+    named: Option<&str>,
+    own: &[Box<str>],
+    price: Money,
+    settings: &Settings,
+) -> Result<Option<&'a str>, NoBid> {
+    let Some(pmp) = &imp.pmp else { return Ok(None) };
+    let ours = |deal: &&Object<Deal<'_>>| {
+        let id = deal.id.as_deref().unwrap_or_default();
+        let seats = deal.wseat.as_deref().unwrap_or_default();
+        (named == Some(id) || own.iter().any(|own| **own == *id))
+            && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
+            && meets(price, deal.bidfloor, deal.bidfloorcur.as_ref()).is_ok()
+    };
+    let found = pmp.deals.as_deref().unwrap_or_default().iter().find(ours);
+    match found {
+        Some(deal) => Ok(deal.id.as_deref()),
+        None if pmp.private_auction == Some(Int(1)) => Err(NoBid::Deal),
+        None => Ok(None),
+    }
 }

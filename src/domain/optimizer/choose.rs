@@ -83,7 +83,7 @@ impl Snapshot {
     }
 
     /// The components that were hardly shown and may be shown here.
-    fn launches<R: Rules>(&self, space: &Space<R>) -> Vec<(usize, u16)> {
+    pub(super) fn launches<R: Rules>(&self, space: &Space<R>) -> Vec<(usize, u16)> {
         if self.rare_share == 0.0 {
             return Vec::new();
         }
@@ -93,7 +93,7 @@ impl Snapshot {
     }
 
     /// Features are ascending, and snapshots may be older than the newest of them.
-    fn known<'a>(&self, features: &'a [u16]) -> &'a [u16] {
+    pub(super) fn known<'a>(&self, features: &'a [u16]) -> &'a [u16] {
         &features[..features.partition_point(|feature| usize::from(*feature) < self.layout.features())]
     }
 }

@@ -107,6 +107,32 @@ impl Snapshot {
         &self.layout
     }
 
+    /// A snapshot whose one member is what is believed, without any draw.
+    #[must_use]
+    pub fn believed(&self) -> Self {
+        let (mains, pairs, crosses) =
+            (self.layout.group(Group::Main), self.layout.group(Group::Pair), self.layout.group(Group::Cross));
+        let mean = |at: usize| self.beliefs[at].mean;
+        let components = self.layout.components();
+        let mut weights: Vec<f32> = mains.clone().chain(pairs.clone()).chain(crosses).map(mean).collect();
+        for first in 0..if pairs.is_empty() { 0 } else { components } {
+            for second in 0..first {
+                // of a pair only the place above the diagonal is learned
+                let drawn = mean(pairs.start + second * components + first);
+                weights[mains.len() + first * components + second] = drawn;
+            }
+        }
+        let settings = Settings { members: 1, ..self.settings.clone() };
+        Self {
+            weights,
+            settings,
+            beliefs: self.beliefs.clone(),
+            layout: self.layout.clone(),
+            rare: Vec::new(),
+            ..*self
+        }
+    }
+
     /// Names this snapshot in records: the same on all replicas that have learned the same.
     #[must_use]
     pub fn id(&self) -> u64 {

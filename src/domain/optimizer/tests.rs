@@ -325,3 +325,99 @@ proptest! {
         prop_assert!(space.allows(&snapshot.choose(&space, &[0], 3).choice));
     }
 }
+
+#[test]
+fn a_mixture_is_what_choosing_does() {
+    let layout = Layout::new(&[3, 3, 2], 3);
+    let rules = Forbidden(vec![vec![(0, 0), (1, 1)], vec![(1, 2), (0, 1)]]);
+    // the third of the first slot is new, so that there are launches
+    let mut statistics = seen(&Layout::new(&[2, 3, 2], 3), 9_000, 9);
+    statistics.grow(&layout);
+    let snapshot = snapshot(&statistics, &Settings::default());
+    let space = Space::new(&layout, vec![vec![0, 1, 2], vec![0, 1, 2], vec![0, 1]], &rules).expect("a space");
+    let mixture = snapshot.mixture(&space, &[0, 2]);
+    assert!(mixture.launch > 0.0 && !mixture.launched.is_empty());
+    let packed = mixture.pack().expect("it is short");
+    assert!(packed.len() < 300, "{}", packed.len());
+    assert_eq!(Mixture::unpack(&packed).as_ref(), Some(&mixture));
+    let (mut sum, mut shown) = (0.0, vec![vec![0.0; 3], vec![0.0; 3], vec![0.0; 2]]);
+    for choice in every(&space, &layout) {
+        let share = mixture.propensity(&space, &choice);
+        assert!((share - snapshot.propensity(&space, &[0, 2], &choice)).abs() < 1e-12, "{choice:?}");
+        choice.iter().zip(&mut shown).for_each(|(one, slot)| slot[usize::from(*one)] += share);
+        sum += share;
+    }
+    assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    let design = mixture.design(&space).expect("a design");
+    for (of, expected) in design.shown().concat().iter().zip(shown.concat()) {
+        assert!((of - expected).abs() < 1e-9, "{of} {expected}");
+    }
+    // what it is weighed to is what is asked for, over all that may be shown
+    let target = space.shares(|slot, one| f64::from(1 + one) + slot as f64).expect("weights");
+    let weights = design.weights(&target).expect("covered");
+    let mut seen = vec![vec![0.0; 3], vec![0.0; 3], vec![0.0; 2]];
+    for choice in every(&space, &layout) {
+        let weight = mixture.propensity(&space, &choice) * weights.of(&choice).expect("a weight");
+        choice.iter().zip(&mut seen).for_each(|(one, slot)| slot[usize::from(*one)] += weight);
+    }
+    for (of, expected) in seen.concat().iter().zip(target.concat()) {
+        assert!((of - expected).abs() < 1e-3, "{of} {expected}");
+    }
+}
+
+#[test]
+fn what_is_believed_is_chosen_without_luck() {
+    let layout = Layout::new(&[4, 4, 3], 2);
+    let snapshot = snapshot(&seen(&layout, 20_000, 3), &Settings::default());
+    let space = Space::new(&layout, vec![(0..4).collect(), (0..4).collect(), (0..3).collect()], Free).expect("a space");
+    let mean = |choice: &Vec<u16>| snapshot.score(&[1], choice, None).expect("a score").mean;
+    let best = every(&space, &layout).into_iter().max_by(|a, b| mean(a).total_cmp(&mean(b))).expect("some");
+    assert_eq!(snapshot.believed().best(&space, &[1], 0), best);
+}
+
+#[test]
+fn evaluation_covers_at_8_to_the_5() {
+    use crate::domain::measurement::evaluate::{Basis, Evaluator, Logged, Weight};
+    const RUNS: u64 = 20;
+    const ROWS: u64 = 5_000;
+    let layout = Layout::new(&[8; 5], 0);
+    let space = Space::new(&layout, vec![(0..8).collect(); 5], Free).expect("a space");
+    // what each component adds to the rate
+    let adds = |slot: usize, one: u16| 0.02 * f64::from((usize::from(one) * 5 + slot * 3) as u32 % 8) / 7.0;
+    let mut held = 0;
+    for run in 0..RUNS {
+        let snapshot = snapshot(&seen(&layout, 4_000, run), &Settings::default());
+        let mixture = Mixture::unpack(&snapshot.mixture(&space, &[]).pack().expect("short")).expect("a mixture");
+        let target = space.shares(|slot, one| 1.0 + 100.0 * adds(slot, one)).expect("weights");
+        let truth: f64 = target
+            .iter()
+            .enumerate()
+            .flat_map(|(slot, shares)| {
+                shares.iter().enumerate().map(move |(one, share)| share * adds(slot, one as u16))
+            })
+            .sum();
+        let weights = mixture.design(&space).expect("a design").weights(&target).expect("covered");
+        let mut evaluator = Evaluator::new(Basis::AssumingTheAdditiveModel);
+        let mut luck = Random::new(run ^ 77);
+        for seed in 0..ROWS {
+            let choice = snapshot.choose(&space, &[], seed + run * ROWS).choice;
+            let rate: f64 = choice.iter().enumerate().map(|(slot, one)| adds(slot, *one)).sum();
+            let reward = f64::from(u8::from(luck.unit() < rate));
+            let weight = Weight::Slots { weights: &weights, choice: &choice };
+            evaluator.push(&Logged { person: None, weight, reward }).expect("a row");
+        }
+        let found = evaluator.finish().expect("enough");
+        held += u32::from(found.interval.low <= truth && truth <= found.interval.high);
+    }
+    println!("intervals of {RUNS} that hold the truth at 8^5: {held}");
+    assert!(f64::from(held) >= 0.9 * RUNS as f64, "{held}");
+}
+
+proptest! {
+    #[test]
+    fn rubbish_is_no_mixture(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Some(mixture) = Mixture::unpack(&bytes) {
+            prop_assert!(mixture.pack().is_some_and(|packed| Mixture::unpack(&packed) == Some(mixture)));
+        }
+    }
+}

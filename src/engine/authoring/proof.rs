@@ -114,6 +114,7 @@ impl Proof {
             rotation: Rotation::Weighted,
             control: None,
             language: persona.context.language.as_ref(),
+            video: None,
             now,
         };
         proof::options_for(&self.creative, &manner, |component| {
@@ -139,7 +140,9 @@ impl Proof {
         let creative = &self.creative;
         let variants = self.variants(None, None);
         let all = Combinations::of(&creative.pairing, &proof::everything(creative))?;
-        if let Some(of) = variants.iter().find(|(_, size)| revision_crid(creative, *size) == wanted) {
+        if let Some(of) =
+            variants.iter().find(|(at, size)| revision_crid(creative, creative.variants[*at].shape.0, *size) == wanted)
+        {
             return Ok(all.nth(0).map(|chosen| Ad { variant: *of, chosen }));
         }
         let made = (0..all.count().min(Self::MOST)).filter_map(|number| all.nth(number));
@@ -155,7 +158,7 @@ impl Proof {
     /// its position with the size it is shown in.
     #[must_use]
     pub fn variants(&self, format: Option<Format>, size: Option<Size>) -> Vec<(usize, Option<Size>)> {
-        let formats = format.map_or(vec![Format::Html, Format::Native], |format| vec![format]);
+        let formats = format.map_or(vec![Format::Html, Format::Native, Format::Vast], |format| vec![format]);
         if size.is_some() {
             return self.creative.variant(&formats, size.as_slice()).into_iter().collect();
         }
@@ -179,7 +182,7 @@ impl Proof {
         let assembled = assemble(&item, showing, &request, &placement, Purposes::default(), issuer);
         let lint = match self.creative.variants[variant].shape.0 {
             Format::Html => lint(&assembled.markup, size),
-            Format::Native => Vec::new(),
+            Format::Native | Format::Vast => Vec::new(),
         };
         Some(Rendered { item, assembled, lint })
     }

@@ -14,7 +14,7 @@ use crate::{
             exposure::{Arm, Exposure},
             outcome::OutcomeKind,
         },
-        optimizer::{Detector, Epoch, Layout, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
+        optimizer::{Detector, Epoch, Expected, Layout, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
         values::Millis,
     },
     ports::{CombinationCell, FeatureCell, Learned, LearnedBody, LearnedRow, LessonRow, Unit},
@@ -88,11 +88,21 @@ pub(super) struct Wish {
 }
 
 impl Wish {
+    /// The most that a conversion counts as, in usual ones: one large order says little of others.
+    const MOST: f64 = 10.0;
+    /// How much more values vary than whether there is one.
+    const VARIED: f64 = 4.0;
+
+    /// How much more rewards vary than those that are all alike.
+    fn varied(&self) -> f64 {
+        if matches!(self.goal, GoalDoc::Value(_)) { Self::VARIED } else { 1.0 }
+    }
+
     /// How long rewards take to come, before their absence says something, in ms.
     fn maturity(&self) -> i64 {
         match self.goal {
             GoalDoc::Click => 30 * 60_000,
-            GoalDoc::Conversion(_) => 3 * 86_400_000,
+            GoalDoc::Conversion(_) | GoalDoc::Value(_) => 3 * 86_400_000,
         }
     }
 
@@ -103,6 +113,12 @@ impl Wish {
             (GoalDoc::Conversion(wanted), OutcomeKind::Conversion) => {
                 let is = lesson.goal.as_ref().is_none_or(|goal| goal == wanted);
                 is.then_some(LessonKind::Rewarded { value: 1.0 })
+            }
+            (GoalDoc::Value(wanted), OutcomeKind::Conversion) => {
+                let is = lesson.goal.as_ref().is_none_or(|goal| *goal == wanted.conversion);
+                let usual = wanted.usual.amount.micros().max(1) as f64;
+                let value = lesson.value_micros.map_or(1.0, |micros| micros as f64 / usual);
+                is.then_some(LessonKind::Rewarded { value: value.clamp(0.0, Self::MOST) })
             }
             _ => None,
         }
@@ -139,7 +155,10 @@ pub(super) fn learn(
         // what names components that nobody knows teaches nothing; it was counted all the same
         if let Ok(expected) = posterior.learn(&lesson) {
             match kind {
-                LessonKind::Shown => knowledge.detector.shown(at, expected),
+                LessonKind::Shown => {
+                    let variance = wish.varied() * expected.variance;
+                    knowledge.detector.shown(at, Expected { variance, ..expected });
+                }
                 LessonKind::Rewarded { value } => knowledge.detector.rewarded(at, value),
             }
         }
@@ -169,7 +188,10 @@ struct Tallies {
 
 impl Tallies {
     fn count(&mut self, lesson: &LessonRow, exposure: &Exposure, at: Millis) {
-        let (arm, counts) = (exposure.arm, Counts::of(lesson.kind, lesson.value_micros, lesson.invalid));
+        let (arm, mut counts) = (exposure.arm, Counts::of(lesson.kind, lesson.value_micros, lesson.invalid));
+        if lesson.by_view {
+            counts.view_conversions = counts.conversions;
+        }
         let day = i32::try_from(at.0.div_euclid(86_400_000)).unwrap_or_default();
         let key = (day, arm, lesson.revision, lesson.combination);
         let of_combination =
@@ -182,7 +204,7 @@ impl Tallies {
                 self.features.entry((day, arm, *feature, component)).or_default().add_assign(counts);
             }
         }
-        if let Some(person) = lesson.person.filter(|_| arm != Arm::Unassigned && lesson.invalid.is_none()) {
+        if let Some(person) = lesson.person.filter(|_| arm.is_side() && lesson.invalid.is_none()) {
             self.units.push(Unit { person, arm, at, counts });
         }
     }
@@ -206,6 +228,64 @@ impl Tallies {
                 .map(|((day, arm, feature, component), counts)| FeatureCell { day, arm, feature, component, counts })
                 .collect(),
             units: self.units,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ids::DecisionId, values::Money};
+
+    fn lesson(kind: OutcomeKind, value_micros: Option<i64>) -> LessonRow {
+        let exposure = Exposure { choice: vec![0], ..Exposure::default() };
+        LessonRow {
+            decision: DecisionId(uuid::Uuid::from_u128(1_770_000_000_000 << 80)),
+            kind,
+            goal: None,
+            value_micros,
+            revision: 1,
+            combination: 1,
+            person: None,
+            invalid: None,
+            by_view: kind == OutcomeKind::Conversion,
+            exposure: exposure.pack().into(),
+        }
+    }
+
+    fn learned(goal: GoalDoc, lessons: Vec<LessonRow>) -> (Statistics, Counts) {
+        let wish = Wish { goal, settings: Settings::default() };
+        let admit = |shape: &mut Shape| {
+            let slot = shape.admit_slot(&"image".parse().expect("a name")).expect("room");
+            shape.admit_component(slot, &"beach".parse().expect("an id"));
+            true
+        };
+        let learned = learn(None, lessons, &wish, Millis(1_770_000_000_000), admit);
+        let body = learned.body.expect("something");
+        (Statistics::decode(&body.statistics).expect("statistics"), learned.combinations[0].counts)
+    }
+
+    #[test]
+    fn a_conversion_counts_as_its_value_within_bounds() {
+        let usual = Money { amount: "50".parse().expect("an amount"), currency: "EUR".parse().expect("a currency") };
+        let goal = GoalDoc::Value(crate::domain::catalog::document::ValueDoc {
+            conversion: "purchase".parse().expect("a name"),
+            usual,
+        });
+        let bought = |units: i64| lesson(OutcomeKind::Conversion, Some(units * 1_000_000));
+        for (lessons, value) in [
+            (vec![bought(25)], 0.5),
+            (vec![bought(100), bought(50)], 3.0),
+            (vec![bought(1_000_000_000)], Wish::MOST),
+            (vec![lesson(OutcomeKind::Conversion, Some(i64::MIN)), bought(50)], 1.0),
+            (vec![lesson(OutcomeKind::Conversion, None)], 1.0),
+            (vec![lesson(OutcomeKind::Click, None)], 0.0),
+        ] {
+            let count = lessons.len() as u64;
+            let (statistics, counts) = learned(goal.clone(), lessons);
+            assert!(statistics.is_sound());
+            assert_eq!(statistics.total().value, value);
+            assert!(value == 0.0 || counts.conversions == count && counts.view_conversions == count);
         }
     }
 }

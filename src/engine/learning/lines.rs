@@ -1,6 +1,9 @@
 //! What there is to learn about, and what decisions are given of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Knowledge, Known, Unreadable};
 use crate::{
@@ -25,36 +28,65 @@ impl Line {
     pub(super) fn snapshot(&self) -> &Catalog {
         &self.account.snapshot
     }
-
-    pub(super) fn chooses(&self) -> bool {
-        self.campaign.rotation == Rotation::Optimized
-    }
 }
 
-pub(super) fn subjects(world: &World) -> BTreeMap<Subject, Line> {
-    let mut all = BTreeMap::new();
-    for account in world.accounts() {
-        for line in &account.snapshot.lines {
-            for creative in &line.creatives {
-                let subject = Subject {
-                    account: account.number(),
-                    campaign: line.campaign.id.clone(),
-                    creative: creative.id.clone(),
-                };
-                let line = Line {
-                    account: Arc::clone(account),
-                    campaign: Arc::clone(&line.campaign),
-                    creative: Arc::clone(creative),
-                };
-                all.insert(subject, line);
+/// All there is to learn about, listed anew only where a catalogue has changed.
+#[derive(Default)]
+pub(super) struct Lines {
+    accounts: BTreeMap<u32, Arc<Account>>,
+    all: BTreeMap<Subject, Line>,
+    /// Those whose numbers may lack something that their creative shows.
+    pub(super) open: BTreeSet<Subject>,
+}
+
+impl Lines {
+    /// Follows the catalogues.
+    pub(super) fn follow(&mut self, world: &World) {
+        let same = |account: &Arc<Account>| {
+            let before = self.accounts.get(&account.number());
+            before.is_some_and(|before| Arc::ptr_eq(&before.snapshot, &account.snapshot))
+        };
+        let changed: Vec<_> = world.accounts().filter(|account| !same(account)).cloned().collect();
+        for account in changed {
+            let number = account.number();
+            self.all.retain(|subject, _| subject.account != number);
+            self.open.retain(|subject| subject.account != number);
+            for line in &account.snapshot.lines {
+                for creative in &line.creatives {
+                    let subject =
+                        Subject { account: number, campaign: line.campaign.id.clone(), creative: creative.id.clone() };
+                    let line = Line {
+                        account: Arc::clone(&account),
+                        campaign: Arc::clone(&line.campaign),
+                        creative: Arc::clone(creative),
+                    };
+                    self.open.insert(subject.clone());
+                    self.all.insert(subject, line);
+                }
             }
+            self.accounts.insert(number, account);
         }
     }
-    all
+
+    /// A creative within a campaign, if there is one.
+    pub(super) fn get(&self, subject: &Subject) -> Option<&Line> {
+        self.all.get(subject)
+    }
+
+    /// Whether decisions choose by what is learned of it.
+    pub(super) fn chooses(&self, subject: &Subject) -> bool {
+        self.get(subject).is_some_and(|line| line.campaign.rotation == Rotation::Optimized)
+    }
 }
 
 /// Makes ready what a row says.
-pub(super) fn make(subject: &Subject, row: LearnedRow, chooses: bool, base_rate: f64) -> Result<Known, Unreadable> {
+pub(super) fn make(
+    subject: &Subject,
+    row: LearnedRow,
+    chooses: bool,
+    base_rate: f64,
+    before: Option<&Learner>,
+) -> Result<Known, Unreadable> {
     let Knowledge { shape, statistics, .. } = Knowledge::read(&row.body)?;
     let total = statistics.total();
     let version = row.version.unsigned_abs();
@@ -66,6 +98,10 @@ pub(super) fn make(subject: &Subject, row: LearnedRow, chooses: bool, base_rate:
             NameHash::of(subject.campaign.as_str()).0 ^ NameHash::of(subject.creative.as_str()).0.rotate_left(1);
         Snapshot::new(creative, version, &posterior, &statistics, &settings)
     });
-    let learner = Arc::new(Learner::new(shape.clone(), version, draws));
-    Ok(Known { row, shape, learner, chooses, rewarded: total.rewarded, shown: total.shown })
+    let learner = Learner::new(shape.clone(), version, draws);
+    let learner = Arc::new(match before {
+        Some(before) => learner.after(before),
+        None => learner,
+    });
+    Ok(Known { row, shape, learner, chooses, rewarded: total.value, shown: total.shown })
 }

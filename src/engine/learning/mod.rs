@@ -25,7 +25,7 @@ pub use self::fold::{Knowledge, Unreadable};
 use self::{
     fold::{Wish, learn},
     kept::Kept,
-    lines::{Line, make, subjects},
+    lines::{Line, Lines, make},
 };
 use crate::{
     domain::{
@@ -35,11 +35,11 @@ use crate::{
             request::AdRequest,
         },
         ids::{CampaignId, NameHash},
-        measurement::{cells::Counts, exposure::Arm},
+        measurement::cells::Counts,
         optimizer::{Settings, Shape},
     },
     engine::catalogue::Catalogue,
-    ports::{Clock, LearnedRow, LearningStore, StoreError, Subject, Unit},
+    ports::{Clock, LearnedRow, LearnedVersion, LearningStore, StoreError, Subject, Unit},
 };
 
 /// Learns. Clones share everything.
@@ -52,7 +52,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     kept: Kept,
     /// What is known, one look at a time.
-    known: tokio::sync::Mutex<HashMap<Subject, Known>>,
+    state: tokio::sync::Mutex<State>,
     /// Features that decisions met and that have no number yet.
     wanted: Mutex<BTreeMap<Subject, BTreeSet<String>>>,
     /// People to be enrolled in experiments, and those who were lately.
@@ -62,6 +62,41 @@ struct Shared {
     enough: Notify,
 }
 
+/// What is known, what there is to learn about, and how far was looked.
+#[derive(Default)]
+struct State {
+    known: HashMap<Subject, Known>,
+    lines: Lines,
+    looked: Looked,
+}
+
+/// How far the store was looked through for what others learned.
+#[derive(Default)]
+struct Looked {
+    newest: i64,
+    whole: Option<time::Instant>,
+}
+
+impl Looked {
+    /// What a transaction wrote is seen when it commits, by then some seconds old, in ms.
+    const OVERLAP: i64 = 20_000;
+    /// Time between looks through everything, whatever clocks say.
+    const WHOLE_EVERY: Duration = Duration::from_secs(60);
+
+    /// From when on changes may not have been seen, by the store's clock.
+    fn since(&self) -> i64 {
+        let due = self.whole.is_none_or(|whole| whole.elapsed() >= Self::WHOLE_EVERY);
+        if due { 0 } else { self.newest.saturating_sub(Self::OVERLAP) }
+    }
+
+    fn saw(&mut self, news: &[LearnedVersion]) {
+        if self.since() == 0 {
+            self.whole = Some(time::Instant::now());
+        }
+        self.newest = news.iter().map(|one| one.updated_at).max().unwrap_or_default().max(self.newest);
+    }
+}
+
 /// What is known of one subject, and what was made of it.
 struct Known {
     row: LearnedRow,
@@ -69,7 +104,7 @@ struct Known {
     learner: Arc<Learner>,
     /// Whether it was made for a campaign that chooses by it.
     chooses: bool,
-    rewarded: u64,
+    rewarded: f64,
     shown: u64,
 }
 
@@ -106,7 +141,7 @@ impl Learning {
             catalogue,
             clock,
             kept: Kept::new(folder),
-            known: tokio::sync::Mutex::default(),
+            state: tokio::sync::Mutex::default(),
             wanted: Mutex::default(),
             units: Mutex::default(),
             outcomes: AtomicU64::new(0),
@@ -117,9 +152,12 @@ impl Learning {
     /// Takes up what was last kept on disk.
     pub async fn start(&self) {
         let rows = self.0.kept.read().await;
-        let mut known = self.0.known.lock().await;
-        self.0.take_up(&mut known, rows).await;
-        self.0.publish(&known).await;
+        let mut state = self.0.state.lock().await;
+        let State { known, lines, .. } = &mut *state;
+        lines.follow(&self.0.catalogue.world());
+        let accounts = rows.iter().map(|(subject, _)| subject.account).collect();
+        self.0.take_up(known, lines, rows).await;
+        self.0.publish(known, accounts).await;
     }
 
     /// Says that outcomes were committed here.
@@ -171,38 +209,46 @@ impl Learning {
         let shared = &self.0;
         shared.outcomes.store(0, Ordering::Relaxed);
         shared.enrol().await?;
-        let mut known = shared.known.lock().await;
-        let world = shared.catalogue.world();
-        let subjects = subjects(&world);
-        let base_rate = base_rate(&known);
+        let mut state = shared.state.lock().await;
+        let State { known, lines, looked } = &mut *state;
+        lines.follow(&shared.catalogue.world());
+        shared.store.settle().await?;
         let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
-        for (subject, line) in &subjects {
-            let grows = match known.get(subject) {
-                None => true,
-                Some(known) => {
-                    shared.wants(subject)
-                        || learned::admit(&mut known.shape.clone(), line.snapshot(), &line.campaign, &line.creative)
+        waiting.extend(shared.wanted());
+        let mut remade = BTreeSet::new();
+        lines.open = std::mem::take(&mut lines.open)
+            .into_iter()
+            .filter(|subject| {
+                let (Some(line), Some(known)) = (lines.get(subject), known.get(subject)) else {
+                    waiting.insert(subject.clone());
+                    return true;
+                };
+                if known.chooses != lines.chooses(subject) {
+                    remade.insert(subject.clone());
                 }
-            };
-            if grows {
-                waiting.insert(subject.clone());
-            }
-        }
+                let grows = learned::admit(&mut known.shape.clone(), line.snapshot(), &line.campaign, &line.creative);
+                if grows {
+                    waiting.insert(subject.clone());
+                }
+                // looked at once more when it has grown
+                grows
+            })
+            .collect();
         for subject in waiting {
-            let line = subjects.get(&subject);
-            while shared.learn(&subject, line, base_rate).await? >= Self::BATCH as usize {}
+            let line = lines.get(&subject);
+            while shared.learn(&subject, line, base_rate(known, subject.account)).await? >= Self::BATCH as usize {}
         }
-        let versions = shared.store.versions().await?;
-        let changed = |(subject, version): &(Subject, i64)| {
-            let chooses = subjects.get(subject).is_some_and(Line::chooses);
-            known.get(subject).is_none_or(|known| known.row.version != *version || known.chooses != chooses)
-        };
-        let changed: Vec<_> = versions.iter().filter(|one| changed(one)).map(|(subject, _)| subject.clone()).collect();
-        if !changed.is_empty() {
-            let rows = shared.store.known(changed).await?;
-            shared.take_up(&mut known, rows).await;
-            shared.publish(&known).await;
+        let news = shared.store.versions(looked.since()).await?;
+        let changed =
+            |one: &&LearnedVersion| known.get(&one.subject).is_none_or(|known| known.row.version != one.version);
+        remade.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
+        if !remade.is_empty() {
+            let accounts = remade.iter().map(|subject| subject.account).collect();
+            let rows = shared.store.known(remade.into_iter().collect()).await?;
+            shared.take_up(known, lines, rows).await;
+            shared.publish(known, accounts).await;
         }
+        looked.saw(&news);
         Ok(())
     }
 
@@ -229,7 +275,7 @@ impl Learning {
                 }
             }
             if campaign.holdout > 0.0
-                && exposure.arm != Arm::Unassigned
+                && exposure.arm.is_side()
                 && let Some(person) = request.person
             {
                 let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
@@ -249,8 +295,8 @@ impl Learning {
 
     /// What is known of a campaign's creatives.
     pub async fn of_campaign(&self, account: u32, campaign: &CampaignId) -> Vec<(Subject, Knowledge)> {
-        let known = self.0.known.lock().await;
-        let own = known.iter().filter(|(subject, _)| subject.account == account && subject.campaign == *campaign);
+        let state = self.0.state.lock().await;
+        let own = state.known.iter().filter(|(subject, _)| subject.account == account && subject.campaign == *campaign);
         let mut own: Vec<_> = own
             .filter_map(|(subject, known)| Some((subject.clone(), Knowledge::read(&known.row.body).ok()?)))
             .collect();
@@ -259,23 +305,25 @@ impl Learning {
     }
 
     async fn keep(&self) {
-        let known = self.0.known.lock().await;
-        let rows: Vec<_> = known.iter().map(|(subject, known)| (subject.clone(), known.row.clone())).collect();
-        drop(known);
+        let state = self.0.state.lock().await;
+        let rows: Vec<_> = state.known.iter().map(|(subject, known)| (subject.clone(), known.row.clone())).collect();
+        drop(state);
         self.0.kept.write(rows).await;
     }
 }
 
-/// The rate of rewards over all that is known, which is what a new creative may expect.
-fn base_rate(known: &HashMap<Subject, Known>) -> f64 {
-    let (rewarded, shown) = known.values().fold((0, 0), |sum, one| (sum.0 + one.rewarded, sum.1 + one.shown));
+/// The rate of rewards over all that is known of an account, which is what a new creative may expect.
+fn base_rate(known: &HashMap<Subject, Known>, account: u32) -> f64 {
+    let own = known.iter().filter(|(subject, _)| subject.account == account);
+    let (rewarded, shown) = own.fold((0.0, 0), |sum, (_, one)| (sum.0 + one.rewarded, sum.1 + one.shown));
     // as if a thousand impressions with the usual rate had been seen before
-    (rewarded as f64 + 1_000.0 * Settings::default().base_rate) / (shown as f64 + 1_000.0)
+    (rewarded + 1_000.0 * Settings::default().base_rate) / (shown as f64 + 1_000.0)
 }
 
 impl Shared {
-    fn wants(&self, subject: &Subject) -> bool {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).contains_key(subject)
+    /// What decisions met that has no number yet.
+    fn wanted(&self) -> Vec<Subject> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     async fn learn(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<usize, StoreError> {
@@ -305,14 +353,12 @@ impl Shared {
     }
 
     /// Makes ready what rows say.
-    async fn take_up(&self, known: &mut HashMap<Subject, Known>, rows: Vec<(Subject, LearnedRow)>) {
-        let world = self.catalogue.world();
-        let subjects = subjects(&world);
-        let base_rate = base_rate(known);
+    async fn take_up(&self, known: &mut HashMap<Subject, Known>, lines: &Lines, rows: Vec<(Subject, LearnedRow)>) {
         for (subject, row) in rows {
-            let chooses = subjects.get(&subject).is_some_and(Line::chooses);
+            let (chooses, base_rate) = (lines.chooses(&subject), base_rate(known, subject.account));
+            let before = known.get(&subject).map(|known| Arc::clone(&known.learner));
             let made = tokio::task::spawn_blocking(move || {
-                let made = make(&subject, row, chooses, base_rate);
+                let made = make(&subject, row, chooses, base_rate, before.as_deref());
                 (subject, made)
             });
             match made.await {
@@ -327,15 +373,15 @@ impl Shared {
         }
     }
 
-    /// Gives decisions what is known.
-    async fn publish(&self, known: &HashMap<Subject, Known>) {
-        let mut by_account = BTreeMap::<u32, Vec<_>>::new();
-        for (subject, known) in known {
-            let names = (NameHash::of(subject.campaign.as_str()), NameHash::of(subject.creative.as_str()));
-            by_account.entry(subject.account).or_default().push((names, Arc::clone(&known.learner)));
-        }
-        for (account, learners) in by_account {
-            self.catalogue.teach(account, Arc::new(learners.into_iter().collect::<Learned>())).await;
+    /// Gives the decisions of some accounts what is known.
+    async fn publish(&self, known: &HashMap<Subject, Known>, accounts: BTreeSet<u32>) {
+        for account in accounts {
+            let own = known.iter().filter(|(subject, _)| subject.account == account);
+            let learner = |(subject, known): (&Subject, &Known)| {
+                let names = (NameHash::of(subject.campaign.as_str()), NameHash::of(subject.creative.as_str()));
+                (names, Arc::clone(&known.learner))
+            };
+            self.catalogue.teach(account, Arc::new(own.map(learner).collect::<Learned>())).await;
         }
     }
 

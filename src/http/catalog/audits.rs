@@ -40,14 +40,14 @@ struct Ad {
 /// The ad that a `crid` of bids names, whoever it is aimed at, with every macro of the exchange as
 /// `AUDIT`: of a revision in one size its first combination, or the content of one combination. Its
 /// beacons are marked as a preview's and never counted; nothing in the page runs. Native ads are
-/// JSON. Contents are looked for in the revision that serves, or else in the draft, among its first
+/// JSON, videos VAST. Contents are looked for in the revision that serves, or else in the draft, among its first
 /// 300,000 combinations. Needs a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/audit/{crid}/render", tag = "creatives", operation_id = "render_audit",
     params(Ad), security(("key" = [])),
     responses(
         (status = 200, description = "The ad.", content(
-            (String = "text/html"), (serde_json::Value = "application/json")
+            (String = "text/html"), (serde_json::Value = "application/json"), (String = "application/xml")
         )),
         ReadProblems
     )
@@ -87,6 +87,7 @@ async fn render(
     Ok(match proof.creative.variants[variant].shape.0 {
         Format::Html => (PAGE, markup).into_response(),
         Format::Native => ([(header::CONTENT_TYPE, "application/json")], markup).into_response(),
+        Format::Vast => ([(header::CONTENT_TYPE, "application/xml")], markup).into_response(),
     })
 }
 

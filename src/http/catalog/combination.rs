@@ -60,7 +60,7 @@ impl CombinationItem {
         let shown = rendered.item.shown.as_ref();
         let format = shown.map_or(Format::Html, |showing| proof.creative.variants[showing.variant].shape.0);
         let size = shown.and_then(|showing| showing.size);
-        let revision_crid = revision_crid(&proof.creative, size);
+        let revision_crid = revision_crid(&proof.creative, format, size);
         let said =
             |doc: &AuditDoc| doc.crids.get(&rendered.assembled.crid).or_else(|| doc.crids.get(&revision_crid)).cloned();
         let audit = audits.iter().filter_map(|(exchange, doc)| Some((exchange.clone(), said(doc)?))).collect();

@@ -44,7 +44,7 @@ fn figure(item: &CombinationItem, page: &mut String) {
             escape(&item.markup, page);
             page.push_str("\"></iframe>");
         }
-        Format::Native => {
+        Format::Native | Format::Vast => {
             page.push_str("<pre>");
             escape(&item.markup, page);
             page.push_str("</pre>");

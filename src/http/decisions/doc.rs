@@ -103,7 +103,7 @@ pub struct ItemDoc {
     pub width: Option<u16>,
     /// Height in CSS pixels.
     pub height: Option<u16>,
-    /// The markup: a document for an iframe, or native JSON as a text.
+    /// The markup: a document for an iframe, native JSON or VAST as a text.
     pub markup: Option<String>,
     /// Per slot the component shown; `null` for the slot's default.
     #[schema(value_type = Option<Object>)]

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::wire::{
     ConsentWire, ContextWire, DecisionRequest, GeoWire, PlacementWire, PreviewWire, PurposeName, SegmentsListed,
+    VideoWire,
 };
 use crate::{
     domain::{
@@ -14,6 +15,7 @@ use crate::{
             value::{Folded, Position, Scalar},
         },
         consent::{Purposes, Reading, Relayed, Rules, Signals, read},
+        creative::VideoRequest,
         decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
         ids::UserKey,
         values::{Country, Millis},
@@ -158,7 +160,7 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
     }
     for (pointer, len, most) in [
         ("/sizes", wire.sizes.len(), 32),
-        ("/formats", wire.formats.len(), 2),
+        ("/formats", wire.formats.len(), 3),
         ("/keywords", wire.keywords.len(), 64),
         ("/blocked_creatives", wire.blocked_creatives.len(), 200),
     ] {
@@ -187,6 +189,7 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
             }
         },
     };
+    let video = wire.video.and_then(|video| faults.keep("/video", parse_video(video)));
     faults.into_result()?;
     Ok(PlacementRequest {
         id: wire.id,
@@ -199,7 +202,28 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
         candidate,
         blocked_creatives: wire.blocked_creatives,
         floor: wire.floor.map(Into::into),
+        video,
         ..PlacementRequest::default()
+    })
+}
+
+fn parse_video(wire: VideoWire) -> Result<VideoRequest, Vec<Violation>> {
+    let mut faults = Violations::new();
+    for (pointer, ms) in [("/min_duration_ms", wire.min_duration_ms), ("/max_duration_ms", wire.max_duration_ms)] {
+        if ms.is_some_and(|ms| !(1..=3_600_000).contains(&ms)) {
+            faults.push(pointer, "range", "must be 1 to 3600000");
+        }
+    }
+    if wire.mimes.len() > 32 || wire.mimes.iter().any(|mime| mime.len() > 128) {
+        faults.push("/mimes", "length", "must be at most 32 types of at most 128 bytes");
+    }
+    faults.into_result()?;
+    Ok(VideoRequest {
+        version: wire.version,
+        min_duration_ms: wire.min_duration_ms,
+        max_duration_ms: wire.max_duration_ms,
+        mimes: wire.mimes.iter().map(|mime| mime.to_ascii_lowercase()).collect(),
+        ..VideoRequest::default()
     })
 }
 

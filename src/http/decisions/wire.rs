@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::domain::{
+    creative::VastVersion,
     decision::request::{Explain, SegmentsMode},
     ids::{CampaignId, CreativeId, PlacementId, SegmentKey, UserKey},
     values::{Country, Format, Locale, Millis, Money, Size},
@@ -83,7 +84,7 @@ pub struct PlacementWire {
     pub sizes: Vec<Size>,
     /// Formats the slot shows; those of the registered placement, else `html`, when left out.
     #[serde(default)]
-    #[schema(max_items = 2)]
+    #[schema(max_items = 3)]
     pub formats: Vec<Format>,
     /// How many items, 1 to 10.
     #[serde(default)]
@@ -110,6 +111,31 @@ pub struct PlacementWire {
     /// The least a campaign must pay per thousand impressions.
     #[serde(default)]
     pub floor: Option<FloorWire>,
+    /// What the player takes, where `vast` is among the formats; left out: every video, in VAST 4.2.
+    #[serde(default)]
+    pub video: Option<VideoWire>,
+}
+
+/// What a player takes of a video.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"version": "3.0", "max_duration_ms": 30000, "mimes": ["video/mp4"]}))]
+pub struct VideoWire {
+    /// The version of VAST that it reads.
+    #[serde(default)]
+    pub version: VastVersion,
+    /// The shortest video, in ms.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3_600_000)]
+    pub min_duration_ms: Option<u32>,
+    /// The longest video, in ms.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 3_600_000)]
+    pub max_duration_ms: Option<u32>,
+    /// The MIME types that it plays; left out: all.
+    #[serde(default)]
+    #[schema(max_items = 32)]
+    pub mimes: Vec<String>,
 }
 
 /// What the caller has already chosen: a campaign or a creative.

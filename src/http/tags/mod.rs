@@ -1,6 +1,7 @@
 //! Tags: ads for ad servers and pages that run no code of ours, by an address alone.
 
 mod query;
+mod video;
 
 use std::{
     sync::{Arc, LazyLock},
@@ -49,6 +50,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// The loader: the same for every tag, so that browsers keep it.
 const LOADER: &str = include_str!("loader.js");
+const XML: &str = "application/xml; charset=utf-8";
 /// Ends every document: tells the loader that the ad is there and how large, or that there is none.
 const READY: &str = "parent.postMessage({tessera:document.currentScript.getAttribute(\"data-size\")},\"*\")";
 
@@ -69,18 +71,19 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
 /// Show an ad on a placement
 ///
 /// `{placement}.html` is a document for an iframe; `{placement}.js` a script of less than 3 KB that inserts that
-/// iframe where it stands and shows a backup image when there is no ad in time. Public. The person is whom a
+/// iframe where it stands and shows a backup image when there is no ad in time; `{placement}.xml` a VAST document for
+/// a video player. Public. The person is whom a
 /// `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nobody.
 #[utoipa::path(
     get, path = "/v1/tags/{account}/{tag}", tag = "tags", operation_id = "get_placement_tag",
     params(
         ("account" = String, Path, description = "The account.", example = "default"),
-        ("tag" = String, Path, description = "A placement and `.html` or `.js`.", example = "home.html"),
+        ("tag" = String, Path, description = "A placement and `.html`, `.js` or `.xml`.", example = "home.html"),
         TagQuery,
     ),
     responses(
         (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
-            content((String = "text/html"), (String = "text/javascript"))),
+            content((String = "text/html"), (String = "text/javascript"), (String = "application/xml"))),
         TagProblems
     )
 )]
@@ -109,12 +112,12 @@ async fn placement(
     get, path = "/v1/tags/{account}/c/{tag}", tag = "tags", operation_id = "get_creative_tag",
     params(
         ("account" = String, Path, description = "The account.", example = "default"),
-        ("tag" = String, Path, description = "A creative and `.html` or `.js`.", example = "spring.html"),
+        ("tag" = String, Path, description = "A creative and `.html`, `.js` or `.xml`.", example = "spring.html"),
         TagQuery,
     ),
     responses(
         (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
-            content((String = "text/html"), (String = "text/javascript"))),
+            content((String = "text/html"), (String = "text/javascript"), (String = "application/xml"))),
         TagProblems
     )
 )]
@@ -154,6 +157,7 @@ fn account_of(app: &App, id: &str) -> Result<(Arc<World>, Arc<Account>), Problem
 enum Kind {
     Document,
     Loader,
+    Video,
 }
 
 impl Kind {
@@ -162,6 +166,7 @@ impl Kind {
         match name.rsplit_once('.') {
             Some((id, "html")) => Ok((id, Self::Document)),
             Some((id, "js")) => Ok((id, Self::Loader)),
+            Some((id, "xml")) => Ok((id, Self::Video)),
             _ => Err(missing()),
         }
     }
@@ -184,31 +189,58 @@ impl Tag {
             Kind::Loader => (LOADER.to_owned(), "text/javascript; charset=utf-8", "public, max-age=3600"),
             // who only looks at the headers sees no ad
             Kind::Document if self.method == Method::HEAD => (String::new(), "text/html; charset=utf-8", "no-store"),
-            Kind::Document => (document(&self.decide(query?.0).await?), "text/html; charset=utf-8", "no-store"),
+            Kind::Document => {
+                let wanted = PlacementRequest { formats: vec![Format::Html], ..self.wanted.clone() };
+                let decided = self.decide(query?.0, wanted).await?;
+                (document(&decided), "text/html; charset=utf-8", "no-store")
+            }
+            Kind::Video if self.method == Method::HEAD => (String::new(), XML, "no-store"),
+            Kind::Video => {
+                let query = query?.0;
+                let player = video::wanted(&query);
+                let wanted = PlacementRequest {
+                    formats: vec![Format::Vast],
+                    video: Some(player.clone()),
+                    ..self.wanted.clone()
+                };
+                let decided = self.decide(query, wanted).await?;
+                (video::document(&decided, &player, self.app.engine.catalogue.public_url()), XML, "no-store")
+            }
         };
         let mut response = Response::new(Body::from(body));
         let out = response.headers_mut();
         out.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
         out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
-        if matches!(kind, Kind::Document) {
-            out.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+        match kind {
+            Kind::Document => drop(out.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone())),
+            // players on pages of any origin read it, some with credentials, of which we take none
+            Kind::Video => {
+                let origin = self.headers.get(header::ORIGIN).cloned();
+                let named = origin.is_some();
+                let all = origin.unwrap_or(HeaderValue::from_static("*"));
+                out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, all);
+                out.insert(header::VARY, HeaderValue::from_static("origin"));
+                if named {
+                    out.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                }
+            }
+            Kind::Loader => {}
         }
         Ok(response)
     }
 
     /// Decides for whoever is looking, as far as that is allowed.
-    async fn decide(self, query: TagQuery) -> Result<Decided, Problem> {
-        let Self { app, world, account, mut wanted, info, headers, .. } = self;
+    async fn decide(&self, query: TagQuery, mut wanted: PlacementRequest) -> Result<Decided, Problem> {
+        let Self { app, world, account, info, headers, .. } = self;
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        let hints = app.enrichment.find(agent, app.proxies.client(&info, &headers));
+        let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
         let zone = hints.zone.clone().unwrap_or(TimeZone::UTC);
-        let mut context = context(&headers);
+        let mut context = context(headers);
         context.fill(hints);
         let consent = query.consent();
-        let reading = consent.reading(&headers, app.consent, context.country);
+        let reading = consent.reading(headers, app.consent, context.country);
         wanted.id = "tag".into();
-        wanted.formats = vec![Format::Html];
         wanted.keywords = query.keywords();
         wanted.click_macro = query.click();
         let sizes = query.sizes();
@@ -221,8 +253,8 @@ impl Tag {
             .reserving(Duration::from_millis(app.reserve_ms));
         let call = Call {
             key: query.user(&account.row.secret, app.engine.clock.now()),
-            world,
-            account,
+            world: Arc::clone(world),
+            account: Arc::clone(account),
             request,
             purposes: reading.allowed.purposes,
             zone,
@@ -257,11 +289,13 @@ mod tests {
 
     #[test]
     fn names_end_in_what_they_are() {
-        for (name, id, loader) in [("home.html", "home", false), ("home.top.js", "home.top", true)] {
+        for (name, id, loader) in
+            [("home.html", "home", false), ("home.top.js", "home.top", true), ("home.xml", "home", false)]
+        {
             let (of, kind) = Kind::of(name).expect(name);
             assert_eq!((of, matches!(kind, Kind::Loader)), (id, loader));
         }
-        for odd in ["home", "home.HTML", "html", "home.xml", "home.js/"] {
+        for odd in ["home", "home.HTML", "html", "home.gif", "home.js/"] {
             assert!(Kind::of(odd).is_err(), "{odd}");
         }
     }

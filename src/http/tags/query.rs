@@ -10,7 +10,7 @@ use crate::{
             context::{Context, host},
             value::Folded,
         },
-        creative::ClickMacro,
+        creative::{ClickMacro, VastVersion},
         ids::UserKey,
         measurement::user_token,
         values::{Millis, Size},
@@ -51,6 +51,13 @@ pub(super) struct TagQuery {
     #[serde(rename = "cb")]
     #[param(rename = "cb")]
     _cb: Option<String>,
+    /// `.xml`: the version of VAST, `2.0`, `3.0`, `4.0`, `4.1` or `4.2`.
+    #[param(default = "4.2")]
+    v: Option<String>,
+    /// `.xml`: the shortest video, in ms.
+    pub(super) min_duration_ms: Option<String>,
+    /// `.xml`: the longest video, in ms.
+    pub(super) max_duration_ms: Option<String>,
     /// How long the loader waits before it shows the backup image, 50 to 10000 ms.
     #[serde(rename = "timeout_ms")]
     #[param(rename = "timeout_ms", default = "400")]
@@ -78,6 +85,14 @@ impl TagQuery {
 
     pub(super) fn click(&self) -> Option<ClickMacro> {
         click_prefix(said(&self.click)?)
+    }
+
+    pub(super) fn version(&self) -> VastVersion {
+        said(&self.v).and_then(|version| version.parse().ok()).unwrap_or_default()
+    }
+
+    pub(super) fn ms(&self, of: &Option<String>) -> Option<u32> {
+        said(of)?.parse().ok().filter(|ms| *ms > 0)
     }
 
     pub(super) fn keywords(&self) -> Vec<String> {

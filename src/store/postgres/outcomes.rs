@@ -4,15 +4,23 @@ use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE, learning, settled, spending};
+use super::{
+    Lane, Lanes,
+    attribution::{self, Judged},
+    identity::WRITE_ABOUT_PEOPLE,
+    learning, settled, spending,
+};
 use crate::{
     domain::{
         audience::caps::CapRing,
         ids::{DecisionId, NameHash},
-        measurement::outcome::{Outcome, OutcomeKind, Recorded},
+        measurement::{
+            attribution::Credit,
+            outcome::{Outcome, OutcomeKind, Recorded},
+        },
         values::Millis,
     },
-    ports::{Answer, DecisionRecord, FoundRecord, OutcomeStore},
+    ports::{Answer, DecisionRecord, FoundRecord, OutcomeStore, Recording, Sought, Touched},
     store::{Options, rows},
 };
 
@@ -36,13 +44,17 @@ impl Outcomes {
 }
 
 /// The UTC day on which a decision was made, from the milliseconds that lead its UUIDv7.
-fn day(decision: DecisionId) -> i32 {
+pub(super) fn day(decision: DecisionId) -> i32 {
     ((decision.0.as_u128() >> 80) / 86_400_000) as i32
 }
 
 impl OutcomeStore for Outcomes {
-    fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>> {
-        self.ingest.run(move |connection| Box::pin(record(connection, outcomes)))
+    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording) -> Answer<'_, Vec<Recorded>> {
+        self.ingest.run(move |connection| Box::pin(record(connection, outcomes, how)))
+    }
+
+    fn touched(&self, account: u32, sought: Vec<Sought>) -> Answer<'_, Vec<Option<Touched>>> {
+        self.admin.run(move |connection| Box::pin(attribution::touched(connection, account, sought)))
     }
 
     fn keep(&self, records: Vec<DecisionRecord>) -> Answer<'_, ()> {
@@ -98,6 +110,10 @@ impl OutcomeStore for Outcomes {
                     .bind(now.0)
                     .bind(outcome_days)
                     .bind(record_days)
+                    .execute(&mut *connection)
+                    .await?;
+                query("delete from unattributed where day < $1")
+                    .bind((now.0 / 86_400_000) as i32 - outcome_days)
                     .execute(connection)
                     .await?;
                 Ok(())
@@ -120,40 +136,56 @@ fn identity(outcome: &Outcome) -> Identity {
 
 /// Somebody whose first impression and first event come at once may have their writers wait for each
 /// other in a circle, which the server breaks.
-async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>) -> Result<Vec<Recorded>, Error> {
+async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>, how: Recording) -> Result<Vec<Recorded>, Error> {
     let mut tries = 0;
     loop {
-        let tried = count(connection, &outcomes).await.map(Some);
+        let tried = count(connection, &outcomes, how).await.map(Some);
         if let Some(end) = settled(tried, &mut tries) {
             return end;
         }
     }
 }
 
-async fn count(connection: &mut PgConnection, outcomes: &[Outcome]) -> Result<Vec<Recorded>, Error> {
+async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recording) -> Result<Vec<Recorded>, Error> {
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
-    let taken = taken_across_decisions(&mut tx, outcomes).await?;
-    let first: Vec<&Outcome> = outcomes.iter().filter(|outcome| !taken.contains(&identity(outcome))).collect();
+    let judged = attribution::judge(&mut tx, outcomes).await?;
+    let late = |(_, credit): &&Judged<'_>| *credit == Some(Credit::Late);
+    let timely = || judged.iter().filter(|one| !late(one));
+    let taken = taken_across_decisions(&mut tx, timely().map(|(outcome, _)| *outcome)).await?;
+    let first: Vec<Judged<'_>> = timely().filter(|(outcome, _)| !taken.contains(&identity(outcome))).copied().collect();
     let mut new = insert(&mut tx, first).await?;
-    let counted: Vec<_> = outcomes
-        .iter()
+    let became = |(outcome, credit): &Judged<'_>| match credit {
+        Some(Credit::Late) => Recorded::Late,
         // A repeat within the batch finds the identity already taken.
-        .map(|outcome| if new.remove(&identity(outcome)) { Recorded::New } else { Recorded::Duplicate })
-        .collect();
-    let news: Vec<_> = outcomes.iter().zip(&counted).collect();
-    let news = || news.iter().filter(|(_, recorded)| **recorded == Recorded::New).map(|(outcome, _)| *outcome);
-    learning::leave(&mut tx, news()).await?;
-    count_towards_caps(&mut tx, news()).await?;
-    spending::charge(&mut tx, news()).await?;
-    tx.commit().await?;
+        _ if !new.remove(&identity(outcome)) => Recorded::Duplicate,
+        Some(credit) => Recorded::Credited(*credit),
+        None => Recorded::New,
+    };
+    let counted: Vec<_> = judged.iter().map(became).collect();
+    let news = || judged.iter().zip(&counted).filter(|(_, recorded)| recorded.is_new()).map(|(judged, _)| *judged);
+    learning::leave(&mut tx, news().filter(|(_, credit)| credit.is_none_or(Credit::counts))).await?;
+    attribution::keep_apart(&mut tx, news().chain(judged.iter().filter(late).copied())).await?;
+    count_towards_caps(&mut tx, news().map(|(outcome, _)| outcome)).await?;
+    spending::charge(&mut tx, news().map(|(outcome, _)| outcome)).await?;
+    if how == Recording::Live {
+        let repeats = judged.iter().zip(&counted).filter(|(_, recorded)| **recorded == Recorded::Duplicate);
+        learning::count_repeats(&mut tx, repeats.map(|((outcome, _), _)| *outcome)).await?;
+    }
+    match how {
+        Recording::Rehearsed => tx.rollback().await?,
+        Recording::Live | Recording::Kept => tx.commit().await?,
+    }
     Ok(counted)
 }
 
 /// The outcomes that count once in their account whatever the decision, and were counted before
 /// for another one, here or in this batch.
-async fn taken_across_decisions(tx: &mut PgConnection, outcomes: &[Outcome]) -> Result<HashSet<Identity>, Error> {
-    let mut wide: Vec<Identity> = outcomes.iter().filter(|outcome| outcome.across_decisions).map(identity).collect();
+async fn taken_across_decisions(
+    tx: &mut PgConnection,
+    outcomes: impl Iterator<Item = &Outcome>,
+) -> Result<HashSet<Identity>, Error> {
+    let mut wide: Vec<Identity> = outcomes.filter(|outcome| outcome.across_decisions).map(identity).collect();
     if wide.is_empty() {
         return Ok(HashSet::new());
     }
@@ -183,40 +215,51 @@ async fn taken_across_decisions(tx: &mut PgConnection, outcomes: &[Outcome]) -> 
 /// Inserts what is new and says what that was. In one order, so that two batches with repeats of
 /// each other's outcomes never wait for each other in a circle; of repeats within the batch the
 /// first one is kept. The person of an outcome is left out when they were erased.
-async fn insert(tx: &mut PgConnection, mut sorted: Vec<&Outcome>) -> Result<HashSet<Identity>, Error> {
-    sorted.sort_by_key(|outcome| identity(outcome));
+async fn insert(tx: &mut PgConnection, mut sorted: Vec<Judged<'_>>) -> Result<HashSet<Identity>, Error> {
+    sorted.sort_by_key(|(outcome, _)| identity(outcome));
     macro_rules! column {
-        ($value:expr) => {
-            sorted.iter().map($value).collect::<Vec<_>>()
+        ($outcome:ident => $value:expr) => {
+            sorted.iter().map(|($outcome, _)| $value).collect::<Vec<_>>()
         };
     }
+    // what a conversion may be joined to by its person
+    let exposure = |outcome: &Outcome| {
+        let joined = matches!(outcome.kind, OutcomeKind::Impression | OutcomeKind::Click) && outcome.person.is_some();
+        outcome.exposure.as_deref().filter(|_| joined).map(<[u8]>::to_vec)
+    };
     let rows = query(
         "insert into outcome (day, account, decision, kind, discriminator, at, campaign, creative, revision,
-                              combination, cap_window, value_micros, person)
+                              combination, cap_window, value_micros, invalid, credit, exposure, person)
          select o.day, o.account, o.decision, o.kind, o.discriminator, o.at, o.campaign, o.creative, o.revision,
-                o.combination, o.cap_window, o.value_micros, case when p.erased_at is null then coalesce(p.merged_into, o.person) end
+                o.combination, o.cap_window, o.value_micros, o.invalid, o.credit,
+                case when p.erased_at is null then o.exposure end,
+                case when p.erased_at is null then coalesce(p.merged_into, o.person) end
          from unnest($1::int[], $2::int[], $3::uuid[], $4::smallint[], $5::uuid[], $6::bigint[], $7::text[],
-                     $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[])
+                     $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[], $14::smallint[],
+                     $15::smallint[], $16::bytea[])
               with ordinality o (day, account, decision, kind, discriminator, at, campaign, creative, revision,
-                                 combination, cap_window, value_micros, person, place)
+                                 combination, cap_window, value_micros, person, invalid, credit, exposure, place)
          left join profile p on p.account = o.account and p.uid = o.person
          order by o.place
          on conflict do nothing
          returning account, decision, kind, discriminator",
     )
-    .bind(column!(|o| day(o.decision)))
-    .bind(column!(|o| o.account.cast_signed()))
-    .bind(column!(|o| o.decision.0))
-    .bind(column!(|o| i16::from(o.kind.number())))
-    .bind(column!(|o| Uuid::from_u128(o.discriminator)))
-    .bind(column!(|o| o.at.0))
-    .bind(column!(|o| o.campaign.as_ref().map(|campaign| campaign.as_str().to_owned())))
-    .bind(column!(|o| o.creative.as_str()))
-    .bind(column!(|o| i64::from(o.revision)))
-    .bind(column!(|o| o.combination.cast_signed()))
-    .bind(column!(|o| o.cap_window.map(|window| window.millis())))
-    .bind(column!(|o| o.value_micros))
-    .bind(column!(|o| o.person.map(|person| person.as_uuid())))
+    .bind(column!(o => day(o.decision)))
+    .bind(column!(o => o.account.cast_signed()))
+    .bind(column!(o => o.decision.0))
+    .bind(column!(o => i16::from(o.kind.number())))
+    .bind(column!(o => Uuid::from_u128(o.discriminator)))
+    .bind(column!(o => o.at.0))
+    .bind(column!(o => o.campaign.as_ref().map(|campaign| campaign.as_str().to_owned())))
+    .bind(column!(o => o.creative.as_str()))
+    .bind(column!(o => i64::from(o.revision)))
+    .bind(column!(o => o.combination.cast_signed()))
+    .bind(column!(o => o.cap_window.map(|window| window.millis())))
+    .bind(column!(o => o.value_micros))
+    .bind(column!(o => o.person.map(|person| person.as_uuid())))
+    .bind(column!(o => o.invalid.map(|why| i16::from(why.number()))))
+    .bind(sorted.iter().map(|(_, credit)| credit.map(|credit| i16::from(credit.number()))).collect::<Vec<_>>())
+    .bind(column!(o => exposure(o)))
     .fetch_all(tx)
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))).collect()

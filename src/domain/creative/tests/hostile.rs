@@ -143,7 +143,7 @@ fn values(template: &Template, text: &str) -> Vec<SlotValue> {
             SlotType::Image => SlotValue::Image(image.clone()),
             SlotType::Url => SlotValue::Url(url.clone()),
             SlotType::Color => SlotValue::Color(text.into()),
-            SlotType::Price | SlotType::Number => slot.default.clone(),
+            SlotType::Price | SlotType::Number | SlotType::Video => slot.default.clone(),
             SlotType::Product => SlotValue::Products(
                 [Product {
                     id: text.into(),

@@ -5,6 +5,7 @@ mod hostile;
 mod native;
 mod refusals;
 mod rendering;
+mod vast;
 
 use serde_json::{Value, json};
 

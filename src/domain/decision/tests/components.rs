@@ -248,7 +248,14 @@ fn wide(slots: usize, pairing: Value) -> Creative {
 }
 
 fn manner(person: u128) -> Manner<'static> {
-    Manner { sticky: Sticky(person), rotation: Rotation::Weighted, control: None, language: None, now: NOW }
+    Manner {
+        sticky: Sticky(person),
+        rotation: Rotation::Weighted,
+        control: None,
+        language: None,
+        video: None,
+        now: NOW,
+    }
 }
 
 /// Every legal combination of the open components that could not hold more of them, found by

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Error, PgConnection, query, types::Uuid};
+use sqlx::{Error, PgConnection, query, query_scalar, types::Uuid};
 
 use super::{column, packing::pack};
 use crate::{
-    domain::measurement::cells::Counts,
+    domain::{
+        ids::CampaignId,
+        measurement::{
+            cells::Counts,
+            outcome::{Outcome, OutcomeKind},
+        },
+    },
     ports::{CombinationCell, FeatureCell, Subject, Unit},
+    store::postgres::outcomes::day,
 };
 
 pub(super) async fn count_combinations(
@@ -21,14 +28,17 @@ pub(super) async fn count_combinations(
     query(
         "insert into combination_cell as c (account, campaign, creative, day, arm, revision, choice, combination,
                                             impressions, viewables, clicks, conversions, value_micros,
-                                            programs, too_fast, replays)
+                                            programs, too_fast, replays, view_conversions, value_squares)
          select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::bigint[], $7::bytea[], $16::bigint[], $8::bigint[],
-             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[])
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+             $17::bigint[], $18::float8[])
          on conflict (account, campaign, day, creative, arm, revision, combination) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
-             value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
-             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
+             value_micros = least(c.value_micros::numeric + excluded.value_micros, 9e18)::bigint, programs = c.programs + excluded.programs,
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays,
+             view_conversions = c.view_conversions + excluded.view_conversions,
+             value_squares = c.value_squares + excluded.value_squares",
     )
     .bind(subject.account.cast_signed())
     .bind(subject.campaign.as_str())
@@ -46,6 +56,8 @@ pub(super) async fn count_combinations(
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
     .bind(column!(cells, |c| c.combination.cast_signed()))
+    .bind(column!(cells, |c| c.counts.view_conversions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.value_squares))
     .execute(tx)
     .await
     .map(drop)
@@ -62,14 +74,17 @@ pub(super) async fn count_features(
     query(
         "insert into feature_cell as c (account, campaign, creative, day, arm, feature, slot, component,
                                         impressions, viewables, clicks, conversions, value_micros,
-                                        programs, too_fast, replays)
+                                        programs, too_fast, replays, view_conversions, value_squares)
          select $1, $2, $3, * from unnest($4::int[], $5::smallint[], $6::int[], $7::smallint[], $8::int[],
-             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])
+             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
+             $17::bigint[], $18::float8[])
          on conflict (account, campaign, day, creative, arm, feature, slot, component) do update
          set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
-             value_micros = c.value_micros + excluded.value_micros, programs = c.programs + excluded.programs,
-             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays",
+             value_micros = least(c.value_micros::numeric + excluded.value_micros, 9e18)::bigint, programs = c.programs + excluded.programs,
+             too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays,
+             view_conversions = c.view_conversions + excluded.view_conversions,
+             value_squares = c.value_squares + excluded.value_squares",
     )
     .bind(subject.account.cast_signed())
     .bind(subject.campaign.as_str())
@@ -87,6 +102,8 @@ pub(super) async fn count_features(
     .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .bind(column!(cells, |c| c.counts.view_conversions.cast_signed()))
+    .bind(column!(cells, |c| c.counts.value_squares))
     .execute(tx)
     .await
     .map(drop)
@@ -120,7 +137,7 @@ pub(super) async fn count_units(
          where p.erased_at is null
          on conflict (account, campaign, person) do update
          set impressions = u.impressions + excluded.impressions, clicks = u.clicks + excluded.clicks,
-             conversions = u.conversions + excluded.conversions, value_micros = u.value_micros + excluded.value_micros",
+             conversions = u.conversions + excluded.conversions, value_micros = least(u.value_micros::numeric + excluded.value_micros, 9e18)::bigint",
     )
     .bind(account)
     .bind(campaign)
@@ -134,4 +151,54 @@ pub(super) async fn count_units(
     .execute(tx)
     .await
     .map(drop)
+}
+
+/// Counts beacons that came again, per campaign. Conversions are told again by servers that do so on
+/// purpose.
+pub(in crate::store::postgres) async fn count_repeats<'a>(
+    tx: &mut PgConnection,
+    repeats: impl Iterator<Item = &'a Outcome>,
+) -> Result<(), Error> {
+    let mut counts = BTreeMap::<(i32, &str, i32), i64>::new();
+    for outcome in repeats.filter(|outcome| outcome.kind.is_of_people() && outcome.kind != OutcomeKind::Conversion) {
+        if let Some(campaign) = &outcome.campaign {
+            let key = (outcome.account.cast_signed(), campaign.as_str(), day(outcome.decision));
+            *counts.entry(key).or_default() += 1;
+        }
+    }
+    if counts.is_empty() {
+        return Ok(());
+    }
+    query(
+        "insert into repeated as r (account, campaign, day, beacons)
+         select * from unnest($1::int[], $2::text[], $3::int[], $4::bigint[])
+         on conflict (account, campaign, day) do update set beacons = r.beacons + excluded.beacons",
+    )
+    .bind(counts.keys().map(|(account, ..)| *account).collect::<Vec<_>>())
+    .bind(counts.keys().map(|(_, campaign, _)| *campaign).collect::<Vec<_>>())
+    .bind(counts.keys().map(|(.., day)| *day).collect::<Vec<_>>())
+    .bind(counts.values().copied().collect::<Vec<_>>())
+    .execute(tx)
+    .await
+    .map(drop)
+}
+
+/// How many beacons of a campaign came again.
+pub(super) async fn repeated(
+    connection: &mut PgConnection,
+    account: u32,
+    campaign: CampaignId,
+    days: (i32, i32),
+) -> Result<u64, Error> {
+    let beacons: i64 = query_scalar(
+        "select coalesce(sum(beacons), 0)::bigint from repeated
+         where account = $1 and campaign = $2 and day >= $3 and day < $4",
+    )
+    .bind(account.cast_signed())
+    .bind(campaign.as_str())
+    .bind(days.0)
+    .bind(days.1)
+    .fetch_one(connection)
+    .await?;
+    Ok(beacons.unsigned_abs())
 }

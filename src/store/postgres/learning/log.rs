@@ -7,35 +7,35 @@ use super::{
     packing::{pack, pack_lists},
 };
 use crate::{
-    domain::measurement::{beacon::decided_at, outcome::Outcome},
+    domain::measurement::{attribution::Credit, beacon::decided_at},
     ports::LoggedDecision,
-    store::postgres::identity::WRITE_ABOUT_PEOPLE,
+    store::postgres::{attribution::Judged, identity::WRITE_ABOUT_PEOPLE},
 };
 
 /// Leaves new outcomes to be learned from, within the transaction that counts them.
 pub(in crate::store::postgres) async fn leave(
     tx: &mut PgConnection,
-    new: impl Iterator<Item = &Outcome>,
+    new: impl Iterator<Item = Judged<'_>>,
 ) -> Result<(), Error> {
     let told: Vec<_> = new
-        .filter(|o| o.kind.is_of_people())
-        .filter_map(|o| Some((o, o.campaign.as_ref()?, o.exposure.as_ref()?)))
+        .filter(|(o, _)| o.kind.is_of_people())
+        .filter_map(|(o, credit)| Some((o, o.campaign.as_ref()?, o.exposure.as_ref()?, credit == Some(Credit::View))))
         .collect();
     if told.is_empty() {
         return Ok(());
     }
     macro_rules! column {
         ($outcome:ident, $campaign:ident, $exposure:ident => $value:expr) => {
-            told.iter().map(|($outcome, $campaign, $exposure)| $value).collect::<Vec<_>>()
+            told.iter().map(|($outcome, $campaign, $exposure, _)| $value).collect::<Vec<_>>()
         };
     }
     query(
-        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination)
+        "insert into lesson (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination, by_view)
          select l.account, l.campaign, l.creative, l.decision, l.kind, l.goal, l.value_micros, l.revision,
-                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure, l.invalid, l.combination
+                case when p.erased_at is null then coalesce(p.merged_into, l.person) end, l.exposure, l.invalid, l.combination, l.by_view
          from unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::smallint[], $6::text[], $7::bigint[],
-                     $8::bigint[], $9::uuid[], $10::bytea[], $11::smallint[], $12::bigint[])
-              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination)
+                     $8::bigint[], $9::uuid[], $10::bytea[], $11::smallint[], $12::bigint[], $13::boolean[])
+              l (account, campaign, creative, decision, kind, goal, value_micros, revision, person, exposure, invalid, combination, by_view)
          left join profile p on p.account = l.account and p.uid = l.person",
     )
     .bind(column!(o, _c, _e => o.account.cast_signed()))
@@ -50,6 +50,7 @@ pub(in crate::store::postgres) async fn leave(
     .bind(column!(_o, _c, e => e.to_vec()))
     .bind(column!(o, _c, _e => o.invalid.map(|why| i16::from(why.number()))))
     .bind(column!(o, _c, _e => o.combination.cast_signed()))
+    .bind(told.iter().map(|(.., by_view)| *by_view).collect::<Vec<_>>())
     .execute(tx)
     .await
     .map(drop)
@@ -59,13 +60,13 @@ pub(super) async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecisio
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
     query(
-        "insert into decision_log (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+        "insert into decision_log (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity, mixture)
          select l.day, l.account, l.decision, l.campaign, l.creative,
                 case when p.erased_at is null then coalesce(p.merged_into, l.person) end,
-                l.version, l.choice, l.features, l.eligible, l.propensity
+                l.version, l.choice, l.features, l.eligible, l.propensity, l.mixture
          from unnest($1::int[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::bytea[],
-                     $9::bytea[], $10::bytea[], $11::real[])
-              l (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity)
+                     $9::bytea[], $10::bytea[], $11::real[], $12::bytea[])
+              l (day, account, decision, campaign, creative, person, version, choice, features, eligible, propensity, mixture)
          left join profile p on p.account = l.account and p.uid = l.person",
     )
     .bind(column!(logged, |l| (decided_at(l.decision).0 / 86_400_000) as i32))
@@ -79,6 +80,7 @@ pub(super) async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecisio
     .bind(column!(logged, |l| pack(&l.features)))
     .bind(column!(logged, |l| pack_lists(&l.eligible)))
     .bind(column!(logged, |l| l.propensity as f32))
+    .bind(column!(logged, |l| l.mixture.clone()))
     .execute(&mut *tx)
     .await?;
     tx.commit().await

@@ -8,22 +8,22 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Json};
 
-pub(super) use self::log::leave;
+pub(super) use self::{counts::count_repeats, log::leave};
 use self::{
-    counts::{count_combinations, count_features, count_units},
+    counts::{count_combinations, count_features, count_units, repeated},
     log::log,
     packing::{arm, choice, counts, learned, lesson, subject, unpack_lists},
 };
-use super::{Lane, Lanes};
+use super::{Lane, Lanes, attribution};
 use crate::{
     domain::{
         ids::{CampaignId, CreativeId, DecisionId},
-        measurement::lift::Sums,
+        measurement::{attribution::Unattributed, lift::Sums},
         values::Millis,
     },
     ports::{
-        Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearningStore, LoggedDecision,
-        Measured, Rewarded, Subject, Unit,
+        Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearnedVersion, LearningStore,
+        LoggedDecision, Measured, Rewarded, Subject, Unit,
     },
     store::rows,
 };
@@ -65,7 +65,8 @@ macro_rules! logged {
         concat!(
             "select l.*, (select (",
             $measured,
-            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day) as reward
+            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day
+                                     and o.invalid is null and coalesce(o.credit, 0) < 2) as reward
              from decision_log l
              where l.account = $1 and l.campaign = $2 and l.day >= $3 and l.day < $4 and l.propensity > 0
              order by l.decision desc limit $5"
@@ -87,6 +88,25 @@ impl LearningStore for Learning {
         })
     }
 
+    fn settle(&self) -> Answer<'_, usize> {
+        self.ingest.run(|connection| {
+            Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                let settled = attribution::settle(&mut tx).await?;
+                tx.commit().await?;
+                Ok(settled)
+            })
+        })
+    }
+
+    fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed> {
+        self.admin.run(move |connection| Box::pin(attribution::unattributed(connection, account, campaign, days)))
+    }
+
+    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, u64> {
+        self.admin.run(move |connection| Box::pin(repeated(connection, account, campaign, days)))
+    }
+
     fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize> {
         self.ingest.run(move |connection| {
             Box::pin(async move {
@@ -98,12 +118,20 @@ impl LearningStore for Learning {
         })
     }
 
-    fn versions(&self) -> Answer<'_, Vec<(Subject, i64)>> {
-        self.ingest.run(|connection| {
+    fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>> {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
-                let rows =
-                    query("select account, campaign, creative, version from learned").fetch_all(connection).await?;
-                rows.iter().map(|row| Ok((subject(row)?, row.try_get("version")?))).collect()
+                let rows = query(
+                    "select account, campaign, creative, version, updated_at from learned where updated_at >= $1",
+                )
+                .bind(since)
+                .fetch_all(connection)
+                .await?;
+                let read = |row: &PgRow| {
+                    let (version, updated_at) = (row.try_get("version")?, row.try_get("updated_at")?);
+                    Ok(LearnedVersion { subject: subject(row)?, version, updated_at })
+                };
+                rows.iter().map(read).collect()
             })
         })
     }
@@ -253,6 +281,7 @@ impl LearningStore for Learning {
                         features: choice(row.try_get("features")?),
                         eligible: unpack_lists(row.try_get("eligible")?),
                         propensity: row.try_get::<f32, _>("propensity")?.into(),
+                        mixture: row.try_get("mixture")?,
                     };
                     Ok(Rewarded { logged, reward: row.try_get("reward")? })
                 };

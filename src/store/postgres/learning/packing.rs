@@ -79,6 +79,7 @@ pub(super) fn lesson(row: &PgRow) -> Result<LessonRow, Error> {
         combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
         person: rows::maybe_uid(row, "person")?,
         invalid: invalid(row)?,
+        by_view: row.try_get("by_view")?,
         exposure: row.try_get::<Vec<u8>, _>("exposure")?.into(),
     })
 }
@@ -101,7 +102,9 @@ pub(super) fn counts(row: &PgRow) -> Result<Counts, Error> {
         viewables: number("viewables")?,
         clicks: number("clicks")?,
         conversions: number("conversions")?,
+        view_conversions: number("view_conversions")?,
         value_micros: row.try_get("value_micros")?,
+        value_squares: row.try_get("value_squares")?,
         invalid: InvalidTally {
             known_program: number("programs")?,
             impossible_rate: number("too_fast")?,

@@ -1,7 +1,12 @@
 //! What another rotation would have earned on the decisions that were logged.
 
+mod wide;
+
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use self::wide::Wide;
 use super::results::{self, Results, ResultsError};
 use crate::{
     domain::{
@@ -9,7 +14,7 @@ use crate::{
         decision::learned::{Learner, Paired},
         ids::{CampaignId, ComponentId, SlotName},
         measurement::evaluate::{Basis, Evaluation, Evaluator, Logged, MOST_COMBINATIONS, Refusal, Weight},
-        optimizer::Space,
+        optimizer::{DEFAULT, Snapshot as Draws, Space},
         violation::Violation,
     },
     engine::world::Account,
@@ -58,6 +63,8 @@ pub enum Reward {
     Clicks,
     /// Conversions per decision.
     Conversions,
+    /// What conversions were worth per decision, in the campaign's currency.
+    Value,
 }
 
 /// Logged decisions that are read.
@@ -87,6 +94,7 @@ impl Results {
         let (reward, measured) = match line.campaign.goal {
             GoalDoc::Click => (Reward::Clicks, Measured::Clicks),
             GoalDoc::Conversion(_) => (Reward::Conversions, Measured::Conversions),
+            GoalDoc::Value(_) => (Reward::Value, Measured::Value),
         };
         let days = results::days(days.0, days.1);
         let logged =
@@ -95,29 +103,44 @@ impl Results {
         let learned: Vec<_> =
             creatives.iter().filter_map(|creative| account.learned.of(&line.campaign, creative).cloned()).collect();
         let work = move || {
-            let mut evaluator = Evaluator::new(Basis::Combinations);
-            let (mut used, mut left_out) = (0, 0);
+            let mut few = Tried::new(Basis::Combinations);
+            let mut many = Tried::new(Basis::AssumingTheAdditiveModel);
+            let mut wide = Wide::default();
             for Rewarded { logged, reward } in &logged {
                 let of = creatives.iter().position(|creative| creative.id == logged.creative);
                 let known = of.and_then(|at| Some((creatives.get(at)?, learned.get(at)?)));
-                let weight = known.and_then(|(creative, learner)| likelihood(&target, creative, learner, logged));
-                let Some(share) = weight else {
-                    left_out += 1;
+                let Some(row) = known.and_then(|(creative, learner)| Row::of(creative, learner, logged)) else {
+                    few.left_out += 1;
+                    many.left_out += 1;
                     continue;
                 };
-                let weight = Weight::Joint { propensity: logged.propensity, target: share };
-                match evaluator.push(&Logged { person: logged.person, weight, reward: *reward }) {
-                    Ok(()) => used += 1,
-                    Err(_) => left_out += 1,
+                let (person, reward) = (logged.person, *reward);
+                if row.space.count() <= MOST_COMBINATIONS as f64 {
+                    let weight = likelihood(&target, &row, logged)
+                        .map(|target| Weight::Joint { propensity: logged.propensity, target });
+                    few.take(weight.map(|weight| Logged { person, weight, reward }));
+                    many.left_out += 1;
+                } else {
+                    let found = wide.weights(&target, &row, logged);
+                    let weight = found.as_ref().map(|(weights, choice)| Weight::Slots { weights, choice });
+                    many.take(weight.map(|weight| Logged { person, weight, reward }));
+                    few.left_out += 1;
                 }
             }
+            // what most decisions were among
+            let Tried { evaluator, used, left_out } = if many.used > few.used { many } else { few };
             (evaluator.finish(), used, left_out)
         };
         let (finished, used, left_out) =
             tokio::task::spawn_blocking(work).await.map_err(|error| EvaluateError::Failed(error.to_string()))?;
         let mut notes = vec!["Intervals hold for one look."];
         if left_out > used {
-            notes.push("Most decisions had more than 200 legal combinations or are of a creative that is gone.");
+            notes.push(
+                "Most decisions cannot be used: of a creative or components that are gone, or not logged in full.",
+            );
+        }
+        if finished.as_ref().is_ok_and(|evaluation| evaluation.basis == Basis::AssumingTheAdditiveModel) {
+            notes.push("More than 200 legal combinations: assumes that what a component adds does not depend on the other slots.");
         }
         if finished.is_ok() {
             notes.push("What was learned from the same decisions flatters the rotation that uses it.");
@@ -146,7 +169,7 @@ pub enum EvaluateError {
     Failed(String),
 }
 
-fn unknown(components: &[(SlotName, ComponentId)], creatives: &[std::sync::Arc<Creative>]) -> Vec<Violation> {
+fn unknown(components: &[(SlotName, ComponentId)], creatives: &[Arc<Creative>]) -> Vec<Violation> {
     let there = |slot: &SlotName, id: &ComponentId| {
         creatives.iter().any(|creative| {
             creative.components.iter().any(|one| one.id == *id && creative.slots[one.slot].name == *slot)
@@ -164,32 +187,73 @@ fn unknown(components: &[(SlotName, ComponentId)], creatives: &[std::sync::Arc<C
         .collect()
 }
 
-/// How likely the other rotation shows what was shown; none where that cannot be said.
-fn likelihood(target: &Target, creative: &Creative, learner: &Learner, logged: &LoggedDecision) -> Option<f64> {
-    let draws = learner.draws.as_ref()?;
-    let mut eligible = learner.positions(creative, &logged.eligible);
-    let mut choice = logged.choice.clone();
-    choice.resize(draws.layout().slots(), crate::domain::optimizer::DEFAULT);
-    let space = learner.space(creative, &eligible).filter(|space| space.count() <= MOST_COMBINATIONS as f64)?;
-    match target {
-        Target::Even => Some(space.share(&choice)),
-        Target::Without(gone) => {
-            for (slot, id) in gone {
-                let Some(at) = creative.slots.iter().position(|known| known.name == *slot) else { continue };
-                let is = |position: &u16| {
-                    creative.components[creative.slots[at].candidates[usize::from(*position)] as usize].id == *id
-                };
-                eligible[at].retain(|position| !is(position));
-            }
-            // a slot that has lost all shows its default
-            match learner.space(creative, &eligible) {
-                Some(space) => Some(draws.propensity(&space, &logged.features, &choice)),
-                None => Some(0.0),
-            }
+/// Rows taken into an evaluation, and those that could not be.
+struct Tried {
+    evaluator: Evaluator,
+    used: u64,
+    left_out: u64,
+}
+
+impl Tried {
+    fn new(basis: Basis) -> Self {
+        Self { evaluator: Evaluator::new(basis), used: 0, left_out: 0 }
+    }
+
+    fn take(&mut self, row: Option<Logged<'_>>) {
+        match row.map(|row| self.evaluator.push(&row)) {
+            Some(Ok(())) => self.used += 1,
+            Some(Err(_)) | None => self.left_out += 1,
         }
+    }
+}
+
+/// A logged decision among what could be shown then.
+struct Row<'a> {
+    creative: &'a Arc<Creative>,
+    learner: &'a Learner,
+    draws: &'a Draws,
+    space: Arc<Space<Paired>>,
+    /// Per slot of the creative the candidates that could stand in it.
+    eligible: Vec<Vec<u16>>,
+    choice: Vec<u16>,
+}
+
+impl<'a> Row<'a> {
+    fn of(creative: &'a Arc<Creative>, learner: &'a Learner, logged: &LoggedDecision) -> Option<Self> {
+        let draws = learner.draws.as_ref()?;
+        let eligible = learner.positions(creative, &logged.eligible);
+        let mut choice = logged.choice.clone();
+        choice.resize(draws.layout().slots(), DEFAULT);
+        let space = learner.space(creative, &eligible)?;
+        Some(Self { creative, learner, draws, space, eligible, choice })
+    }
+
+    /// What is left without some components; a slot that has lost all shows its default.
+    fn without(&self, gone: &[(SlotName, ComponentId)]) -> Option<Arc<Space<Paired>>> {
+        let mut eligible = self.eligible.clone();
+        for (slot, id) in gone {
+            let Some(at) = self.creative.slots.iter().position(|known| known.name == *slot) else { continue };
+            let is = |position: &u16| {
+                self.creative.components[self.creative.slots[at].candidates[usize::from(*position)] as usize].id == *id
+            };
+            eligible[at].retain(|position| !is(position));
+        }
+        self.learner.space(self.creative, &eligible)
+    }
+}
+
+/// How likely the other rotation shows what was shown; none where that cannot be said.
+fn likelihood(target: &Target, row: &Row<'_>, logged: &LoggedDecision) -> Option<f64> {
+    let Row { creative, learner, draws, space, choice, .. } = row;
+    match target {
+        Target::Even => Some(space.share(choice)),
+        Target::Without(gone) => match row.without(gone) {
+            Some(space) => Some(draws.propensity(&space, &logged.features, choice)),
+            None => Some(0.0),
+        },
         Target::Weights | Target::Best => {
-            let all = all(&space)?;
-            if !all.contains(&choice) {
+            let all = space.list_all(MOST_COMBINATIONS as usize)?;
+            if !all.contains(choice) {
                 return Some(0.0);
             }
             if matches!(target, Target::Best) {
@@ -197,7 +261,7 @@ fn likelihood(target: &Target, creative: &Creative, learner: &Learner, logged: &
                     draws.score(&logged.features, of, None).map_or(f64::NEG_INFINITY, |score| score.mean)
                 };
                 let best = all.iter().max_by(|a, b| mean(a).total_cmp(&mean(b)))?;
-                return Some(if *best == choice { 1.0 } else { 0.0 });
+                return Some(if best == choice { 1.0 } else { 0.0 });
             }
             let weight = |of: &Vec<u16>| -> f64 {
                 let positions = learner.candidates(creative, of);
@@ -205,12 +269,7 @@ fn likelihood(target: &Target, creative: &Creative, learner: &Learner, logged: &
                 weights.map(|component| f64::from(component.weight)).product()
             };
             let total: f64 = all.iter().map(weight).sum();
-            (total > 0.0).then(|| weight(&choice) / total)
+            (total > 0.0).then(|| weight(choice) / total)
         }
     }
-}
-
-/// Every legal combination; none where there are too many.
-fn all(space: &Space<Paired<'_>>) -> Option<Vec<Vec<u16>>> {
-    space.list_all(MOST_COMBINATIONS as usize)
 }

@@ -1,0 +1,28 @@
+//! Tags for video players: VAST.
+
+use super::query::TagQuery;
+use crate::{
+    domain::creative::{VideoRequest, empty_vast},
+    engine::decider::Decided,
+};
+
+/// What the address says of the player.
+pub(super) fn wanted(query: &TagQuery) -> VideoRequest {
+    VideoRequest {
+        version: query.version(),
+        min_duration_ms: query.ms(&query.min_duration_ms),
+        max_duration_ms: query.ms(&query.max_duration_ms),
+        ..VideoRequest::default()
+    }
+}
+
+/// What was decided, or a document that says that there is nothing.
+pub(super) fn document(decided: &Decided, wanted: &VideoRequest, public_url: &str) -> String {
+    let made = decided.assembled.first().and_then(|items| items.first()?.as_ref());
+    if let Some(made) = made.filter(|made| !made.markup.is_empty()) {
+        return made.markup.clone();
+    }
+    let mut nothing = String::new();
+    empty_vast(wanted.version, &format!("{public_url}/v1/p/none?code=[ERRORCODE]"), &mut nothing);
+    nothing
+}
