@@ -28,6 +28,11 @@ bench *args:
 schemathesis *args:
     @scripts/schemathesis "$@"
 
+# Have Prebid.js in a real browser bid against the built server and show what it bids
+[positional-arguments]
+prebid *args:
+    @scripts/prebid "$@"
+
 # Longer outages of the database: 10 s each, optimised
 proof-faults:
     TESSERA_PROOF_SECONDS=10 cargo test --release --test faults outages -- --nocapture

@@ -278,6 +278,7 @@ impl Config {
         let sound = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
         let id = |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(sound) && !id.starts_with(['.', '_', '-']);
         range(self.openrtb.audited.iter().all(|of| id(of)), "openrtb.audited", "must name exchanges by ids")?;
+        range(self.openrtb.crids.keys().all(|of| id(of)), "openrtb.crids", "must name exchanges by ids")?;
         range(
             self.openrtb.segments.iter().all(|of| id(&of.segment)),
             "openrtb.segments",

@@ -32,7 +32,7 @@ use tessera::domain::{
     },
     ids::{ExchangeId, Uid, UserKey},
     measurement::beacon::TokenKeys,
-    openrtb::{self, Granularity, MappedSegment, NoBid, Refusal, Settings},
+    openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Penniless, Refusal, Settings},
     values::Millis,
 };
 
@@ -60,6 +60,9 @@ struct Group {
     /// Who asks.
     #[serde(default)]
     exchange: Option<ExchangeId>,
+    /// Whether components are chosen when bids are rendered.
+    #[serde(default)]
+    late: bool,
     base: Value,
     cases: Vec<Case>,
 }
@@ -71,6 +74,8 @@ struct Changes {
     /// Exchanges that take only what they have approved.
     audited: Vec<ExchangeId>,
     combination_crids: bool,
+    /// Exchanges that want a crid for each content.
+    crids: Vec<ExchangeId>,
     contextual_without_consent: bool,
     eid_sources: Vec<String>,
     /// Taxonomy, provider, segment of theirs, segment of ours.
@@ -102,6 +107,7 @@ impl Changes {
             network_ms: 30,
             expires_s: 300,
             crid: if self.combination_crids { Granularity::Combination } else { Granularity::Creative },
+            crids: self.crids.iter().map(|id| (id.clone(), Granularity::Combination)).collect(),
             audited: self.audited.clone(),
             contextual_without_consent: self.contextual_without_consent,
             eid_sources: self.eid_sources.clone(),
@@ -139,45 +145,45 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
         }
     };
     let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
-    let told = openrtb::plan(&request, snapshot, settings, rules, group.exchange.as_ref(), Hints::default()).and_then(
-        |mut plan| {
-            let mut asked = std::mem::take(&mut plan.request);
-            asked.person = plan.key.as_ref().map(|key| Uid::of(&[5; 32], key));
-            if let Some(preview) = &mut asked.preview {
-                preview.seed = Some(scene.seed);
-            }
-            let traits = plan.key.as_ref().and_then(|key| scene.people.get(key));
-            let state = traits.map(|traits| {
-                let traits = Traits::parse(traits, scene.now.plus(-1)).expect("traits");
-                UserState::new(1, traits, Lists::default(), CapRing::default())
-            });
-            let read = plan.key.is_some() && plan.allowed.purposes.profile_read;
-            let person = Person {
-                state: state.as_ref(),
-                standing: if read { Standing::Personalised } else { Standing::Contextual },
-                counted: true,
-                degraded: &[],
-                reserved: &[],
-                recorded: &[],
-                goods: None,
-            };
-            let purposes = plan.allowed.purposes;
-            let decision = decide(snapshot, &Learned::default(), &asked, &person, purposes, scene.now, scene.seed)
-                .expect("no placements");
-            let keys = TokenKeys::new((1, &[7; 32]), []);
-            let issuer = Issuer { account: 1, keys: &keys, public_url: URL };
-            let placements = decision.placements.iter().zip(&asked.placements);
-            let assembled: Vec<Vec<_>> = placements
-                .map(|(items, placement)| {
-                    let made = items.iter().map(|item| {
-                        item.shown.as_ref().map(|shown| assemble(item, shown, &asked, placement, purposes, issuer))
-                    });
-                    made.collect()
-                })
-                .collect();
-            openrtb::answer(&plan, &decision, &assembled, issuer, settings)
-        },
-    );
+    let asker = Asker { exchange: group.exchange.as_ref(), late: group.late, purses: &Penniless };
+    let told = openrtb::plan(&request, snapshot, settings, rules, asker, Hints::default()).and_then(|mut plan| {
+        let mut asked = std::mem::take(&mut plan.request);
+        let known = plan.keys.iter().find(|key| scene.people.contains_key(*key)).or(plan.keys.first());
+        asked.person = known.map(|key| Uid::of(&[5; 32], key));
+        if let Some(preview) = &mut asked.preview {
+            preview.seed = Some(scene.seed);
+        }
+        let traits = known.and_then(|key| scene.people.get(key));
+        let state = traits.map(|traits| {
+            let traits = Traits::parse(traits, scene.now.plus(-1)).expect("traits");
+            UserState::new(1, traits, Lists::default(), CapRing::default())
+        });
+        let read = !plan.keys.is_empty() && plan.allowed.purposes.profile_read;
+        let person = Person {
+            state: state.as_ref(),
+            standing: if read { Standing::Personalised } else { Standing::Contextual },
+            counted: true,
+            degraded: &[],
+            reserved: &[],
+            recorded: &[],
+            goods: None,
+        };
+        let purposes = plan.allowed.purposes;
+        let decision = decide(snapshot, &Learned::default(), &asked, &person, purposes, scene.now, scene.seed)
+            .expect("no placements");
+        let keys = TokenKeys::new((1, &[7; 32]), []);
+        let issuer = Issuer { account: 1, keys: &keys, public_url: URL };
+        let placements = decision.placements.iter().zip(&asked.placements);
+        let assembled: Vec<Vec<_>> = placements
+            .map(|(items, placement)| {
+                let made = items.iter().map(|item| {
+                    item.shown.as_ref().map(|shown| assemble(item, shown, &asked, placement, purposes, issuer))
+                });
+                made.collect()
+            })
+            .collect();
+        openrtb::answer(&plan, &decision, &assembled, issuer, settings, &Penniless)
+    });
     match told {
         Ok(bytes) => {
             let answer: Value = serde_json::from_slice(&bytes).expect("JSON");

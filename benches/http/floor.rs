@@ -28,7 +28,10 @@ pub(crate) fn serve(address: &str, answer: PathBuf, length: usize) {
             respond(answer)
         }
     };
-    let router: Router = Router::new().route("/v1/decisions", post(handler)).with_state(());
+    let router: Router = Router::new()
+        .route("/v1/decisions", post(handler.clone()))
+        .route("/openrtb2/bid", post(handler))
+        .with_state(());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(address).await.expect("an address");

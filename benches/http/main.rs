@@ -1,5 +1,5 @@
 //! What a decision costs beside a bare axum handler on the same accept loop, with the same bytes
-//! in and out: `cargo bench --bench http`.
+//! in and out: `cargo bench --bench http`; with `-- --openrtb` what a bid costs.
 //!
 //! Server and floor run as processes of their own, in turns, so that noise hits both alike. CPU is
 //! the process's own accounting over a counted run, the steadiest figure on a busy machine.
@@ -32,13 +32,13 @@ fn main() {
     }
     let open_loop = args.iter().any(|arg| arg == "--open-loop");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(run(open_loop));
+    runtime.block_on(run(open_loop, args.iter().any(|arg| arg == "--openrtb")));
 }
 
-async fn run(open_loop: bool) {
+async fn run(open_loop: bool, openrtb: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let server = world::start(folder.path());
-    let requests = world::requests(&server.address);
+    let requests = if openrtb { world::bids(&server.address) } else { world::requests(&server.address) };
     let sample = client::once(&server.address, &requests[0]).await;
     assert!(sample.status == 200, "{}", String::from_utf8_lossy(&sample.body));
     let text = String::from_utf8_lossy(&sample.body).into_owned();
@@ -50,6 +50,9 @@ async fn run(open_loop: bool) {
         client::closed(&side.address, requests, 64, 40_000).await;
     }
     closed_loop(&server, &requests, &floor, &floor_requests).await;
+    if openrtb {
+        println!("goal for a bid: 2.2 times the CPU of the floor, if possible 1.6");
+    }
     if open_loop {
         for rate in [2_000, 10_000] {
             for (name, side, requests) in [("floor", &floor, &floor_requests), ("tessera", &server, &requests)] {

@@ -38,6 +38,38 @@ pub(crate) fn requests(address: &str) -> Vec<Request> {
     (0..PEOPLE).map(|at| Request::new(address, KEY, body(at).to_string())).collect()
 }
 
+/// Bid requests of about 1.5 KB, as exchanges send them: one banner, for one of the known people each,
+/// on a line that is named.
+pub(crate) fn bids(address: &str) -> Vec<Request> {
+    let body = |at: usize| {
+        json!({
+            "id": format!("80ce30c53c16e6ede735f123ef6e3236-{at:04}"), "at": 1, "tmax": 5_000, "cur": ["USD"],
+            "imp": [{
+                "id": "1", "tagid": "agltb3B1Yi1pbmNyDQsSBFNpdGUY7fD0FAw", "instl": 0, "secure": 0, "bidfloor": 0.5,
+                "bidfloorcur": "USD", "exp": 300, "displaymanager": "gpt", "displaymanagerver": "2026.1",
+                "banner": {"format": [{"w": 300, "h": 250}, {"w": 320, "h": 50}], "pos": 1, "battr": [13, 14], "api": [3, 5, 7],
+                           "topframe": 0, "mimes": ["text/html", "image/jpeg", "image/png"]},
+                "metric": [{"type": "viewability", "value": 0.71, "vendor": "EXCHANGE"}],
+                "ext": {"gpid": "/6355419/news/sport#top", "tessera": {"campaign": "camp-002", "price": "1.50", "currency": "USD"}}
+            }],
+            "site": {"id": "102855", "name": "News", "domain": "news.example", "cat": ["IAB17"], "privacypolicy": 1,
+                     "page": "https://news.example/sport/today", "ref": "https://search.example/?q=running",
+                     "publisher": {"id": "8953", "name": "News Publishing", "domain": "news.example"},
+                     "keywords": "sport,running,trail"},
+            "device": {"ua": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15", "ip": "203.0.113.7",
+                       "devicetype": 1, "os": "iOS", "osv": "18.1", "make": "Apple", "model": "iPhone", "language": "en", "js": 1,
+                       "w": 390, "h": 844, "geo": {"country": "USA", "region": "NY", "type": 2, "utcoffset": -300}},
+            "user": {"id": "55816b39711f9b5acf3b90e313ed29e51665623f", "buyeruid": format!("user-{at:04}"),
+                     "data": [{"id": "6", "name": "Data Provider", "segment": [{"id": "12341318394918"}, {"id": "1234131839491234"}]}]},
+            "regs": {"gdpr": 0, "us_privacy": "1YNN"}, "bcat": ["IAB25", "IAB26", "IAB7-39"], "badv": ["blocked.example"],
+            "source": {"fd": 1, "tid": "ba1d1b6e-8d8c-4e6e-9c1a-27a3a8d4a7b3",
+                       "schain": {"complete": 1, "ver": "1.0", "nodes": [{"asi": "exchange.example", "sid": "8953", "hp": 1}]}}
+        })
+    };
+    let request = |at: usize| Request::post(address, KEY, "/openrtb2/bid", body(at).to_string());
+    (0..PEOPLE).map(request).collect()
+}
+
 /// The service as a process, with everything loaded.
 pub(crate) fn start(folder: &Path) -> Side {
     let bundle = folder.join("bundle");

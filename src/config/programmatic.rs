@@ -1,6 +1,6 @@
 //! How bidders and exchanges are answered, and how privacy signals are read.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,8 @@ pub struct OpenRtb {
     pub expires_s: u32,
     /// What a `crid` stands for.
     pub crid: Granularity,
+    /// What it stands for to exchanges that want another, as `exchange` in the address names them.
+    pub crids: BTreeMap<String, Granularity>,
     /// Exchanges that take only what they have approved, as `exchange` in the address names them:
     /// to these nothing else is bid.
     pub audited: Vec<String>,
@@ -82,6 +84,7 @@ impl Default for OpenRtb {
             network_ms: 30,
             expires_s: 300,
             crid: Granularity::Creative,
+            crids: BTreeMap::new(),
             audited: Vec::new(),
             contextual_without_consent: false,
             eid_sources: Vec::new(),

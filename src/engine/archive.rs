@@ -123,7 +123,11 @@ impl Archive {
         Ok(RawValue::from_string(json.into_text())?)
     }
 
-    async fn snapshot(&self, account: &Account, version: i64) -> Result<Arc<Snapshot>, ArchiveError> {
+    /// The catalogue of an account as it was at a version.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn snapshot(&self, account: &Account, version: i64) -> Result<Arc<Snapshot>, ArchiveError> {
         if account.snapshot.version == version {
             return Ok(Arc::clone(&account.snapshot));
         }

@@ -12,9 +12,9 @@ use crate::{
             answer::write_item,
             assemble::{Assembled, Issuer, assemble},
             decide::decide,
-            decided::{Decision, Person},
+            decided::{Decision, Item, Person, Showing},
             record::{Inputs, Origin},
-            request::{AdRequest, Explain},
+            request::{AdRequest, Explain, Seed, Stage},
             standing::{Degraded, FallbackLevel},
         },
         ids::{NameHash, Uid, UserKey},
@@ -131,10 +131,39 @@ impl Decider {
     /// # Errors
     /// Everything that the request names and that does not exist.
     pub async fn decide(&self, call: Call, arrived: Instant) -> Result<Decided, Vec<Violation>> {
-        let Call { world, account, key, mut request, purposes, zone, deadline, freshness, consistency } = call;
+        let uid = call.key.as_ref().map(|key| call.account.uid(key));
+        self.decide_for(uid, call, arrived).await
+    }
+
+    /// Which of these names, the best first, is that of somebody who is known; the first, where none is.
+    pub async fn first_known(
+        &self,
+        account: &Account,
+        keys: &[UserKey],
+        purposes: Purposes,
+        deadline: Deadline,
+    ) -> Option<Uid> {
+        let first = account.uid(keys.first()?);
+        let looks = purposes.profile_read || purposes.basic && account.snapshot.has_caps();
+        if looks && keys.len() > 1 {
+            let freshness = Freshness { max_staleness_ms: None, strict: false };
+            for uid in keys.iter().map(|key| account.uid(key)) {
+                if self.users.get(account.number(), uid, purposes, deadline, freshness).await.state.is_some() {
+                    return Some(uid);
+                }
+            }
+        }
+        Some(first)
+    }
+
+    /// Decides for a person who is known already, whatever the call's key says.
+    ///
+    /// # Errors
+    /// Everything that the request names and that does not exist.
+    pub async fn decide_for(&self, uid: Option<Uid>, call: Call, arrived: Instant) -> Result<Decided, Vec<Violation>> {
+        let Call { world, account, mut request, purposes, zone, deadline, freshness, consistency, .. } = call;
         let freshness = Freshness { strict: freshness.strict || self.users.is_strict(account.id()), ..freshness };
         let started = Instant::now();
-        let uid = key.as_ref().map(|key| account.uid(key));
         let counts = purposes.basic && account.snapshot.has_caps();
         let user = match uid {
             Some(uid) if purposes.profile_read || counts => {
@@ -151,7 +180,11 @@ impl Decider {
         let as_of = user.as_of(asked);
         request.context.local = LocalTime::of(now, &zone);
         let preview = request.preview.as_ref();
-        let seed = preview.and_then(|preview| preview.seed).unwrap_or_else(seeds::draw);
+        let begun = request.placements.iter().find_map(|placement| match placement.stage {
+            Stage::Rest(decision) => Some(Seed::of_rest(decision)),
+            _ => None,
+        });
+        let seed = preview.and_then(|preview| preview.seed).or(begun).unwrap_or_else(seeds::draw);
         let withheld = uid.filter(|_| !purposes.profile_read).map(|_| Degraded::NoConsent);
         let lost = user.degraded.filter(|why| Some(*why) != withheld);
         let degraded: Vec<Degraded> = withheld.into_iter().chain(lost).collect();
@@ -252,7 +285,9 @@ impl Decider {
     /// A deterministic sample of requests, and every one that asks for an explanation.
     fn is_recorded(&self, request: &AdRequest, decision: &Decision) -> bool {
         // the low bits of a UUIDv7 are random
-        request.explain > Explain::None || u64::from(decision.id.0.as_u128() as u32) < self.record_share
+        let sampled = u64::from(decision.id.0.as_u128() as u32) < self.record_share;
+        // what was left open is recorded with the rest
+        request.explain > Explain::None || sampled && shown(decision).all(|showing| showing.deferred.is_none())
     }
 
     fn record(&self, account: &Account, decision: &Decision, assembled: &[Vec<Option<Assembled>>], inputs: &Inputs) {
@@ -281,7 +316,8 @@ impl Decider {
     }
 
     fn count(&self, decision: &Decision) {
-        for item in decision.placements.iter().flatten() {
+        let left = |item: &&Item| item.shown.as_ref().is_none_or(|showing| showing.deferred.is_none());
+        for item in decision.placements.iter().flatten().filter(left) {
             let meters = &self.meters.decisions;
             match item.fallback {
                 FallbackLevel::Personalised => meters.personalised.increment(1),
@@ -325,7 +361,12 @@ fn strip(request: &mut AdRequest, purposes: Purposes) {
 
 /// The capped campaigns that a decision shows.
 fn capped(decision: &Decision, now: Millis) -> Vec<(NameHash, Millis)> {
-    let shown = decision.placements.iter().flatten().filter_map(|item| item.shown.as_ref());
-    let campaigns = shown.filter_map(|showing| showing.campaign.as_ref()).filter(|campaign| !campaign.caps.is_empty());
-    campaigns.map(|campaign| (campaign.hash, now)).collect()
+    // a bid that leaves its components open has shown nothing yet
+    let campaigns =
+        shown(decision).filter(|showing| showing.deferred.is_none()).filter_map(|showing| showing.campaign.as_ref());
+    campaigns.filter(|campaign| !campaign.caps.is_empty()).map(|campaign| (campaign.hash, now)).collect()
+}
+
+fn shown(decision: &Decision) -> impl Iterator<Item = &Showing> {
+    decision.placements.iter().flatten().filter_map(|item| item.shown.as_ref())
 }

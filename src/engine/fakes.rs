@@ -309,6 +309,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         invalid: None,
         exposure: None,
         terms: Terms::default(),
+        charge: None,
     }
 }
 

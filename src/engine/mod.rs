@@ -12,6 +12,8 @@
 //! | [`ingest`] | events, committed in groups with the profiles that they change |
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`decision_log`] | what was chosen by what was learned, and how likely that was |
+//! | [`rendered`] | what won bids showed, for whoever loads it again |
+//! | [`spending`] | what campaigns that bid by themselves may spend |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`], [`images`], [`repeats`] | changes by those who own the account |
 //! | [`enrichment`] | what a client's network and user agent tell, where a request does not |
@@ -59,6 +61,7 @@ pub mod people;
 pub mod products;
 mod queue;
 pub mod records;
+pub mod rendered;
 pub mod repeats;
 pub mod reports;
 pub mod reservations;
@@ -66,6 +69,7 @@ pub mod reservoir;
 pub mod results;
 mod seeds;
 pub mod simulated;
+pub mod spending;
 pub mod spool;
 mod standings;
 pub mod tasks;
@@ -98,6 +102,8 @@ pub struct Engine {
     pub outcomes: outcomes::Outcomes,
     /// Shows past decisions.
     pub archive: archive::Archive,
+    /// What was rendered late, for those who load it again.
+    pub rendered: rendered::Rendered,
     /// Changes the catalogue.
     pub authoring: authoring::Authoring,
     /// Reads and changes people.
@@ -118,6 +124,8 @@ pub struct Engine {
     pub trainer: training::Trainer,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
+    /// The money of campaigns that bid by themselves.
+    pub spending: spending::Spending,
     /// Says what campaigns achieved.
     pub results: results::Results,
     /// Learns which components work.

@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     app::App,
     extract::{ApiPath, ApiQuery},
+    paid::{Told, charge},
     problem::{Problem, ProblemKind},
     sender::Sender,
 };
@@ -95,6 +96,8 @@ pub(super) struct Detail {
     pub(super) conversion_id: Option<String>,
     /// What it is worth.
     pub(super) value: Option<Money>,
+    /// What an exchange says was paid.
+    pub(super) told: Option<Told>,
 }
 
 /// An outcome of what a claim says was shown, as it happened `at`.
@@ -125,6 +128,7 @@ pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detai
         invalid: None,
         exposure: claim.exposure,
         terms,
+        charge: None,
     }
 }
 
@@ -144,6 +148,10 @@ async fn report(
     let now = app.engine.clock.now();
     let mut outcome = outcome(app, verified.claim.clone(), kind, detail, now);
     outcome.invalid = sender.and_then(|sender| sender.invalid(app, kind, now));
+    if let Some(paid) = detail.told.as_ref().zip(verified.claim.price).map(|(told, bid)| told.paid(bid)) {
+        outcome.value_micros = Some(paid.amount.micros());
+        outcome.charge = if kind == OutcomeKind::Billing { charge(app, &verified.claim, paid) } else { None };
+    }
     app.engine.outcomes.report(outcome).await.into()
 }
 

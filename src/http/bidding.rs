@@ -8,6 +8,13 @@ use crate::{
     telemetry::{BID_REFUSALS, BIDS, Meters},
 };
 
+fn granularity(configured: config::Granularity) -> Granularity {
+    match configured {
+        config::Granularity::Creative => Granularity::Creative,
+        config::Granularity::Combination => Granularity::Combination,
+    }
+}
+
 /// How bids are made, and how many of them.
 pub struct Bidding {
     settings: Settings,
@@ -28,10 +35,8 @@ impl Bidding {
             seat: config.seat,
             network_ms: config.network_ms,
             expires_s: config.expires_s,
-            crid: match config.crid {
-                config::Granularity::Creative => Granularity::Creative,
-                config::Granularity::Combination => Granularity::Combination,
-            },
+            crid: granularity(config.crid),
+            crids: config.crids.iter().filter_map(|(id, of)| Some((id.parse().ok()?, granularity(*of)))).collect(),
             audited: config.audited.iter().filter_map(|id| id.parse().ok()).collect(),
             contextual_without_consent: config.contextual_without_consent,
             eid_sources: config.eid_sources,

@@ -13,6 +13,7 @@ pub mod beacons;
 pub mod bidding;
 pub mod body;
 pub mod browser;
+pub mod budgets;
 pub mod catalog;
 pub mod client;
 pub mod conversions;
@@ -26,6 +27,7 @@ pub mod extract;
 pub mod feeds;
 pub mod health;
 pub mod keys;
+pub mod late;
 pub mod layers;
 pub mod members;
 pub mod models;
@@ -33,6 +35,7 @@ pub mod notices;
 pub mod openapi;
 pub mod openrtb;
 pub mod page;
+mod paid;
 pub mod pipe;
 pub mod playback;
 pub mod player_errors;
@@ -65,7 +68,7 @@ use crate::telemetry::Exposition;
 /// OpenAPI document are made of.
 fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
     vec![
-        (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes())),
+        (Class::Decide, decisions::routes().merge(openrtb::routes()).merge(tags::routes()).merge(late::routes())),
         (
             Class::Beacons,
             beacons::routes()
@@ -104,6 +107,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(reports::routes())
                 .merge(results::routes())
                 .merge(playback::routes())
+                .merge(budgets::routes())
                 .merge(simulation::routes()),
         ),
     ]

@@ -9,9 +9,10 @@ use super::{
     app::App,
     beacons::{Detail, OutcomeAnswer, PixelProblems, pixel, verified},
     extract::{ApiPath, ApiQuery},
+    paid::Told,
     problem::Problem,
 };
-use crate::domain::{measurement::outcome::OutcomeKind, values::Money};
+use crate::domain::measurement::outcome::OutcomeKind;
 
 /// The routes of this module.
 pub fn routes() -> OpenApiRouter<App> {
@@ -31,6 +32,13 @@ struct NoticeQuery {
     r: Option<String>,
 }
 
+impl NoticeQuery {
+    /// What it says was paid.
+    fn told(&self) -> Told {
+        Told { price: self.p.clone(), currency: self.c.as_deref().and_then(|code| code.parse().ok()) }
+    }
+}
+
 async fn noticed(
     app: &App,
     method: &Method,
@@ -41,9 +49,16 @@ async fn noticed(
     let Ok(ApiPath(token)) = token else { return pixel(OutcomeAnswer::Invalid) };
     let query = query.map(|ApiQuery(query)| query).unwrap_or_default();
     tracing::debug!(?kind, reason = query.r.as_deref().filter(|reason| reason.len() <= 8), "notice");
-    let money = || Some(Money { amount: query.p?.parse().ok()?, currency: query.c?.parse().ok()? });
-    let detail = Detail { value: money(), ..Detail::default() };
-    pixel(verified(app, None, method, kind, &token, &detail).await.1)
+    let (known, answer) =
+        verified(app, None, method, kind, &token, &Detail { told: Some(query.told()), ..Detail::default() }).await;
+    let settled = matches!(answer, OutcomeAnswer::Recorded | OutcomeAnswer::Duplicate) && kind != OutcomeKind::Win;
+    if let Some((claim, campaign)) = known.filter(|_| settled).and_then(|known| {
+        let campaign = known.claim.campaign.clone()?;
+        Some((known.claim, campaign))
+    }) {
+        app.engine.spending.settle(claim.account, &campaign, claim.decision);
+    }
+    pixel(answer)
 }
 
 /// Count an auction that was won

@@ -31,7 +31,7 @@ use crate::{
         access::Scope,
         decision::assemble::Issuer,
         ids::ExchangeId,
-        openrtb::{self, NoBid, Plan, Refusal},
+        openrtb::{self, Asker, NoBid, Plan, Refusal},
     },
     engine::{deadline::Deadline, decider::Call, users::Freshness},
     problems,
@@ -60,6 +60,16 @@ struct BidQuery {
     exchange: Option<ExchangeId>,
     /// `1`: say why there is no bid (`nbr`) instead of answering 204.
     nbr: Option<String>,
+    /// `late`: bid a frame, and choose what it shows when it is loaded.
+    render: Option<Render>,
+}
+
+/// When components are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Render {
+    /// When what was bid is rendered.
+    Late,
 }
 
 /// A BidRequest of OpenRTB 2.5 or 2.6; these two members must be there.
@@ -101,10 +111,14 @@ problems!(pub BidProblems = [Unauthorized, Forbidden, PayloadTooLarge, Invalid, 
 
 /// Bid
 ///
-/// For bidders that have chosen and priced: each impression names its line in `imp.ext.tessera` with
+/// For bidders that have chosen and priced, each impression names its line in `imp.ext.tessera` with
 /// `campaign` or `creative`, and a `price` per thousand impressions in a `currency` (default USD; without a
 /// price that of the campaign). Optional there: the id of a `deal`, and a `click_macro`. The markup is decided
 /// for the person whom `user.buyeruid` or an id of the configured sources names, as far as consent allows.
+/// An impression that names no line is bid on by campaigns with a `cpm` and a `budget` that are eligible for it
+/// and have the money: at their `cpm`, chosen by priority and weight.
+/// With `render=late` the markup of a banner is a frame of `/v1/late/{token}`, where components are chosen when
+/// the bid has won and is shown; exchanges that block frames or name bids by their content get the whole at once.
 /// Needs a key with the scope `decide`.
 #[utoipa::path(
     post,
@@ -177,7 +191,9 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     let (user_agent, address) = openrtb::device(&request);
     let hints = app.enrichment.find(user_agent, address);
     let zone = hints.zone.clone();
-    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, query.exchange.as_ref(), hints);
+    let till = app.engine.spending.of(caller.account.number());
+    let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some(), purses: &till };
+    let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, asker, hints);
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
         Ok(plan) => decide(app, info, caller, plan, zone.unwrap_or(TimeZone::UTC)).await,
@@ -207,10 +223,12 @@ async fn decide(
         .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
     let offset = plan.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     let world = Arc::clone(&caller.world);
+    let (keys, purposes) = (std::mem::take(&mut plan.keys), plan.allowed.purposes);
+    let person = app.engine.decider.first_known(&caller.account, &keys, purposes, deadline).await;
     let call = Call {
         world: caller.world,
         account: caller.account,
-        key: plan.key.take(),
+        key: None,
         request: std::mem::take(&mut plan.request),
         purposes: plan.allowed.purposes,
         zone: offset.map_or(zone, TimeZone::fixed),
@@ -218,10 +236,11 @@ async fn decide(
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,
     };
-    let decided = app.engine.decider.decide(call, info.arrived).await.map_err(|_| NoBid::NoFill)?;
+    let decided = app.engine.decider.decide_for(person, call, info.arrived).await.map_err(|_| NoBid::NoFill)?;
     let public_url = app.engine.catalogue.public_url();
     let issuer = Issuer { account: decided.account.number(), keys: &world.tokens, public_url };
-    openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings)
+    let till = app.engine.spending.of(issuer.account);
+    openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings, &till)
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {

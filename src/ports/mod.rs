@@ -10,6 +10,7 @@ mod feed;
 mod learning;
 mod outcomes;
 mod products;
+mod spending;
 mod transitions;
 mod users;
 mod webhooks;
@@ -17,8 +18,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, transitions::*,
-    users::*, webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, spending::*,
+    transitions::*, users::*, webhooks::*,
 };
 use crate::domain::values::Millis;
 
@@ -66,6 +67,8 @@ pub struct Ports {
     pub webhooks: Arc<dyn WebhookStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What campaigns spend by bidding themselves.
+    pub spending: Arc<dyn SpendStore>,
     /// What is learned and counted.
     pub learning: Arc<dyn LearningStore>,
     /// Events and the streams that remember them.

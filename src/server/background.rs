@@ -49,6 +49,8 @@ impl Core {
         self.tasks.spawn("feeds of products", move |stop| Arc::clone(&keeper).work(stop));
         let learning = self.engine.learning.clone();
         self.tasks.spawn("learning", move |stop| learning.clone().work(stop));
+        let spending = self.engine.spending.clone();
+        self.tasks.spawn("budgets", move |stop| spending.clone().follow(stop));
         let log = self.log.clone();
         self.tasks.spawn("decision log", move |stop| log.clone().write(stop));
         let records = self.records.clone();

@@ -16,7 +16,7 @@ use crate::{
     domain::values::Millis,
     ports::{
         Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, ProductStore,
-        StoreError, TransitionStore, UserStore, WebhookStore,
+        SpendStore, StoreError, TransitionStore, UserStore, WebhookStore,
     },
 };
 
@@ -75,6 +75,8 @@ pub struct Opened {
     pub products: Arc<dyn ProductStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What campaigns spend by bidding themselves.
+    pub spending: Arc<dyn SpendStore>,
     /// What is learned and counted.
     pub learning: Arc<dyn LearningStore>,
     /// Events and the streams that remember them.
@@ -119,6 +121,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
         products: Arc::new(postgres::Products::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        spending: Arc::new(postgres::Spending::new(&lanes)),
         learning: Arc::new(postgres::Learning::new(&lanes)),
         events: Arc::new(postgres::Events::new(&lanes, options)),
         feed: Arc::new(postgres::Changes::new(&lanes)),

@@ -230,6 +230,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         invalid: None,
         exposure: None,
         terms: Terms::default(),
+        charge: None,
     })
 }
 

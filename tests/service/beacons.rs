@@ -164,6 +164,7 @@ fn aged(service: &Service, days: i64) -> Tokens {
         cap_window: Some(Span::from_millis(86_400_000)),
         preview: false,
         exposure: None,
+        price: None,
     };
     world.tokens.sign(&claim, "https://northwind.example/spring")
 }

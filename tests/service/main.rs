@@ -3,6 +3,7 @@
 
 mod beacons;
 mod browser;
+mod budgets;
 mod bundles;
 mod consent;
 mod conversions;
@@ -12,6 +13,7 @@ mod events;
 mod feeds;
 mod harness;
 mod identity;
+mod late;
 mod learning;
 mod models;
 mod openrtb;

@@ -134,10 +134,25 @@ async fn ids_of_others_lead_to_the_person() {
         answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").to_owned()
     };
     assert!(!markup("a1").await.contains("grown-up"));
+    let several = async |user: Value| {
+        let mut asked = request("1.50");
+        asked["user"] = user;
+        let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
+        answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").contains("grown-up")
+    };
     let told = json!({"user": "anna", "source": "IDS.example", "id": "a1"});
     let told = read(ask(&service, "/v1/sync", &told).await, 200).await;
     assert_eq!((&told["user"], &told["merged_into"]), (&json!("eid:ids.example:a1"), &json!("anna")));
     assert!(markup("a1").await.contains("grown-up"));
+    // of several names the first one that is known
+    let eids = json!([{"source": "other.example", "uids": [{"id": "a1"}]},
+        {"source": "ids.example", "uids": [{"id": "nobody"}, {"id": "a1"}]}]);
+    assert!(several(json!({"buyeruid": "nobody", "eids": eids})).await);
+    service.patch("child", &json!({"age": 9})).await;
+    assert!(!several(json!({"buyeruid": "child", "eids": eids})).await, "the exchange's own name goes first");
+    assert!(
+        !several(json!({"buyeruid": "nobody", "eids": [{"source": "other.example", "uids": [{"id": "a1"}]}]})).await
+    );
     read(ask(&service, "/v1/sync", &json!({"user": "anna", "source": "", "id": "a1"})).await, 422).await;
     read(ask(&service, "/v1/sync", &json!({"user": "ben", "source": "ids.example", "id": "a1"})).await, 409).await;
     // by pixel: whom a token names, where nothing forbids it

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    catalog::creative::Creative,
+    catalog::creative::{Choice, Creative, Place, Variant},
+    ids::NameHash,
     values::{Format, Size},
     violation::{Violation, Violations, token},
 };
@@ -127,6 +128,28 @@ pub fn revision_crid(creative: &Creative, format: Format, size: Option<Size>) ->
         (_, Some(size)) => format!("{id}.{revision}.{size}"),
         (_, None) => format!("{id}.{revision}.native"),
     }
+}
+
+/// Names the content that a choice gives one of a creative's templates: the same for the same values.
+#[must_use]
+pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
+    named(variant, |place| fingerprint(creative, place, choice))
+}
+
+/// Stands for the value that a choice puts into one place of a template.
+#[must_use]
+pub fn fingerprint(creative: &Creative, place: &Place, choice: &Choice) -> u64 {
+    creative.chosen(place.slot, choice).map_or(place.default_fingerprint, |component| component.fingerprint)
+}
+
+/// Names the content of a template by what stands for the value in each of its places.
+pub fn named(variant: &Variant, fingerprint: impl Fn(&Place) -> u64) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
+    for place in &variant.places {
+        hash.update(&fingerprint(place).to_le_bytes());
+    }
+    hash.finalize().to_hex()[..32].to_owned()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::domain::{
         rule::Targeting,
     },
     catalog::{
+        budget::Budget,
         document::{
             AdvertiserDoc, AttributionDoc, CampaignDoc, CampaignStatus, Control, GoalDoc, Rotation, UncappedUsers,
         },
@@ -66,6 +67,8 @@ pub struct Campaign {
     pub deals: Vec<Box<str>>,
     /// What it pays per thousand impressions.
     pub cpm: Option<Money>,
+    /// What it may spend by bidding itself.
+    pub budget: Option<Budget>,
 }
 
 /// At most so many impressions within a rolling window.
@@ -106,6 +109,7 @@ impl Campaign {
         });
         let caps = caps.collect();
         check_ranges(doc, &mut faults);
+        let budget = doc.budget.as_ref().map(|budget| Budget::parse(budget, doc.cpm, &mut faults));
         match (advertiser, landing::parse(&doc.landing_url)) {
             (_, Err(detail)) => faults.push("/landing_url", "invalid_url", detail),
             (None, Ok(_)) => faults.push("/advertiser", "unknown_advertiser", "no such advertiser"),
@@ -141,6 +145,7 @@ impl Campaign {
             exclusive_group: doc.exclusive_group.as_deref().map(Into::into),
             deals: doc.deals.iter().map(|deal| deal.as_str().into()).collect(),
             cpm: doc.cpm,
+            budget,
         })
     }
 

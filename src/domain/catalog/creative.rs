@@ -25,7 +25,7 @@ use crate::domain::{
 };
 
 /// One immutable revision of a creative.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Creative {
     /// Its id.
     pub id: CreativeId,
@@ -58,7 +58,7 @@ pub struct Creative {
 }
 
 /// A slot of any of the templates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slot {
     /// Its name.
     pub name: SlotName,
@@ -67,7 +67,7 @@ pub struct Slot {
 }
 
 /// A component that may be chosen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Component {
     /// Its id.
     pub id: ComponentId,
@@ -100,20 +100,20 @@ pub struct Component {
 }
 
 /// The creative in one size and format.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Variant {
     /// The template's id.
     pub id: TemplateId,
     /// What it renders.
     pub shape: Shape,
     /// The template.
-    pub template: Template,
+    pub template: Arc<Template>,
     /// What may stand in each slot of the template, in its order.
     pub places: Vec<Place>,
 }
 
 /// What may stand in one slot of one template, escaped for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Place {
     /// Position of the slot in [`Creative::slots`].
     pub slot: usize,
@@ -182,8 +182,9 @@ impl Creative {
         let places: Vec<_> =
             templates.iter().map(|(id, _, template)| reader.places(id, template, &slots, &components)).collect();
         let variants = templates.into_iter().zip(places);
-        let variants =
-            variants.map(|((id, shape, template), places)| Variant { id, shape, template, places }).collect();
+        let variants = variants
+            .map(|((id, shape, template), places)| Variant { id, shape, template: Arc::new(template), places })
+            .collect();
         let slot_of = |id: &ComponentId| {
             let at = components.iter().position(|component| component.id == *id)?;
             Some((components[at].slot as u16, at as u32))

@@ -282,6 +282,10 @@ pub struct CampaignDoc {
     /// What it pays per thousand impressions; needed where a request sets a floor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpm: Option<Money>,
+    /// What it may spend by bidding itself, at `cpm`, on OpenRTB requests that name no line. None: it
+    /// bids only where a bidder names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<crate::domain::catalog::budget::BudgetDoc>,
 }
 
 fn default_priority() -> u8 {

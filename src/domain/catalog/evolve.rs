@@ -21,7 +21,8 @@ use crate::domain::{
         campaign::Campaign,
         creative::Creative,
         document::{
-            CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc, WriteKeyDoc,
+            CampaignDoc, CampaignStatus, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc,
+            WriteKeyDoc,
         },
         index::{Index, Needs},
         key::{DocumentKey, Kind},
@@ -54,12 +55,14 @@ impl Snapshot {
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
             audits: self.audits.clone(),
+            approved: self.approved.clone(),
             write_keys: self.write_keys.clone(),
             feeds: self.feeds.clone(),
             stocks: Arc::clone(&self.stocks),
             shown_feeds: BTreeMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
+            payers: Vec::new(),
             faults: self.faults.clone(),
             by_id: HashMap::new(),
             capped: false,
@@ -325,7 +328,10 @@ impl Snapshot {
             Ticket { hash, weight, priority }
         };
         self.tickets = lines.iter().map(ticket).collect();
+        let pays = |line: &Line| line.campaign.budget.is_some() && line.campaign.status == CampaignStatus::Active;
+        self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
+        self.approved = self.approved.evolve(&self.creatives, &self.audits);
         let mut streams = self.rules.streams().clone();
         streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
         streams.extend(self.models.values().flat_map(|model| model.streams()));

@@ -1,6 +1,8 @@
 //! When something serves: first and last instant, and hours of the week in a time zone.
 
-use jiff::{Timestamp, tz::TimeZone};
+use std::ops::Range;
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::domain::{
     catalog::document::{Day, DaypartDoc, FlightDoc},
@@ -32,6 +34,27 @@ pub enum Grounded {
     },
     /// It runs, but not at this hour.
     OutsideDayparts,
+}
+
+/// A day in a flight's time zone, and how much of its serving hours is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Today {
+    /// Days since 1970-01-01.
+    pub number: i32,
+    /// When it is that day, in ms since 1970-01-01T00:00Z.
+    pub hours: Range<i64>,
+    /// Serving ms that are gone, and that there are.
+    gone: i64,
+    whole: i64,
+}
+
+impl Today {
+    /// What of an amount for the day is due by now, spread evenly over the serving hours.
+    #[must_use]
+    pub fn share_of(&self, amount: i64) -> i64 {
+        // a part of the amount is no more than it
+        (i128::from(amount) * i128::from(self.gone) / i128::from(self.whole.max(1))) as i64
+    }
 }
 
 /// Minutes of some days; `to` may lie past midnight, in the following day.
@@ -89,6 +112,25 @@ impl Flight {
             _ => {}
         }
         (!self.dayparts.is_empty() && !self.in_dayparts(now)).then_some(Grounded::OutsideDayparts)
+    }
+
+    /// The day that it is at `now` in its time zone.
+    #[must_use]
+    pub fn day(&self, now: Millis) -> Today {
+        let instant = Timestamp::from_millisecond(now.0).unwrap_or(Timestamp::UNIX_EPOCH);
+        let date = self.zone.to_datetime(instant).date();
+        let midnight = |date: Date| date.to_zoned(self.zone.clone()).map(|at| at.timestamp().as_millisecond());
+        let start = midnight(date).unwrap_or(now.0);
+        let end = date.tomorrow().and_then(midnight).unwrap_or(start + 86_400_000);
+        let edges = self.changes(Millis(start), Millis(end));
+        let edges: Vec<i64> = [start].into_iter().chain(edges.into_iter().map(|at| at.0)).chain([end]).collect();
+        let (mut gone, mut whole) = (0, 0);
+        for part in edges.windows(2).filter(|part| self.grounded(Millis(part[0])).is_none()) {
+            whole += part[1] - part[0];
+            gone += (now.0.min(part[1]) - part[0]).max(0);
+        }
+        let days = date.since(Date::constant(1970, 1, 1)).map_or(0, |span| span.get_days());
+        Today { number: days, hours: start..end, gone, whole }
     }
 
     /// The first instant after the flight, if it ends.
@@ -220,6 +262,25 @@ mod tests {
         assert_eq!(flight.grounded(at("2026-03-03T06:59:59Z")), None, "Tuesday 01:59 belongs to Monday's evening");
         assert_eq!(flight.grounded(at("2026-03-03T07:00:00Z")), Some(Grounded::OutsideDayparts));
         assert_eq!(flight.grounded(at("2026-03-10T00:00:00Z")), None, "20:00 in summer time");
+    }
+
+    #[test]
+    fn a_day_is_that_of_its_zone_and_goes_by_in_serving_hours() {
+        let plain = flight(json!({})).expect("a flight");
+        let noon = plain.day(at("2026-03-01T12:00:00Z"));
+        assert_eq!((noon.number, noon.share_of(1_000)), (20_513, 500));
+        assert_eq!(noon.hours, at("2026-03-01T00:00:00Z").0..at("2026-03-02T00:00:00Z").0);
+        // four hours in New York, on the day that has 23 of them
+        let zoned = flight(json!({"time_zone": "America/New_York", "dayparts": [{"from": "20:00", "to": "24:00"}]}));
+        let zoned = zoned.expect("a flight");
+        let evening = zoned.day(at("2026-03-09T01:00:00Z"));
+        assert_eq!((evening.number, evening.share_of(1_000)), (20_520, 250));
+        assert_eq!(evening.hours.end - evening.hours.start, 23 * 3_600_000);
+        assert_eq!(zoned.day(at("2026-03-08T23:59:00Z")).share_of(1_000), 0);
+        // it ends at noon, so its last day is over by then; and a day without hours has nothing due
+        let last = flight(json!({"end": "2026-03-01T12:00:00Z"})).expect("a flight");
+        assert_eq!(last.day(at("2026-03-01T09:00:00Z")).share_of(1_000), 750);
+        assert_eq!(last.day(at("2026-03-02T09:00:00Z")).share_of(1_000), 0);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What may be shown: the documents of an account and the snapshot compiled from them.
 
+pub mod approved;
 mod assets;
 pub mod audit;
 pub mod bits;
+pub mod budget;
 pub mod campaign;
 pub mod content;
 pub mod creative;

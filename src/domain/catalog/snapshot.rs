@@ -18,6 +18,7 @@ use crate::domain::{
         rule::SegmentRule,
     },
     catalog::{
+        approved::Approved,
         audit::AuditDoc,
         campaign::Campaign,
         creative::{Creative, Creatives},
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub placements: HashMap<PlacementId, Placement>,
     /// What exchanges say of the ads of creatives.
     pub audits: BTreeMap<CreativeId, BTreeMap<ExchangeId, Arc<AuditDoc>>>,
+    /// Creatives of which exchanges have approved some contents, restricted to these.
+    pub approved: Approved,
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
     /// Catalogues of products.
@@ -61,6 +64,8 @@ pub struct Snapshot {
     pub lines: Vec<Line>,
     /// What each line draws lots with, side by side: they are looked at far more often than lines.
     pub tickets: Vec<Ticket>,
+    /// Lines that bid by themselves: active and with a budget.
+    pub payers: Vec<usize>,
     /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
@@ -125,12 +130,14 @@ impl Snapshot {
             creatives: Creatives::new(),
             placements: HashMap::new(),
             audits: BTreeMap::new(),
+            approved: Approved::default(),
             write_keys: HashMap::new(),
             feeds: BTreeMap::new(),
             stocks: Arc::default(),
             shown_feeds: BTreeMap::new(),
             lines: Vec::new(),
             tickets: Vec::new(),
+            payers: Vec::new(),
             faults: BTreeMap::new(),
             by_id: HashMap::new(),
             capped: false,

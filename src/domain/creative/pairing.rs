@@ -19,6 +19,8 @@ pub(super) type Pick = (u16, u32);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pairing {
     pub(super) rules: Vec<Rule>,
+    /// Slots of which only some choices are allowed, and these. Counting leaves them out.
+    only: Option<(Vec<u16>, Vec<Vec<u32>>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,26 +79,39 @@ impl Pairing {
             }
         });
         let rules = rules.collect();
-        faults.into_result().map(|()| Self { rules })
+        faults.into_result().map(|()| Self { rules, only: None })
+    }
+
+    /// The same rules, and of the choices for some slots only these.
+    #[must_use]
+    pub fn with_only(&self, slots: Vec<u16>, choices: Vec<Vec<u32>>) -> Self {
+        Self { rules: self.rules.clone(), only: Some((slots, choices)) }
     }
 
     /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.only.is_none()
     }
 
     /// Whether no rule is broken yet. While slots are open, `false` means that no way of filling
     /// them helps against one of the rules; a full choice is legal exactly when this is `true`.
     #[must_use]
     pub fn allows(&self, chosen: &[Option<u32>]) -> bool {
-        self.rules.iter().all(|rule| rule.allows(chosen))
+        let at = |slot: &u16| chosen.get(usize::from(*slot)).copied().flatten();
+        let fits = |(slots, choices): &(Vec<u16>, Vec<Vec<u32>>)| {
+            let fits =
+                |choice: &Vec<u32>| slots.iter().zip(choice).all(|(slot, of)| at(slot).is_none_or(|own| own == *of));
+            choices.iter().any(fits)
+        };
+        self.rules.iter().all(|rule| rule.allows(chosen)) && self.only.as_ref().is_none_or(fits)
     }
 
     /// Whether any rule names a component of this slot.
     #[must_use]
     pub fn names(&self, slot: usize) -> bool {
-        self.rules.iter().any(|rule| rule.names(slot))
+        let only = self.only.iter().flat_map(|(slots, _)| slots);
+        self.rules.iter().any(|rule| rule.names(slot)) || only.into_iter().any(|of| usize::from(*of) == slot)
     }
 
     /// Drops components that no legal choice among the candidates holds because what a rule asks

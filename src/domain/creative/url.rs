@@ -126,6 +126,22 @@ impl ClickMacro {
         });
         format!("{}{escaped}", self.0)
     }
+
+    /// The macro as it stands within the query of another address: the encoded one of its server, or
+    /// the prefix percent-encoded.
+    #[must_use]
+    pub fn encoded(&self) -> String {
+        match &*self.0 {
+            "%%CLICK_URL_UNESC%%" => "%%CLICK_URL_ESC%%".to_owned(),
+            "${CLICK_URL}" => "${CLICK_URL_ENC}".to_owned(),
+            own if CLICK_MACROS.iter().any(|(known, _)| *known == own) => own.to_owned(),
+            prefix => {
+                let mut out = String::with_capacity(2 * prefix.len());
+                percent_encode(prefix, &mut out);
+                out
+            }
+        }
+    }
 }
 
 impl FromStr for ClickMacro {

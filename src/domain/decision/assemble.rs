@@ -2,8 +2,9 @@
 
 use crate::domain::{
     catalog::{
+        audit::{crid, fingerprint, named},
         content::Content,
-        creative::{Choice, Creative, Place, Variant},
+        creative::{Creative, Place, Variant},
     },
     consent::{Purposes, Relayed},
     creative::{
@@ -13,9 +14,10 @@ use crate::domain::{
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
+        late,
         request::{AdRequest, PlacementRequest},
     },
-    ids::{ComponentId, NameHash, SlotName, Uid},
+    ids::{ComponentId, SlotName, Uid},
     measurement::beacon::{Claim, TokenKeys},
     values::Format,
 };
@@ -61,6 +63,19 @@ pub fn assemble(
     purposes: Purposes,
     issuer: Issuer<'_>,
 ) -> Assembled {
+    if showing.deferred.is_some() {
+        let issued = (issuer.account, issuer.keys, issuer.public_url);
+        return Assembled {
+            markup: late::frame((item, showing), request, placement, purposes, issued),
+            impression_url: String::new(),
+            view_url: String::new(),
+            click_url: String::new(),
+            conversion_token: String::new(),
+            combination: combination(showing),
+            // what is chosen later has no name yet
+            crid: String::new(),
+        };
+    }
     let creative = &*showing.creative;
     let variant = &creative.variants[showing.variant];
     let combination = combination(showing);
@@ -170,6 +185,7 @@ pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Ui
         cap_window: campaign.and_then(|campaign| campaign.cap_window()),
         preview: showing.reason == Reason::Preview,
         exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),
+        price: None,
     }
 }
 
@@ -232,23 +248,4 @@ fn combination(showing: &Showing) -> u64 {
     let mut head = [0; 8];
     head.copy_from_slice(&hash.finalize().as_bytes()[..8]);
     u64::from_le_bytes(head)
-}
-
-/// Names the content that a choice gives one of a creative's templates: the same for the same values.
-#[must_use]
-pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
-    named(variant, |place| fingerprint(creative, place, choice))
-}
-
-fn fingerprint(creative: &Creative, place: &Place, choice: &Choice) -> u64 {
-    creative.chosen(place.slot, choice).map_or(place.default_fingerprint, |component| component.fingerprint)
-}
-
-fn named(variant: &Variant, fingerprint: impl Fn(&Place) -> u64) -> String {
-    let mut hash = blake3::Hasher::new();
-    hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
-    for place in &variant.places {
-        hash.update(&fingerprint(place).to_le_bytes());
-    }
-    hash.finalize().to_hex()[..32].to_owned()
 }

@@ -21,7 +21,7 @@ use crate::domain::{
         eligibility::Seen,
         goods::Goods,
         learned::Learned,
-        request::{AdRequest, PlacementRequest, Seed, SegmentsMode},
+        request::{AdRequest, PlacementRequest, Seed, SegmentsMode, Stage},
         rotation::Sticky,
         run::Run,
     },
@@ -81,7 +81,10 @@ pub fn decide(
         run.evaluator.within(contexts[at].as_ref().unwrap_or(&request.context));
         let mut items = Vec::with_capacity(placement.count.into());
         for position in 0..placement.count {
-            let id = DecisionId(uuid_v7(now, &mut random));
+            let id = match placement.stage {
+                Stage::Rest(begun) => begun,
+                _ => DecisionId(uuid_v7(now, &mut random)),
+            };
             items.push(run.item(id, at, position, placement, registered[at]));
         }
         placements.push(items);

@@ -110,6 +110,8 @@ pub struct Showing {
     pub thought: Option<Thought>,
     /// What those of the creative's components show that pick products from feeds.
     pub picked: Vec<Picked>,
+    /// Where components are chosen when it is rendered: the version of the catalogue to choose from.
+    pub deferred: Option<i64>,
 }
 
 impl Showing {
@@ -133,6 +135,7 @@ impl Showing {
             propensity: None,
             thought: None,
             picked: Vec::new(),
+            deferred: None,
         }
     }
 

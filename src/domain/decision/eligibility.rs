@@ -98,6 +98,9 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
     if campaign.status != CampaignStatus::Active {
         return Some(Exclusion::Status { status: campaign.status });
     }
+    if ask.request.among.as_ref().is_some_and(|among| among.binary_search(&campaign.hash).is_err()) {
+        return Some(Exclusion::NotBidding);
+    }
     if let Some(grounded) = campaign.flight.grounded(ask.now) {
         return Some(grounded.into());
     }

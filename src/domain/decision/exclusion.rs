@@ -17,6 +17,8 @@ pub enum Exclusion {
         /// What it is instead.
         status: CampaignStatus,
     },
+    /// It does not bid by itself here, or has no money to bid with now.
+    NotBidding,
     /// Its flight begins later.
     NotStarted {
         /// When.

@@ -9,7 +9,7 @@ use crate::domain::{
     audience::{context::Context, profile::Traits},
     consent::Relayed,
     creative::{ClickMacro, NativeRequest, VideoRequest},
-    ids::{CampaignId, CreativeId, PlacementId, SegmentKey, Uid},
+    ids::{CampaignId, CreativeId, DecisionId, ExchangeId, NameHash, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
 
@@ -70,6 +70,36 @@ pub struct PlacementRequest {
     /// What the player takes, for videos; without it, everything in the newest version of VAST.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoRequest>,
+    /// Without a candidate, the only campaigns that may be shown, by their hashes in ascending order:
+    /// those that bid by themselves and have the money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub among: Option<Vec<NameHash>>,
+    /// The exchange that takes only contents which it has approved: components are chosen among these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auditor: Option<ExchangeId>,
+    /// How much of it is decided now.
+    #[serde(skip_serializing_if = "Stage::is_whole")]
+    pub stage: Stage,
+}
+
+/// How much of an item is decided now: a bid may leave its components to the moment at which it has
+/// won and is rendered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What is bid: campaign, creative and size; of what is a document, nothing more.
+    Offer,
+    /// What that decision left open: whether the campaign may serve was asked then.
+    Rest(DecisionId),
+}
+
+impl Stage {
+    fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
 }
 
 impl Default for PlacementRequest {
@@ -87,6 +117,9 @@ impl Default for PlacementRequest {
             floor: None,
             native: None,
             video: None,
+            among: None,
+            auditor: None,
+            stage: Stage::Whole,
         }
     }
 }
@@ -147,6 +180,17 @@ pub struct Seed(pub [u8; 16]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 32 hexadecimal digits")]
 pub struct NotASeed;
+
+impl Seed {
+    /// The seed of what a decision left open: always the same.
+    #[must_use]
+    pub fn of_rest(decision: DecisionId) -> Self {
+        let key = blake3::derive_key("tessera 2026 seed of the rest", decision.0.as_bytes());
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&key[..16]);
+        Self(bits)
+    }
+}
 
 impl FromStr for Seed {
     type Err = NotASeed;

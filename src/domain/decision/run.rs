@@ -15,11 +15,10 @@ use crate::domain::{
         choose::{Manner, choose, eligible},
         decided::{Item, Person, Showing},
         eligibility::{Ask, Seen, Shown, screen},
-        exclusion::Exclusion,
-        explanation::{self, ItemExplanation, Reason, stocked},
+        explanation::{ItemExplanation, Reason, stocked},
         goods::Goods,
         learned::{Learned, Learner, Thought},
-        request::{AdRequest, Candidate, Explain, PlacementRequest},
+        request::{AdRequest, Candidate, Explain, PlacementRequest, Stage},
         rotation::{Scope, Sticky},
         standing::{Degraded, FallbackLevel},
     },
@@ -158,10 +157,13 @@ impl<'a> Run<'a> {
     /// The caller's own choice, if it may serve.
     fn pinned(&mut self, candidate: &Candidate, ask: &Ask<'_>) -> Option<Winner<'a>> {
         let snapshot = self.snapshot;
+        // what has won is shown, whatever happened since
+        let begun = matches!(ask.request.stage, Stage::Rest(_));
         match candidate {
             Candidate::Campaign(id) => {
                 let line = &snapshot.lines[snapshot.line(id)?];
-                screen(line, ask, &mut self.evaluator, &self.seen).is_none().then_some(Winner::Line(line))
+                let may = begun || screen(line, ask, &mut self.evaluator, &self.seen).is_none();
+                may.then_some(Winner::Line(line))
             }
             Candidate::Creative(id) => {
                 let creative = snapshot.creatives.get(id)?;
@@ -170,7 +172,7 @@ impl<'a> Run<'a> {
                     return (!ask.request.blocked_creatives.contains(id)).then_some(Winner::Bare(creative));
                 }
                 let (evaluator, seen) = (&mut self.evaluator, &self.seen);
-                listing.find(|line| screen(line, ask, evaluator, seen).is_none()).map(Winner::Line)
+                listing.find(|line| begun || screen(line, ask, evaluator, seen).is_none()).map(Winner::Line)
             }
         }
     }
@@ -207,7 +209,14 @@ impl<'a> Run<'a> {
         degraded: &mut Vec<Degraded>,
     ) -> Option<Showing> {
         let (variant, size) = ask.variant(creative)?;
+        let auditor = ask.request.auditor.as_ref();
+        let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
+        let creative = approved.unwrap_or(creative);
         let manner = Manner { video: ask.request.video.as_ref(), ..self.manner(campaign.map(Arc::as_ref)) };
+        if ask.request.stage == Stage::Offer && creative.variants[variant].shape.0 == Format::Html {
+            let default = self.defaults(campaign, creative, (variant, size));
+            return Some(Showing { deferred: Some(self.snapshot.version), ..default });
+        }
         let (evaluator, snapshot) = (&mut self.evaluator, self.snapshot);
         let picked = self.goods.of(creative, variant, |picking| {
             let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
@@ -268,6 +277,7 @@ impl<'a> Run<'a> {
             }),
             exposure,
             thought,
+            deferred: None,
             picked,
         })
     }
@@ -297,7 +307,7 @@ impl<'a> Run<'a> {
     }
 
     /// How components of a campaign are chosen for this person.
-    fn manner(&self, campaign: Option<&Campaign>) -> Manner<'a> {
+    pub(super) fn manner(&self, campaign: Option<&Campaign>) -> Manner<'a> {
         let held_out = campaign
             .filter(|campaign| self.known && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout);
         Manner {
@@ -335,7 +345,7 @@ impl<'a> Run<'a> {
         });
         let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));
         let house = registered.and_then(|registered| self.snapshot.creatives.get(registered.house.as_ref()?));
-        let (campaign, creative, (variant, size)) = [default, house.map(|creative| (None, creative))]
+        let (campaign, creative, of) = [default, house.map(|creative| (None, creative))]
             .into_iter()
             .flatten()
             .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
@@ -343,57 +353,18 @@ impl<'a> Run<'a> {
                 let variant = ask.variant(creative).filter(|(at, _)| ask.plays(creative, *at, &[]))?;
                 Some((campaign, creative, variant))
             })?;
-        Some(Showing::of_defaults(campaign.cloned(), Arc::clone(creative), variant, size))
+        Some(self.defaults(campaign, creative, of))
     }
 
-    /// Asks every campaign again, in serving order, for the first condition that failed.
-    fn explain(&mut self, id: DecisionId, position: u8, ask: &Ask<'_>, shown: Option<&Showing>, level: FallbackLevel) {
-        let winner = shown.filter(|_| level != FallbackLevel::Default).and_then(|showing| showing.campaign.as_ref());
-        let full = self.request.explain == Explain::Full;
-        let mut candidates = Vec::with_capacity(self.snapshot.lines.len());
-        for line in &self.snapshot.lines {
-            let campaign = &line.campaign;
-            let mut excluded = screen(line, ask, &mut self.evaluator, &self.seen);
-            if let (Some(Exclusion::Targeting { why }), Some(condition), true) =
-                (&mut excluded, &campaign.condition, full)
-            {
-                *why = self.evaluator.failing(condition);
-            }
-            let excluded = excluded.or_else(|| match winner {
-                Some(winner) if winner.id == campaign.id => None,
-                _ if ask.pinned => Some(Exclusion::NotPinned),
-                Some(winner) if winner.priority < campaign.priority => {
-                    Some(Exclusion::LowerPriority { serving: winner.priority })
-                }
-                Some(winner) => Some(Exclusion::Rotation { chosen: winner.id.clone() }),
-                None => None,
-            });
-            candidates.push(explanation::Candidate {
-                campaign: campaign.id.clone(),
-                tier: campaign.priority,
-                excluded,
-            });
-        }
-        let slots = match shown {
-            Some(showing) if full => {
-                let video = ask.request.video.as_ref();
-                let manner = Manner { video, ..self.manner(showing.campaign.as_deref()) };
-                let Showing { creative, choice, picked, .. } = showing;
-                explanation::slots(creative, choice, picked, &manner, level, &mut self.evaluator)
-            }
-            _ => Vec::new(),
-        };
-        self.explanation.push(ItemExplanation {
-            decision_id: id,
-            placement: ask.request.id.clone(),
-            position,
-            campaign: shown.and_then(|showing| showing.campaign.as_ref()).map(|campaign| campaign.id.clone()),
-            creative: shown.map(|showing| showing.creative.id.clone()),
-            reason: shown.map(|showing| showing.reason),
-            fallback_level: level,
-            candidates,
-            slots,
-            optimizer: shown.and_then(|showing| showing.thought.as_ref()?.reasoning(showing)),
-        });
+    /// A creative with all its defaults.
+    fn defaults(
+        &self,
+        campaign: Option<&Arc<Campaign>>,
+        creative: &Arc<Creative>,
+        of: (usize, Option<Size>),
+    ) -> Showing {
+        let default = Showing::of_defaults(campaign.cloned(), Arc::clone(creative), of.0, of.1);
+        let tried = self.request.preview.is_some();
+        Showing { reason: if tried { Reason::Preview } else { default.reason }, ..default }
     }
 }

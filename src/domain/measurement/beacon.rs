@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, Uid},
     measurement::{attribution::LONGEST_MS, outcome::OutcomeKind},
-    values::{Millis, Span},
+    values::{Amount, Millis, Money, Span},
 };
 
 const VERSION: u8 = 1;
@@ -26,6 +26,7 @@ const HAS_PERSON: u8 = 2;
 const HAS_CAP: u8 = 4;
 const PREVIEW: u8 = 8;
 const HAS_EXPOSURE: u8 = 16;
+const HAS_PRICE: u8 = 32;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
@@ -60,6 +61,8 @@ pub struct Claim {
     pub preview: bool,
     /// What was shown, packed; none where nothing is learned from it.
     pub exposure: Option<Box<[u8]>>,
+    /// What was bid per thousand impressions; only in notices of an auction.
+    pub price: Option<Money>,
 }
 
 /// The four tokens of one decision.
@@ -100,6 +103,7 @@ struct Key {
     notice: [u8; 32],
     video: [u8; 32],
     mask: [u8; 32],
+    seal: [u8; 32],
 }
 
 impl Key {
@@ -111,6 +115,7 @@ impl Key {
             notice: blake3::derive_key("tessera 2026 beacon notice", secret),
             video: blake3::derive_key("tessera 2026 beacon video", secret),
             mask: blake3::derive_key("tessera 2026 beacon mask", secret),
+            seal: blake3::derive_key("tessera 2026 seal", secret),
         }
     }
 
@@ -197,6 +202,16 @@ impl TokenKeys {
         let all = || std::iter::once(&self.active).chain(&self.retired);
         let active = all().find(|key| key.number == number)?.clone();
         Some(Self { active, retired: all().filter(|key| key.number != number).cloned().collect() })
+    }
+
+    /// What seals, with the number of its secret.
+    pub(super) fn sealing(&self) -> (u8, &[u8; 32]) {
+        (self.active.number, &self.active.seal)
+    }
+
+    /// What the secret of this number sealed with.
+    pub(super) fn unsealing(&self, number: u8) -> Option<&[u8; 32]> {
+        std::iter::once(&self.active).chain(&self.retired).find(|key| key.number == number).map(|key| &key.seal)
     }
 
     /// The tokens of one decision. Ids are at most 64 bytes each, so that a token without a
@@ -289,7 +304,8 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
         | if claim.person.is_some() { HAS_PERSON } else { 0 }
         | if claim.cap_window.is_some() { HAS_CAP } else { 0 }
         | if claim.preview { PREVIEW } else { 0 }
-        | if claim.exposure.is_some() { HAS_EXPOSURE } else { 0 };
+        | if claim.exposure.is_some() { HAS_EXPOSURE } else { 0 }
+        | if claim.price.is_some() { HAS_PRICE } else { 0 };
     let window = claim.cap_window.map_or(0, |w| u32::try_from(w.millis() / 1_000).unwrap_or(u32::MAX));
     body.extend_from_slice(&[VERSION, key.number, flags]);
     body.extend_from_slice(&claim.account.to_le_bytes());
@@ -308,6 +324,10 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
         let told = if exposure.len() <= 255 { &exposure[..] } else { &[] };
         body.push(told.len() as u8);
         body.extend_from_slice(told);
+    }
+    if let Some(price) = claim.price {
+        body.extend_from_slice(&price.amount.micros().to_le_bytes());
+        body.extend_from_slice(price.currency.as_str().as_bytes());
     }
 }
 
@@ -331,6 +351,12 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         let length = take(1)?[0];
         Some(take(length.into())?).filter(|exposure| !exposure.is_empty()).map(Box::from)
     };
+    let price = if flags & HAS_PRICE == 0 {
+        None
+    } else {
+        let amount = Amount::from_micros(i64::from_le_bytes(take(8)?.try_into().ok()?));
+        Some(Money { amount, currency: std::str::from_utf8(take(3)?).ok()?.parse().ok()? })
+    };
     let claim = Claim {
         account,
         decision,
@@ -342,6 +368,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
         preview: flags & PREVIEW != 0,
         exposure,
+        price,
     };
     Some((claim, std::str::from_utf8(rest).ok()?.to_owned()))
 }
@@ -370,6 +397,7 @@ mod tests {
             cap_window: Some(Span::from_millis(86_400_000)),
             preview: true,
             exposure: Some([1, 2, 3].into()),
+            price: None,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod outcome;
 mod proof;
 pub mod rate;
 pub mod report;
+mod sealed;
 mod sequence;
 pub mod slate;
 pub mod traffic;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
     measurement::attribution::{Credit, Terms},
-    values::{Millis, Span},
+    values::{Currency, Millis, Span},
 };
 
 /// What kind of thing happened.
@@ -161,6 +161,20 @@ pub struct Outcome {
     /// By what a conversion is judged: its campaign's terms when it came.
     #[serde(default, skip_serializing_if = "Terms::is_usual")]
     pub terms: Terms,
+    /// What it takes from the campaign's budget.
+    #[serde(default)]
+    pub charge: Option<Charge>,
+}
+
+/// What a billed impression takes from its campaign's budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Billionths of the currency's unit.
+    pub cost: i64,
+    /// The currency.
+    pub currency: Currency,
+    /// The day of the bid in the campaign's time zone, since 1970-01-01.
+    pub day: i32,
 }
 
 /// What became of an outcome.

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use super::{
-    plan::{Offer, Plan},
+    plan::{IFRAME, Offer, Plan},
+    purses::Purses,
     refusal::NoBid,
     settings::{Granularity, Settings},
+    stake::Terms,
     video::SKIPPABLE,
 };
 use crate::domain::{
@@ -13,8 +15,10 @@ use crate::domain::{
     decision::{
         assemble::{Assembled, Issuer, claim, contents},
         decided::{Decision, Item, Showing},
+        explanation::Reason,
     },
-    values::{Currency, Format, Json},
+    measurement::beacon::Claim,
+    values::{Currency, Format, Json, Money},
 };
 
 /// Writes the bids of a decision.
@@ -29,6 +33,7 @@ pub fn answer(
     assembled: &[Vec<Option<Assembled>>],
     issuer: Issuer<'_>,
     settings: &Settings,
+    purses: &dyn Purses,
 ) -> Result<Vec<u8>, NoBid> {
     let (mut written, mut reason, mut currency) = (0_usize, None, None);
     let markup: usize = assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2).sum();
@@ -40,7 +45,7 @@ pub fn answer(
             let showing = item.shown.as_ref().ok_or(NoBid::NoFill)?;
             let made = made.as_ref().ok_or(NoBid::NoFill)?;
             check(offer, showing, made)?;
-            let crid = match settings.crid {
+            let crid = match plan.crid {
                 Granularity::Combination => Cow::Borrowed(made.crid.as_str()),
                 Granularity::Creative => Cow::Owned(revision_crid(&showing.creative, showing.format(), showing.size)),
             };
@@ -48,19 +53,26 @@ pub fn answer(
             if offer.audits.as_ref().is_some_and(|all| !all.iter().filter(own).any(|(_, doc)| doc.serves(&crid))) {
                 return Err(NoBid::Audit);
             }
-            Ok((item, showing, made, crid))
+            let (price, deal) = offer.terms.of(showing).ok_or(NoBid::NoFill)?;
+            if currency.is_some_and(|currency| currency != price.currency) {
+                return Err(NoBid::Currency);
+            }
+            let tried = showing.reason == Reason::Preview;
+            if let (Terms::Open(_), Some(campaign), false) = (&offer.terms, &showing.campaign, tried)
+                && !purses.pay(campaign, item.id, price)
+            {
+                return Err(NoBid::Budget);
+            }
+            Ok(Bid { offer, item, showing, made, crid, price, deal, issuer, settings })
         });
         match bid {
-            Ok(_) if currency.is_some_and(|currency| currency != offer.price.currency) => {
-                reason = reason.or(Some(NoBid::Currency));
-            }
-            Ok((item, showing, made, crid)) => {
-                currency = Some(offer.price.currency);
+            Ok(bid) => {
+                currency = Some(bid.price.currency);
                 if written > 0 {
                     json.raw(",");
                 }
                 written += 1;
-                Bid { offer, item, showing, made, crid: &crid, issuer, settings }.write(&mut json);
+                bid.write(&mut json);
             }
             Err(why) => reason = reason.or(Some(why)),
         }
@@ -77,7 +89,6 @@ pub fn answer(
 fn check(offer: &Offer<'_>, showing: &Showing, made: &Assembled) -> Result<(), NoBid> {
     const BANNER: i64 = 2;
     const SCRIPT: i64 = 3;
-    const IFRAME: i64 = 4;
     let insecure = offer.secure && (made.markup.contains("http:") || made.markup.contains("http%3A"));
     let html = showing.format() == Format::Html;
     let blocked =
@@ -94,7 +105,9 @@ struct Bid<'a> {
     item: &'a Item,
     showing: &'a Showing,
     made: &'a Assembled,
-    crid: &'a str,
+    crid: Cow<'a, str>,
+    price: Money,
+    deal: Option<&'a str>,
     issuer: Issuer<'a>,
     settings: &'a Settings,
 }
@@ -104,13 +117,13 @@ impl Bid<'_> {
         let (creative, made) = (&*self.showing.creative, self.made);
         let video = self.video();
         json.raw("{\"id\":\"").plain(self.item.id).raw("\",\"impid\":").text(self.offer.imp);
-        json.raw(",\"price\":").plain(self.offer.price.amount).raw(",\"adm\":").text(&made.markup);
+        json.raw(",\"price\":").plain(self.price.amount).raw(",\"adm\":").text(&made.markup);
         json.raw(",\"adid\":").text(creative.id.as_str());
         json.raw(",\"adomain\":[").text(&creative.domain).raw("]");
         if let Some(campaign) = &self.showing.campaign {
             json.raw(",\"cid\":").text(campaign.id.as_str());
         }
-        json.raw(",\"crid\":").text(self.crid);
+        json.raw(",\"crid\":").text(&self.crid);
         if let Some(image) = self.image() {
             json.raw(",\"iurl\":").text(&image);
         }
@@ -138,13 +151,16 @@ impl Bid<'_> {
         if let (Some((seconds, ..)), Some(wanted)) = (video, &self.offer.video) {
             json.raw(",\"dur\":").plain(seconds).raw(",\"protocol\":").plain(wanted.request.version.protocol());
         }
-        if let Some(deal) = self.offer.deal {
+        if let Some(deal) = self.deal {
             json.raw(",\"dealid\":").text(deal);
         }
         self.notices(json);
         json.raw(",\"exp\":").plain(self.settings.expires_s);
-        json.raw(",\"ext\":{\"tessera\":{\"combination_id\":\"").plain(format_args!("{:016x}", made.combination));
-        json.raw("\",\"fallback_level\":").value(&self.item.fallback).raw("}}}");
+        json.raw(",\"ext\":{\"tessera\":{");
+        if self.showing.deferred.is_none() {
+            json.raw("\"combination_id\":\"").plain(format_args!("{:016x}", made.combination)).raw("\",");
+        }
+        json.raw("\"fallback_level\":").value(&self.item.fallback).raw("}}}");
     }
 
     /// Of a video its length in seconds, and the player's size; that of the largest file where the player
@@ -174,6 +190,7 @@ impl Bid<'_> {
     fn notices(&self, json: &mut Json) {
         // auctions are counted per bid, never per person
         let claim = claim(self.item, self.showing, self.made.combination, None, self.issuer.account);
+        let claim = Claim { price: Some(self.price), ..claim };
         let tokens = self.issuer.keys.sign_notices(&claim);
         let price = "?p=${AUCTION_PRICE}&c=${AUCTION_CURRENCY}";
         for (name, path, token, reason) in [

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::{
     block::Blocks,
     native,
     refusal::NoBid,
-    request::{Banner, BidRequest, Deal, Imp, Int, Object, Text, inner, member},
+    request::{Banner, BidRequest, Imp, Int, Text},
     settings::{Granularity, Settings},
-    surroundings::{self, said},
+    stake::{Asker, Terms, stake},
+    surroundings,
     video::{self, WantedVideo},
 };
 use crate::domain::{
@@ -22,10 +20,9 @@ use crate::domain::{
         snapshot::Snapshot,
     },
     consent::{Allowed, Rules},
-    creative::ClickMacro,
-    decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
-    ids::{CampaignId, CreativeId, ExchangeId, UserKey},
-    values::{Amount, Currency, Format, Money, Size},
+    decision::request::{AdRequest, PlacementRequest, Preview, Stage},
+    ids::{CreativeId, ExchangeId, UserKey},
+    values::{Format, Size},
 };
 
 /// What there is to decide, and what the bids will need of the request.
@@ -37,8 +34,10 @@ pub struct Plan<'a> {
     pub request: AdRequest,
     /// What each bid needs of its impression.
     pub bids: Vec<Offer<'a>>,
-    /// The account's own name of the person, where the purposes allow looking for them.
-    pub key: Option<UserKey>,
+    /// The account's own names of the person, the best first, where the purposes allow looking for them.
+    pub keys: Vec<UserKey>,
+    /// What a `crid` stands for.
+    pub crid: Granularity,
     /// What the request may be used for.
     pub allowed: Allowed,
     /// The person's offset from UTC, in minutes.
@@ -52,10 +51,8 @@ pub struct Plan<'a> {
 pub struct Offer<'a> {
     /// The impression.
     pub imp: &'a str,
-    /// What is bid, per thousand impressions.
-    pub price: Money,
-    /// The deal that it is for.
-    pub deal: Option<&'a str>,
+    /// What is bid.
+    pub terms: Terms<'a>,
     /// Whether all must be on https.
     pub secure: bool,
     /// Banner types that may not be shown.
@@ -66,42 +63,7 @@ pub struct Offer<'a> {
     pub video: Option<WantedVideo>,
 }
 
-/// What a bidder has chosen and priced: `imp.ext.tessera`, or where adapters of Prebid Server put
-/// what is meant for a bidder.
-#[derive(Debug, Deserialize)]
-struct Line {
-    campaign: Option<CampaignId>,
-    creative: Option<CreativeId>,
-    price: Option<Price>,
-    currency: Option<Currency>,
-    deal: Option<String>,
-    click_macro: Option<ClickMacro>,
-}
-
-/// A decimal text or a number.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-enum Price {
-    Exact(Amount),
-    Number(f64),
-}
-
-impl Price {
-    fn amount(self) -> Amount {
-        match self {
-            Self::Exact(amount) => amount,
-            Self::Number(number) => micros(number),
-        }
-    }
-}
-
-/// A number of a currency's units to the millionth; out of range it is the nearest in range.
-fn micros(number: f64) -> Amount {
-    Amount::from_micros((number * 1e6).round() as i64)
-}
-
-/// Finds out what to decide; `exchange` is who asks, if they say so. `hints` stand in for what the
-/// request does not say of the device.
+/// Finds out what to decide. `hints` stand in for what the request does not say of the device.
 ///
 /// # Errors
 /// There is nothing to bid on.
@@ -110,7 +72,7 @@ pub fn plan<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     rules: Rules,
-    exchange: Option<&ExchangeId>,
+    asker: Asker<'_>,
     hints: Hints,
 ) -> Result<Plan<'a>, NoBid> {
     if request.site.is_none() && request.app.is_none() && request.dooh.is_none() {
@@ -131,10 +93,9 @@ pub fn plan<'a>(
         return Err(NoBid::Consent);
     }
     let blocks = Blocks::of(request);
-    let auditor = exchange.filter(|exchange| settings.audited.contains(exchange));
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
     for imp in request.imp.as_deref().unwrap_or_default() {
-        match offer(request, imp, snapshot, settings, &blocks, auditor) {
+        match offer(request, imp, snapshot, settings, &blocks, asker) {
             Ok((placement, offer)) => {
                 placements.push(placement);
                 bids.push(offer);
@@ -162,7 +123,8 @@ pub fn plan<'a>(
             ..AdRequest::default()
         },
         bids,
-        key: surroundings::person(request, settings).filter(|_| person),
+        crid: settings.granularity(asker.exchange),
+        keys: if person { surroundings::people(request, settings) } else { Vec::new() },
         allowed,
         offset: surroundings::offset(request),
         tmax,
@@ -175,14 +137,8 @@ fn offer<'a>(
     snapshot: &Snapshot,
     settings: &Settings,
     blocks: &Blocks<'_>,
-    auditor: Option<&ExchangeId>,
+    asker: Asker<'_>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
-    let line = line(imp).ok_or(NoBid::Line)?;
-    let candidate = match (line.campaign, line.creative) {
-        (Some(campaign), None) => Candidate::Campaign(campaign),
-        (None, Some(creative)) => Candidate::Creative(creative),
-        _ => return Err(NoBid::Line),
-    };
     let sizes = imp.banner.as_ref().map(|banner| sizes(request, imp, banner)).unwrap_or_default();
     let native = imp.native.as_ref().and_then(|native| native::parse(native.request).ok());
     let video = imp.video.as_ref().and_then(|player| video::wanted(imp, player));
@@ -193,20 +149,8 @@ fn offer<'a>(
     if formats.is_empty() {
         return Err(NoBid::Nothing);
     }
-    let at = match &candidate {
-        Candidate::Campaign(id) => Some(snapshot.line(id).ok_or(NoBid::Line)?),
-        Candidate::Creative(id) => snapshot.lines.iter().position(|line| line.campaign.creatives.contains(id)),
-    };
-    let campaign = at.map(|at| &*snapshot.lines[at].campaign);
-    let own = campaign.and_then(|campaign| campaign.cpm);
-    let price = match (line.price, own) {
-        (Some(price), _) => Money { amount: price.amount(), currency: line.currency.unwrap_or(usd()) },
-        (None, Some(own)) => own,
-        (None, None) => return Err(NoBid::Currency),
-    };
-    check_price(request, imp, price)?;
-    let deals = campaign.map_or(&[][..], |campaign| &campaign.deals);
-    let deal = deal(imp, line.deal.as_deref(), deals, price, settings)?;
+    let stake = stake(request, imp, snapshot, settings, asker)?;
+    let crid = settings.granularity(asker.exchange);
     let attributes: Vec<Int> = [
         imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
         imp.native.as_ref().and_then(|native| native.battr.as_deref()),
@@ -217,26 +161,26 @@ fn offer<'a>(
     .flatten()
     .copied()
     .collect();
-    let mut shown = candidates(snapshot, &candidate, at).peekable();
-    if shown.peek().is_none() {
-        return Err(NoBid::Line);
-    }
-    let (mut blocked, mut free): (Vec<_>, Vec<_>) = shown.partition(|creative| blocks.block(creative, &attributes));
+    let (mut blocked, mut free): (Vec<_>, Vec<_>) =
+        stake.shown.into_iter().partition(|creative| blocks.block(creative, &attributes));
     if free.is_empty() {
         return Err(NoBid::Blocked);
     }
+    let auditor = asker.exchange.filter(|exchange| settings.audited.contains(exchange));
     let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
-    if let Some(audits) = &audits {
+    if let (Some(audits), Some(exchange)) = (&audits, auditor) {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
-            let named = || {
-                let shown = creative.variant(&formats, &sizes);
-                shown.map(|(at, size)| revision_crid(creative, creative.variants[at].shape.0, size))
-            };
-            audits.iter().filter(|(id, _)| *id == creative.id).any(|(_, doc)| match settings.crid {
-                Granularity::Creative => named().is_some_and(|crid| doc.serves(&crid)),
-                // which one is not known before it is chosen
-                Granularity::Combination => doc.crids.values().any(|state| state.status.serves()),
-            })
+            let shown = creative.variant(&formats, &sizes);
+            let named = || shown.map(|(at, size)| revision_crid(creative, creative.variants[at].shape.0, size));
+            match crid {
+                Granularity::Creative => {
+                    let of = audits.iter().filter(|(id, _)| *id == creative.id);
+                    named().is_some_and(|crid| of.into_iter().any(|(_, doc)| doc.serves(&crid)))
+                }
+                Granularity::Combination => {
+                    shown.is_some_and(|(at, _)| snapshot.approved.of(&creative.id, exchange, at).is_some())
+                }
+            }
         });
         (free, blocked) = (approved, [blocked, other].concat());
     }
@@ -244,20 +188,25 @@ fn offer<'a>(
         return Err(NoBid::Audit);
     }
     let imp_id = imp.id.as_deref().unwrap_or_default();
+    let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
+    // a frame stands for what comes later, and a crid that names the content cannot wait for it
+    let late = asker.late && crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME));
     let placement = PlacementRequest {
         id: imp_id.to_owned(),
         sizes,
         formats,
-        click_macro: line.click_macro,
-        candidate: Some(candidate),
+        click_macro: stake.click_macro,
+        candidate: stake.candidate,
+        among: stake.among,
+        auditor: auditor.filter(|_| crid == Granularity::Combination).cloned(),
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         video: video.as_ref().map(|video| video.request.clone()),
+        stage: if late { Stage::Offer } else { Stage::Whole },
         ..PlacementRequest::default()
     };
-    let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
     let secure = imp.secure == Some(Int(1));
-    Ok((placement, Offer { imp: imp_id, price, deal, secure, blocked_types, audits, video }))
+    Ok((placement, Offer { imp: imp_id, terms: stake.terms, secure, blocked_types, audits, video }))
 }
 
 /// What an exchange says of creatives, of which it may say nothing.
@@ -267,20 +216,8 @@ fn audits(snapshot: &Snapshot, exchange: &ExchangeId, of: &[&Creative]) -> Vec<(
     of.iter().filter_map(said).collect()
 }
 
-fn usd() -> Currency {
-    const { Currency::USD }
-}
-
-/// What the bidder says of the impression.
-fn line(imp: &Imp<'_>) -> Option<Line> {
-    let adapter = |ext: Option<&'_ RawValue>| member::<Line>(ext, "bidder");
-    let named = |line: &Line| line.campaign.is_some() || line.creative.is_some();
-    let own = member::<Line>(imp.ext, "tessera").or_else(|| adapter(imp.ext).filter(named));
-    own.or_else(|| {
-        let bidders = inner(inner(imp.ext, "prebid"), "bidder");
-        member(bidders, "tessera")
-    })
-}
+/// The banner type that is a frame (AdCOM's list of creative subtypes).
+pub(super) const IFRAME: i64 = 4;
 
 /// The sizes that a banner takes; of an interstitial without any, the whole screen.
 fn sizes(request: &BidRequest<'_>, imp: &Imp<'_>, banner: &Banner<'_>) -> Vec<Size> {
@@ -301,62 +238,4 @@ fn sizes(request: &BidRequest<'_>, imp: &Imp<'_>, banner: &Banner<'_>) -> Vec<Si
         sizes.push(screen.unwrap_or(Size { width: 320, height: 480 }));
     }
     sizes
-}
-
-/// Whether the exchange takes the currency, and the price meets the floor. Amounts of another
-/// currency cannot be compared, so they never do.
-fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
-    let taken = request.cur.as_deref().filter(|all| !all.is_empty());
-    let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
-    if !takes(price.currency.as_str()) || price.amount.micros() <= 0 {
-        return Err(NoBid::Currency);
-    }
-    meets(price, imp.bidfloor, imp.bidfloorcur.as_ref())
-}
-
-fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
-    let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
-    if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
-        return Err(NoBid::Currency);
-    }
-    if price.amount >= micros(floor) { Ok(()) } else { Err(NoBid::Floor) }
-}
-
-/// The deal that a bid is for: one of the impression's that the line or its campaign names.
-fn deal<'a>(
-    imp: &'a Imp<'a>,
-    named: Option<&str>,
-    own: &[Box<str>],
-    price: Money,
-    settings: &Settings,
-) -> Result<Option<&'a str>, NoBid> {
-    let Some(pmp) = &imp.pmp else { return Ok(None) };
-    let ours = |deal: &&Object<Deal<'_>>| {
-        let id = deal.id.as_deref().unwrap_or_default();
-        let seats = deal.wseat.as_deref().unwrap_or_default();
-        (named == Some(id) || own.iter().any(|own| **own == *id))
-            && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
-            && meets(price, deal.bidfloor, deal.bidfloorcur.as_ref()).is_ok()
-    };
-    let found = pmp.deals.as_deref().unwrap_or_default().iter().find(ours);
-    match found {
-        Some(deal) => Ok(deal.id.as_deref()),
-        None if pmp.private_auction == Some(Int(1)) => Err(NoBid::Deal),
-        None => Ok(None),
-    }
-}
-
-/// The creatives that a line may show, its default among them.
-fn candidates<'s>(
-    snapshot: &'s Snapshot,
-    candidate: &Candidate,
-    line: Option<usize>,
-) -> impl Iterator<Item = &'s Creative> {
-    let line = line.map(|at| &snapshot.lines[at]);
-    let (all, one) = match candidate {
-        Candidate::Campaign(_) => (line.map_or(&[][..], |line| &line.creatives), None),
-        Candidate::Creative(id) => (&[][..], snapshot.creatives.get(id)),
-    };
-    let default = line.and_then(|line| line.default.as_ref());
-    all.iter().chain(one).chain(default).map(|creative| &**creative)
 }

@@ -75,6 +75,8 @@ pub enum NoBid {
     Blocked,
     /// The exchange takes only what it has approved, and has approved nothing that would be shown.
     Audit,
+    /// The request names no line, and no campaign that could bid by itself has the money now.
+    Budget,
     /// Nothing to show was found.
     NoFill,
     /// The markup is not what the impression takes: it lacks required assets, is not all on https,
@@ -84,7 +86,7 @@ pub enum NoBid {
 
 impl NoBid {
     /// Every reason with its name in metrics.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Time, "time"),
         (Self::Nothing, "nothing"),
         (Self::Consent, "consent"),
@@ -94,6 +96,7 @@ impl NoBid {
         (Self::Deal, "deal"),
         (Self::Blocked, "blocked"),
         (Self::Audit, "audit"),
+        (Self::Budget, "budget"),
         (Self::NoFill, "no_fill"),
         (Self::Markup, "markup"),
     ];
@@ -113,6 +116,7 @@ impl NoBid {
             Self::NoFill => 507,
             Self::Markup => 508,
             Self::Audit => 509,
+            Self::Budget => 510,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How this service bids.
 
+use std::collections::BTreeMap;
+
 use crate::domain::ids::{ExchangeId, SegmentKey};
 
 /// How this service bids.
@@ -13,6 +15,8 @@ pub struct Settings {
     pub expires_s: u32,
     /// What a `crid` stands for.
     pub crid: Granularity,
+    /// For exchanges that want another.
+    pub crids: BTreeMap<ExchangeId, Granularity>,
     /// Exchanges to which only what they have approved is bid.
     pub audited: Vec<ExchangeId>,
     /// Whether an ad is chosen from the page alone where the TCF does not allow choosing one
@@ -23,6 +27,14 @@ pub struct Settings {
     pub eid_sources: Vec<String>,
     /// What segments of data providers stand for.
     pub segments: Vec<MappedSegment>,
+}
+
+impl Settings {
+    /// What a `crid` stands for to whoever asks.
+    #[must_use]
+    pub fn granularity(&self, exchange: Option<&ExchangeId>) -> Granularity {
+        exchange.and_then(|exchange| self.crids.get(exchange)).copied().unwrap_or(self.crid)
+    }
 }
 
 /// What a `crid` stands for.

@@ -134,23 +134,26 @@ struct Uid {
     id: String,
 }
 
-/// The account's own name of the person: what the exchange knows the buyer calls them, else an id of
-/// one of the sources that the settings name.
-pub(super) fn person(request: &BidRequest<'_>, settings: &Settings) -> Option<UserKey> {
-    let user = request.user.as_deref()?;
-    if let Some(own) = said(user.buyeruid.as_ref()) {
-        return own.parse().ok();
-    }
+/// The most names that are looked up for one request.
+const NAMES: usize = 4;
+
+/// The account's own names of the person: what the exchange knows the buyer calls them, then ids of
+/// the sources that the settings name.
+pub(super) fn people(request: &BidRequest<'_>, settings: &Settings) -> Vec<UserKey> {
+    let Some(user) = request.user.as_deref() else { return Vec::new() };
+    let mut keys: Vec<UserKey> = said(user.buyeruid.as_ref()).and_then(|own| own.parse().ok()).into_iter().collect();
     if settings.eid_sources.is_empty() {
-        return None;
+        return keys;
     }
     let listed = user.eids.map(RawValue::get).and_then(|eids| serde_json::from_str::<Vec<&RawValue>>(eids).ok());
     let listed = listed.or_else(|| member(user.ext, "eids")).unwrap_or_default();
     let eids: Vec<Eid> = listed.into_iter().filter_map(|eid| serde_json::from_str(eid.get()).ok()).collect();
-    settings.eid_sources.iter().find_map(|source| {
-        let eid = eids.iter().find(|eid| eid.source.eq_ignore_ascii_case(source))?;
-        eid_key(&eid.source, &eid.uids.first()?.id)
-    })
+    for source in &settings.eid_sources {
+        let of_source = eids.iter().filter(|eid| eid.source.eq_ignore_ascii_case(source));
+        keys.extend(of_source.flat_map(|eid| eid.uids.iter().filter_map(|uid| eid_key(&eid.source, &uid.id))));
+    }
+    keys.truncate(NAMES);
+    keys
 }
 
 /// The key of the person whom a source calls by an id; none where one of them is empty or too long.

@@ -12,7 +12,7 @@ use crate::{
             verdict::Verdict,
         },
         catalog::{
-            audit::revision_crid,
+            audit::{crid, revision_crid},
             creative::Creative,
             document::{RevisionDoc, Rotation},
             key::Kind,
@@ -20,7 +20,7 @@ use crate::{
         consent::Purposes,
         creative::{Combinations, Intricate, lint},
         decision::{
-            assemble::{Assembled, Issuer, assemble, contents, crid},
+            assemble::{Assembled, Issuer, assemble, contents},
             choose::Manner,
             decided::Item,
             proof,

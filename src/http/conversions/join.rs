@@ -106,7 +106,7 @@ impl ConversionRequest {
             faults.push("/value/currency", "other_currency", detail);
         }
         faults.into_result()?;
-        let detail = Detail { goal: self.goal, conversion_id: self.conversion_id, value: self.value };
+        let detail = Detail { goal: self.goal, conversion_id: self.conversion_id, value: self.value, told: None };
         of.map(|of| Named { of, detail, at }).ok_or_else(Vec::new)
     }
 }
@@ -172,5 +172,6 @@ fn claim(account: u32, sought: Sought, touched: Touched) -> Claim {
         cap_window: None,
         preview: false,
         exposure,
+        price: None,
     }
 }

@@ -80,7 +80,7 @@ async fn conversion_pixel(
     query: Result<ApiQuery<ConversionQuery>, Problem>,
 ) -> Response {
     let (Ok(ApiPath(token)), Ok(ApiQuery(query))) = (token, query) else { return pixel(OutcomeAnswer::Invalid) };
-    let detail = Detail { goal: query.goal, conversion_id: query.conversion_id, value: None };
+    let detail = Detail { goal: query.goal, conversion_id: query.conversion_id, ..Detail::default() };
     let mut faults = Violations::new();
     check(detail.conversion_id.as_deref(), &mut faults);
     if faults.into_result().is_err() {

@@ -202,8 +202,8 @@ fn parse_placement(wire: PlacementWire) -> Result<PlacementRequest, Vec<Violatio
         candidate,
         blocked_creatives: wire.blocked_creatives,
         floor: wire.floor.map(Into::into),
-        native: None,
         video,
+        ..PlacementRequest::default()
     })
 }
 

@@ -19,6 +19,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::query::click_prefix;
 use self::query::{TagQuery, context};
 use super::{
     app::App,
@@ -55,7 +56,7 @@ const READY: &str = "parent.postMessage({tessera:document.currentScript.getAttri
 
 /// What a document may do: show itself, run the line above, and open what is clicked. It is of no
 /// origin, so that nothing in it can reach what browsers keep for this one.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; img-src http: https: data:; media-src http: https:; font-src http: https: data:; \
          style-src 'unsafe-inline'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \

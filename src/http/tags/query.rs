@@ -83,17 +83,8 @@ impl TagQuery {
         named.take(32).collect()
     }
 
-    /// Where clicks pass first. A macro that nobody expanded leads nowhere, so it is left out.
     pub(super) fn click(&self) -> Option<ClickMacro> {
-        let mut url = said(&self.click)?.to_owned();
-        // encoded more often than the address needs
-        for _ in 0..2 {
-            if url.get(..7).is_some_and(|head| head.contains('%')) {
-                url = decoded(&url);
-            }
-        }
-        let web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-        url.parse().ok().filter(|_| web)
+        click_prefix(said(&self.click)?)
     }
 
     pub(super) fn version(&self) -> VastVersion {
@@ -119,6 +110,19 @@ impl TagQuery {
             ..PageConsent::told(self.gdpr.clone(), of(&self.gdpr_consent), of(&self.gpp), of(&self.us_privacy))
         }
     }
+}
+
+/// Where clicks pass first. A macro that nobody expanded leads nowhere, so it is left out.
+pub(in crate::http) fn click_prefix(text: &str) -> Option<ClickMacro> {
+    let mut url = text.to_owned();
+    // encoded more often than the address needs
+    for _ in 0..2 {
+        if url.get(..7).is_some_and(|head| head.contains('%')) {
+            url = decoded(&url);
+        }
+    }
+    let web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    url.parse().ok().filter(|_| web)
 }
 
 /// Where and in which language, as browsers tell it.

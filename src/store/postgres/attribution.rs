@@ -206,6 +206,7 @@ fn conversion(row: &PgRow) -> Result<Outcome, Error> {
         invalid: None,
         exposure: row.try_get::<Option<Vec<u8>>, _>("exposure")?.map(Into::into),
         terms: serde_json::from_value(rows::json(row, "terms")?).unwrap_or_default(),
+        charge: None,
     })
 }
 

@@ -11,7 +11,7 @@ use super::{
     Lane, Lanes,
     attribution::{self, Judged, day},
     identity::WRITE_ABOUT_PEOPLE,
-    learning, settled,
+    learning, settled, spending,
 };
 use crate::{
     domain::{
@@ -183,6 +183,7 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recordi
     learning::leave(&mut tx, news().filter(|(_, credit)| credit.is_none_or(Credit::counts))).await?;
     attribution::keep_apart(&mut tx, news().chain(judged.iter().filter(late).copied())).await?;
     count_towards_caps(&mut tx, news().map(|(outcome, _)| outcome)).await?;
+    spending::charge(&mut tx, news().map(|(outcome, _)| outcome)).await?;
     if how == Recording::Live {
         let repeats = judged.iter().zip(&counted).filter(|(_, recorded)| **recorded == Recorded::Duplicate);
         learning::count_repeats(&mut tx, repeats.map(|((outcome, _), _)| *outcome)).await?;

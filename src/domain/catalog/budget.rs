@@ -1,0 +1,219 @@
+//! What a campaign may spend by bidding itself, and how much of that may be bid now.
+//!
+//! Sums are whole billionths of the currency's unit. A price of so many millionths per thousand
+//! impressions costs so many billionths for one, so that nothing is ever rounded.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    values::{Amount, Currency, Money},
+    violation::Violations,
+};
+
+/// What a campaign may spend by bidding itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"daily": "50.00", "total": "1000.00", "currency": "USD"}))]
+pub struct BudgetDoc {
+    /// The most on a day of the flight's time zone, spent evenly over the hours in which it serves.
+    pub daily: Amount,
+    /// The most at all; none: until the flight ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Amount>,
+    /// The currency of both, and of `cpm`.
+    pub currency: Currency,
+}
+
+/// A budget, in billionths of its currency's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The most on a day.
+    pub daily: i64,
+    /// The most at all.
+    pub total: Option<i64>,
+    /// The currency.
+    pub currency: Currency,
+}
+
+/// The largest budget, in units of its currency.
+const MOST: i64 = 9_000_000_000;
+
+impl Budget {
+    /// Reads a budget beside the price of its campaign.
+    pub(super) fn parse(doc: &BudgetDoc, cpm: Option<Money>, faults: &mut Violations) -> Self {
+        let mut check = |pointer: &str, amount: Amount| {
+            if !(1..=MOST * 1_000_000).contains(&amount.micros()) {
+                faults.push(pointer, "range", format!("must be above zero and at most {MOST}"));
+            }
+            amount.micros().saturating_mul(1_000)
+        };
+        let daily = check("/budget/daily", doc.daily);
+        let total = doc.total.map(|total| check("/budget/total", total));
+        match cpm {
+            None => faults.push("/budget", "needs_cpm", "needs a cpm, the price that is bid"),
+            Some(cpm) if cpm.currency != doc.currency => {
+                faults.push("/budget/currency", "other_currency", format!("must be that of cpm, {}", cpm.currency));
+            }
+            Some(_) => {}
+        }
+        Self { daily, total, currency: doc.currency }
+    }
+}
+
+/// What one impression costs at a price per thousand.
+#[must_use]
+pub fn cost(price: Amount) -> i64 {
+    price.micros()
+}
+
+/// What a replica asks of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The most on a day.
+    pub daily: i64,
+    /// The most at all.
+    pub total: Option<i64>,
+    /// What would be spent by now if the day were spent evenly.
+    pub due: i64,
+    /// What one impression costs.
+    pub price: i64,
+    /// What it has bid that may yet be billed.
+    pub held: i64,
+    /// What it may bid already.
+    pub unused: i64,
+}
+
+/// What is known of a budget's spending, wherever it was spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// On the day.
+    pub day: i64,
+    /// At all.
+    pub total: i64,
+    /// Impressions of the day.
+    pub impressions: i64,
+    /// What was bid on the day, won or not.
+    pub bid: i64,
+    /// What others may bid and have bid on the day.
+    pub held_day: i64,
+    /// The same of all days.
+    pub held_total: i64,
+    /// How many replicas bid.
+    pub replicas: i64,
+}
+
+impl Spent {
+    /// How much of what is bid comes to be billed, in millionths; all of it until enough was bid to
+    /// tell.
+    #[must_use]
+    pub fn won(&self, outstanding: i64, price: i64) -> i64 {
+        const MILLION: i128 = 1_000_000;
+        let settled = i128::from(self.bid) - i128::from(outstanding);
+        if settled < i128::from(price) * 200 {
+            return 1_000_000;
+        }
+        // between a thousandth and all
+        (i128::from(self.day) * MILLION / settled).clamp(MILLION / 1_000, MILLION) as i64
+    }
+}
+
+/// How much more a replica may bid, or how much of what it may bid it has to give back.
+///
+/// What was spent and what may come to be billed never exceeds the budget, over all replicas, when
+/// each is asked after the other. Within that the pace counts of what may come only the part that,
+/// as the day has shown, does.
+#[must_use]
+pub fn grant(wish: &Wish, spent: &Spent) -> i64 {
+    let own = wish.held.saturating_add(wish.unused);
+    let held = spent.held_day.saturating_add(own);
+    let hard_day = wish.daily.saturating_sub(spent.day).saturating_sub(held);
+    let hard_total = wish.total.map_or(i64::MAX, |total| {
+        total.saturating_sub(spent.total).saturating_sub(spent.held_total).saturating_sub(own)
+    });
+    let coming = (i128::from(held) * i128::from(spent.won(held, wish.price)) / 1_000_000) as i64;
+    let soft = wish.due.saturating_sub(spent.day).saturating_sub(coming);
+    let room = hard_day.min(hard_total).min(soft);
+    if room < 0 {
+        return room.max(-wish.unused);
+    }
+    let price = wish.price.max(1);
+    let share = (room / spent.replicas.max(1)).max(price);
+    // whole impressions, so that no remainder lies where it cannot be spent
+    if share > room { 0 } else { share / price * price }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WISH: Wish = Wish { daily: 100_000, total: None, due: 100_000, price: 1_000, held: 0, unused: 0 };
+
+    #[test]
+    fn a_budget_is_shared_evenly_and_never_exceeded() {
+        let alone = Spent { replicas: 1, ..Spent::default() };
+        assert_eq!(grant(&WISH, &alone), 100_000);
+        assert_eq!(grant(&WISH, &Spent { replicas: 3, ..alone }), 33_000, "whole impressions");
+        assert_eq!(grant(&WISH, &Spent { day: 99_500, ..alone }), 0, "less than one is left");
+        assert_eq!(grant(&WISH, &Spent { day: 98_500, replicas: 9, ..alone }), 1_000, "the last one is not divided");
+        assert_eq!(grant(&Wish { total: Some(50_000), ..WISH }, &Spent { total: 40_000, ..alone }), 10_000);
+        assert_eq!(grant(&Wish { due: 20_000, ..WISH }, &alone), 20_000, "and no faster than the day goes by");
+        assert_eq!(grant(&Wish { held: 70_000, ..WISH }, &Spent { held_day: 20_000, ..alone }), 10_000);
+        // a budget that was cut takes back what is not bid yet, and no more
+        assert_eq!(grant(&Wish { daily: 10_000, held: 5_000, unused: 30_000, ..WISH }, &alone), -25_000);
+        assert_eq!(grant(&Wish { daily: 10_000, held: 50_000, unused: 3_000, ..WISH }, &alone), -3_000);
+    }
+
+    #[test]
+    fn the_pace_counts_on_what_is_won() {
+        // of 1,000,000 that were bid, 10,000 were billed: one in a hundred
+        let spent = Spent { day: 10_000, bid: 1_000_000, replicas: 1, ..Spent::default() };
+        assert_eq!(spent.won(0, 1_000), 10_000);
+        assert_eq!(spent.won(900_000, 1_000), 1_000_000, "too little is settled to tell");
+        let wish = Wish { daily: 10_000_000, due: 20_000, held: 500_000, ..WISH };
+        assert_eq!(grant(&wish, &spent), 0, "of what is out, 10,000 will come, more than is due");
+        let fewer = Wish { held: 300_000, ..wish };
+        assert!(grant(&fewer, &spent) > 0);
+    }
+
+    proptest! {
+        /// Replicas that ask in any order, bid, win, lose, and are billed in time.
+        #[test]
+        fn no_more_is_billed_than_there_is(
+            steps in prop::collection::vec((0..3_usize, 0..4_u8, 0..40_i64), 1..300),
+            daily in 1_000..60_000_i64,
+            total in prop::option::of(1_000..60_000_i64),
+        ) {
+            let mut spent = Spent { replicas: 3, ..Spent::default() };
+            let mut replicas = [(0_i64, 0_i64); 3];
+            for (at, what, count) in steps {
+                let others = |replicas: &[(i64, i64); 3]| {
+                    (0..3).filter(|other| *other != at).map(|other| replicas[other].0 + replicas[other].1).sum::<i64>()
+                };
+                let amount = count * WISH.price;
+                match what {
+                    0 => {
+                        let (held, unused) = replicas[at];
+                        let known = Spent { held_day: others(&replicas), held_total: others(&replicas), ..spent };
+                        let granted = grant(&Wish { daily, total, due: daily, held, unused, ..WISH }, &known);
+                        prop_assert!(granted >= -unused);
+                        replicas[at].1 += granted;
+                    }
+                    1 => {
+                        let bid = amount.min(replicas[at].1);
+                        replicas[at] = (replicas[at].0 + bid, replicas[at].1 - bid);
+                        spent.bid += bid;
+                    }
+                    2 => {
+                        let won = amount.min(replicas[at].0);
+                        replicas[at].0 -= won;
+                        (spent.day, spent.total) = (spent.day + won, spent.total + won);
+                    }
+                    _ => replicas[at].0 -= amount.min(replicas[at].0),
+                }
+                prop_assert!(spent.day <= daily && total.is_none_or(|total| spent.total <= total));
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What campaigns that bid by themselves may spend, shared with the other replicas by the store.
+//!
+//! Each replica holds a lease on a part of every budget and bids within it without asking anybody. A
+//! bid counts as spent until it is billed or lost, for [`Spending::HOLD`] at most; so a budget is
+//! exceeded only by bids that are billed later than that.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{catalogue::Catalogue, seeds, world::World};
+use crate::{
+    domain::{
+        catalog::{
+            budget::{Budget, Spent, Wish, cost},
+            campaign::Campaign,
+        },
+        ids::{CampaignId, DecisionId, NameHash},
+        measurement::beacon::decided_at,
+        openrtb::Purses,
+        values::{Millis, Money},
+    },
+    ports::{Clock, LeaseWish, SpendStore, StoreError},
+};
+
+/// The money of campaigns. Clones share it.
+#[derive(Clone)]
+pub struct Spending(Arc<Shared>);
+
+struct Shared {
+    store: Arc<dyn SpendStore>,
+    catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
+    replica: u128,
+    purses: RwLock<HashMap<(u32, NameHash), Arc<Mutex<Purse>>>>,
+}
+
+/// What this replica may bid for one campaign on one day.
+#[derive(Debug, Default)]
+struct Purse {
+    day: i32,
+    /// When bids are of that day.
+    hours: Range<i64>,
+    due: i64,
+    unused: i64,
+    /// Bids that may yet be billed, and in which order they were made.
+    held: HashMap<DecisionId, i64>,
+    order: VecDeque<(Instant, DecisionId)>,
+    /// What was bid since the store was told.
+    bid: i64,
+    /// What the store said, and when it was asked.
+    known: Option<(Spent, Instant)>,
+}
+
+/// How a campaign's budget stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetState {
+    /// The day, since 1970-01-01.
+    pub day: i32,
+    /// When the next day begins.
+    pub resets_at: Millis,
+    /// What would be spent by now if the day were spent evenly.
+    pub due: i64,
+    /// What is known of the spending; all replicas' bids that may yet be billed are in `held_day`.
+    pub spent: Spent,
+    /// How old that is, in ms.
+    pub age_ms: u64,
+    /// Whether this replica may bid.
+    pub bids: bool,
+}
+
+impl Purse {
+    fn held(&self) -> i64 {
+        self.held.values().sum()
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.known.is_some_and(|(_, asked)| asked.elapsed() <= Spending::FRESH)
+    }
+
+    fn can_pay(&self, cost: i64) -> bool {
+        self.unused >= cost && self.is_fresh()
+    }
+
+    /// Sets the cost of a bid aside. What is billed counts on the day of the bid, so it must be of
+    /// this one.
+    fn pay(&mut self, bid: DecisionId, cost: i64) -> bool {
+        if !self.can_pay(cost) || !self.hours.contains(&decided_at(bid).0) {
+            return false;
+        }
+        self.unused -= cost;
+        self.bid = self.bid.saturating_add(cost);
+        self.held.insert(bid, cost);
+        self.order.push_back((Instant::now(), bid));
+        true
+    }
+
+    /// Turns to the day of `now`, and lets go of what can hardly be billed any more.
+    fn turn(&mut self, campaign: &Campaign, budget: &Budget, now: Millis) {
+        let today = campaign.flight.day(now);
+        if today.number != self.day || self.known.is_none() {
+            *self = Self { day: today.number, ..Self::default() };
+        }
+        self.due = today.share_of(budget.daily);
+        self.hours = today.hours;
+        while self.order.front().is_some_and(|(made, _)| made.elapsed() > Spending::HOLD) {
+            if let Some((_, bid)) = self.order.pop_front() {
+                self.held.remove(&bid);
+            }
+        }
+    }
+}
+
+impl Spending {
+    /// How long a bid counts as spent when nobody says what became of it.
+    pub const HOLD: Duration = Duration::from_secs(60);
+    /// What the store said longer ago is not bid by.
+    pub const FRESH: Duration = Duration::from_secs(60);
+    /// How often the store is asked.
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// Budgets kept in `store`. Run [`Spending::follow`] as a background task.
+    #[must_use]
+    pub fn new(store: Arc<dyn SpendStore>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
+        let replica = u128::from_be_bytes(seeds::draw().0);
+        Self(Arc::new(Shared { store, catalogue, clock, replica, purses: RwLock::default() }))
+    }
+
+    /// The money of one account's campaigns.
+    #[must_use]
+    pub fn of(&self, account: u32) -> Till<'_> {
+        Till { spending: self, account }
+    }
+
+    /// A bid was billed or lost: it is no longer held.
+    pub fn settle(&self, account: u32, campaign: &CampaignId, bid: DecisionId) {
+        if let Some(purse) = self.purse(account, NameHash::of(campaign.as_str())) {
+            purse.lock().unwrap_or_else(PoisonError::into_inner).held.remove(&bid);
+        }
+    }
+
+    /// How a campaign's budget stands, as far as this replica knows; none before it was asked about.
+    #[must_use]
+    pub fn state(&self, account: u32, campaign: &Campaign) -> Option<BudgetState> {
+        let purse = self.purse(account, campaign.hash)?;
+        let purse = purse.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut spent, asked) = purse.known?;
+        spent.held_day += purse.held() + purse.unused;
+        let price = campaign.cpm.map_or(i64::MAX, |cpm| cost(cpm.amount));
+        Some(BudgetState {
+            day: purse.day,
+            resets_at: Millis(purse.hours.end),
+            due: purse.due,
+            spent,
+            age_ms: u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bids: purse.is_fresh() && purse.unused >= price,
+        })
+    }
+
+    /// Asks the store again and again, until `stop`.
+    pub async fn follow(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(time::sleep(Self::EVERY)).await.is_some() {
+            if let Err(error) = self.ask().await {
+                tracing::warn!(%error, "budgets cannot be read; bids of our own end when this lasts");
+            }
+        }
+    }
+
+    fn purse(&self, account: u32, campaign: NameHash) -> Option<Arc<Mutex<Purse>>> {
+        self.0.purses.read().unwrap_or_else(PoisonError::into_inner).get(&(account, campaign)).cloned()
+    }
+
+    /// Asks the store once, for every campaign that has a budget.
+    async fn ask(&self) -> Result<(), StoreError> {
+        let world = self.0.catalogue.world();
+        let purses = self.purses(&world);
+        if purses.is_empty() {
+            return Ok(());
+        }
+        let now = self.0.clock.now();
+        let (mut asked, mut wishes) = (Vec::new(), Vec::new());
+        for (account, campaign, purse) in purses {
+            let (Some(budget), Some(cpm)) = (campaign.budget, campaign.cpm) else { continue };
+            let mut open = purse.lock().unwrap_or_else(PoisonError::into_inner);
+            open.turn(&campaign, &budget, now);
+            let wish = Wish {
+                daily: budget.daily,
+                total: budget.total,
+                due: open.due,
+                price: cost(cpm.amount),
+                held: open.held(),
+                unused: open.unused,
+            };
+            let (currency, day, bid) = (budget.currency, open.day, std::mem::take(&mut open.bid));
+            drop(open);
+            wishes.push(LeaseWish { account, campaign: campaign.id.clone(), currency, day, wish, bid });
+            asked.push((purse, day, bid));
+        }
+        let at = Instant::now();
+        let leases = self.0.store.lease(self.0.replica, wishes).await;
+        let leases = match leases {
+            Ok(leases) => leases,
+            Err(error) => {
+                for (purse, day, bid) in asked {
+                    let mut open = purse.lock().unwrap_or_else(PoisonError::into_inner);
+                    open.bid += if open.day == day { bid } else { 0 };
+                }
+                return Err(error);
+            }
+        };
+        for ((purse, day, _), lease) in asked.into_iter().zip(leases) {
+            let mut open = purse.lock().unwrap_or_else(PoisonError::into_inner);
+            if open.day == day {
+                open.unused = open.unused.saturating_add(lease.granted).max(0);
+                open.known = Some((lease.spent, at));
+            }
+        }
+        Ok(())
+    }
+
+    /// The purses of all campaigns that have a budget; those of others are closed.
+    fn purses(&self, world: &World) -> Vec<(u32, Arc<Campaign>, Arc<Mutex<Purse>>)> {
+        let mut all = self.0.purses.write().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for account in world.accounts() {
+            let snapshot = &account.snapshot;
+            for campaign in snapshot.payers.iter().map(|at| &snapshot.lines[*at].campaign) {
+                let purse = Arc::clone(all.entry((account.number(), campaign.hash)).or_default());
+                found.push((account.number(), Arc::clone(campaign), purse));
+            }
+        }
+        if all.len() > found.len() {
+            *all = found.iter().map(|(of, campaign, purse)| ((*of, campaign.hash), Arc::clone(purse))).collect();
+        }
+        found
+    }
+}
+
+/// The money of one account's campaigns.
+pub struct Till<'a> {
+    spending: &'a Spending,
+    account: u32,
+}
+
+impl Purses for Till<'_> {
+    fn can_pay(&self, campaign: &Campaign, price: Money) -> bool {
+        self.spending
+            .purse(self.account, campaign.hash)
+            .is_some_and(|purse| purse.lock().unwrap_or_else(PoisonError::into_inner).can_pay(cost(price.amount)))
+    }
+
+    fn pay(&self, campaign: &Campaign, bid: DecisionId, price: Money) -> bool {
+        let Some(purse) = self.spending.purse(self.account, campaign.hash) else { return false };
+        purse.lock().unwrap_or_else(PoisonError::into_inner).pay(bid, cost(price.amount))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The `number`th bid of a millisecond.
+    fn bid(at: i64, number: u128) -> DecisionId {
+        DecisionId(uuid::Uuid::from_u128((at as u128) << 80 | number))
+    }
+
+    fn purse(unused: i64) -> Purse {
+        Purse { unused, hours: 0..1_000, known: Some((Spent::default(), Instant::now())), ..Purse::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_known_too_long_ago_is_not_bid_by() {
+        let mut purse = purse(100);
+        time::advance(Spending::FRESH).await;
+        assert!(purse.can_pay(10) && purse.pay(bid(5, 1), 10));
+        time::advance(Duration::from_millis(1)).await;
+        assert!(!purse.can_pay(10) && !purse.pay(bid(5, 2), 10));
+        purse.known = Some((Spent::default(), Instant::now()));
+        assert!(purse.pay(bid(5, 2), 10));
+        purse.known = None;
+        assert!(!purse.can_pay(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bids_are_held_until_they_are_settled_or_old() {
+        let campaign: Campaign = {
+            let doc = serde_json::json!({"name": "A", "advertiser": "n", "status": "active", "creatives": ["c"],
+                "landing_url": "https://n.example/", "cpm": {"amount": "1", "currency": "USD"},
+                "budget": {"daily": "1", "currency": "USD"}});
+            let brand =
+                serde_json::from_value(serde_json::json!({"name": "N", "domain": "n.example"})).expect("a brand");
+            let doc = serde_json::from_value(doc).expect("a campaign");
+            let rules = crate::domain::catalog::snapshot::Snapshot::empty().rules;
+            Campaign::compile("a".parse().expect("an id"), &doc, Some(&brand), &rules).expect("a campaign")
+        };
+        let budget = campaign.budget.expect("a budget");
+        let mut purse = purse(25);
+        assert!(purse.pay(bid(5, 1), 10) && purse.pay(bid(6, 2), 10));
+        assert!(!purse.pay(bid(7, 3), 10), "only 5 are left");
+        assert!(!purse.pay(bid(1_000, 4), 5), "a bid of the next day is not of this day's money");
+        assert_eq!((purse.unused, purse.held(), purse.bid), (5, 20, 20));
+        purse.held.remove(&bid(5, 1));
+        assert_eq!(purse.held(), 10);
+        time::advance(Spending::HOLD).await;
+        purse.turn(&campaign, &budget, Millis(500));
+        assert_eq!((purse.held(), purse.hours.clone(), purse.unused), (10, 0..86_400_000, 5));
+        time::advance(Duration::from_millis(1)).await;
+        purse.turn(&campaign, &budget, Millis(43_200_000));
+        assert_eq!((purse.held(), purse.due), (0, 500_000_000), "half of the day, half of the budget");
+        purse.turn(&campaign, &budget, Millis(86_400_000));
+        assert_eq!((purse.day, purse.unused, purse.known), (1, 0, None), "another day, another lease");
+    }
+}

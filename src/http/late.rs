@@ -1,0 +1,192 @@
+//! Late rendering: what a bid left open is chosen when its frame is loaded.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
+use jiff::tz::{Offset, TimeZone};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    app::App,
+    extract::{ApiPath, ApiQuery},
+    problem::{Problem, ProblemKind},
+    request::RequestInfo,
+    tags,
+};
+use crate::{
+    domain::{
+        consent::Purposes,
+        decision::{
+            late::Late,
+            request::{AdRequest, Candidate, PlacementRequest, Preview, Stage},
+        },
+        values::Format,
+    },
+    engine::{
+        deadline::Deadline,
+        decider::Call,
+        users::Freshness,
+        world::{Account, World},
+    },
+    problems,
+};
+
+/// The routes of this module.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(late))
+}
+
+/// What exchanges and their ad servers put into the address.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct LateQuery {
+    /// The ad server's click address, expanded and percent-encoded, before which ours is put.
+    click: Option<String>,
+}
+
+problems!(pub LateProblems = [NotFound, Overloaded]);
+
+/// Where nothing is shown.
+const NOTHING: &str = "<!doctype html><title></title>";
+
+/// Show what was bid
+///
+/// The frame of a bid that was made with `render=late`: chooses components now, for the person and the
+/// surroundings of the bid, as far as consent allowed then and `Sec-GPC` does now. Loaded again it shows the same.
+/// The revision is the one that was bid, also where a newer one has been published since.
+#[utoipa::path(
+    get, path = "/v1/late/{token}", tag = "openrtb", operation_id = "render_late",
+    params(("token" = String, Path, description = "From the markup of a bid.", example = "AQH..."), LateQuery),
+    responses(
+        (status = 200, description = "The ad. Where its creative is gone, an empty document.", body = String,
+            content_type = "text/html"),
+        (status = 410, description = "The bid is older than an hour: an empty document.", body = String,
+            content_type = "text/html"),
+        LateProblems
+    )
+)]
+async fn late(
+    State(app): State<App>,
+    ApiPath(token): ApiPath<String>,
+    query: Result<ApiQuery<LateQuery>, Problem>,
+    method: Method,
+    info: RequestInfo,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let world = app.engine.catalogue.world();
+    let missing = || Problem::new(ProblemKind::NotFound, "This address is not one of ours.");
+    let late = Late::open(&world.tokens, &token).ok_or_else(missing)?;
+    let account = Arc::clone(world.account(late.account).ok_or_else(missing)?);
+    if late.expired(app.engine.clock.now()) {
+        return Ok(document(StatusCode::GONE, NOTHING.into()));
+    }
+    // who only looks at the headers sees no ad
+    if method == Method::HEAD {
+        return Ok(document(StatusCode::OK, String::new()));
+    }
+    if let Some(shown) = app.engine.rendered.get(late.decision) {
+        return Ok(document(StatusCode::OK, shown.as_ref().to_owned()));
+    }
+    let click = query.ok().and_then(|ApiQuery(query)| query.click);
+    let decision = late.decision;
+    let markup = decide(&app, world, account, late, click.as_deref(), &info, &headers).await;
+    let shown = app.engine.rendered.keep(decision, markup.unwrap_or_else(|| NOTHING.to_owned()));
+    Ok(document(StatusCode::OK, shown.as_ref().to_owned()))
+}
+
+fn document(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert(header::CONTENT_SECURITY_POLICY, tags::POLICY.clone());
+    out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    response
+}
+
+/// The account with the catalogue that holds the revision which was bid.
+async fn as_bid(app: &App, account: Arc<Account>, late: &Late) -> Arc<Account> {
+    let is_it = |account: &Account| {
+        account.snapshot.creatives.get(&late.creative).is_some_and(|creative| creative.revision == late.revision)
+    };
+    if is_it(&account) {
+        return account;
+    }
+    match app.engine.archive.snapshot(&account, late.catalog_version).await {
+        Ok(snapshot) => {
+            let then = Account { snapshot, ..Account::clone(&account) };
+            if is_it(&then) { Arc::new(then) } else { account }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the revision that was bid is out of reach");
+            account
+        }
+    }
+}
+
+async fn decide(
+    app: &App,
+    world: Arc<World>,
+    account: Arc<Account>,
+    late: Late,
+    click: Option<&str>,
+    info: &RequestInfo,
+    headers: &HeaderMap,
+) -> Option<String> {
+    let account = as_bid(app, account, &late).await;
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
+    let offset = late.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
+    let zone = offset.map(TimeZone::fixed).or(hints.zone.clone()).unwrap_or(TimeZone::UTC);
+    let mut context = late.context;
+    context.fill(hints);
+    let opted_out = headers.get("sec-gpc").is_some_and(|signal| signal == "1");
+    let purposes = if opted_out { Purposes::NONE } else { late.purposes };
+    let campaign = late.campaign.filter(|id| account.snapshot.line(id).is_some());
+    let others = campaign.as_ref().and_then(|id| account.snapshot.line(id)).map(|at| {
+        let creatives = &account.snapshot.lines[at].campaign.creatives;
+        creatives.iter().filter(|id| **id != late.creative).cloned().collect()
+    });
+    let wanted = PlacementRequest {
+        id: "late".into(),
+        sizes: late.size.into_iter().collect(),
+        formats: vec![Format::Html],
+        click_macro: click.and_then(tags::click_prefix),
+        candidate: Some(campaign.map_or(Candidate::Creative(late.creative), Candidate::Campaign)),
+        blocked_creatives: others.unwrap_or_default(),
+        stage: Stage::Rest(late.decision),
+        ..PlacementRequest::default()
+    };
+    let request = AdRequest {
+        placements: vec![wanted],
+        segments: late.segments,
+        context,
+        preview: late.preview.then(Preview::default),
+        relayed: late.relayed,
+        ..AdRequest::default()
+    };
+    let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
+        .reserving(Duration::from_millis(app.reserve_ms));
+    let call = Call {
+        world,
+        account,
+        key: None,
+        request,
+        purposes,
+        zone,
+        deadline,
+        freshness: Freshness { max_staleness_ms: None, strict: false },
+        consistency: None,
+    };
+    let decided = app.engine.decider.decide_for(late.person, call, info.arrived).await.ok()?;
+    let made = decided.assembled.into_iter().next()?.into_iter().next()??;
+    Some(made.markup)
+}
