@@ -30,7 +30,7 @@ const REMEMBERED: u64 = 4 << 20;
 /// Finds out what requests do not say.
 pub struct Enrichment {
     agents: Parser,
-    read: Cache<Box<str>, Arc<Hints>>,
+    read: Cache<Arc<str>, Arc<Hints>>,
     places: Option<Reader<Vec<u8>>>,
 }
 
@@ -70,7 +70,7 @@ struct Location<'a> {
 
 impl Default for Enrichment {
     fn default() -> Self {
-        let weigh = |agent: &Box<str>, _: &Arc<Hints>| agent.len() as u32 + 128;
+        let weigh = |agent: &Arc<str>, _: &Arc<Hints>| agent.len() as u32 + 128;
         let read = Cache::builder().weigher(weigh).max_capacity(REMEMBERED).build();
         Self { agents: Parser::default(), read, places: None }
     }

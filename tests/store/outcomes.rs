@@ -44,6 +44,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         invalid: None,
         exposure: None,
         terms: Terms::default(),
+        charge: None,
     }
 }
 
