@@ -33,12 +33,15 @@ use crate::{
 #[derive(Clone)]
 pub struct Spending(Arc<Shared>);
 
+/// A campaign's purse, which bids and the ticker open one at a time.
+type Shelf = Arc<Mutex<Purse>>;
+
 struct Shared {
     store: Arc<dyn SpendStore>,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
     replica: u128,
-    purses: RwLock<HashMap<(u32, NameHash), Arc<Mutex<Purse>>>>,
+    purses: RwLock<HashMap<(u32, NameHash), Shelf>>,
 }
 
 /// What this replica may bid for one campaign on one day.
@@ -172,7 +175,7 @@ impl Spending {
         }
     }
 
-    fn purse(&self, account: u32, campaign: NameHash) -> Option<Arc<Mutex<Purse>>> {
+    fn purse(&self, account: u32, campaign: NameHash) -> Option<Shelf> {
         self.0.purses.read().unwrap_or_else(PoisonError::into_inner).get(&(account, campaign)).cloned()
     }
 
@@ -225,7 +228,7 @@ impl Spending {
     }
 
     /// The purses of all campaigns that have a budget; those of others are closed.
-    fn purses(&self, world: &World) -> Vec<(u32, Arc<Campaign>, Arc<Mutex<Purse>>)> {
+    fn purses(&self, world: &World) -> Vec<(u32, Arc<Campaign>, Shelf)> {
         let mut all = self.0.purses.write().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for account in world.accounts() {
