@@ -59,10 +59,10 @@ async fn what_is_exported_comes_in_and_goes_out_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_people_of_the_demo_see_different_creatives() {
     let demo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/demo"));
-    let service = Service::start(&cluster().await.database().await, |config| {
-        config.store.bundle = Some(demo.to_owned());
-    })
-    .await;
+    let (url, folder) = (cluster().await.database().await, folder());
+    let ran = run(&url, &folder.path().join("data"), ["import", &demo.display().to_string()]).await;
+    assert!(ran.status.success(), "{ran:?}");
+    let service = Service::start(&url, |_| {}).await;
     let mut seen: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for person in ["young-buyer", "abandoner", "traveller", "unknown"] {
         let request = fs::read(demo.join(format!("requests/{person}.json"))).expect("a request");
