@@ -176,9 +176,9 @@ enum FeedSource {
     params(One, UploadQuery), security(("key" = [])),
     request_body(content(
         (String = "text/csv", example = "id,title,link,image_link,price,availability\ns-1,Trail shoe,https://shop.northwind.example/s-1,https://cdn.northwind.example/s-1.jpg,129.00 EUR,in_stock\n"),
-        (String = "text/tab-separated-values"),
+        (String = "text/tab-separated-values", example = "id\ttitle\tlink\timage_link\tprice\ns-1\tTrail shoe\thttps://shop.northwind.example/s-1\thttps://cdn.northwind.example/s-1.jpg\t129.00 EUR\n"),
         (String = "application/json", example = "[{\"id\": \"s-1\", \"title\": \"Trail shoe\", \"link\": \"https://shop.northwind.example/s-1\", \"image_link\": \"https://cdn.northwind.example/s-1.jpg\", \"price\": \"129.00 EUR\"}]"),
-        (String = "application/xml"),
+        (String = "application/xml", example = "<rss version=\"2.0\" xmlns:g=\"http://base.google.com/ns/1.0\"><channel><item><g:id>s-1</g:id><g:title>Trail shoe</g:title><g:link>https://shop.northwind.example/s-1</g:link><g:image_link>https://cdn.northwind.example/s-1.jpg</g:image_link><g:price>129.00 EUR</g:price></item></channel></rss>"),
     )),
     responses((status = 200, description = "The feed holds this now; or a dry run: it would.", body = FeedFilled), UploadProblems)
 )]

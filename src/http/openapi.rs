@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{ExchangeId, ModelKey, WriteKeyId},
+        ids::{ExchangeId, FeedId, ModelKey, WriteKeyId},
         violation::Violation,
         webhook::Message,
     },
@@ -45,7 +45,7 @@ use crate::{
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(health::healthz, health::readyz, health::metrics, describe),
-    components(schemas(ProblemDocument<'_>, Violation, ExchangeId, ModelKey, WriteKeyId, Message)),
+    components(schemas(ProblemDocument<'_>, Violation, ExchangeId, FeedId, ModelKey, WriteKeyId, Message)),
     tags(
         (name = "decisions", description = "What to show, why, and the same again."),
         (name = "beacons", description = "Impressions, clicks and conversions, reported by signed addresses."),
