@@ -61,6 +61,7 @@ struct BidQuery {
     /// `1`: say why there is no bid (`nbr`) instead of answering 204.
     nbr: Option<String>,
     /// `late`: bid a frame, and choose what it shows when it is loaded.
+    #[param(inline)]
     render: Option<Render>,
 }
 
