@@ -24,7 +24,7 @@
 //! | [`products`] | what feeds hold: filled, fetched when due, and in memory where creatives show it |
 //! | [`training`] | models learned from that sample |
 //! | [`learning`] | which components work, learned from outcomes |
-//! | [`transitions`], [`standings`] | announces who enters and leaves segments, by what happens and as time passes |
+//! | [`transitions`], `standings` | announces who enters and leaves segments, by what happens and as time passes |
 //! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
 //! | [`simulated`] | a clock that requests set |
 //! | [`deadline`] | until when an answer is worth anything |

@@ -104,7 +104,8 @@ impl Exposure {
     }
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+/// Appends a number, seven bits a byte, lowest first.
+pub(in crate::domain) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -112,7 +113,8 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take(from: &mut &[u8]) -> Option<u64> {
+/// Takes a number that [`put`] wrote; `None` where there is none.
+pub(in crate::domain) fn take(from: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..63).step_by(7) {
         let byte = *from.split_off_first()?;

@@ -3,7 +3,10 @@
 //! chose is long gone.
 
 use crate::domain::{
-    measurement::slate::{Design, SlateError},
+    measurement::{
+        exposure::{put, take},
+        slate::{Design, SlateError},
+    },
     optimizer::{
         climb::Climb,
         snapshot::Snapshot,
@@ -133,24 +136,4 @@ impl Mixture {
         }
         (floor + launch <= 1.0).then_some(Self { floor, launch, launched, members })
     }
-}
-
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn take(from: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..35).step_by(7) {
-        let byte = *from.split_off_first()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }

@@ -1,6 +1,6 @@
 //! Catalogues of products: how their rows are read, kept in little memory and found again.
 //!
-//! [`read`] takes a file row by row and gives an [`Item`] or what is wrong with each. Those that can
+//! [`read()`] takes a file row by row and gives an [`Item`] or what is wrong with each. Those that can
 //! be bought are packed ([`Packer`]) into pieces that a [`Shelf`] finds them in by their id;
 //! [`Popular`] says which of them many people look at.
 
