@@ -81,7 +81,7 @@ mod tests {
     fn what_an_operation_does_not_know_is_named() {
         assert_eq!(faults(Method::GET, "/v1/keys", "zz=1&a%2Fb&zz=2"), ["/zz", "/a~1b", "/zz"]);
         assert_eq!(faults(Method::POST, "/v1/decisions", "dry_run=true"), ["/dry_run"]);
-        assert_eq!(faults(Method::POST, "/v1/conversions", "dry_run=true"), ["/dry_run"]);
+        assert_eq!(faults(Method::POST, "/v1/conversions", "dryrun=true"), ["/dryrun"]);
         assert_eq!(faults(Method::HEAD, "/v1/campaigns", "lmit=1&limit=1"), ["/lmit"]);
     }
 
