@@ -25,7 +25,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(budget))
 }
 
-problems!(pub BudgetProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Overloaded]);
+problems!(pub BudgetProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded]);
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -50,8 +50,10 @@ problems!(
         StoreUnavailable
     ]
 );
-problems!(FeedProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Overloaded, StoreUnavailable]);
-problems!(FetchProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Overloaded, StoreUnavailable]);
+problems!(FeedProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+problems!(
+    FetchProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Invalid, Overloaded, StoreUnavailable]
+);
 
 /// The longest wait for the next piece of an upload.
 const PATIENCE: Duration = Duration::from_secs(30);

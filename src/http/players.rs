@@ -48,8 +48,8 @@ impl PlayerEvent {
 struct Told {
     /// From the document that the player got; each event has its own.
     token: String,
-    /// What happened.
-    #[param(inline)]
+    /// What happened. One that is unknown counts nothing and is answered with a pixel like any other.
+    #[param(value_type = String, example = "start")]
     event: PlayerEvent,
 }
 

@@ -67,6 +67,17 @@ struct UploadQuery {
     dry_run: bool,
 }
 
+/// What became of many components; or what one would be, of a dry run.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes answers that are written elsewhere")]
+enum ComponentsAnswer {
+    /// Of many.
+    Many(ComponentsTaken),
+    /// Of one.
+    One(Stored),
+}
+
 /// What became of many components.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(example = json!({"rows": 40, "created": 38, "replaced": 1, "unchanged": 0, "rejected": 1, "version": 57, "errors": [
@@ -163,7 +174,7 @@ struct ComponentForm {
     )),
     responses(
         (status = 200, description = "What became of many; or of one, a dry run: it would be created.",
-            content((ComponentsTaken = "application/json"))),
+            content((ComponentsAnswer = "application/json"))),
         (status = 201, description = "The one is created.", body = Stored, headers(
             ("Location" = String, description = "Where it is."),
             ("ETag" = String, description = "Its version in double quotes."),
