@@ -81,8 +81,8 @@ pub(super) fn advance(
     let mut told = Told { rules, account, uid, erased: false, rows: Vec::new() };
     for note in notes {
         told.erased |= matches!(note.before, Before::Erased(_));
-        // an upload has told of its list already
-        if !matches!(note.before, Before::Listed { .. })
+        // an upload has told of its list already, and a profile that is written changes no list
+        if !matches!(note.before, Before::Listed { .. } | Before::Packed(..))
             && let Some((before, after)) = sides(note, person)
         {
             let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, listed(rules), note.at);
