@@ -28,7 +28,7 @@ use crate::{
         decision_log::DecisionLog,
         learning::Learning,
         records::Records,
-        reservations::Reservations,
+        reservations::{Reservation, Reservations},
         seeds,
         users::{Freshness, UserRead, Users},
         world::{Account, World},
@@ -215,11 +215,14 @@ impl Decider {
         };
         let counted = request.person.filter(|_| counts && preview.is_none());
         let decided = match counted {
-            Some(uid) => self.reservations.with(uid, |reserved| {
-                let decided = work(reserved);
-                let added = decided.as_ref().map_or_else(|_| Vec::new(), |(decision, _)| capped(decision, now));
-                (decided, added)
-            }),
+            Some(uid) => {
+                let reserve = |reserved: &[(NameHash, Millis)]| {
+                    let decided = work(reserved);
+                    let added = decided.as_ref().map_or_else(|_| Vec::new(), |(decision, _)| capped(decision, now));
+                    (decided, added)
+                };
+                self.reservations.with(uid, |moment| user.was_current_at(moment), reserve)
+            }
             None => work(&[]),
         };
         let (decision, inputs) = decided?;
@@ -359,12 +362,16 @@ fn strip(request: &mut AdRequest, purposes: Purposes) {
     }
 }
 
-/// The capped campaigns that a decision shows.
-fn capped(decision: &Decision, now: Millis) -> Vec<(NameHash, Millis)> {
-    // a bid that leaves its components open has shown nothing yet
-    let campaigns =
-        shown(decision).filter(|showing| showing.deferred.is_none()).filter_map(|showing| showing.campaign.as_ref());
-    campaigns.filter(|campaign| !campaign.caps.is_empty()).map(|campaign| (campaign.hash, now)).collect()
+/// The impressions of capped campaigns that a decision leads to.
+fn capped(decision: &Decision, now: Millis) -> Vec<Reservation> {
+    let items = decision.placements.iter().flatten();
+    let capped = items.filter_map(|item| {
+        // a bid that leaves its components open has shown nothing yet
+        let showing = item.shown.as_ref().filter(|showing| showing.deferred.is_none())?;
+        let campaign = showing.campaign.as_ref().filter(|campaign| !campaign.caps.is_empty())?;
+        Some(Reservation { decision: item.id, campaign: campaign.hash, at: now })
+    });
+    capped.collect()
 }
 
 fn shown(decision: &Decision) -> impl Iterator<Item = &Showing> {

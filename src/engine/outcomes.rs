@@ -25,12 +25,9 @@ use super::{
     users::Users,
 };
 use crate::{
-    domain::{
-        ids::NameHash,
-        measurement::{
-            attribution::Credit,
-            outcome::{Outcome, OutcomeKind, Recorded},
-        },
+    domain::measurement::{
+        attribution::Credit,
+        outcome::{Outcome, OutcomeKind, Recorded},
     },
     ports::{OutcomeStore, Recording, Sought, StoreError, Touched},
 };
@@ -318,19 +315,20 @@ impl Shared {
         Ok(recorded)
     }
 
-    /// What was committed can be learned from. New impressions change what decisions count: first make sure that they read the committed
-    /// count, then give back what was reserved.
+    /// What was committed can be learned from. New impressions change what decisions count: first
+    /// make sure that they read the committed count, then settle what was reserved.
     fn counted(&self, outcomes: &[Outcome], recorded: &[Option<Recorded>]) {
         if let Some(learning) = self.learning.get() {
             learning.committed(recorded.iter().flatten().filter(|recorded| recorded.is_new()).count() as u64);
         }
+        let committed = self.users.moment();
         for (outcome, recorded) in outcomes.iter().zip(recorded) {
             if outcome.kind == OutcomeKind::Impression
                 && *recorded == Some(Recorded::New)
-                && let (Some(person), Some(campaign)) = (outcome.person, &outcome.campaign)
+                && let Some(person) = outcome.person
             {
                 self.users.forget(outcome.account, person);
-                self.reservations.settle(person, NameHash::of(campaign.as_str()));
+                self.reservations.settle(person, outcome.decision, committed);
             }
         }
     }
@@ -395,7 +393,8 @@ mod tests {
         engine::{
             deadline::Deadline,
             fakes::{FakeOutcomes, FakeUsers, Fault, POISON, campaign, outcome},
-            users::{Freshness, UsersConfig},
+            reservations::Reservation,
+            users::{Freshness, UserRead, UsersConfig},
         },
         telemetry,
     };
@@ -522,21 +521,27 @@ mod tests {
         world.people.write(1, 1);
         let read = || async {
             let deadline = Deadline::starting(time::Instant::now(), Duration::from_secs(5));
-            let read = world.users.get(1, Uid(1), Purposes::ALL, deadline, Freshness::default()).await;
-            read.state.map(|state| state.version)
+            world.users.get(1, Uid(1), Purposes::ALL, deadline, Freshness::default()).await
         };
-        assert_eq!(read().await, Some(1));
-        world.reservations.with(Uid(1), |_| ((), vec![(campaign(), Millis(1)), (campaign(), Millis(2))]));
+        let version = |read: &UserRead| read.state.as_ref().map(|state| state.version);
+        let before = read().await;
+        assert_eq!(version(&before), Some(1));
+        let reserve = |number| Reservation { decision: outcome(number).decision, campaign: campaign(), at: Millis(1) };
+        world.reservations.with(Uid(1), |_| true, |_| ((), vec![reserve(1), reserve(2)]));
         world.people.write(1, 2);
-        let held = || world.reservations.with(Uid(1), |held| (held.to_vec(), vec![]));
-        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded(None));
-        assert_eq!(held(), [(campaign(), Millis(2))]);
-        assert_eq!(read().await, Some(2));
-        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Duplicate);
-        assert_eq!(held().len(), 1, "a repeat settles nothing");
+        let beside = |read: &UserRead| {
+            let reflects = |moment| read.was_current_at(moment);
+            world.reservations.with(Uid(1), reflects, |held| (held.len(), vec![]))
+        };
         let click = Outcome { kind: OutcomeKind::Click, ..outcome(1) };
         assert_eq!(world.outcomes.report(click).await, Reported::Recorded(None));
-        assert_eq!(held().len(), 1, "nor does a click");
+        assert_eq!(beside(&read().await), 2, "a click settles nothing");
+        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Recorded(None));
+        let after = read().await;
+        assert_eq!((version(&after), beside(&after)), (Some(2), 1));
+        assert_eq!(beside(&before), 2, "who was read before the commit does not count it");
+        assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Duplicate);
+        assert_eq!(beside(&read().await), 1, "a repeat settles nothing");
     }
 
     #[tokio::test]

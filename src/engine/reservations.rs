@@ -2,6 +2,7 @@
 //! decision and its beacon.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{
         Mutex, PoisonError,
@@ -12,8 +13,9 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::users::Moment;
 use crate::domain::{
-    ids::{NameHash, Uid},
+    ids::{DecisionId, NameHash, Uid},
     values::Millis,
 };
 
@@ -21,20 +23,49 @@ use crate::domain::{
 /// so a jump of the time of day neither holds nor frees one.
 const TTL: Duration = Duration::from_secs(60);
 
+/// An impression that will count, unless its minute passes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The decision whose impression it is.
+    pub decision: DecisionId,
+    /// What it shows.
+    pub campaign: NameHash,
+    /// When it was served.
+    pub at: Millis,
+}
+
+/// What became of a reservation.
+struct Fate {
+    decision: DecisionId,
+    end: Instant,
+    /// When its impression was known to be committed: profiles read from then on count it.
+    settled: Option<Moment>,
+}
+
 /// Reservations of one person, in the order they were made.
 #[derive(Default)]
 struct Held {
     /// Campaign and serving time, as decisions read them.
     entries: Vec<(NameHash, Millis)>,
-    /// When each ends.
-    ends: Vec<Instant>,
+    /// What became of each.
+    fates: Vec<Fate>,
 }
 
 impl Held {
     fn drop_ended(&mut self, now: Instant) {
-        let ended = self.ends.partition_point(|&end| end <= now);
-        self.ends.drain(..ended);
+        let ended = self.fates.partition_point(|fate| fate.end <= now);
+        self.fates.drain(..ended);
         self.entries.drain(..ended);
+    }
+
+    /// What a profile does not count yet that reflects all that was committed before the moments
+    /// that `reflects` says.
+    fn beside(&self, reflects: impl Fn(Moment) -> bool) -> Cow<'_, [(NameHash, Millis)]> {
+        let counted = |fate: &Fate| fate.settled.is_some_and(&reflects);
+        if !self.fates.iter().any(counted) {
+            return Cow::Borrowed(&self.entries);
+        }
+        self.entries.iter().zip(&self.fates).filter(|(_, fate)| !counted(fate)).map(|(&entry, _)| entry).collect()
     }
 }
 
@@ -66,26 +97,28 @@ impl Reservations {
         &self.shards[person.0 as usize % Self::SHARDS]
     }
 
-    /// Calls `decide` with what is reserved for `person` (campaign and serving time) and adds what
-    /// it returns, with nobody else deciding about this person between the two. The whole shard
-    /// waits, so `decide` must be short and must not wait for anything.
+    /// Calls `decide` with what is reserved for `person` (campaign and serving time) and not in the
+    /// profile that is decided on, and adds what it returns, with nobody else deciding about this
+    /// person between the two. `reflects` tells whether everything committed before a moment is in
+    /// that profile. The whole shard waits, so `decide` must be short and must not wait for
+    /// anything.
     pub fn with<R>(
         &self,
         person: Uid,
-        decide: impl FnOnce(&[(NameHash, Millis)]) -> (R, Vec<(NameHash, Millis)>),
+        reflects: impl Fn(Moment) -> bool,
+        decide: impl FnOnce(&[(NameHash, Millis)]) -> (R, Vec<Reservation>),
     ) -> R {
         let now = Instant::now();
         // A decision that panicked has added nothing, so what the lock guards is whole.
         let mut shard = self.shard(person).lock().unwrap_or_else(PoisonError::into_inner);
-        let empty = Held::default();
-        let held = match shard.get_mut(&person) {
+        let beside = match shard.get_mut(&person) {
             Some(held) => {
                 held.drop_ended(now);
-                &*held
+                held.beside(reflects)
             }
-            None => &empty,
+            None => Cow::default(),
         };
-        let (answer, added) = decide(&held.entries);
+        let (answer, added) = decide(&beside);
         if added.is_empty() {
             return answer;
         }
@@ -96,25 +129,22 @@ impl Reservations {
             }
         }
         let held = shard.entry(person).or_default();
-        for entry in added.into_iter().take(Self::PER_PERSON - held.entries.len().min(Self::PER_PERSON)) {
-            held.entries.push(entry);
-            held.ends.push(now + TTL);
+        let room = Self::PER_PERSON - held.entries.len().min(Self::PER_PERSON);
+        for Reservation { decision, campaign, at } in added.into_iter().take(room) {
+            held.entries.push((campaign, at));
+            held.fates.push(Fate { decision, end: now + TTL, settled: None });
         }
         answer
     }
 
-    /// Gives back the oldest reservation of `campaign` for `person`, because an impression of it
-    /// was committed and counts from now on. Call it once the committed count is what decisions
-    /// read, or one impression may go uncounted for a moment.
-    pub fn settle(&self, person: Uid, campaign: NameHash) {
+    /// The impression of `decision` to `person` was committed before `moment`: profiles that
+    /// reflect this moment count it themselves. It stays reserved for those that were read
+    /// earlier and are decided on only now.
+    pub fn settle(&self, person: Uid, decision: DecisionId, moment: Moment) {
         let mut shard = self.shard(person).lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = shard.get_mut(&person) else { return };
-        if let Some(place) = held.entries.iter().position(|entry| entry.0 == campaign) {
-            held.entries.remove(place);
-            held.ends.remove(place);
-        }
-        if held.entries.is_empty() {
-            shard.remove(&person);
+        if let Some(fate) = held.fates.iter_mut().find(|fate| fate.decision == decision) {
+            fate.settled = Some(moment);
         }
     }
 
@@ -144,16 +174,30 @@ impl Reservations {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const CAMPAIGN: NameHash = NameHash(7);
 
-    /// Reserves one impression if fewer than `cap` are reserved; whether it did.
+    fn reservation(decision: u128) -> Reservation {
+        Reservation { decision: DecisionId(Uuid::from_u128(decision)), campaign: CAMPAIGN, at: Millis(1) }
+    }
+
     fn reserve(reservations: &Reservations, person: Uid, cap: usize) -> bool {
-        reservations.with(person, |held| {
-            let free = held.iter().filter(|entry| entry.0 == CAMPAIGN).count() < cap;
-            (free, if free { vec![(CAMPAIGN, Millis(1))] } else { vec![] })
-        })
+        reserve_as(reservations, person, cap, 0)
+    }
+
+    /// Reserves one impression if fewer than `cap` are reserved; whether it did.
+    fn reserve_as(reservations: &Reservations, person: Uid, cap: usize, decision: u128) -> bool {
+        reservations.with(
+            person,
+            |_| true,
+            |held| {
+                let free = held.iter().filter(|entry| entry.0 == CAMPAIGN).count() < cap;
+                (free, if free { vec![reservation(decision)] } else { vec![] })
+            },
+        )
     }
 
     #[test]
@@ -188,14 +232,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_committed_impression_frees_one() {
+    async fn a_committed_impression_is_counted_once_by_profiles_old_and_new() {
         let reservations = Reservations::new(100);
-        assert!(reserve(&reservations, Uid(1), 2) && reserve(&reservations, Uid(1), 2));
-        reservations.settle(Uid(1), NameHash(8));
-        assert!(!reserve(&reservations, Uid(1), 2));
-        reservations.settle(Uid(1), CAMPAIGN);
-        assert!(reserve(&reservations, Uid(1), 2));
-        reservations.settle(Uid(2), CAMPAIGN);
+        assert!(reserve_as(&reservations, Uid(1), 2, 1) && reserve_as(&reservations, Uid(1), 2, 2));
+        let committed = Moment::default();
+        reservations.settle(Uid(1), reservation(3).decision, committed);
+        assert!(!reserve_as(&reservations, Uid(1), 2, 4), "that of another decision settles nothing here");
+        reservations.settle(Uid(1), reservation(1).decision, committed);
+        reservations.settle(Uid(2), reservation(2).decision, committed);
+        let beside = |reflects: bool| reservations.with(Uid(1), |_| reflects, |held| (held.len(), vec![]));
+        assert_eq!((beside(false), beside(true)), (2, 1), "a profile read earlier does not count it yet");
+        assert!(reserve_as(&reservations, Uid(1), 2, 4));
+        assert_eq!((beside(false), beside(true)), (3, 2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,9 +259,13 @@ mod tests {
         for _ in 0..1_000 {
             reserve(&reservations, Uid(20_000), usize::MAX);
         }
-        reservations.with(Uid(20_000), |held| {
-            assert_eq!(held.len(), Reservations::PER_PERSON);
-            ((), vec![])
-        });
+        reservations.with(
+            Uid(20_000),
+            |_| true,
+            |held| {
+                assert_eq!(held.len(), Reservations::PER_PERSON);
+                ((), vec![])
+            },
+        );
     }
 }

@@ -63,7 +63,7 @@ pub(super) type BuildKeyHasher = std::hash::BuildHasherDefault<KeyHasher>;
 
 /// When something was read from the store, taken **before** the read began: what it brings was
 /// true then. Also tells whether everything cached was dropped since, or lists of many changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// Nanoseconds on the [`Times`]' clock.
     pub(super) at: u64,

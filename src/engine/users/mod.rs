@@ -149,7 +149,13 @@ impl UserRead {
     /// Whether everything that was committed before `moment` is in it.
     #[must_use]
     pub fn reflects(&self, moment: Moment) -> bool {
-        self.standing == Standing::Personalised && self.at >= moment.at
+        self.standing == Standing::Personalised && self.was_current_at(moment)
+    }
+
+    /// Whether what was committed before `moment` is in what it has, be it frequency counters alone.
+    #[must_use]
+    pub fn was_current_at(&self, moment: Moment) -> bool {
+        self.at >= moment.at
     }
 
     /// Whether everything that the feed had told of before the read is in it.
