@@ -241,7 +241,7 @@ impl Core {
             transitions: transitions.clone(),
             products,
             webhooks: Webhooks::new(Arc::clone(&opened.webhooks), reach),
-            members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone(), Arc::clone(&clock)),
+            members: Members::new(Arc::clone(&opened.crowds), users.clone(), transitions.clone()),
             reports: Reports::new(Arc::clone(&reservoir), Arc::clone(&opened.transitions), Arc::clone(&clock)),
             results: Results::new(Arc::clone(&opened.learning), learning.clone(), Arc::clone(&clock)),
             learning,

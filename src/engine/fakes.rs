@@ -22,7 +22,7 @@ use crate::{
     },
     ports::{
         Answer, Change, ChangeFeed, Cursor, DecisionRecord, Erasure, FeedBatch, FoundProfile, FoundRecord,
-        MemberChange, Merge, Merged, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, Recording,
+        MemberChange, Merge, Merged, Moved, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, Recording,
         ServerIdentity, Sought, StoreError, Tally, Touched, UserRow, UserStore,
     },
 };
@@ -141,7 +141,7 @@ impl UserStore for FakeUsers {
         unreachable!("the cache writes nothing")
     }
 
-    fn change_members(&self, _: u32, _: SegmentKey, _: Vec<MemberChange>) -> Answer<'_, u64> {
+    fn change_members(&self, _: u32, _: SegmentKey, _: Vec<MemberChange>) -> Answer<'_, Moved> {
         unreachable!("the cache writes nothing")
     }
 

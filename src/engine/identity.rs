@@ -70,8 +70,11 @@ impl People {
         // Who cannot be read is in nothing.
         let side = |row: Option<UserRow>| row.and_then(|row| unpack(row).ok()).map(Box::new);
         for (uid, before, after) in [(from, joined.other, None), (joined.uid, joined.before, Some(joined.after))] {
+            let version = |side: &Option<UserRow>| side.as_ref().map_or(0, |row| row.version);
+            let versions = Some((version(&before), version(&after)));
             let before = Before::Whole(side(before), side(after));
-            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
+            let note = Note { account: account.number(), uid, at: self.clock.now(), versions, before };
+            self.transitions.note(note).await;
         }
         version
     }
@@ -88,8 +91,9 @@ impl People {
             self.users.on_erased(account.number(), *uid);
         }
         if let Some((uid, before)) = before {
-            let before = Before::Erased(Box::new(before));
-            self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
+            let before = Before::Erased(Box::new(before), erased.told.clone());
+            let note = Note { account: account.number(), uid, at: self.clock.now(), versions: None, before };
+            self.transitions.note(note).await;
         }
         Ok(erased)
     }
@@ -134,7 +138,7 @@ mod tests {
         let state = UserState::new(1, parsed, Lists::default(), CapRing::default());
         let readable = traits.as_object().expect("an object").iter();
         let readable = readable.map(|(name, value)| (name.clone(), json!({"value": value, "set_at": Millis(at)})));
-        let lists = lists.iter().map(|list| (NameHash(*list), None)).collect();
+        let lists = lists.iter().map(|list| (NameHash(*list), None).into()).collect();
         let row = UserRow { version: 1, packed: state.encode(), caps: vec![], lists, merged_into: None };
         Parts { row, traits: Value::Object(readable.collect()) }
     }
@@ -150,7 +154,7 @@ mod tests {
         assert_eq!(back.traits["age"], json!({"value": 31, "set_at": Millis(2)}));
         assert_eq!(joined.traits["city"], json!({"value": "Berlin", "set_at": Millis(2)}));
         assert_eq!(state.traits.iter().len(), 2);
-        assert_eq!(joined.row.lists, [(NameHash(1), None), (NameHash(2), None)]);
+        assert_eq!(joined.row.lists, [(NameHash(1), None).into(), (NameHash(2), None).into()]);
         let broken = Parts { row: UserRow { packed: vec![255], ..other.row.clone() }, ..other };
         assert_eq!(join(&own, &broken, Uid(2)), None, "nobody is joined whom nobody can read");
     }

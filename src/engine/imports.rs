@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     draft::Draft,
     people::{People, PeopleError},
-    transitions::{Before, Note},
+    transitions::Note,
     unpack::unpack,
     world::Account,
 };
@@ -145,17 +145,18 @@ impl People {
                 continue;
             }
             let write = draft.into_write(uid, key, based_on);
-            written.push((uid, before, write.packed.clone(), rows));
+            written.push((uid, based_on, before, write.packed.clone(), rows));
             writes.push(write);
         }
         let became = self.store.write_profiles(account.number(), writes).await?;
         let mut again = Vec::new();
-        for ((uid, before, after, rows), became) in written.into_iter().zip(became) {
+        for ((uid, based_on, before, after, rows), became) in written.into_iter().zip(became) {
             match became {
                 ProfileWritten::Done { version } => {
                     self.changed(account, uid, version);
-                    let before = Before::Packed(before, after);
-                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
+                    let note =
+                        Note::written(account.number(), uid, self.clock.now(), (based_on, version), (before, after));
+                    self.transitions.note(note).await;
                     taken.extend(rows);
                 }
                 ProfileWritten::Erased => refused.extend(rows.into_iter().map(|row| (row.line, erased()))),

@@ -83,6 +83,9 @@ pub struct ConditionView {
     pub keeps: Estimate,
     /// People who would be in if the rule did without it.
     pub drops: Estimate,
+    /// People whose trait is of another type than the condition asks about, such as a text where it
+    /// compares numbers: it is false for them.
+    pub mistyped: Estimate,
 }
 
 /// What a rule has in common with a segment.
@@ -212,6 +215,7 @@ impl Insight {
             condition: one.condition,
             keeps: population.like(one.keeps),
             drops: population.like(one.drops),
+            mistyped: population.like(one.mistyped),
         });
         let overlap = others.into_iter().zip(asked.tally.others()).map(|(segment, &(size, both))| OverlapView {
             segment,

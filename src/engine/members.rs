@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     people::{PeopleError, must_be_static},
-    transitions::{Before, Note, Transitions},
+    transitions::Transitions,
     unpack::unpack,
     users::Users,
     world::Account,
@@ -26,7 +26,7 @@ use crate::{
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
     },
-    ports::{Clock, Crossing, CrowdRow, CrowdStore, ListUpload, UploadMode, UploadRow},
+    ports::{CrowdRow, CrowdStore, ListUpload, Moved, UploadMode, UploadRow},
 };
 
 /// Takes uploads to static segments.
@@ -35,7 +35,6 @@ pub struct Members {
     store: Arc<dyn CrowdStore>,
     users: Users,
     transitions: Transitions,
-    clock: Arc<dyn Clock>,
     /// Uploads at a time: each has a connection of its own.
     turns: Arc<Semaphore>,
 }
@@ -46,7 +45,6 @@ pub struct Upload {
     list: SegmentKey,
     users: Users,
     transitions: Transitions,
-    clock: Arc<dyn Clock>,
     upload: Box<dyn ListUpload>,
     rows: Vec<UploadRow>,
     _turn: OwnedSemaphorePermit,
@@ -61,8 +59,8 @@ impl Members {
     /// Uploads into a store; caches behind `users` learn of changes at once, followers of
     /// `transitions` soon after.
     #[must_use]
-    pub fn new(store: Arc<dyn CrowdStore>, users: Users, transitions: Transitions, clock: Arc<dyn Clock>) -> Self {
-        Self { store, users, transitions, clock, turns: Arc::new(Semaphore::new(Self::TURNS)) }
+    pub fn new(store: Arc<dyn CrowdStore>, users: Users, transitions: Transitions) -> Self {
+        Self { store, users, transitions, turns: Arc::new(Semaphore::new(Self::TURNS)) }
     }
 
     /// Begins an upload. Nothing changes before [`Upload::apply`].
@@ -84,7 +82,6 @@ impl Members {
             list: segment.clone(),
             users: self.users.clone(),
             transitions: self.transitions.clone(),
-            clock: Arc::clone(&self.clock),
             upload,
             rows: Vec::with_capacity(Upload::BATCH),
             _turn: turn,
@@ -205,27 +202,16 @@ impl Upload {
             let others: Arc<[SegmentKey]> = resting_on(&self.list, self.account.snapshot.segments()).into();
             let mut changed = 0;
             while let Some(step) = self.upload.step().await? {
-                changed += step.changed;
-                if step.changed > 0 {
+                let Moved { changed: count, crossed } = step.moved;
+                changed += count;
+                if count > 0 {
                     self.users.on_lists(self.account.number(), step.from, step.upto);
                 }
-                if !others.is_empty() {
-                    self.tell(step.crossed, &others).await;
-                }
+                self.transitions.listed(self.account.number(), &self.list, &others, crossed).await;
             }
             Ok(changed)
         });
         work.await.unwrap_or(Err(PeopleError::Contended))
-    }
-
-    /// Has those who crossed told of other segments. The upload waits for those who tell, so that
-    /// no more than a few thousand people are ever on their way to them.
-    async fn tell(&mut self, crossed: Vec<Crossing>, others: &Arc<[SegmentKey]>) {
-        let (account, at) = (self.account.number(), self.clock.now());
-        for Crossing { uid, was } in crossed {
-            let before = Before::Listed { list: self.list.clone(), was, others: Arc::clone(others) };
-            self.transitions.note(Note { account, uid, at, before }).await;
-        }
     }
 
     async fn flush(&mut self) -> Result<(), PeopleError> {

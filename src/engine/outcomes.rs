@@ -324,10 +324,13 @@ impl Shared {
         let committed = self.users.moment();
         for (outcome, recorded) in outcomes.iter().zip(recorded) {
             if outcome.kind == OutcomeKind::Impression
-                && *recorded == Some(Recorded::New)
+                // of a repeat, the first answer may have been lost
+                && matches!(recorded, Some(Recorded::New | Recorded::Duplicate))
                 && let Some(person) = outcome.person
             {
-                self.users.forget(outcome.account, person);
+                if recorded.is_some_and(Recorded::is_new) {
+                    self.users.forget(outcome.account, person);
+                }
                 self.reservations.settle(person, outcome.decision, committed);
             }
         }
@@ -541,7 +544,7 @@ mod tests {
         assert_eq!((version(&after), beside(&after)), (Some(2), 1));
         assert_eq!(beside(&before), 2, "who was read before the commit does not count it");
         assert_eq!(world.outcomes.report(outcome(1)).await, Reported::Duplicate);
-        assert_eq!(beside(&read().await), 1, "a repeat settles nothing");
+        assert_eq!(beside(&read().await), 1, "a repeat settles no other");
     }
 
     #[tokio::test]

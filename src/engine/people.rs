@@ -11,7 +11,8 @@ use crate::{
             activity::Told,
             compile::SegmentKind,
             profile::TraitPatch,
-            user::{CodecError, Lists, UserState},
+            transition::resting_on,
+            user::{CodecError, UserState},
         },
         ids::{SegmentKey, Uid, UserKey},
         values::Millis,
@@ -22,7 +23,7 @@ use crate::{
         consistency::Consistency,
         draft::Draft,
         memberships::memberships,
-        transitions::{Before, Note, Transitions},
+        transitions::{Note, Transitions},
         unpack::unpack,
         users::Users,
         world::Account,
@@ -235,8 +236,9 @@ impl People {
             let after = write.packed.clone();
             match self.store.write_profiles(account.number(), vec![write]).await?.first() {
                 Some(ProfileWritten::Done { version }) => {
-                    let before = Before::Packed(before, after);
-                    self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
+                    let note =
+                        Note::written(account.number(), uid, self.clock.now(), (based_on, *version), (before, after));
+                    self.transitions.note(note).await;
                     let consistency_token = Some(self.changed(account, uid, *version));
                     return Ok(Changed { version: *version, consistency_token });
                 }
@@ -258,22 +260,20 @@ impl People {
         changes: Vec<(UserKey, Membership)>,
     ) -> Result<u64, PeopleError> {
         must_be_static(account, segment)?;
+        let others: Arc<[SegmentKey]> = resting_on(segment, account.snapshot.segments()).into();
         let mut changed = 0;
         let mut changes = changes.into_iter().peekable();
         while changes.peek().is_some() {
             let batch = changes.by_ref().take(Self::BATCH);
             let batch: Vec<_> =
                 batch.map(|(key, change)| MemberChange { uid: account.uid(&key), key, change }).collect();
-            let asked: Vec<_> = batch.iter().map(|change| (account.number(), change.uid)).collect();
-            let known: BTreeMap<_, _> = self.store.load(asked.clone()).await?.into_iter().collect();
-            changed += self.store.change_members(account.number(), segment.clone(), batch).await?;
-            for asked in asked {
-                let known = known.get(&asked);
-                let uid = known.and_then(|row| row.merged_into).unwrap_or(asked.1);
+            let asked: Vec<_> = batch.iter().map(|change| change.uid).collect();
+            let moved = self.store.change_members(account.number(), segment.clone(), batch).await?;
+            changed += moved.changed;
+            for uid in asked.into_iter().chain(moved.crossed.iter().map(|one| one.uid)) {
                 self.users.forget(account.number(), uid);
-                let before = Before::Lists(known.map(|row| Lists::new(row.lists.iter().copied())).unwrap_or_default());
-                self.transitions.note(Note { account: account.number(), uid, at: self.clock.now(), before }).await;
             }
+            self.transitions.listed(account.number(), segment, &others, moved.crossed).await;
         }
         Ok(changed)
     }

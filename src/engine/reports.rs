@@ -48,7 +48,8 @@ pub struct SegmentQuestion {
     "population": {"people": 1_000_000, "at_least": 986_140, "at_most": 1_013_860},
     "asked": 20_000, "exact": false, "complete": true,
     "segments": [{
-        "key": "vip", "kind": "dynamic", "size": {"people": 50_000, "at_least": 46_400, "at_most": 53_900}, "share": 0.05,
+        "key": "vip", "kind": "dynamic", "size": {"people": 50_000, "at_least": 46_400, "at_most": 53_900},
+        "mistyped": {"people": 0, "at_least": 0, "at_most": 150}, "share": 0.05,
         "entered": 310, "left": 120,
         "days": [{"day": "2026-11-21", "entered": 200, "left": 120}, {"day": "2026-11-22", "entered": 110, "left": 0}],
         "traits": [{
@@ -114,6 +115,8 @@ pub struct SegmentShown {
     pub kind: SegmentKind,
     /// People in it.
     pub size: Estimate,
+    /// People of whom a trait that its rule asks about is of another type than it asks for.
+    pub mistyped: Estimate,
     /// Their share of all, 0 to 1.
     pub share: f64,
     /// Entries within the days: one for each time that somebody entered.
@@ -259,10 +262,9 @@ impl Reports {
                 traits.retain(|one| one.known >= known[Self::TRAITS - 1]);
                 traits.truncate(Self::TRAITS);
             }
-            (matrix, traits)
+            Found { matrix, traits, population }
         };
-        let (matrix, traits) = tokio::task::spawn_blocking(ask).await.map_err(|_| PeopleError::Contended)?;
-        let found = Found { matrix, traits, population };
+        let found = tokio::task::spawn_blocking(ask).await.map_err(|_| PeopleError::Contended)?;
         let rules = &account.snapshot.rules;
         let mut days = by_segment(days);
         let segments = chosen.iter().enumerate().map(|(at, (key, ix))| {
@@ -342,6 +344,7 @@ impl Found {
             key: key.clone(),
             kind,
             size: self.population.like(size),
+            mistyped: self.population.like(self.matrix.mistyped(at)),
             share: share(size, self.matrix.asked()).unwrap_or(0.0),
             entered: days.iter().map(|day| day.entered).sum(),
             left: days.iter().map(|day| day.left).sum(),

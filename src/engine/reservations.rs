@@ -144,7 +144,7 @@ impl Reservations {
         let mut shard = self.shard(person).lock().unwrap_or_else(PoisonError::into_inner);
         let Some(held) = shard.get_mut(&person) else { return };
         if let Some(fate) = held.fates.iter_mut().find(|fate| fate.decision == decision) {
-            fate.settled = Some(moment);
+            fate.settled.get_or_insert(moment);
         }
     }
 

@@ -8,9 +8,9 @@ use crate::{
         audience::{
             caps::CapRing,
             compile::{RuleSet, SegmentIx},
-            standing::{Standing, listed, until},
+            standing::{Standing, dynamic, listed, until},
             transition::{Transition, transitions},
-            user::{Lists, UserState},
+            user::{Listed, Lists, UserState},
         },
         ids::{NameHash, SegmentKey, Uid},
         values::{Millis, Span},
@@ -27,8 +27,24 @@ pub struct Note {
     pub uid: Uid,
     /// When.
     pub at: Millis,
+    /// The version of their profile before and after, where that is what changed.
+    pub versions: Option<(i64, i64)>,
     /// What they were before.
     pub before: Before,
+}
+
+impl Note {
+    /// The packed profile of somebody was written: of one version and then of another, `(before, after)` each.
+    #[must_use]
+    pub fn written(
+        account: u32,
+        uid: Uid,
+        at: Millis,
+        versions: (i64, i64),
+        (before, after): (Vec<u8>, Vec<u8>),
+    ) -> Self {
+        Self { account, uid, at, versions: Some(versions), before: Before::Packed(before, after) }
+    }
 }
 
 /// What a person was before a change.
@@ -36,8 +52,6 @@ pub struct Note {
 pub enum Before {
     /// Their packed profile before and after; their lists stayed as they are.
     Packed(Vec<u8>, Vec<u8>),
-    /// Their lists; the rest stayed as it is.
-    Lists(Lists),
     /// Whether they were on one list, and until when. Told is what that did to `others`; the list
     /// itself is told already.
     Listed {
@@ -48,8 +62,8 @@ pub enum Before {
         /// The segments that rest on it.
         others: Arc<[SegmentKey]>,
     },
-    /// All of them: they are erased.
-    Erased(Box<UserState>),
+    /// All of them, and what was told of them, if that was kept: they are erased.
+    Erased(Box<UserState>, Option<Vec<u8>>),
     /// All of them before and after; none: nobody.
     Whole(Option<Box<UserState>>, Option<Box<UserState>>),
 }
@@ -63,6 +77,8 @@ pub(super) struct Known {
     pub standing: Option<StandingRow>,
 }
 
+/// For how long a row is kept that time alone moves nowhere any more, in milliseconds.
+const LATE: i64 = 300_000;
 /// Instants looked at for one person at a time: one who is due again at once is left for later.
 const LOOKS: usize = 64;
 
@@ -80,8 +96,8 @@ pub(super) fn advance(
     let row = known.and_then(|known| known.standing.as_ref());
     let mut told = Told { rules, account, uid, erased: false, rows: Vec::new() };
     for note in notes {
-        told.erased |= matches!(note.before, Before::Erased(_));
-        // an upload has told of its list already, and a profile that is written changes no list
+        told.erased |= matches!(note.before, Before::Erased(..));
+        // who moves in a list is told of it with that, and a profile that is written changes no list
         if !matches!(note.before, Before::Listed { .. } | Before::Packed(..))
             && let Some((before, after)) = sides(note, person)
         {
@@ -95,10 +111,18 @@ pub(super) fn advance(
     let kept = match row.and_then(|row| Some((row, Standing::decode(&row.packed).ok()?))) {
         Some((row, mut standing)) => {
             walk.again = Some(row.due);
+            // what changed before the row began, it never saw
+            let earlier = |note: &&Note| note.versions.is_some_and(|(_, version)| version <= row.base);
+            for note in notes.iter().filter(earlier) {
+                if let Some((before, after)) = sides(note, person) {
+                    let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, dynamic(rules), note.at);
+                    walk.told.add(moved, note.at);
+                }
+            }
             walk.pass(&mut standing, state.as_ref(), at);
             let same = walk.told.rows.is_empty() && standing.encode() == row.packed;
             // an earlier look does no harm, a write for every event would
-            if same && walk.again.is_some_and(|again| at < row.due && row.due <= again) {
+            if same && at < row.due && walk.again.is_none_or(|again| row.due <= again) {
                 return None;
             }
             standing
@@ -117,7 +141,10 @@ pub(super) fn advance(
             let mut standing = None;
             for note in notes {
                 let Some((before, after)) = sides(note, person) else { continue };
-                let standing = standing.get_or_insert_with(|| Standing::of(uid, before.as_ref(), rules, note.at));
+                let kept =
+                    if let Before::Erased(_, Some(told)) = &note.before { Standing::decode(told).ok() } else { None };
+                let of = || kept.unwrap_or_else(|| Standing::of(uid, before.as_ref(), rules, note.at));
+                let standing = standing.get_or_insert_with(of);
                 walk.again = None;
                 walk.look(standing, after.as_ref(), note.at);
             }
@@ -125,12 +152,17 @@ pub(super) fn advance(
         }
     };
     let Walk { told, again, .. } = walk;
-    let kept = again.map(|due| (kept.encode(), due));
+    // another replica may be about to tell what this row has told already
+    let late = row.filter(|_| person.is_some() && !notes.is_empty()).map(|_| Millis(at.0 + LATE));
+    let kept = again.or(late).map(|due| (kept.encode(), due));
     let seen = row.map(|row| row.version);
+    let first = notes.first().and_then(|note| note.versions).map_or(0, |(base, _)| base);
+    let base = row.map_or(first, |row| row.base);
     (seen.is_some() || kept.is_some() || !told.rows.is_empty()).then_some(StandingStep {
         account,
         uid,
         seen,
+        base,
         kept,
         told: told.rows,
     })
@@ -222,13 +254,12 @@ fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Opti
                 if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
             Some((was, Some(state(after, lists)?)))
         }
-        Before::Lists(lists) => relisted(&|_| lists.clone()),
         Before::Listed { list, was, .. } => {
             let list = NameHash::of(list.as_str());
-            let own = was.map(|until| (list, until));
-            relisted(&|lists| Lists::new(lists.iter().filter(|(other, _)| *other != list).chain(own)))
+            let own = was.map(|until| Listed::from((list, until)));
+            relisted(&|lists| Lists::new(lists.iter().filter(|other| other.list != list).chain(own)))
         }
-        Before::Erased(before) => Some((Some((**before).clone()), None)),
+        Before::Erased(before, _) => Some((Some((**before).clone()), None)),
     }
 }
 
@@ -268,11 +299,11 @@ mod tests {
 
     fn kept(step: &StandingStep) -> StandingRow {
         let (packed, due) = step.kept.clone().expect("kept");
-        StandingRow { account: 1, uid: WHO, version: step.seen.unwrap_or(0) + 1, packed, due }
+        StandingRow { account: 1, uid: WHO, version: step.seen.unwrap_or(0) + 1, base: step.base, packed, due }
     }
 
     fn note(before: Vec<u8>, after: Vec<u8>, minute: i64) -> Note {
-        Note { account: 1, uid: WHO, at: Millis(minute * MINUTE), before: Before::Packed(before, after) }
+        Note::written(1, WHO, Millis(minute * MINUTE), (1, 2), (before, after))
     }
 
     fn told(step: &StandingStep) -> Vec<(bool, i64)> {
@@ -320,8 +351,58 @@ mod tests {
         let filled = packed(&rules, &[("add_to_cart", 0)]);
         let state = UserState::decode(&filled, 0, Lists::default(), CapRing::default()).expect("a person");
         let at = Millis(31 * MINUTE);
-        let note = Note { account: 1, uid: WHO, at, before: Before::Erased(Box::new(state)) };
+        let note =
+            Note { account: 1, uid: WHO, at, versions: None, before: Before::Erased(Box::new(state.clone()), None) };
         let step = advance(&rules, 1, WHO, &[note], None, at).expect("a step");
         assert_eq!((told(&step), step.kept.is_none(), step.told[0].erased), (vec![(false, 31)], true, true));
+
+        // in nothing any more, which was not told yet
+        let mut standing = Standing::default();
+        standing.look(WHO, Some(&state), &rules, at);
+        let at = Millis(40 * 24 * 60 * MINUTE);
+        let before = |told| Note {
+            account: 1,
+            uid: WHO,
+            at,
+            versions: None,
+            before: Before::Erased(Box::new(state.clone()), told),
+        };
+        assert_eq!(advance(&rules, 1, WHO, &[before(None)], None, at).map(|step| told(&step)), None);
+        let step = advance(&rules, 1, WHO, &[before(Some(standing.encode()))], None, at).expect("a step");
+        assert_eq!(told(&step), [(false, 40 * 24 * 60)]);
+    }
+
+    #[test]
+    fn two_replicas_that_tell_in_another_order_tell_everything_once() {
+        let rules = {
+            let rule = |node| SegmentRule::parse(&json!({"v": 1, "kind": "dynamic", "match": node})).expect("a rule");
+            let viewed = json!({"event": "view", "count": {"gte": 1}, "in": {"last": "PT1H"}});
+            let bought = json!({"not": {"event": "purchase", "count": {"gte": 1}, "in": {"ever": true}}});
+            let both = json!({"all": [viewed, bought]});
+            RuleSet::build(&[("viewers".parse().expect("a key"), rule(both))]).0
+        };
+        let (none, first) = (Vec::new(), packed(&rules, &[("view", 0)]));
+        let second = packed(&rules, &[("view", 0), ("view", 1)]);
+        let written = |versions, before: &Vec<u8>, after: &Vec<u8>| {
+            [Note::written(1, WHO, Millis(MINUTE), versions, (before.clone(), after.clone()))]
+        };
+        let look = |notes: &[Note], known: &Known| advance(&rules, 1, WHO, notes, Some(known), Millis(MINUTE));
+        // the later event is told of first, and finds them inside
+        let later = look(&written((1, 2), &first, &second), &known(second.clone(), None)).expect("a step");
+        assert_eq!((told(&later), later.base), (vec![], 1));
+        let row = kept(&later);
+        let earlier = look(&written((0, 1), &none, &first), &known(second.clone(), Some(row.clone()))).expect("a step");
+        assert_eq!(told(&earlier), [(true, 1)]);
+
+        // time moves them nowhere any more, and what is told of late was told already
+        let bought = packed(&rules, &[("view", 0), ("view", 1), ("purchase", 1)]);
+        let last = look(&written((2, 3), &second, &bought), &known(bought.clone(), Some(row))).expect("a step");
+        assert_eq!(told(&last), [(false, 1)]);
+        let row = kept(&last);
+        assert_eq!(row.due, Millis(MINUTE + LATE));
+        assert_eq!(look(&written((1, 2), &first, &second), &known(bought.clone(), Some(row.clone()))), None);
+        let gone =
+            advance(&rules, 1, WHO, &[], Some(&known(bought, Some(row))), Millis(MINUTE + LATE)).expect("a step");
+        assert_eq!((told(&gone), gone.kept), (vec![], None));
     }
 }

@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::standings::{Before, Note};
 use super::{
+    backoff::Backoff,
     catalogue::Catalogue,
     standings::{Known, advance},
 };
 use crate::{
     domain::ids::{SegmentKey, Uid},
-    ports::{Clock, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionStore},
+    ports::{Clock, Crossing, CrowdStore, StoreError, TransitionCursor, TransitionRead, TransitionStore},
 };
 
 /// Takes notes of changes and tells who entered and left. Clones are the same.
@@ -50,6 +51,8 @@ impl Transitions {
     const GATHER: Duration = Duration::from_millis(50);
     /// How often to look for people whom time alone moved.
     const LOOK: Duration = Duration::from_millis(250);
+    /// The longest wait for a store that is away.
+    const LONGEST: Duration = Duration::from_secs(5);
     /// How often a person is looked at again who changed meanwhile, by another replica.
     const TRIES: usize = 8;
 
@@ -76,6 +79,15 @@ impl Transitions {
         } else {
             // A command that serves nobody tells what there is room for.
             let _full = self.0.sender.try_send(note);
+        }
+    }
+
+    /// Notes people whose memberships of a list became others, of whom the `others` that rest on it are
+    /// told. Waits for those who tell, so that no more than a few thousand are ever on their way to them.
+    pub async fn listed(&self, account: u32, list: &SegmentKey, others: &Arc<[SegmentKey]>, crossed: Vec<Crossing>) {
+        for Crossing { uid, was } in crossed.into_iter().filter(|_| !others.is_empty()) {
+            let before = Before::Listed { list: list.clone(), was, others: Arc::clone(others) };
+            self.note(Note { account, uid, at: self.0.clock.now(), versions: None, before }).await;
         }
     }
 
@@ -123,13 +135,26 @@ impl Transitions {
                 let Ok(Some(note)) = time::timeout_at(until, notes.recv()).await else { break };
                 batch.push(note);
             }
-            let count = batch.len();
             let mut people = People::new();
             for note in batch {
                 people.entry((note.account, note.uid)).or_default().push(note);
             }
-            if let Err(error) = self.tell(people).await {
-                tracing::warn!(%error, count, "changes whose transitions could not be recorded");
+            for notes in people.values_mut() {
+                // two who changed one person may have noted it in another order; lists are read as they are now
+                notes.sort_by_key(|note| note.versions.map_or(i64::MAX, |(_, version)| version));
+            }
+            self.insist(people, stop).await;
+        }
+    }
+
+    /// Tells, however long the store is away.
+    async fn insist(&self, mut people: People, stop: &CancellationToken) {
+        let mut backoff = Backoff::new(Self::LOOK, Self::LONGEST);
+        while let Err(error) = self.tell(&mut people).await {
+            let (passing, count) = (error.is_passing(), people.len());
+            tracing::warn!(%error, count, passing, "people whose transitions are not recorded");
+            if !passing || stop.run_until_cancelled(time::sleep(backoff.wait())).await.is_none() {
+                return;
             }
         }
     }
@@ -160,30 +185,32 @@ impl Transitions {
         let due = self.0.store.due(now, Self::BATCH as u32).await?;
         let count = due.len();
         if count > 0 {
-            self.tell(due.iter().map(|row| ((row.account, row.uid), Vec::new())).collect()).await?;
+            self.tell(&mut due.iter().map(|row| ((row.account, row.uid), Vec::new())).collect()).await?;
         }
         Ok(count)
     }
 
-    /// Looks at people, each with what is noted of them, and tells what there is to tell.
-    async fn tell(&self, mut people: People) -> Result<(), StoreError> {
+    /// Looks at people, each with what is noted of them, and tells what there is to tell. Those who are
+    /// left are not told of.
+    async fn tell(&self, people: &mut People) -> Result<(), StoreError> {
         for _ in 0..Self::TRIES {
             let known = self.known(people.keys().copied()).await?;
             let (world, now) = (self.0.catalogue.world(), self.0.clock.now());
+            let asked = std::mem::take(people);
             let work = move || {
-                let steps = people.iter().filter_map(|((account, uid), notes)| {
+                let steps = asked.iter().filter_map(|((account, uid), notes)| {
                     let rules = &world.account(*account)?.snapshot.rules;
                     advance(rules, *account, *uid, notes, known.get(&(*account, *uid)), now)
                 });
-                (steps.collect(), people)
+                (steps.collect(), asked)
             };
             let (steps, back): (Vec<_>, _) =
                 tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Refused("telling panicked".into()))?;
             if steps.is_empty() {
                 return Ok(());
             }
+            *people = back;
             let passed: BTreeSet<_> = self.0.store.step(steps).await?.into_iter().collect();
-            people = back;
             people.retain(|who, _| passed.contains(who));
             if people.is_empty() {
                 return Ok(());

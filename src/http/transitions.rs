@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::{sync::mpsc, time};
 use utoipa::IntoParams;
@@ -146,7 +145,9 @@ async fn tell(
     follower: mpsc::Sender<Piece>,
 ) {
     let (began, mut said) = (time::Instant::now(), time::Instant::now());
-    if follower.send(Ok(Bytes::from_static(b"retry: 1000\n\n"))).await.is_err() {
+    // With a place from the start, who was told nothing comes back to where they were.
+    let hello = format!("retry: 1000\nid: {}\n\n", after.id());
+    if follower.send(Ok(hello.into())).await.is_err() {
         return;
     }
     while began.elapsed() < LONGEST {

@@ -33,18 +33,24 @@ pub struct UploadRow {
 /// What one transaction of an upload changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadStep {
-    /// Memberships that are another now.
-    pub changed: u64,
-    /// Who is on the list now and was not, or the other way round; their transitions of the list
-    /// itself are recorded already.
-    pub crossed: Vec<Crossing>,
+    /// What became another.
+    pub moved: Moved,
     /// The first person who may have been touched.
     pub from: Uid,
     /// The last one.
     pub upto: Uid,
 }
 
-/// Somebody who entered or left a list.
+/// Memberships of a list that became others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// How many there are.
+    pub changed: u64,
+    /// Of whom that may move other segments; their transitions of the list itself are recorded already.
+    pub crossed: Vec<Crossing>,
+}
+
+/// Somebody who entered or left a list, or is on it until another instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crossing {
     /// Who.

@@ -33,6 +33,8 @@ pub struct StandingRow {
     pub uid: Uid,
     /// Counts the changes of the row.
     pub version: i64,
+    /// The version of the person's profile that it began with: what changed up to it, it never saw.
+    pub base: i64,
     /// The packed [`Standing`](crate::domain::audience::standing::Standing).
     pub packed: Vec<u8>,
     /// When to look at the person again.
@@ -48,6 +50,8 @@ pub struct StandingStep {
     pub uid: Uid,
     /// The version of the row that was seen; none: there was no row.
     pub seen: Option<i64>,
+    /// The version of the profile that a new row begins with.
+    pub base: i64,
     /// The row from now on: packed, and when it is due; none: time alone moves them nowhere any more.
     pub kept: Option<(Vec<u8>, Millis)>,
     /// What is told.

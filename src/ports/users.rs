@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::Answer;
+use super::{Answer, Moved};
 use crate::domain::{
-    ids::{NameHash, SegmentKey, Uid, UserKey},
+    audience::user::Listed,
+    ids::{SegmentKey, Uid, UserKey},
     values::Millis,
 };
 
@@ -19,8 +20,8 @@ pub struct UserRow {
     pub packed: Vec<u8>,
     /// Packed impression rings for frequency caps.
     pub caps: Vec<u8>,
-    /// Static lists, with the instant at which the membership expires.
-    pub lists: Vec<(NameHash, Option<Millis>)>,
+    /// Static lists.
+    pub lists: Vec<Listed>,
     /// Who the person is, where the uid asked for was merged into another.
     pub merged_into: Option<Uid>,
 }
@@ -134,6 +135,8 @@ pub struct Erasure {
     pub known: bool,
     /// Every uid of the person.
     pub uids: Vec<Uid>,
+    /// What was told of them, if that was kept: a packed [`Standing`](crate::domain::audience::standing::Standing).
+    pub told: Option<Vec<u8>>,
 }
 
 /// A person's traits to write.
@@ -203,8 +206,8 @@ pub trait UserStore: Send + Sync {
     /// Answers in the same order. Announces each change on the feed.
     fn write_profiles(&self, account: u32, writes: Vec<ProfileWrite>) -> Answer<'_, Vec<ProfileWritten>>;
     /// Moves people in and out of a static list, at most 1,000 in one transaction; announces it
-    /// on the feed. Answers how many memberships changed.
-    fn change_members(&self, account: u32, list: SegmentKey, changes: Vec<MemberChange>) -> Answer<'_, u64>;
+    /// on the feed and records who entered and left.
+    fn change_members(&self, account: u32, list: SegmentKey, changes: Vec<MemberChange>) -> Answer<'_, Moved>;
     /// Members of a static list in the order of their uid, after one, at most `limit`.
     fn members(
         &self,

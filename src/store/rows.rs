@@ -12,7 +12,7 @@ use sqlx::{
 use crate::{
     domain::{
         access::Scope,
-        audience::activity::Event,
+        audience::{activity::Event, user::Listed},
         catalog::key::DocumentKey,
         ids::{DecisionId, IdError, NameHash, Uid, UserKey},
         measurement::{
@@ -22,8 +22,8 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, OldSecret,
-        Parts, Person, ProfileRow, SigningKeyRow, StreamRow, Tally, UserRow,
+        AccountRow, ApiKeyRow, AssetRow, Crossing, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents,
+        Moved, OldSecret, Parts, Person, ProfileRow, SigningKeyRow, StreamRow, Tally, UserRow,
     },
 };
 
@@ -141,14 +141,20 @@ pub(super) fn documents(rows: &[PgRow]) -> Result<Documents, Error> {
 pub(super) fn user(row: &PgRow) -> Result<((u32, Uid), UserRow), Error> {
     let lists = row.try_get::<Option<Vec<i64>>, _>("lists")?.unwrap_or_default();
     let expiries = row.try_get::<Option<Vec<Option<i64>>>, _>("expiries")?.unwrap_or_default();
-    let lists = lists.into_iter().zip(expiries);
+    let since = row.try_get::<Option<Vec<Option<i64>>>, _>("since")?.unwrap_or_default();
+    let listed = |((list, until), since): ((i64, Option<i64>), Option<i64>)| Listed {
+        list: NameHash(list.cast_unsigned()),
+        until: until.map_or(Millis::NEVER, Millis),
+        since: since.map(Millis),
+    };
+    let lists = lists.into_iter().zip(expiries).zip(since).map(listed).collect();
     Ok((
         (account(row, "account")?, uid(row, "uid")?),
         UserRow {
             version: row.try_get("version")?,
             packed: row.try_get("packed")?,
             caps: row.try_get("caps")?,
-            lists: lists.map(|(list, expires)| (NameHash(list.cast_unsigned()), expires.map(Millis))).collect(),
+            lists,
             merged_into: maybe_uid(row, "merged_into")?,
         },
     ))
@@ -173,6 +179,19 @@ pub(super) fn profile(row: &PgRow) -> Result<ProfileRow, Error> {
         created_at: millis(row, "created_at")?,
         updated_at: millis(row, "updated_at")?,
     })
+}
+
+/// What a statement that moves people in and out of a list answers.
+pub(super) fn moved(rows: &[PgRow]) -> Result<Moved, Error> {
+    let mut moved = Moved { changed: rows.len() as u64, crossed: Vec::new() };
+    for row in rows {
+        if row.try_get("crossed")? {
+            let was = row.try_get::<bool, _>("listed")?;
+            let was = was.then(|| maybe_millis(row, "was_until")).transpose()?;
+            moved.crossed.push(Crossing { uid: uid(row, "uid")?, was });
+        }
+    }
+    Ok(moved)
 }
 
 pub(super) fn crowd(row: &PgRow) -> Result<CrowdRow, Error> {

@@ -21,6 +21,9 @@ pub(crate) async fn a_rule_is_previewed_before_anybody_uses_it(service: Arc<Serv
         let traits = json!({"traits": {"batch": mark, "age": age}});
         assert_eq!(service.patch(&format!("/v1/profiles/{mark}-{age}"), &traits).await.status, 200);
     }
+    // of another type: no comparison of numbers holds, and the author is told
+    let traits = json!({"traits": {"batch": mark, "age": "forty"}});
+    assert_eq!(service.patch(&format!("/v1/profiles/{mark}-text"), &traits).await.status, 200);
     let all = json!({"all": [{"trait": "batch", "eq": mark}, {"trait": "age", "lt": 30}, {"not": {"trait": "age", "lt": 10}}]});
     let ask = json!({"rule": dynamic(&all), "overlap": [grown], "members": 3});
     let began = Instant::now();
@@ -28,7 +31,7 @@ pub(crate) async fn a_rule_is_previewed_before_anybody_uses_it(service: Arc<Serv
         let answer = service.post("/v1/segments/preview", &ask).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let answer = answer.json();
-        if answer["conditions"][0]["keeps"]["people"] == 40 {
+        if answer["conditions"][0]["keeps"]["people"] == 41 {
             break answer;
         }
         assert!(began.elapsed() < Duration::from_secs(20), "the sample follows: {answer}");
@@ -39,7 +42,10 @@ pub(crate) async fn a_rule_is_previewed_before_anybody_uses_it(service: Arc<Serv
     assert_eq!(answer["overlap"][0]["segment"], grown.as_str());
     assert_eq!(answer["overlap"][0]["both"], exactly(12));
     let drops: Vec<_> = answer["conditions"].as_array().expect("conditions").iter().map(|one| &one["drops"]).collect();
-    assert_eq!(drops[1..], [&exactly(10), &exactly(10)]);
+    assert_eq!(drops[1..], [&exactly(11), &exactly(10)]);
+    let mistyped: Vec<_> =
+        answer["conditions"].as_array().expect("conditions").iter().map(|one| &one["mistyped"]).collect();
+    assert_eq!(mistyped, [&exactly(0), &exactly(1), &exactly(1)]);
     assert_eq!(answer["conditions"][2]["pointer"], "/match/all/2/not");
     assert_eq!(answer["members"].as_array().expect("members").len(), 3);
     assert!(

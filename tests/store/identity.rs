@@ -60,7 +60,7 @@ fn list(name: &str) -> SegmentKey {
 async fn enter(store: &Opened, account: &AccountRow, name: &str, (key, uid): &Person, until: Option<i64>) -> u64 {
     let change = Membership::In { expires_at: until.map(Millis) };
     let change = MemberChange { uid: *uid, key: key.clone(), change };
-    store.users.change_members(account.number, list(name), vec![change]).await.expect("an answer")
+    store.users.change_members(account.number, list(name), vec![change]).await.expect("an answer").changed
 }
 
 fn accepted(became: &[Ingested]) -> usize {
@@ -106,8 +106,9 @@ pub(crate) async fn two_keys_become_one_person(place: Arc<Place>) {
     let person = load(&store, &account, anna.1).await.expect("known");
     assert_eq!(person.merged_into, None);
     assert_eq!((times(&person.packed).len(), seen(&person.caps), person.version), (4, 2, done_so.after.version));
-    let until = |name: &str| person.lists.iter().find(|(of, _)| *of == NameHash::of(name)).expect("listed").1;
-    assert_eq!([until("gold"), until("both"), until("ends")], [None, Some(Millis(9)), None]);
+    let until =
+        |name: &str| person.lists.iter().find(|listed| listed.list == NameHash::of(name)).expect("listed").until;
+    assert_eq!([until("gold"), until("both"), until("ends")], [Millis::NEVER, Millis(9), Millis::NEVER]);
     let read = profile(&store, &account, anna.1).await.expect("known");
     assert_eq!((read.traits, read.lists.len()), (written.traits, 3));
     // the other key leads there, in the same read and together with others
@@ -157,7 +158,7 @@ pub(crate) async fn whatever_comes_later_is_about_the_person(place: Arc<Place>) 
     let kept = record(&account, Some(anonymous.1));
     store.outcomes.keep(vec![kept.clone()]).await.expect("kept");
     let uploaded = upload(&store, &account, "crm", UploadMode::Add, vec![row(&anonymous, None)]).await;
-    assert_eq!(uploaded.iter().map(|step| step.changed).sum::<u64>(), 1);
+    assert_eq!(uploaded.iter().map(|step| step.moved.changed).sum::<u64>(), 1);
     let person = load(&store, &account, anna.1).await.expect("known");
     assert_eq!((times(&person.packed).len(), seen(&person.caps), person.lists.len()), (6, 2, 2));
     let members = store.users.members(account.number, list("crm"), None, 10).await.expect("an answer");

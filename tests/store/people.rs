@@ -6,13 +6,14 @@ use serde_json::json;
 use sqlx::query_scalar;
 use tessera::{
     domain::{
+        audience::user::Listed,
         catalog::key::Kind,
         ids::{NameHash, SegmentKey, Uid, UserKey},
         values::Millis,
     },
     ports::{
-        AccountRow, Change, FoundProfile, FoundRecord, KeptAnswer, MemberChange, Membership, ProfileRow, ProfileWrite,
-        ProfileWritten, Repeat, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
+        AccountRow, Change, FoundProfile, FoundRecord, KeptAnswer, MemberChange, Membership, Moved, ProfileRow,
+        ProfileWrite, ProfileWritten, Repeat, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
     },
     store::Opened,
 };
@@ -20,7 +21,7 @@ use tessera::{
 use crate::{
     catalog::commit,
     outcomes::{impression, record},
-    suite::{Place, delete, position, somebody, told, write},
+    suite::{Place, delete, now, position, somebody, told, write},
 };
 
 /// A write of somebody's traits.
@@ -139,30 +140,27 @@ pub(crate) async fn are_moved_in_and_out_of_lists(place: Arc<Place>) {
     let (gold, expiry) = (list("crm-gold"), Some(Millis(1_900_000_000_000)));
     let change = |change: MemberChange| store.users.change_members(account.number, gold.clone(), vec![change]);
     let cursor = &mut position(&store).await;
-    assert_eq!(change(entering(&key, uid, None)).await.expect("an answer"), 1);
-    assert_eq!(change(entering(&key, uid, None)).await.expect("an answer"), 0);
+    assert_eq!(change(entering(&key, uid, None)).await.expect("an answer").changed, 1);
+    assert_eq!(change(entering(&key, uid, None)).await.expect("an answer").changed, 0);
     let row = load(&store, &account, uid).await.expect("somebody without traits");
+    let listed = |until, since| Listed { since, ..(NameHash::of("crm-gold"), until).into() };
+    let since = row.lists[0].since;
+    assert!(since.is_some_and(|since| (now().0 - since.0).abs() < 60_000), "{since:?}");
     assert_eq!(
         row,
-        UserRow {
-            version: 1,
-            packed: vec![],
-            caps: vec![],
-            lists: vec![(NameHash::of("crm-gold"), None)],
-            merged_into: None
-        }
+        UserRow { version: 1, packed: vec![], caps: vec![], lists: vec![listed(None, since)], merged_into: None }
     );
-    assert_eq!(change(entering(&key, uid, expiry)).await.expect("an answer"), 1);
+    assert_eq!(change(entering(&key, uid, expiry)).await.expect("an answer").changed, 1);
     let row = load(&store, &account, uid).await.expect("a member");
-    assert_eq!((row.version, row.lists), (2, vec![(NameHash::of("crm-gold"), expiry)]));
+    assert_eq!((row.version, row.lists), (2, vec![listed(expiry, since)]), "of the same since then");
     let told_of = Change::Person { account: account.number, uid, version: 2 };
     told(&store, cursor, |all| all.contains(&told_of)).await;
     let profile = profile(&store, &account, uid).await.expect("a profile");
     assert_eq!((profile.traits, profile.lists), (json!({}), BTreeMap::from([(gold.clone(), expiry)])));
     assert_eq!(write_one(&store, &account, traits(&key, uid, 2, 7)).await, ProfileWritten::Done { version: 3 });
     let leaving = MemberChange { uid, key: key.clone(), change: Membership::Out };
-    assert_eq!(change(leaving.clone()).await.expect("an answer"), 1);
-    assert_eq!(change(leaving).await.expect("an answer"), 0);
+    assert_eq!(change(leaving.clone()).await.expect("an answer").changed, 1);
+    assert_eq!(change(leaving).await.expect("an answer").changed, 0);
     let row = load(&store, &account, uid).await.expect("somebody with traits");
     assert_eq!((row.version, row.lists), (4, vec![]));
 
@@ -175,7 +173,7 @@ pub(crate) async fn are_moved_in_and_out_of_lists(place: Arc<Place>) {
         store.users.change_members(account.number, gold.clone(), forth),
         other.users.change_members(account.number, gold.clone(), back),
     );
-    assert_eq!(a.expect("an answer") + b.expect("an answer"), 1_000);
+    assert_eq!(a.expect("an answer").changed + b.expect("an answer").changed, 1_000);
     people.sort_by_key(|(_, uid)| *uid);
     let (mut read, mut after) = (Vec::new(), None);
     loop {
@@ -207,8 +205,8 @@ pub(crate) async fn upload(
         steps.push(step);
     }
     assert_eq!(next, 0, "and reach the last");
-    steps.retain(|step| step.changed > 0);
-    assert_eq!(steps.iter().map(|step| step.changed).sum::<u64>(), foreseen, "as the survey foresaw");
+    steps.retain(|step| step.moved.changed > 0);
+    assert_eq!(steps.iter().map(|step| step.moved.changed).sum::<u64>(), foreseen, "as the survey foresaw");
     steps
 }
 
@@ -217,7 +215,7 @@ pub(crate) fn row((key, uid): &(UserKey, Uid), expires_at: Option<Millis>) -> Up
 }
 
 fn changed(steps: &[UploadStep]) -> u64 {
-    steps.iter().map(|step| step.changed).sum()
+    steps.iter().map(|step| step.moved.changed).sum()
 }
 
 /// How many entered and left a list as far as followers are told.
@@ -251,7 +249,7 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     rows.extend(people.iter().take(2_000).map(|who| row(who, None)));
     let steps = upload(&store, &account, "crm", UploadMode::Add, rows.clone()).await;
     assert_eq!((changed(&steps), steps.len()), (2_499, 5), "4,500 rows in steps of 1,000");
-    let crossed: Vec<_> = steps.iter().flat_map(|step| &step.crossed).collect();
+    let crossed: Vec<_> = steps.iter().flat_map(|step| &step.moved.crossed).collect();
     assert_eq!(crossed.len(), 1_999, "who is on it until a time that is past has not entered");
     assert!(crossed.iter().all(|one| one.was.is_none()));
     assert_eq!(recorded(&store, &account, "crm").await, [(true, 1_999)].into());
@@ -267,11 +265,12 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     assert!(!all.iter().any(|change| matches!(change, Change::Person { .. })));
 
     assert_eq!(load(&store, &account, known.1).await.expect("known").version, 1, "no version moves");
-    assert_eq!(load(&store, &account, known.1).await.expect("known").lists, [(NameHash::of("crm"), None)]);
-    assert_eq!(
-        load(&store, &account, people[2_400].1).await.expect("made").lists,
-        [(NameHash::of("crm"), Some(Millis(1)))]
-    );
+    let ends = async |uid| {
+        let lists = load(&store, &account, uid).await.expect("known").lists;
+        lists.iter().map(|listed| (listed.list, listed.until)).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(known.1).await, [(NameHash::of("crm"), Millis::NEVER)]);
+    assert_eq!(ends(people[2_400].1).await, [(NameHash::of("crm"), Millis(1))]);
     assert_eq!(load(&store, &account, erased.1).await, None);
     assert_eq!(upload(&store, &account, "crm", UploadMode::Add, rows).await, [], "repeating changes nothing");
 
@@ -327,7 +326,7 @@ pub(crate) async fn leave_a_list_that_is_deleted(place: Arc<Place>) {
     let moved = Change::Catalog { account: account.number, version: 2 };
     told(&store, cursor, |all| all.iter().any(everybody) && all.contains(&moved)).await;
     let row = load(&store, &account, uid).await.expect("a member");
-    assert_eq!(row.lists, [(NameHash::of("stays"), None)]);
+    assert_eq!(row.lists.iter().map(|listed| listed.list).collect::<Vec<_>>(), [NameHash::of("stays")]);
     assert_eq!(store.users.members(account.number, list("gone"), None, 10).await.expect("an answer"), []);
 }
 
@@ -369,7 +368,7 @@ pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {
     for based_on in [0, 2, 3, 4] {
         assert_eq!(write_one(&store, &account, traits(&key, uid, based_on, 9)).await, ProfileWritten::Erased);
     }
-    assert_eq!(enter().await.expect("an answer"), 0);
+    assert_eq!(enter().await.expect("an answer"), Moved::default());
     let (late, later) = (impression(&account, Some(uid)), record(&account, Some(uid)));
     store.outcomes.record(vec![late.clone()]).await.expect("an answer");
     store.outcomes.keep(vec![later.clone(), kept]).await.expect("an answer");

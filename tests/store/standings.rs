@@ -30,7 +30,7 @@ fn step(account: &AccountRow, uid: Uid, seen: Option<i64>, due: Option<Millis>, 
         TransitionRow { account, segment, uid, entered, at: now(), erased: false }
     };
     let (kept, told) = (due.map(|due| (vec![1, 2, 3], due)), entered.iter().map(row).collect());
-    StandingStep { account: account.number, uid, seen, kept, told }
+    StandingStep { account: account.number, uid, seen, base: 3, kept, told }
 }
 
 async fn standings(store: &Opened, account: &AccountRow, uids: Vec<Uid>) -> Vec<StandingRow> {
@@ -59,7 +59,14 @@ pub(crate) async fn are_kept_with_what_is_told_or_not_at_all(place: Arc<Place>) 
 
     let due = |uid: Uid, seen: Option<i64>, entered: &[bool]| step(&account, uid, seen, Some(EARLY), entered);
     assert_eq!(take(vec![due(uids[0], None, &[true]), due(uids[1], None, &[])]).await, nothing);
-    let row = |uid, version| StandingRow { account: account.number, uid, version, packed: vec![1, 2, 3], due: EARLY };
+    let row = |uid, version| StandingRow {
+        account: account.number,
+        uid,
+        version,
+        base: 3,
+        packed: vec![1, 2, 3],
+        due: EARLY,
+    };
     let mut rows = standings(&store, &account, uids.clone()).await;
     rows.sort_by_key(|row| uids.iter().position(|uid| *uid == row.uid));
     assert_eq!(rows, [row(uids[0], 1), row(uids[1], 1)]);

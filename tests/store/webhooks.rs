@@ -47,7 +47,7 @@ fn row(account: &AccountRow, uid: Uid, segment: &str, entered: bool) -> Transiti
 
 async fn record(store: &Opened, told: Vec<TransitionRow>) {
     let (account, uid) = (told[0].account, told[0].uid);
-    let step = StandingStep { account, uid, seen: None, kept: None, told };
+    let step = StandingStep { account, uid, seen: None, base: 0, kept: None, told };
     assert_eq!(store.transitions.step(vec![step]).await.expect("recorded"), []);
 }
 

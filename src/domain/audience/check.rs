@@ -5,6 +5,7 @@ use super::{
     cluster::ClusterCheck,
     node::{ContextCondition, Rfm},
     predicate::Test,
+    profile::Traits,
 };
 use crate::domain::{
     ids::{NameHash, TraitName},
@@ -67,6 +68,19 @@ pub(super) struct Share {
 }
 
 impl Check {
+    /// Whether a condition on a trait, of its own, asks for another type than that of the value held.
+    pub(super) fn mistypes(&self, traits: &Traits) -> bool {
+        match self {
+            Self::All(group) | Self::Any(group) => group.children.iter().any(|check| check.mistypes(traits)),
+            Self::Not(check) => check.mistypes(traits),
+            Self::Trait(check) => {
+                let held = traits.get(check.hash);
+                held.is_some_and(|held| !check.tests.iter().all(|test| test.suits(held.value.view())))
+            }
+            _ => false,
+        }
+    }
+
     /// Rough cost in nanoseconds, with a surcharge for answers that time moves: asking the others
     /// first keeps `valid_until` far.
     pub(super) fn cost(&self) -> u32 {

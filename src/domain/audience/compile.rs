@@ -14,6 +14,7 @@ use super::{
     models::Models,
     node::Node,
     parser::Path,
+    profile::Traits,
     program::{Known, Program},
     rule::{SegmentRule, Zone},
 };
@@ -204,6 +205,16 @@ impl RuleSet {
     #[must_use]
     pub fn holds(&self, ix: SegmentIx) -> Holds {
         self.segment(ix).holds
+    }
+
+    /// Whether a condition of the segment's own rule asks for another type than that of the trait held: it is
+    /// false then, whatever the value.
+    ///
+    /// # Panics
+    /// When `ix` is of another, larger set.
+    #[must_use]
+    pub fn mistypes(&self, ix: SegmentIx, traits: &Traits) -> bool {
+        self.segment(ix).rule.as_ref().is_some_and(|(check, _)| check.mistypes(traits))
     }
 
     /// What must be remembered of events so that every segment can be answered.

@@ -20,7 +20,7 @@ use super::{
     profile::{Trait, Traits},
     program::{Op, Program},
     rule::Zone,
-    user::UserState,
+    user::{Listed, UserState},
     value::{View, zone},
     verdict::Verdict,
 };
@@ -157,10 +157,14 @@ impl<'a> Evaluator<'a> {
                 let zone = self.zone(zone);
                 self.run(&rules.program, start, &zone)
             }
-            None => match self.user.state.and_then(|state| state.lists.expiry(rules.segment(ix).list)) {
+            None => match self.user.state.and_then(|state| state.lists.get(rules.segment(ix).list)) {
                 None => Verdict::NEVER,
-                Some(Millis::NEVER) => Verdict::ALWAYS,
-                Some(expiry) => !Verdict::from(expiry, self.now),
+                Some(Listed { until, since, .. }) => {
+                    let verdict =
+                        if until == Millis::NEVER { Verdict::ALWAYS } else { !Verdict::from(until, self.now) };
+                    // A clock that is ahead elsewhere must not make `since` lie in the future.
+                    since.map_or(verdict, |since| verdict.not_before(since.min(self.now)))
+                }
             },
         }
     }

@@ -155,12 +155,12 @@ impl Evaluator<'_> {
         if self.forced(ix).is_some() {
             return format!("segment {key}: not among those given");
         }
-        match (&segment.rule, self.user.state.and_then(|state| state.lists.expiry(segment.list))) {
+        match (&segment.rule, self.user.state.and_then(|state| state.lists.get(segment.list))) {
             (Some((check, zone)), _) => {
                 let zone = self.zone(zone);
                 format!("segment {key}: {}", self.why(check, &zone))
             }
-            (None, Some(expiry)) => format!("segment {key}: listed until {expiry}"),
+            (None, Some(listed)) => format!("segment {key}: listed until {}", listed.until),
             (None, None) => format!("segment {key}: not listed"),
         }
     }

@@ -46,6 +46,8 @@ pub struct Tally {
     people: HashMap<u64, u64>,
     /// Of each other segment, how many are in it, and how many in it and in the rule.
     others: Vec<(u64, u64)>,
+    /// Of each condition, people whose value is of a type that it cannot ask about.
+    mistyped: Vec<u64>,
 }
 
 /// A condition and whom it lets through.
@@ -59,6 +61,8 @@ pub struct ConditionTally {
     pub keeps: u64,
     /// People who would be in if the rule did without it.
     pub drops: u64,
+    /// People whose trait is of another type than it asks about, so that it is false for them.
+    pub mistyped: u64,
 }
 
 impl Probe {
@@ -151,6 +155,10 @@ impl Probe {
             .enumerate()
             .fold(0, |mask, (at, (_, ix))| mask | u64::from(evaluator.segment(*ix).holds()) << at);
         *tally.people.entry(mask).or_default() += 1;
+        tally.mistyped.resize(self.leaves.len(), 0);
+        for (count, (_, ix)) in tally.mistyped.iter_mut().zip(&self.leaves) {
+            *count += u64::from(self.rules.mistypes(*ix, &state.traits));
+        }
         let holds = self.tree.holds(mask, None);
         tally.others.resize(self.others.len(), (0, 0));
         for (counts, ix) in tally.others.iter_mut().zip(&self.others) {
@@ -178,6 +186,7 @@ impl Probe {
                 condition: words.map(|part| part.condition).unwrap_or_default(),
                 keeps,
                 drops: drops.map(|(_, count)| count).sum(),
+                mistyped: tally.mistyped.get(at).copied().unwrap_or(0),
             }
         };
         self.leaves.iter().enumerate().map(of).collect()
@@ -212,6 +221,8 @@ impl Tally {
         for (counts, more) in self.others.iter_mut().zip(&more.others) {
             *counts = (counts.0 + more.0, counts.1 + more.1);
         }
+        self.mistyped.resize(self.mistyped.len().max(more.mistyped.len()), 0);
+        self.mistyped.iter_mut().zip(&more.mistyped).for_each(|(count, more)| *count += more);
     }
 }
 

@@ -23,6 +23,8 @@ use crate::domain::{
 pub struct Matrix {
     /// For each person a bit for each segment.
     masks: Vec<u64>,
+    /// Of each segment, people of whom a trait is of another type than its rule asks for.
+    mistyped: Vec<u64>,
     segments: usize,
 }
 
@@ -38,13 +40,18 @@ impl Matrix {
         now: Millis,
     ) -> Self {
         let context = Context::default();
+        let segments = &segments[..segments.len().min(Self::MOST)];
+        let mistyped = |ix: &SegmentIx| {
+            people.iter().filter(|(_, state)| rules.mistypes(*ix, &state.borrow().traits)).count() as u64
+        };
+        let mistyped = segments.iter().map(mistyped).collect();
         let mask = |(uid, state): &(Uid, S)| {
             let view = UserView { uid: Some(*uid), state: Some(state.borrow()), ..UserView::default() };
             let mut evaluator = Evaluator::new(rules, view, &context, now);
-            let bits = segments.iter().take(Self::MOST).enumerate();
+            let bits = segments.iter().enumerate();
             bits.fold(0, |mask, (at, ix)| mask | u64::from(evaluator.segment(*ix).holds()) << at)
         };
-        Self { masks: people.iter().map(mask).collect(), segments: segments.len().min(Self::MOST) }
+        Self { masks: people.iter().map(mask).collect(), mistyped, segments: segments.len() }
     }
 
     /// People asked.
@@ -57,6 +64,12 @@ impl Matrix {
     #[must_use]
     pub fn size(&self, segment: usize) -> u64 {
         self.both(segment, segment)
+    }
+
+    /// People of whom a trait that the segment's rule asks about is of another type than it asks for.
+    #[must_use]
+    pub fn mistyped(&self, segment: usize) -> u64 {
+        self.mistyped[segment]
     }
 
     /// People in both of two segments.

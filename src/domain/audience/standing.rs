@@ -41,7 +41,7 @@ impl Standing {
     pub fn of(uid: Uid, state: Option<&UserState>, rules: &RuleSet, at: Millis) -> Self {
         let context = Context::default();
         let mut evaluator = Evaluator::new(rules, view(uid, state), &context, at);
-        let held = rules.all().filter(|ix| rules.kind(*ix) == SegmentKind::Dynamic && state.is_some());
+        let held = dynamic(rules).filter(|_| state.is_some());
         let mut inside: Vec<_> = held.filter(|ix| evaluator.segment(*ix).holds()).map(|ix| rules.hash(ix)).collect();
         inside.sort_unstable();
         Self { inside, waiting: Vec::new() }
@@ -54,7 +54,7 @@ impl Standing {
         let context = Context::default();
         let mut evaluator = Evaluator::new(rules, view(uid, state), &context, at);
         let (mut inside, mut waiting, mut moved, mut again) = (Vec::new(), Vec::new(), Vec::new(), Millis::NEVER);
-        for segment in rules.all().filter(|ix| rules.kind(*ix) == SegmentKind::Dynamic) {
+        for segment in dynamic(rules) {
             let (name, verdict) = (rules.hash(segment), evaluator.segment(segment));
             // nobody is in anything before there is anything to know of them
             let holds = state.is_some() && verdict.holds();
@@ -132,6 +132,11 @@ pub fn until(uid: Uid, state: Option<&UserState>, rules: &RuleSet, segment: Segm
 
 fn view(uid: Uid, state: Option<&UserState>) -> UserView<'_> {
     UserView { uid: Some(uid), state, ..UserView::default() }
+}
+
+/// The segments whose members are found by a rule.
+pub fn dynamic(rules: &RuleSet) -> impl Iterator<Item = SegmentIx> {
+    rules.all().filter(|ix| rules.kind(*ix) == SegmentKind::Dynamic)
 }
 
 /// The segments whose members are listed.

@@ -13,33 +13,48 @@ use crate::domain::{
 
 pub use super::codec::CodecError;
 
-/// The static segments a person is listed in, by the hash of the segment's key.
+/// A static segment that a person is listed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The hash of the segment's key.
+    pub list: NameHash,
+    /// The first instant at which it no longer holds; [`Millis::NEVER`] when it has no end.
+    pub until: Millis,
+    /// When they were put in, if that is known.
+    pub since: Option<Millis>,
+}
+
+/// A membership with its end, if it has one.
+impl From<(NameHash, Option<Millis>)> for Listed {
+    fn from((list, until): (NameHash, Option<Millis>)) -> Self {
+        Self { list, until: until.unwrap_or(Millis::NEVER), since: None }
+    }
+}
+
+/// The static segments a person is listed in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lists(Box<[(NameHash, Millis)]>);
+pub struct Lists(Box<[Listed]>);
 
 impl Lists {
-    /// The lists, each with the instant at which membership ends, if it does. Of several entries
-    /// of one list the latest end counts.
+    /// The lists. Of several entries of one list the latest end counts.
     #[must_use]
-    pub fn new(entries: impl IntoIterator<Item = (NameHash, Option<Millis>)>) -> Self {
-        let mut lists: Vec<_> =
-            entries.into_iter().map(|(list, expires)| (list, expires.unwrap_or(Millis::NEVER))).collect();
+    pub fn new(entries: impl IntoIterator<Item: Into<Listed>>) -> Self {
+        let mut lists: Vec<Listed> = entries.into_iter().map(Into::into).collect();
         lists.sort_unstable_by(|a, b| b.cmp(a));
-        lists.dedup_by_key(|entry| entry.0);
+        lists.dedup_by_key(|listed| listed.list);
         lists.reverse();
         Self(lists.into())
     }
 
-    /// The instant at which membership of `list` ends ([`Millis::NEVER`] when it does not), if
-    /// the person is listed.
+    /// The membership of `list`, be it over or not.
     #[must_use]
-    pub fn expiry(&self, list: NameHash) -> Option<Millis> {
-        self.0.binary_search_by_key(&list, |entry| entry.0).ok().map(|place| self.0[place].1)
+    pub fn get(&self, list: NameHash) -> Option<Listed> {
+        self.0.binary_search_by_key(&list, |listed| listed.list).ok().map(|place| self.0[place])
     }
 
-    /// Every list with the end of its membership, sorted by hash.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (NameHash, Option<Millis>)> {
-        self.0.iter().map(|&(list, expires)| (list, (expires != Millis::NEVER).then_some(expires)))
+    /// Every list, sorted by hash.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Listed> {
+        self.0.iter().copied()
     }
 }
 
@@ -181,10 +196,11 @@ mod tests {
     fn a_list_is_held_until_its_latest_end() {
         let (a, b) = (NameHash(1), NameHash(2));
         let lists = Lists::new([(b, Some(Millis(5))), (a, None), (b, Some(Millis(9))), (a, Some(Millis(1)))]);
-        assert_eq!(lists.expiry(a), Some(Millis::NEVER));
-        assert_eq!(lists.expiry(b), Some(Millis(9)));
-        assert_eq!(lists.expiry(NameHash(3)), None);
-        assert_eq!(lists.iter().collect::<Vec<_>>(), [(a, None), (b, Some(Millis(9)))]);
+        let until = |list| lists.get(list).map(|listed| listed.until);
+        assert_eq!(until(a), Some(Millis::NEVER));
+        assert_eq!(until(b), Some(Millis(9)));
+        assert_eq!(until(NameHash(3)), None);
+        assert_eq!(lists.iter().collect::<Vec<_>>(), [(a, None).into(), (b, Some(Millis(9))).into()]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::streams::{StreamRegistry, Streamed};
 use super::{
     consistency::Reached,
-    transitions::{Before, Note, Transitions},
+    transitions::{Note, Transitions},
     users::Users,
 };
 use crate::{
@@ -106,8 +106,9 @@ struct Changed(Option<(Transitions, Arc<dyn Clock>)>);
 impl Changed {
     async fn folded(&self, account: u32, person: &FoldedPerson) {
         if let Some((transitions, clock)) = &self.0 {
-            let before = Before::Packed(person.before.clone(), person.packed.clone());
-            transitions.note(Note { account, uid: person.uid, at: clock.now(), before }).await;
+            let sides = (person.before.clone(), person.packed.clone());
+            let note = Note::written(account, person.uid, clock.now(), (person.base, person.version), sides);
+            transitions.note(note).await;
         }
     }
 }

@@ -168,7 +168,7 @@ impl UserRead {
     fn within(mut self, purposes: Purposes) -> Self {
         if !purposes.profile_read {
             let counters = |state: &UserState| {
-                let (traits, lists) = (Traits::default(), Lists::new([]));
+                let (traits, lists) = (Traits::default(), Lists::default());
                 Arc::new(UserState::new(state.version, traits, lists, state.caps.clone()))
             };
             self.state = self.state.as_deref().map(counters);

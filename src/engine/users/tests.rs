@@ -304,7 +304,9 @@ async fn without_the_basic_purpose_there_are_no_counters() {
     let mut caps = CapRing::default();
     caps.absorb(NameHash(1), Millis(5), Span::from_millis(1_000));
     let (packed, caps) = (vec![], caps.encode());
-    world.store.write_row(1, UserRow { version: 1, packed, caps, lists: vec![(NameHash(9), None)], merged_into: None });
+    world
+        .store
+        .write_row(1, UserRow { version: 1, packed, caps, lists: vec![(NameHash(9), None).into()], merged_into: None });
     let read = world.get(1).await;
     assert_eq!(read.state.expect("a person").caps.count_since(NameHash(1), Millis(0)), 1);
     let deadline = Deadline::starting(Instant::now(), BUDGET);
@@ -315,7 +317,7 @@ async fn without_the_basic_purpose_there_are_no_counters() {
         assert!(read.counted && !read.known, "counters alone were read, of somebody or nobody");
         let state = read.state.as_ref();
         assert_eq!(state.map(|state| state.caps.count_since(NameHash(1), Millis(0))), times);
-        assert!(state.is_none_or(|state| state.lists == Lists::new([])), "and nothing else");
+        assert!(state.is_none_or(|state| state.lists == Lists::default()), "and nothing else");
     }
     let purposes = Purposes { basic: false, ..Purposes::ALL };
     let state = world.users.get(1, Uid(1), purposes, deadline, Freshness::default()).await.state.expect("a person");
@@ -491,9 +493,9 @@ async fn lists_of_many_are_read_again_and_the_old_ones_serve_meanwhile() {
     world.get(1).await;
     world.prove();
     world.users.on_lists(1, Uid(0), Uid(u128::MAX));
-    let lists = vec![(NameHash(9), None)];
+    let lists = vec![(NameHash(9), None).into()];
     world.store.write_row(1, UserRow { version: 1, packed: vec![], caps: vec![], lists, merged_into: None });
-    assert!(world.get(1).await.state.expect("a person").lists.expiry(NameHash(9)).is_some());
+    assert!(world.get(1).await.state.expect("a person").lists.get(NameHash(9)).is_some());
     world.users.on_lists(1, Uid(0), Uid(u128::MAX));
     world.store.set(Fault::Hang);
     time::sleep(LEASE + MS).await;

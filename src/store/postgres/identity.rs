@@ -99,8 +99,8 @@ async fn hold(tx: &mut PgConnection, account: i32, uids: &[Uuid]) -> Result<Hash
                  select account, uid, key, version, packed, caps, traits, merged_into,
                         erased_at is not null as erased
                  from profile where account = $1 and uid = k.uid for update) p)
-         select held.*, m.lists, m.expiries from held left join lateral (
-             select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+         select held.*, m.lists, m.expiries, m.since from held left join lateral (
+             select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries, array_agg(l.added_at) as since
              from list_member l where l.account = $1 and l.uid = held.uid) m on true",
     )
     .bind(account)
@@ -143,13 +143,17 @@ async fn write(
              insert into change_log (kind, account, uid, version)
              select 'person', $1, uid, version from (table joined union all table led) changed),
          untold as (delete from standing where account = $1 and uid = $2),
-         moved as (delete from list_member where account = $1 and uid = $2 returning list, expires_at),
+         moved as (delete from list_member where account = $1 and uid = $2 returning list, expires_at, added_at),
          listed as (
-             insert into list_member as held (account, uid, list, expires_at)
-             select $1, $3, list, expires_at from moved
+             insert into list_member as held (account, uid, list, expires_at, added_at)
+             select $1, $3, list, expires_at, added_at from moved
              on conflict (account, uid, list) do update
              set expires_at = case when held.expires_at is not null and excluded.expires_at is not null
-                                   then greatest(held.expires_at, excluded.expires_at) end)
+                                   then greatest(held.expires_at, excluded.expires_at) end,
+                 added_at = case when held.expires_at <= now_ms() then excluded.added_at
+                                 when excluded.expires_at <= now_ms() then held.added_at
+                                 when held.added_at is null or excluded.added_at is null then null
+                                 else least(held.added_at, excluded.added_at) end)
          select joined.version, led.version as from_version from joined, led where led.uid = $2",
     )
     .bind(account)
@@ -194,12 +198,17 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
     .bind(&uids)
     .execute(&mut *tx)
     .await?;
+    // Whoever follows is to be told that they are gone from what was told, whatever holds now.
+    let told = query_scalar("delete from standing where account = $1 and uid = $2 returning packed")
+        .bind(account)
+        .bind(person)
+        .fetch_optional(&mut *tx)
+        .await?;
     for statement in [
         "update profile set key = null, packed = '', caps = '', traits = '{}', merged_into = null, version = version + 1,
                 created_at = now_ms(), updated_at = now_ms(), erased_at = now_ms()
          where account = $1 and uid = any($2) and erased_at is null",
         "delete from list_member where account = $1 and uid = any($2)",
-        "delete from standing where account = $1 and uid = any($2)",
         "update outcome set person = null where account = $1 and person = any($2)",
         "update decision_log set person = null where account = $1 and person = any($2)",
         "update unattributed set person = null where account = $1 and person = any($2)",
@@ -220,5 +229,5 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(Erasure { known: found > 0, uids: uids.into_iter().map(Uid::from).collect() })
+    Ok(Erasure { known: found > 0, uids: uids.into_iter().map(Uid::from).collect(), told })
 }

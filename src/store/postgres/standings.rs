@@ -15,10 +15,12 @@ struct Columns {
     uids: Vec<Uuid>,
     packed: Vec<Vec<u8>>,
     due: Vec<i64>,
+    bases: Vec<i64>,
 }
 
 impl Columns {
-    fn push(&mut self, (account, uid): Key, packed: &[u8], due: i64) {
+    fn push(&mut self, (account, uid): Key, packed: &[u8], due: i64, base: i64) {
+        self.bases.push(base);
         self.accounts.push(account);
         self.uids.push(uid);
         self.packed.push(packed.to_vec());
@@ -49,9 +51,9 @@ pub(super) async fn keep(tx: &mut PgConnection, steps: &[StandingStep]) -> Resul
             continue;
         }
         match (&step.kept, step.seen) {
-            (Some((packed, due)), None) => new.push(key, packed, due.0),
-            (Some((packed, due)), Some(_)) => changed.push(key, packed, due.0),
-            (None, Some(_)) => gone.push(key, &[], 0),
+            (Some((packed, due)), None) => new.push(key, packed, due.0, step.base),
+            (Some((packed, due)), Some(_)) => changed.push(key, packed, due.0, step.base),
+            (None, Some(_)) => gone.push(key, &[], 0, 0),
             (None, None) => {}
         }
     }
@@ -90,13 +92,14 @@ async fn insert(tx: &mut PgConnection, new: Columns) -> Result<Vec<Key>, Error> 
     }
     query_as(
         "with w as materialized (
-             select w.* from unnest($1::int[], $2::uuid[], $3::bytea[], $4::bigint[]) w (account, uid, packed, due)
+             select w.* from unnest($1::int[], $2::uuid[], $3::bytea[], $4::bigint[], $5::bigint[])
+                 w (account, uid, packed, due, base)
              cross join lateral (
                  select from profile p where p.account = w.account and p.uid = w.uid
                      and p.erased_at is null and p.merged_into is null limit 1) known),
          made as (
-             insert into standing (account, uid, version, packed, due)
-             select account, uid, 1, packed, due from w order by account, uid
+             insert into standing (account, uid, version, base, packed, due)
+             select account, uid, 1, base, packed, due from w order by account, uid
              on conflict do nothing returning account, uid)
          select account, uid from w except select account, uid from made",
     )
@@ -104,6 +107,7 @@ async fn insert(tx: &mut PgConnection, new: Columns) -> Result<Vec<Key>, Error> 
     .bind(new.uids)
     .bind(new.packed)
     .bind(new.due)
+    .bind(new.bases)
     .fetch_all(tx)
     .await
 }

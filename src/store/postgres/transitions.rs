@@ -37,7 +37,7 @@ impl TransitionStore for Transitions {
                 let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
                 let rows = query(
                     "select s.* from unnest($2::uuid[]) k (uid) cross join lateral (
-                         select account, uid, version, packed, due from standing
+                         select account, uid, version, base, packed, due from standing
                          where account = $1 and uid = k.uid limit 1) s",
                 );
                 let rows = rows.bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
@@ -50,7 +50,7 @@ impl TransitionStore for Transitions {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select account, uid, version, packed, due from standing where due <= $1 order by due limit $2",
+                    "select account, uid, version, base, packed, due from standing where due <= $1 order by due limit $2",
                 );
                 let rows = rows.bind(now.0).bind(i64::from(limit)).fetch_all(connection).await?;
                 rows.iter().map(standing).collect()
@@ -85,11 +85,11 @@ impl TransitionStore for Transitions {
                     "with passed as (
                          select upto from list_expiry where upto < $1 for update skip locked),
                      moved as (
-                         update list_expiry set upto = $1 where exists (select from passed))
+                         update list_expiry set upto = least($1, now_ms()) where exists (select from passed))
                      insert into transition (day, account, segment, uid, entered, at)
                      select m.expires_at / 86400000, m.account, l.name, m.uid, false, m.expires_at
                      from passed
-                     join list_member m on m.expires_at > passed.upto and m.expires_at <= $1
+                     join list_member m on m.expires_at > passed.upto and m.expires_at <= least($1, now_ms())
                      join list l on l.account = m.account and l.list = m.list
                      order by m.expires_at",
                 );
@@ -209,8 +209,8 @@ pub(in crate::store) async fn record(connection: &mut PgConnection, rows: &[Tran
 
 fn standing(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
     let (account, uid) = (rows::account(row, "account")?, rows::uid(row, "uid")?);
-    let (version, packed) = (row.try_get("version")?, row.try_get("packed")?);
-    Ok(StandingRow { account, uid, version, packed, due: rows::millis(row, "due")? })
+    let (version, base, packed) = (row.try_get("version")?, row.try_get("base")?, row.try_get("packed")?);
+    Ok(StandingRow { account, uid, version, base, packed, due: rows::millis(row, "due")? })
 }
 
 /// A transition that followers are told.

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
 
-use super::{Lane, Lanes, identity, settled};
+use super::{Lane, Lanes, crowds::CHANGE, identity, settled};
 use crate::{
     domain::{
         ids::{NameHash, SegmentKey, Uid, UserKey},
         values::Millis,
     },
     ports::{
-        Answer, Erasure, FoundProfile, MemberChange, Membership, Merge, Merged, Person, ProfileRow, ProfileWrite,
-        ProfileWritten, UserRow, UserStore,
+        Answer, Erasure, FoundProfile, MemberChange, Membership, Merge, Merged, Moved, Person, ProfileRow,
+        ProfileWrite, ProfileWritten, UserRow, UserStore,
     },
     store::rows,
 };
@@ -32,19 +32,19 @@ impl Users {
 
 /// The limit changes no answer, but makes it a look-up for each person whatever the plan was made from.
 const LOAD: &str = "
-    select p.account, p.uid, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
+    select p.account, p.uid, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries, m.since
     from unnest($1::int[], $2::uuid[]) k (account, uid)
     cross join lateral (
         select * from profile where account = k.account and uid = k.uid and erased_at is null limit 1
     ) p
     left join lateral (
-        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries, array_agg(l.added_at) as since
         from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true";
 
 /// Those who were merged are read as whoever their key leads to.
 const PEOPLE: &str = "
-    select k.uid as asked, p.*, m.lists, m.expiries
+    select k.uid as asked, p.*, m.lists, m.expiries, m.since
     from unnest($2::uuid[]) k (uid)
     cross join lateral (select merged_into from profile where account = $1 and uid = k.uid limit 1) a
     cross join lateral (
@@ -52,7 +52,7 @@ const PEOPLE: &str = "
         from profile where account = $1 and uid = coalesce(a.merged_into, k.uid) limit 1
     ) p
     left join lateral (
-        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries, array_agg(l.added_at) as since
         from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true";
 
@@ -104,7 +104,7 @@ impl UserStore for Users {
         self.ingest.run(move |connection| Box::pin(write_profiles(connection, account.cast_signed(), writes)))
     }
 
-    fn change_members(&self, account: u32, list: SegmentKey, changes: Vec<MemberChange>) -> Answer<'_, u64> {
+    fn change_members(&self, account: u32, list: SegmentKey, changes: Vec<MemberChange>) -> Answer<'_, Moved> {
         self.ingest.run(move |connection| Box::pin(change_members(connection, account.cast_signed(), list, changes)))
     }
 
@@ -278,7 +278,7 @@ async fn change_members(
     account: i32,
     list: SegmentKey,
     changes: Vec<MemberChange>,
-) -> Result<u64, Error> {
+) -> Result<Moved, Error> {
     let mut tries = 0;
     loop {
         if let Some(end) = settled(move_members(connection, account, &list, &changes).await, &mut tries) {
@@ -293,7 +293,7 @@ async fn move_members(
     account: i32,
     list: &SegmentKey,
     changes: &[MemberChange],
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<Moved>, Error> {
     let mut tx = connection.begin().await?;
     let asked: Vec<_> = changes.iter().map(|change| change.uid.as_uuid()).collect();
     let leads = identity::leads(&mut tx, account, &asked).await?;
@@ -301,16 +301,12 @@ async fn move_members(
     let person = |uid: Uid| leads.get(&uid.as_uuid()).map_or(uid, |&to| to.into());
     let last: BTreeMap<_, _> =
         changes.iter().map(|change| (person(change.uid), (&change.key, change.change))).collect();
-    let (mut entering, mut keys, mut expiries, mut leaving) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let all: Vec<_> = last.keys().map(|uid| uid.as_uuid()).collect();
-    for (uid, (key, change)) in last {
-        match change {
-            Membership::In { expires_at } => {
-                entering.push(uid.as_uuid());
-                keys.push(key.as_str().to_owned());
-                expiries.push(expires_at.map(|at| at.0));
-            }
-            Membership::Out => leaving.push(uid.as_uuid()),
+    let (mut entering, mut keys) = (Vec::new(), Vec::new());
+    for (uid, (key, change)) in &last {
+        if let Membership::In { .. } = change {
+            entering.push(uid.as_uuid());
+            keys.push(key.as_str().to_owned());
         }
     }
     query("insert into list (account, list, name) values ($1, $2, $3) on conflict do nothing")
@@ -332,32 +328,27 @@ async fn move_members(
     if held.iter().any(|(_, merged)| *merged) {
         return Ok(None);
     }
-    let held: Vec<Uuid> = held.into_iter().map(|(uid, _)| uid).collect();
-    let changed = query(
-        "with gone as (
-             delete from list_member where account = $1 and list = $2 and uid = any($6) returning uid),
-         came as (
-             insert into list_member (account, uid, list, expires_at)
-             select $1, w.uid, $2, w.expires_at from unnest($4::uuid[], $5::bigint[]) w (uid, expires_at)
-             where w.uid = any($3)
-             on conflict (account, uid, list) do update set expires_at = excluded.expires_at
-             where list_member.expires_at is distinct from excluded.expires_at
-             returning uid),
-         changed as (
-             insert into profile (account, uid) select $1, uid from (table gone union all table came) touched
-             on conflict (account, uid) do update set version = profile.version + 1, updated_at = now_ms()
-             returning uid, version)
-         insert into change_log (kind, account, uid, version) select 'person', $1, uid, version from changed",
-    )
-    .bind(account)
-    .bind(hash(list))
-    .bind(held)
-    .bind(entering)
-    .bind(expiries)
-    .bind(leaving)
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
+    let (mut uids, mut stay, mut until) = (Vec::new(), Vec::new(), Vec::new());
+    for (uid, _) in held {
+        if let Some((_, change)) = last.get(&Uid::from(uid)) {
+            let (stays, end) = match change {
+                Membership::In { expires_at } => (true, expires_at.map(|at| at.0)),
+                Membership::Out => (false, None),
+            };
+            uids.push(uid);
+            stay.push(stays);
+            until.push(end);
+        }
+    }
+    let moved = query(CHANGE)
+        .bind(account)
+        .bind(uids)
+        .bind(stay)
+        .bind(hash(list))
+        .bind(list.as_str())
+        .bind(until)
+        .fetch_all(&mut *tx)
+        .await?;
     tx.commit().await?;
-    Ok(Some(changed))
+    Ok(Some(rows::moved(&moved)?))
 }

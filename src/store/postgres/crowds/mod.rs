@@ -7,11 +7,12 @@ use std::{fmt::Write as _, sync::Arc};
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgConnectOptions, query, query_scalar};
 use tokio::{sync::Mutex, time::timeout};
 
+pub(super) use self::moves::CHANGE;
 use self::moves::{ENTER, GO, LEAVE, MEET, SURVEY_ENTER, SURVEY_GO, SURVEY_LEAVE};
 use super::{Lane, Lanes, UPLOAD_LIMIT, detached, dial, limited};
 use crate::{
     domain::ids::{NameHash, SegmentKey, Uid},
-    ports::{Answer, Crossing, CrowdRow, CrowdStore, ListUpload, StoreError, UploadMode, UploadRow, UploadStep},
+    ports::{Answer, CrowdRow, CrowdStore, ListUpload, Moved, StoreError, UploadMode, UploadRow, UploadStep},
     store::rows,
 };
 
@@ -33,10 +34,10 @@ impl Crowds {
 }
 
 const SCAN: &str = "
-    select p.account, p.uid, p.key, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries, m.since
     from profile p
     left join lateral (
-        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries, array_agg(l.added_at) as since
         from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true
     where p.account = $1 and p.uid > $2 and p.erased_at is null and p.merged_into is null
@@ -44,14 +45,14 @@ const SCAN: &str = "
 
 /// The limit makes it a look-up for each person.
 const PEOPLE: &str = "
-    select p.account, p.uid, p.key, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries
+    select p.account, p.uid, p.key, p.version, p.packed, p.caps, p.merged_into, m.lists, m.expiries, m.since
     from unnest($2::uuid[]) k (uid)
     cross join lateral (
         select * from profile
         where account = $1 and uid = k.uid and erased_at is null and merged_into is null limit 1
     ) p
     left join lateral (
-        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries
+        select array_agg(l.list) as lists, array_agg(l.expires_at) as expiries, array_agg(l.added_at) as since
         from list_member l where l.account = p.account and l.uid = p.uid
     ) m on true";
 
@@ -236,9 +237,9 @@ impl Job {
             return Ok(None);
         };
         let upto = self.reach(from).await?;
-        let (changed, crossed) = self.change(from, upto).await?;
+        let moved = self.change(from, upto).await?;
         self.next = upto.0.checked_add(1).map(Uid);
-        Ok(Some(UploadStep { changed, crossed, from, upto }))
+        Ok(Some(UploadStep { moved, from, upto }))
     }
 
     /// How far the step from a person on may go, by those uploaded and by those on the list.
@@ -260,12 +261,11 @@ impl Job {
         Ok(staged.into_iter().chain(listed).min().map_or(Uid(u128::MAX), Uid::from))
     }
 
-    /// How many memberships changed, and who entered or left by that.
-    async fn change(&mut self, from: Uid, upto: Uid) -> Result<(u64, Vec<Crossing>), Error> {
+    async fn change(&mut self, from: Uid, upto: Uid) -> Result<Moved, Error> {
         let (account, list) = (self.account, hash(&self.list));
         let mut tx = self.link.begin().await?;
         query(super::identity::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
-        let (mut changed, mut crossings) = (0, Vec::new());
+        let mut moved = Moved::default();
         let statements: &[(&'static str, bool)] = match self.mode {
             UploadMode::Add => &[(MEET, false), (ENTER, true)],
             UploadMode::Remove => &[(LEAVE, true)],
@@ -286,16 +286,11 @@ impl Job {
                 continue;
             }
             let rows = statement.bind(list).bind(self.list.as_str()).fetch_all(&mut *tx).await?;
-            changed += rows.len() as u64;
-            for row in &rows {
-                if row.try_get("crossed")? {
-                    let was = row.try_get::<bool, _>("listed")?;
-                    let was = was.then(|| rows::maybe_millis(row, "was_until")).transpose()?;
-                    crossings.push(Crossing { uid: rows::uid(row, "uid")?, was });
-                }
-            }
+            let step = rows::moved(&rows)?;
+            moved.changed += step.changed;
+            moved.crossed.extend(step.crossed);
         }
-        if changed > 0 {
+        if moved.changed > 0 {
             query(
                 "insert into change_log (kind, account, uid, upto, version)
                  values ('lists', $1, $2, $3, nextval('list_change'))",
@@ -307,7 +302,7 @@ impl Job {
             .await?;
         }
         tx.commit().await?;
-        Ok((changed, crossings))
+        Ok(moved)
     }
 }
 

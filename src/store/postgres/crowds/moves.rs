@@ -24,27 +24,55 @@ pub(super) const MEET: &str = part!(
      where profile.key is null and profile.erased_at is null"
 );
 
-/// Ends a statement whose `moves` are memberships that change, each with what it was and is: whoever
-/// enters or leaves by it is told with it.
+/// Ends a statement whose `moves` are memberships of the list `$4`, called `$5`, that change, each
+/// with what it was and is: whoever enters or leaves by it is told with it. Who left because the time
+/// was over, which was not told yet, leaves by it too.
 macro_rules! telling {
-    ($moves:literal) => {
-        part!(
-            $moves,
-            ", clock as materialized (select now_ms() as now),
+    ($($moves:expr),+) => {
+        concat!(
+            $($moves),+,
+            ", clock as materialized (
+                 select now_ms() as now, coalesce((select upto from list_expiry), now_ms()) as told),
              crossed as materialized (
-                 select m.*, m.listed and coalesce(m.was_until > c.now, true) as was,
+                 select m.*, m.listed and coalesce(m.was_until > c.told, true) as was,
                         m.stays and coalesce(m.until > c.now, true) as entered, c.now
                  from moves m cross join clock c),
              told as (
                  insert into transition (day, account, segment, uid, entered, at)
                  select now / 86400000, $1, $5, uid, entered, now from crossed where was <> entered order by uid)
-             select uid, was <> entered as crossed, listed, was_until from crossed"
+             select uid, was or entered as crossed, listed, was_until from crossed"
         )
     };
 }
 
+/// Changes of single people, who are locked: `$2` whom, `$3` whether they stay, `$6` until when.
+pub(in crate::store::postgres) const CHANGE: &str = telling!(
+    "with wanted as materialized (
+         select * from unnest($2::uuid[], $3::bool[], $6::bigint[]) w (uid, stays, until)),
+     moves as materialized (
+         select w.uid, m.uid is not null as listed, m.expires_at as was_until, w.stays, w.until
+         from wanted w left join list_member m on m.account = $1 and m.list = $4 and m.uid = w.uid
+         where case when w.stays then m.uid is null or m.expires_at is distinct from w.until else m.uid is not null end),
+     gone as (
+         delete from list_member
+         where account = $1 and list = $4 and uid = any (array(select uid from moves where not stays))),
+     put as (
+         insert into list_member (account, uid, list, expires_at)
+         select $1, uid, $4, until from moves where stays order by uid
+         on conflict (account, uid, list) do update set expires_at = excluded.expires_at,
+             added_at = case when list_member.expires_at <= excluded.added_at then excluded.added_at
+                             else list_member.added_at end),
+     changed as (
+         insert into profile (account, uid) select $1, uid from moves order by uid
+         on conflict (account, uid) do update set version = profile.version + 1, updated_at = now_ms()
+         returning uid, version),
+     logged as (
+         insert into change_log (kind, account, uid, version) select 'person', $1, uid, version from changed)"
+);
+
 /// Only rows that differ are written, and none is locked for being looked at.
 pub(super) const ENTER: &str = telling!(
+    part!(
     ", moves as materialized (
          select s.uid, held.uid is not null as listed, held.expires_at as was_until, true as stays, s.expires_at as until
          from part s
@@ -57,10 +85,13 @@ pub(super) const ENTER: &str = telling!(
      put as (
          insert into list_member (account, uid, list, expires_at)
          select $1, uid, $4, until from moves order by uid
-         on conflict (account, uid, list) do update set expires_at = excluded.expires_at)"
+         on conflict (account, uid, list) do update set expires_at = excluded.expires_at,
+             added_at = case when list_member.expires_at <= excluded.added_at then excluded.added_at
+                             else list_member.added_at end)"
+    )
 );
 
-pub(super) const LEAVE: &str = telling!(
+pub(super) const LEAVE: &str = telling!(part!(
     ", moves as (
          delete from list_member where ctid = any (array(
              select held.ctid from part s cross join lateral (
@@ -68,15 +99,15 @@ pub(super) const LEAVE: &str = telling!(
                  where m.account = $1 and m.uid = s.uid and m.list = $4 for update) held
              order by s.uid))
          returning uid, true as listed, expires_at as was_until, false as stays, null::bigint as until)"
-);
+));
 
 /// Whoever is on the list and not in the upload leaves.
-pub(super) const GO: &str = telling!(
+pub(super) const GO: &str = telling!(part!(
     ", moves as (
          delete from list_member m where m.account = $1 and m.list = $4 and m.uid between $2 and $3
            and (select max(s.n) from staged s where s.uid = m.uid) is null
          returning m.uid, true as listed, m.expires_at as was_until, false as stays, null::bigint as until)"
-);
+));
 
 pub(super) const SURVEY_ENTER: &str = part!(
     "select count(*) from part s

@@ -22,6 +22,8 @@ use crate::{
 
 /// How long ids of events are told apart, in days.
 const KEY_DAYS: i32 = 35;
+/// Ids of old events that one statement forgets.
+const OLD_KEYS: i64 = 100_000;
 
 /// See [`EventStore`].
 pub(in crate::store) struct Events {
@@ -80,9 +82,21 @@ impl EventStore for Events {
                     .bind(now.0)
                     .bind(event_days)
                     .bind(KEY_DAYS)
-                    .execute(connection)
-                    .await
-                    .map(drop)
+                    .execute(&mut *connection)
+                    .await?;
+                // what the function itself drops keeps pace with few events only, and not beside a backfill
+                loop {
+                    let old = query(
+                        "delete from event_key where ctid = any (array(
+                             select ctid from event_key where at < least($1, now_ms()) - $2 limit $3))",
+                    );
+                    let age = i64::from(KEY_DAYS) * 86_400_000;
+                    let gone =
+                        old.bind(now.0).bind(age).bind(OLD_KEYS).execute(&mut *connection).await?.rows_affected();
+                    if gone < OLD_KEYS.unsigned_abs() {
+                        return Ok(());
+                    }
+                }
             })
         })
     }
