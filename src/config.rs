@@ -60,6 +60,9 @@ pub struct Http {
     pub connections: usize,
     /// How long a shutdown waits for requests under way, in ms.
     pub drain_ms: u64,
+    /// Scales the lags of the runtime at which classes of requests are shed (75 ms for authoring, 250 ms
+    /// for decisions): above 1 where the machine is shared and slow answers are better than none.
+    pub lag_scale: f64,
 }
 
 /// The database.
@@ -156,6 +159,7 @@ impl Default for Http {
             simulation: false,
             connections: 8_192,
             drain_ms: 10_000,
+            lag_scale: 1.0,
         }
     }
 }
@@ -262,6 +266,7 @@ impl Config {
             "decisions.reserve_ms",
             "must be less than decisions.budget_ms",
         )?;
+        range((0.1..=1_000.0).contains(&self.http.lag_scale), "http.lag_scale", "must be 0.1 to 1000")?;
         range((0.0..=1.0).contains(&self.decisions.record_share), "decisions.record_share", "must be 0 to 1")?;
         range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
         range(self.users.strict_lease_ms >= 100, "users.strict_lease_ms", "must be at least 100")?;

@@ -307,7 +307,7 @@ impl Server {
         let mut core = Core::open(&config, guard, public_url).await?;
         let welcome = boot::first_start(&core, &config, address).await?;
         core.run(&config);
-        let admission = Admission::new(AdmissionLimits::default());
+        let admission = Admission::new(AdmissionLimits::default().scaled(config.http.lag_scale));
         let (watch, lag) = (Arc::clone(&admission), core.meters.scheduler_lag.clone());
         core.tasks.spawn("scheduler lag", move |stop| {
             let (watch, lag) = (Arc::clone(&watch), lag.clone());

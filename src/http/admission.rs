@@ -91,6 +91,18 @@ impl Default for AdmissionLimits {
     }
 }
 
+impl AdmissionLimits {
+    /// The same with other lags.
+    #[must_use]
+    pub fn scaled(self, by: f64) -> Self {
+        // a lag that never is reached stays so
+        Self(self.0.map(|limits| ClassLimits {
+            lag: Duration::try_from_secs_f64(limits.lag.as_secs_f64() * by).unwrap_or(Duration::MAX),
+            ..limits
+        }))
+    }
+}
+
 /// Counts requests in flight and knows how busy the runtime is.
 #[derive(Debug)]
 pub struct Admission {

@@ -154,7 +154,10 @@ pub(crate) async fn who_enters_and_leaves_is_told(service: Arc<Service>) {
         text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
     }
     assert!(text.find("event: entered").is_some_and(|at| at < text.find("event: left").expect("both")), "{text}");
-    let first = text.lines().find_map(|line| line.strip_prefix("id: ")).expect("an id").to_owned();
+    let mut ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
+    let (begun, first) = (ids.next().expect("where it began"), ids.next().expect("an id").to_owned());
+    let since = service.get(&format!("/v1/segments/{young}/transitions?after={begun}")).await.json();
+    assert_eq!(since["items"].as_array().map(Vec::len), Some(2), "who was told nothing has missed nothing");
 
     let page = service.get(&format!("/v1/segments/{young}/transitions?limit=1")).await.json();
     assert_eq!(page["next"], first.as_str());

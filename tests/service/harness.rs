@@ -105,6 +105,8 @@ impl Service {
         let mut config = Config::default();
         config.http.bind = ([127, 0, 0, 1], 0).into();
         config.store.database_url = Some(database.into());
+        // a machine that builds beside the tests is no overload
+        config.http.lag_scale = 100.0;
         config.store.data = data.path().to_owned();
         config.store.admin_key = Some(KEY.into());
         config.decisions.budget_ms = 5_000;
