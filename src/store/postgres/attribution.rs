@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::identity::WRITE_ABOUT_PEOPLE;
+use super::{identity::WRITE_ABOUT_PEOPLE, outcomes::Identity};
 use crate::{
     domain::{
         ids::{CampaignId, DecisionId, EventName},
@@ -134,6 +134,39 @@ pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item
     .execute(tx)
     .await
     .map(drop)
+}
+
+/// Gives keys to conversions that are their campaign's, where the decision beside each owns its key by
+/// one that is kept apart, and keeps that apart no longer. Answers the keys with their new owners.
+pub(super) async fn take_over(
+    tx: &mut PgConnection,
+    lesser: &[(Identity, Uuid)],
+) -> Result<Vec<((i32, Uuid), Uuid)>, Error> {
+    macro_rules! column {
+        ($value:expr) => {
+            lesser.iter().map($value).collect::<Vec<_>>()
+        };
+    }
+    let rows = query(
+        "with k as (select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[])
+                    k (account, key, decision, owner, day)),
+              gone as (delete from unattributed u using k join outcome o
+                  on o.account = k.account and o.decision = k.owner and o.day = k.day and o.kind = 3
+                     and o.discriminator = k.key
+                  where (u.account, u.campaign, u.day, u.decision, u.discriminator)
+                      = (k.account, o.campaign, k.day, k.owner, k.key)
+                  returning k.account, k.key, k.decision)
+         update conversion_key c set decision = gone.decision from gone
+         where c.account = gone.account and c.key = gone.key returning c.account, c.key, c.decision",
+    )
+    .bind(column!(|(one, _)| one.0))
+    .bind(column!(|(one, _)| one.3))
+    .bind(column!(|(one, _)| one.1))
+    .bind(column!(|(_, owner)| *owner))
+    .bind(column!(|(_, owner)| day(DecisionId(*owner))))
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?))).collect()
 }
 
 /// Looks again at conversions without a click or view. Those that have one now are kept apart no longer
