@@ -1,6 +1,9 @@
 //! Late rendering: what a bid left open is chosen when its frame is loaded.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -160,6 +163,8 @@ async fn decide(
     headers: &HeaderMap,
 ) -> Option<String> {
     let account = as_bid(app, account, &late).await;
+    // waiting for a catalogue takes nothing from the time to read the person
+    let begun = Instant::now();
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
     let offset = late.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
@@ -192,7 +197,7 @@ async fn decide(
         relayed: late.relayed,
         ..AdRequest::default()
     };
-    let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
+    let deadline = Deadline::starting(begun.into(), Duration::from_millis(app.budget_ms))
         .reserving(Duration::from_millis(app.reserve_ms));
     let call = Call {
         world,
@@ -205,7 +210,7 @@ async fn decide(
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,
     };
-    let decided = app.engine.decider.decide_for(late.person, call, info.arrived).await.ok()?;
+    let decided = app.engine.decider.decide_for(late.person, call, begun).await.ok()?;
     let made = decided.assembled.into_iter().next()?.into_iter().next()??;
     Some(made.markup)
 }

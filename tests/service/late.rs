@@ -139,7 +139,7 @@ async fn what_was_bid_is_shown_also_when_it_changes() {
     // the campaign shows another creative by then: what was bid is paid for
     let edited = bid(&service, &json!({})).await;
     let path = "/v1/campaigns/spring";
-    let mut campaign = read(service.request(Method::GET, path).sent().await, 200).await;
+    let mut campaign = read(service.request(Method::GET, path).sent().await, 200).await["document"].take();
     campaign["creatives"] = json!(["fallback"]);
     let put = service.request(Method::PUT, path).header("if-match", "*").json(&campaign).sent().await;
     read(put, 200).await;

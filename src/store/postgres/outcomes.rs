@@ -141,7 +141,7 @@ impl OutcomeStore for Outcomes {
 /// What makes an outcome the same as another.
 pub(super) type Identity = (i32, Uuid, i16, Uuid);
 
-fn identity(outcome: &Outcome) -> Identity {
+pub(super) fn identity(outcome: &Outcome) -> Identity {
     (
         outcome.account.cast_signed(),
         outcome.decision.0,
@@ -168,7 +168,7 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recordi
     let judged = attribution::judge(&mut tx, outcomes).await?;
     let late = |(_, credit): &&Judged<'_>| *credit == Some(Credit::Late);
     let timely = || judged.iter().filter(|one| !late(one));
-    let taken = taken_across_decisions(&mut tx, timely().copied()).await?;
+    let taken = attribution::taken_across_decisions(&mut tx, timely().copied()).await?;
     let first: Vec<Judged<'_>> = timely().filter(|(outcome, _)| !taken.contains(&identity(outcome))).copied().collect();
     let mut new = insert(&mut tx, first).await?;
     let became = |(outcome, credit): &Judged<'_>| match credit {
@@ -193,56 +193,6 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recordi
         Recording::Live | Recording::Kept => tx.commit().await?,
     }
     Ok(counted)
-}
-
-/// The outcomes that count once in their account whatever the decision, and were counted before
-/// for another one, here or in this batch. Those that are their campaign's go before others, also before
-/// one that came earlier and is kept apart.
-async fn taken_across_decisions<'a>(
-    tx: &mut PgConnection,
-    judged: impl Iterator<Item = Judged<'a>>,
-) -> Result<HashSet<Identity>, Error> {
-    let mut wide: Vec<(Identity, bool)> = judged
-        .filter(|(outcome, _)| outcome.across_decisions)
-        .map(|(outcome, credit)| (identity(outcome), credit.is_some_and(Credit::counts)))
-        .collect();
-    if wide.is_empty() {
-        return Ok(HashSet::new());
-    }
-    wide.sort_unstable_by_key(|((account, decision, _, key), counts)| (*account, *key, !counts, *decision));
-    // of each key the first one may own it
-    let mut firsts = wide.clone();
-    firsts.dedup_by_key(|((account, _, _, key), _)| (*account, *key));
-    macro_rules! column {
-        ($of:expr, $value:expr) => {
-            $of.iter().map($value).collect::<Vec<_>>()
-        };
-    }
-    // A row that is there already is written over with itself, so that it is returned too.
-    let owners = query(
-        "insert into conversion_key as k (account, key, decision)
-         select * from unnest($1::int[], $2::uuid[], $3::uuid[]) c (account, key, decision)
-         on conflict (account, key) do update set decision = k.decision
-         returning account, key, decision",
-    )
-    .bind(column!(firsts, |(one, _)| one.0))
-    .bind(column!(firsts, |(one, _)| one.3))
-    .bind(column!(firsts, |(one, _)| one.1))
-    .fetch_all(&mut *tx)
-    .await?;
-    let owners = owners.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)));
-    let mut owners: BTreeMap<(i32, Uuid), Uuid> = owners.collect::<Result<_, Error>>()?;
-    let lesser: Vec<(Identity, Uuid)> = firsts
-        .iter()
-        .filter(|(_, counts)| *counts)
-        .filter_map(|(one, _)| Some((*one, *owners.get(&(one.0, one.3))?)))
-        .filter(|(one, owner)| one.1 != *owner)
-        .collect();
-    if !lesser.is_empty() {
-        owners.extend(attribution::take_over(tx, &lesser).await?);
-    }
-    let others = |(account, decision, _, key): &Identity| owners.get(&(*account, *key)) != Some(decision);
-    Ok(wide.into_iter().map(|(one, _)| one).filter(others).collect())
 }
 
 /// Inserts what is new and says what that was. In one order, so that two batches with repeats of
