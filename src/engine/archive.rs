@@ -1,10 +1,11 @@
 //! Decisions of the past: their records, explanations and replays.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use tokio::sync::Mutex;
 
 use crate::{
     domain::{
@@ -19,7 +20,10 @@ use crate::{
         ids::{CampaignId, DecisionId},
         values::Json,
     },
-    engine::{catalogue::Catalogue, world::Account},
+    engine::{
+        catalogue::{Catalogue, stocked},
+        world::Account,
+    },
     ports::{DecisionRecord, FoundRecord, OutcomeStore, StoreError, Tally},
 };
 
@@ -51,16 +55,52 @@ pub enum ArchiveError {
 pub struct Archive {
     store: Arc<dyn OutcomeStore>,
     catalogue: Arc<Catalogue>,
-    /// Catalogues of earlier versions that were asked for lately.
-    versions: Cache<(u32, i64), Arc<Snapshot>>,
+    versions: Versions,
+}
+
+/// Catalogues of earlier versions that were asked for lately, by account and version. They are compiled
+/// one at a time, however many ask.
+#[derive(Clone)]
+struct Versions {
+    kept: Cache<(u32, i64), Arc<Snapshot>>,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Versions {
+    fn new() -> Self {
+        let kept = Cache::builder().max_capacity(4).time_to_idle(Duration::from_secs(300)).build();
+        Self { kept, turn: Arc::default() }
+    }
+
+    /// One that is kept, or else is compiled. What has begun goes on when its caller has left, so that
+    /// whoever asks next finds it.
+    async fn get<F>(&self, key: (u32, i64), compile: impl FnOnce() -> F) -> Result<Arc<Snapshot>, StoreError>
+    where
+        F: Future<Output = Result<Arc<Snapshot>, StoreError>> + Send + 'static,
+    {
+        if let Some(known) = self.kept.get(&key) {
+            return Ok(known);
+        }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if let Some(known) = self.kept.get(&key) {
+            return Ok(known);
+        }
+        let (kept, compiling) = (self.kept.clone(), compile());
+        let compiled = tokio::spawn(async move {
+            let _turn = turn;
+            let snapshot = compiling.await?;
+            kept.insert(key, Arc::clone(&snapshot));
+            Ok(snapshot)
+        });
+        compiled.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the compiling ended early".into())))
+    }
 }
 
 impl Archive {
     /// Past decisions of a store.
     #[must_use]
     pub fn new(store: Arc<dyn OutcomeStore>, catalogue: Arc<Catalogue>) -> Self {
-        let versions = Cache::builder().max_capacity(4).time_to_idle(std::time::Duration::from_secs(300)).build();
-        Self { store, catalogue, versions }
+        Self { store, catalogue, versions: Versions::new() }
     }
 
     /// The record of a decision.
@@ -131,16 +171,71 @@ impl Archive {
         if account.snapshot.version == version {
             return Ok(Arc::clone(&account.snapshot));
         }
-        let key = (account.number(), version);
-        if let Some(known) = self.versions.get(&key) {
-            return Ok(known);
+        let catalogue = Arc::clone(&self.catalogue);
+        let number = account.number();
+        let compile = || async move { catalogue.at(number, version).await };
+        Ok(self.versions.get((number, version), compile).await?)
+    }
+
+    /// The same, with what the account's feeds hold now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn serving(&self, account: &Account, version: i64) -> Result<Arc<Snapshot>, ArchiveError> {
+        let then = self.snapshot(account, version).await?;
+        let stocks = &account.snapshot.stocks;
+        if then.shown_feeds.is_empty() || Arc::ptr_eq(&then.stocks, stocks) {
+            return Ok(then);
         }
-        let snapshot = self.catalogue.at(account.number(), version).await?;
-        self.versions.insert(key, Arc::clone(&snapshot));
-        Ok(snapshot)
+        let stocked = stocked(then, Arc::clone(stocks)).await;
+        self.versions.kept.insert((account.number(), version), Arc::clone(&stocked));
+        Ok(stocked)
     }
 }
 
 fn inputs(record: DecisionRecord) -> Result<Inputs, serde_json::Error> {
     serde_json::from_str::<Recorded<Inputs, IgnoredAny>>(&record.body).map(|recorded| recorded.inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::{
+        task::JoinSet,
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn versions_are_compiled_once_and_one_at_a_time() {
+        let versions = Versions::new();
+        let (compiled, running) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let compile = {
+            let compiled = Arc::clone(&compiled);
+            move || async move {
+                assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+                sleep(SECOND).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                compiled.fetch_add(1, Ordering::SeqCst);
+                Ok(Arc::new(Snapshot::empty()))
+            }
+        };
+        // whoever does not wait so long leaves, and what has begun goes on
+        assert!(timeout(SECOND / 2, versions.get((1, 5), compile.clone())).await.is_err());
+        let mut asked = JoinSet::new();
+        for of in 0..20 {
+            let (versions, compile) = (versions.clone(), compile.clone());
+            asked.spawn(async move { versions.get((1, 5 + of % 2), compile).await.is_ok() });
+        }
+        assert!(asked.join_all().await.into_iter().all(|answered| answered));
+        assert_eq!(compiled.load(Ordering::SeqCst), 2, "two versions");
+        // what fails is tried again
+        let failing = || async { Err(StoreError::Unavailable("gone".into())) };
+        assert!(versions.get((1, 7), failing).await.is_err());
+        versions.get((1, 7), compile).await.expect("a snapshot");
+    }
 }

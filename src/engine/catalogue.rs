@@ -101,11 +101,14 @@ impl Catalogue {
             let documents = self.store.serving(account.number, None).await?;
             let (version, documents) = written(documents);
             self.disk.replace(account.number, version, &documents).await;
-            let snapshot = self.compile(Arc::new(Snapshot::empty()), (version, documents)).await;
+            let mut snapshot = self.compile(Arc::new(Snapshot::empty()), (version, documents)).await;
+            let before = self.world().account(account.number).cloned();
+            if let Some(before) = &before {
+                snapshot = stocked(snapshot, Arc::clone(&before.snapshot.stocks)).await;
+            }
             world = world.with_snapshot(account.number, snapshot);
-            if let Some(before) = self.world().account(account.number) {
+            if let Some(before) = before {
                 world = world.with_learned(account.number, Arc::clone(&before.learned));
-                world = world.with_stocks(account.number, Arc::clone(&before.snapshot.stocks));
             }
         }
         self.disk.access(&accounts, &keys, &secrets).await;
@@ -225,13 +228,25 @@ impl Catalogue {
     /// Gives decisions what an account's feeds hold.
     pub async fn stock(&self, account: u32, stocks: Arc<Stocks>) {
         let _writing = self.writing.lock().await;
-        self.swap(self.world().with_stocks(account, stocks));
+        let world = self.world();
+        if let Some(current) = world.account(account) {
+            let snapshot = stocked(Arc::clone(&current.snapshot), stocks).await;
+            self.swap(world.with_snapshot(account, snapshot));
+        }
     }
 
     fn swap(&self, world: World) {
         self.world.store(Arc::new(world));
         self.swapped.send_replace(());
     }
+}
+
+/// The same catalogue with other products in its feeds, made beside the threads that answer requests:
+/// all of it is copied but what it shares.
+pub(super) async fn stocked(snapshot: Arc<Snapshot>, stocks: Arc<Stocks>) -> Arc<Snapshot> {
+    let base = Arc::clone(&snapshot);
+    let work = move || Arc::new(base.with_stocks(stocks));
+    tokio::task::spawn_blocking(work).await.unwrap_or(snapshot)
 }
 
 /// Logs documents that cannot be used and could before.

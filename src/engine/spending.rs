@@ -5,7 +5,7 @@
 //! exceeded only by bids that are billed later than that.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
@@ -52,9 +52,9 @@ struct Purse {
     hours: Range<i64>,
     due: i64,
     unused: i64,
-    /// Bids that may yet be billed, and in which order they were made.
+    /// Bids that may yet be billed, and all that were made lately, in their order.
     held: HashMap<DecisionId, i64>,
-    order: VecDeque<(Instant, DecisionId)>,
+    order: VecDeque<(Instant, DecisionId, i64)>,
     /// What was bid since the store was told.
     bid: i64,
     /// What the store said, and when it was asked.
@@ -100,8 +100,24 @@ impl Purse {
         self.unused -= cost;
         self.bid = self.bid.saturating_add(cost);
         self.held.insert(bid, cost);
-        self.order.push_back((Instant::now(), bid));
+        self.order.push_back((Instant::now(), bid, cost));
         true
+    }
+
+    /// What was bid in the last seconds.
+    fn recent(&self) -> i64 {
+        let recent = self.order.iter().rev().take_while(|(made, ..)| made.elapsed() <= Spending::RECENT);
+        recent.map(|(.., cost)| cost).sum()
+    }
+
+    /// Lets go of what can hardly be billed any more. Whether bids are left that may be.
+    fn let_go(&mut self) -> bool {
+        while self.order.front().is_some_and(|(made, ..)| made.elapsed() > Spending::HOLD) {
+            if let Some((_, bid, _)) = self.order.pop_front() {
+                self.held.remove(&bid);
+            }
+        }
+        !self.order.is_empty()
     }
 
     /// Turns to the day of `now`, and lets go of what can hardly be billed any more.
@@ -112,11 +128,7 @@ impl Purse {
         }
         self.due = today.share_of(budget.daily);
         self.hours = today.hours;
-        while self.order.front().is_some_and(|(made, _)| made.elapsed() > Spending::HOLD) {
-            if let Some((_, bid)) = self.order.pop_front() {
-                self.held.remove(&bid);
-            }
-        }
+        self.let_go();
     }
 }
 
@@ -125,6 +137,8 @@ impl Spending {
     pub const HOLD: Duration = Duration::from_secs(60);
     /// What the store said longer ago is not bid by.
     pub const FRESH: Duration = Duration::from_secs(60);
+    /// What was bid within this shows what a replica needs.
+    const RECENT: Duration = Duration::from_secs(5);
     /// How often the store is asked.
     const EVERY: Duration = Duration::from_secs(1);
 
@@ -199,6 +213,7 @@ impl Spending {
                 price: cost(cpm.amount),
                 held: open.held(),
                 unused: open.unused,
+                recent: open.recent(),
             };
             let (currency, day, bid) = (budget.currency, open.day, std::mem::take(&mut open.bid));
             drop(open);
@@ -227,7 +242,8 @@ impl Spending {
         Ok(())
     }
 
-    /// The purses of all campaigns that have a budget; those of others are closed.
+    /// The purses of all campaigns that have a budget. Those of others are closed once none of their bids
+    /// may be billed, so that a campaign that is paused and goes on knows what it has bid.
     fn purses(&self, world: &World) -> Vec<(u32, Arc<Campaign>, Shelf)> {
         let mut all = self.0.purses.write().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
@@ -239,7 +255,9 @@ impl Spending {
             }
         }
         if all.len() > found.len() {
-            *all = found.iter().map(|(of, campaign, purse)| ((*of, campaign.hash), Arc::clone(purse))).collect();
+            let open: HashSet<_> = found.iter().map(|(of, campaign, _)| (*of, campaign.hash)).collect();
+            let may_be_billed = |purse: &Shelf| purse.lock().unwrap_or_else(PoisonError::into_inner).let_go();
+            all.retain(|key, purse| open.contains(key) || may_be_billed(purse));
         }
         found
     }

@@ -11,7 +11,6 @@ use crate::{
         decision::learned::Learned,
         ids::{AccountId, CampaignId, KeyId, Uid, UserKey},
         measurement::{attribution::Terms, beacon::TokenKeys},
-        products::Stocks,
         values::{Millis, Money},
     },
     ports::{AccountRow, ApiKeyRow, SigningKeyRow},
@@ -165,15 +164,6 @@ impl World {
             *account = Arc::new(Account { row, snapshot, learned: Arc::clone(&account.learned) });
         }
         next
-    }
-
-    /// The same world with what the feeds of one account hold replaced.
-    #[must_use]
-    pub fn with_stocks(&self, number: u32, stocks: Arc<Stocks>) -> Self {
-        match self.accounts.get(&number) {
-            Some(account) => self.with_snapshot(number, Arc::new(account.snapshot.with_stocks(stocks))),
-            None => self.clone(),
-        }
     }
 
     /// The same world with what was learned about one account's creatives replaced.

@@ -63,7 +63,7 @@ struct BudgetAnswer {
     due_today: Amount,
     /// How much of what was bid today came to be billed; 1 until enough was bid to tell.
     won_share: f64,
-    /// How many replicas bid.
+    /// How many replicas have bid lately, this one included.
     replicas: i64,
     /// The day, in the campaign's time zone.
     #[schema(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]

@@ -1,6 +1,9 @@
 //! Late rendering: what a bid left open is chosen when its frame is loaded.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -10,6 +13,7 @@ use axum::{
 };
 use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
+use tokio::time;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,11 +26,13 @@ use super::{
 };
 use crate::{
     domain::{
+        catalog::snapshot::Snapshot,
         consent::Purposes,
         decision::{
             late::Late,
             request::{AdRequest, Candidate, PlacementRequest, Preview, Stage},
         },
+        ids::CampaignId,
         values::Format,
     },
     engine::{
@@ -53,6 +59,8 @@ struct LateQuery {
 
 problems!(pub LateProblems = [NotFound, Overloaded]);
 
+/// How long a frame waits for the catalogue of its bid.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Where nothing is shown.
 const NOTHING: &str = "<!doctype html><title></title>";
 
@@ -97,8 +105,9 @@ async fn late(
     let click = query.ok().and_then(|ApiQuery(query)| query.click);
     let decision = late.decision;
     let markup = decide(&app, world, account, late, click.as_deref(), &info, &headers).await;
-    let shown = app.engine.rendered.keep(decision, markup.unwrap_or_else(|| NOTHING.to_owned()));
-    Ok(document(StatusCode::OK, shown.as_ref().to_owned()))
+    // whoever loads nothing again may find something
+    let shown = markup.map(|markup| app.engine.rendered.keep(decision, markup));
+    Ok(document(StatusCode::OK, shown.map_or_else(|| NOTHING.to_owned(), |shown| shown.as_ref().to_owned())))
 }
 
 fn document(status: StatusCode, body: String) -> Response {
@@ -112,21 +121,33 @@ fn document(status: StatusCode, body: String) -> Response {
     response
 }
 
-/// The account with the catalogue that holds the revision which was bid.
+/// Whether a catalogue shows a creative for the campaign that it was bid for.
+fn lists(snapshot: &Snapshot, late: &Late, campaign: &CampaignId) -> bool {
+    let line = snapshot.line(campaign).map(|at| &snapshot.lines[at]);
+    line.is_some_and(|line| line.creatives.iter().any(|creative| creative.id == late.creative))
+}
+
+/// The account with a catalogue that shows what was bid as it was bid: the one of now, else that of
+/// then; where that does not come in time, the one of now all the same.
 async fn as_bid(app: &App, account: Arc<Account>, late: &Late) -> Arc<Account> {
-    let is_it = |account: &Account| {
-        account.snapshot.creatives.get(&late.creative).is_some_and(|creative| creative.revision == late.revision)
+    let is_it = |snapshot: &Snapshot| {
+        let creative = snapshot.creatives.get(&late.creative);
+        creative.is_some_and(|creative| creative.revision == late.revision)
+            && late.campaign.as_ref().is_none_or(|campaign| lists(snapshot, late, campaign))
     };
-    if is_it(&account) {
+    if is_it(&account.snapshot) {
         return account;
     }
-    match app.engine.archive.snapshot(&account, late.catalog_version).await {
-        Ok(snapshot) => {
-            let then = Account { snapshot, ..Account::clone(&account) };
-            if is_it(&then) { Arc::new(then) } else { account }
-        }
-        Err(error) => {
+    let then = app.engine.archive.serving(&account, late.catalog_version);
+    match time::timeout(PATIENCE, then).await {
+        Ok(Ok(snapshot)) if is_it(&snapshot) => Arc::new(Account { snapshot, ..Account::clone(&account) }),
+        Ok(Ok(_)) => account,
+        Ok(Err(error)) => {
             tracing::warn!(%error, "the revision that was bid is out of reach");
+            account
+        }
+        Err(_) => {
+            tracing::warn!(version = late.catalog_version, "the revision that was bid takes too long");
             account
         }
     }
@@ -142,15 +163,18 @@ async fn decide(
     headers: &HeaderMap,
 ) -> Option<String> {
     let account = as_bid(app, account, &late).await;
+    // waiting for a catalogue takes nothing from the time to read the person
+    let begun = Instant::now();
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
     let offset = late.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     let zone = offset.map(TimeZone::fixed).or(hints.zone.clone()).unwrap_or(TimeZone::UTC);
-    let mut context = late.context;
+    let mut context = late.context.clone();
     context.fill(hints);
     let opted_out = headers.get("sec-gpc").is_some_and(|signal| signal == "1");
     let purposes = if opted_out { Purposes::NONE } else { late.purposes };
-    let campaign = late.campaign.filter(|id| account.snapshot.line(id).is_some());
+    // where the catalogue of then is out of reach, the creative is shown for whoever lists it now, or nobody
+    let campaign = late.campaign.clone().filter(|id| lists(&account.snapshot, &late, id));
     let others = campaign.as_ref().and_then(|id| account.snapshot.line(id)).map(|at| {
         let creatives = &account.snapshot.lines[at].campaign.creatives;
         creatives.iter().filter(|id| **id != late.creative).cloned().collect()
@@ -173,7 +197,7 @@ async fn decide(
         relayed: late.relayed,
         ..AdRequest::default()
     };
-    let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
+    let deadline = Deadline::starting(begun.into(), Duration::from_millis(app.budget_ms))
         .reserving(Duration::from_millis(app.reserve_ms));
     let call = Call {
         world,
@@ -186,7 +210,7 @@ async fn decide(
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,
     };
-    let decided = app.engine.decider.decide_for(late.person, call, info.arrived).await.ok()?;
+    let decided = app.engine.decider.decide_for(late.person, call, begun).await.ok()?;
     let made = decided.assembled.into_iter().next()?.into_iter().next()??;
     Some(made.markup)
 }

@@ -37,8 +37,12 @@ fn price(text: &str) -> Option<Amount> {
     any.then(|| amount.max(Amount::from_micros(1)))
 }
 
-/// What a billed impression takes from the budget of its campaign, if that has one.
+/// What a billed impression takes from the budget of its campaign. What a bidder has bid for a line
+/// that it named is the bidder's own affair.
 pub(super) fn charge(app: &App, claim: &Claim, paid: Money) -> Option<Charge> {
+    if !claim.budgeted {
+        return None;
+    }
     let world = app.engine.catalogue.world();
     let snapshot = &world.account(claim.account)?.snapshot;
     let campaign = &snapshot.lines[snapshot.line(claim.campaign.as_ref()?)?].campaign;

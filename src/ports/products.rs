@@ -107,8 +107,8 @@ pub struct Validators {
 pub struct FetchNote {
     /// What was wrong with it.
     pub error: Option<String>,
-    /// What was wrong with its rows.
-    pub refused: Vec<RefusedRow>,
+    /// What was wrong with its rows; none where they are those of the fetch before.
+    pub refused: Option<Vec<RefusedRow>>,
     /// What the server said of the version.
     pub validators: Validators,
     /// How it was read.
@@ -145,6 +145,8 @@ pub trait ProductStore: Send + Sync {
     ) -> Answer<'_, Option<Validators>>;
     /// Ends a claim.
     fn settle(&self, account: u32, feed: FeedId, claim: Uuid, note: FetchNote) -> Answer<'_, ()>;
+    /// Gives a claim up; the fetch stays due.
+    fn release(&self, account: u32, feed: FeedId, claim: Uuid) -> Answer<'_, ()>;
     /// Makes the fetch of a feed due.
     fn hurry(&self, account: u32, feed: FeedId) -> Answer<'_, ()>;
     /// Drops what is not shown any more, what was left behind, and what feeds held that are gone.

@@ -165,6 +165,7 @@ fn aged(service: &Service, days: i64) -> Tokens {
         preview: false,
         exposure: None,
         price: None,
+        budgeted: false,
     };
     world.tokens.sign(&claim, "https://northwind.example/spring")
 }

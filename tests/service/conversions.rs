@@ -132,6 +132,38 @@ async fn a_conversion_waits_for_its_click() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_whose_click_led_to_it() {
+    let _turn = turn(1).await;
+    let shop = Shop::open(json!({})).await;
+    let (seen, clicked) = (shop.decide("anna", 0).await, shop.decide("anna", 0).await);
+    for item in [&seen, &clicked] {
+        shop.beacon(&item["impression_url"], 0).await;
+    }
+    shop.beacon(&clicked["click_url"], 0).await;
+    let order = |item: &Value, order: &str| json!({"token": item["conversion_token"], "goal": "purchase", "conversion_id": order});
+    // told of first where nobody clicked
+    assert_eq!(shop.converts(order(&seen, "o-1"), HOUR, 200).await["credit"], "untouched");
+    let answer = shop.converts(order(&clicked, "o-1"), HOUR, 200).await;
+    assert_eq!((&answer["outcome"], &answer["credit"]), (&json!("recorded"), &json!("click")), "{answer}");
+    for item in [&seen, &clicked] {
+        assert_eq!(shop.converts(order(item, "o-1"), HOUR, 200).await["outcome"], "duplicate");
+    }
+    // at once, in whatever order
+    for (number, items) in [("o-2", [&seen, &clicked]), ("o-3", [&clicked, &seen])] {
+        let lines = items.map(|item| order(item, number).to_string()).join("\n");
+        let request = shop.service.request(Method::POST, "/v1/conversions").header("tessera-time", shop.at(HOUR));
+        let sent = request.header("content-type", "application/x-ndjson").body(lines).sent().await;
+        read(sent, 200).await;
+    }
+    // who clicks later has nothing of them
+    shop.beacon(&seen["click_url"], HOUR).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let report = shop.report(HOUR).await;
+    assert_eq!(report["totals"]["conversions"], 3, "{report:#}");
+    assert_eq!(report["unattributed"], json!({"untouched": 0, "other_goal": 0, "late": 0}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_converts_on_what_they_last_clicked() {
     let _turn = turn(1).await;
     let shop = Shop::open(json!({"view_days": 7})).await;

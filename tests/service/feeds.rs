@@ -18,16 +18,16 @@ use crate::{
     service, turn,
 };
 
-const HEAD: &str = "id,title,link,image_link,price,availability\n";
+pub(crate) const HEAD: &str = "id,title,link,image_link,price,availability\n";
 
-fn row(id: &str, price: &str, availability: &str) -> String {
+pub(crate) fn row(id: &str, price: &str, availability: &str) -> String {
     format!(
         "{id},Product {id},https://shop.northwind.example/{id},https://cdn.example/{id}.jpg,{price},{availability}\n"
     )
 }
 
 /// A feed, and a campaign that shows its products: what the person looked at last, then what many do.
-async fn author(service: &Service, feed: Value) {
+pub(crate) async fn author(service: &Service, feed: Value) {
     let default = json!([{"id": "shop", "title": "All of our shop", "link": "https://northwind.example/",
         "image": {"src": "https://cdn.example/shop.jpg", "alt": "The shop"}}]);
     let markup = "<body><a href=\"{{click_url}}\">Look</a>{{#each products}}<a href=\"{{link}}\">{{title}}{{#if price}} \
@@ -51,7 +51,7 @@ async fn author(service: &Service, feed: Value) {
     service.put("/v1/campaigns/shelf", &campaign).await;
 }
 
-async fn upload(service: &Remote, query: &str, file: String, status: u16) -> Value {
+pub(crate) async fn upload(service: &Remote, query: &str, file: String, status: u16) -> Value {
     let request = service.request(Method::POST, &format!("/v1/feeds/shop/items{query}"));
     read(request.header("content-type", "text/csv").body(file).sent().await, status).await
 }
@@ -65,7 +65,7 @@ async fn markup(service: &Remote, user: &str) -> String {
 }
 
 /// The ids of the products shown to somebody.
-async fn products(service: &Remote, user: &str) -> Vec<String> {
+pub(crate) async fn products(service: &Remote, user: &str) -> Vec<String> {
     let item = service.item(user, "tall").await;
     let shown = item["content"]["products"].as_array().expect("products").clone();
     shown.iter().map(|product| product["id"].as_str().expect("an id").to_owned()).collect()
@@ -203,13 +203,15 @@ struct Shop {
 }
 
 impl Shop {
-    /// A server whose file is at `/feed`; `/away` leads to a cloud's metadata, `/moved` to the file.
+    /// A server whose file is at `/feed`; `/away` leads to a cloud's metadata, `/moved` to the file,
+    /// and of `/slow` nothing ever comes.
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let shop = Self { url, file: Arc::default(), seen: Arc::default() };
         let (file, seen) = (Arc::clone(&shop.file), Arc::clone(&shop.seen));
         tokio::spawn(async move {
+            let mut held = Vec::new();
             loop {
                 let mut stream = listener.accept().await.expect("a caller").0;
                 let mut request = Vec::new();
@@ -222,6 +224,11 @@ impl Shop {
                 }
                 let request = String::from_utf8_lossy(&request).to_ascii_lowercase();
                 let (tag, body) = file.lock().expect("a lock").clone();
+                if request.starts_with("get /slow") {
+                    seen.lock().expect("a lock").push(request);
+                    held.push(stream);
+                    continue;
+                }
                 let answer = if request.starts_with("get /away") {
                     "HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n"
                         .to_owned()
@@ -255,6 +262,13 @@ async fn fetch(service: &Remote) {
     assert_eq!(asked.status(), 202);
 }
 
+/// Says where links of the advertiser may lead.
+async fn advertise(service: &Remote, hosts: &[&str]) {
+    let document = json!({"name": "Northwind", "domain": "northwind.example", "landing_hosts": hosts});
+    let put = service.request(Method::PUT, "/v1/advertisers/northwind").header("if-match", "*").json(&document);
+    read(put.sent().await, 200).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_is_fetched_when_it_is_due_by_one_replica_and_only_what_is_new() {
     let _turn = turn(2).await;
@@ -264,12 +278,13 @@ async fn a_feed_is_fetched_when_it_is_due_by_one_replica_and_only_what_is_new() 
     let google = |price: &str| {
         format!(
             "<rss version=\"2.0\" xmlns:g=\"http://base.google.com/ns/1.0\"><channel><item><g:id>s-1</g:id>\
-             <title>Shoe &amp; sock</title><link>https://northwind.example/s-1</link><g:image_link>https://cdn.example/1</g:image_link>\
+             <title>Shoe &amp; sock</title><link>https://outlet.example/s-1</link><g:image_link>https://cdn.example/1</g:image_link>\
              <g:price>{price}</g:price><g:availability>in_stock</g:availability></item><item><g:id>s-2</g:id></item></channel></rss>"
         )
     };
     shop.has("one", google("5.00 EUR"));
     let feed = json!({"format": "google_xml", "url": format!("{}/moved", shop.url), "every_minutes": 60});
+    advertise(&a, &["northwind.example", "outlet.example"]).await;
     author(&a, feed).await;
     for replica in [&a, &b] {
         until("it is shown", || async { markup(replica, "anna").await.contains("Shoe &amp; sock €5.00") }).await;
@@ -279,18 +294,29 @@ async fn a_feed_is_fetched_when_it_is_due_by_one_replica_and_only_what_is_new() 
     assert_eq!(fetched["errors"][0]["pointer"], "/title", "{fetched}");
     assert!(fetched["next_fetch_at"].is_string() && fetched.get("last_error").is_none(), "{fetched}");
     assert_eq!(shop.count(), 2, "one replica fetched it, by way of a redirection");
-    // nothing new
+    // nothing new: what was wrong with its rows still is
     fetch(&b).await;
     until("it asks again", || async { shop.count() == 4 }).await;
     assert!(shop.seen.lock().expect("a lock")[3].contains("if-none-match: \"one\""));
     until("that is noted", || async { status(&a).await["fetched_at"] != fetched["fetched_at"] }).await;
-    assert_eq!(status(&a).await["generation"], fetched["generation"]);
+    let unchanged = status(&a).await;
+    assert_eq!((&unchanged["generation"], &unchanged["errors"]), (&fetched["generation"], &fetched["errors"]));
     // something new
     shop.has("two", google("4.00 EUR"));
     fetch(&a).await;
     for replica in [&a, &b] {
         until("the price changes", || async { markup(replica, "anna").await.contains("€4.00") }).await;
     }
+    // the advertiser's links lead elsewhere: products of before are not shown, and all is read anew
+    let before = shop.count();
+    advertise(&a, &["northwind.example"]).await;
+    assert!(markup(&a, "anna").await.contains("All of our shop"), "none leads where it may");
+    until("it is fetched", || async { shop.count() > before }).await;
+    assert!(!shop.seen.lock().expect("a lock")[before].contains("if-none-match"), "as a file never seen");
+    until("no row is left", || async { status(&a).await["last_error"].is_string() }).await;
+    advertise(&a, &["northwind.example", "outlet.example"]).await;
+    until("all is well again", || async { status(&a).await["last_error"].is_null() }).await;
+    assert!(markup(&a, "anna").await.contains("€4.00"));
     // what cannot be taken is told, and what was shown stays
     shop.has("three", "<html>Service unavailable</html>".into());
     fetch(&a).await;
@@ -299,6 +325,48 @@ async fn a_feed_is_fetched_when_it_is_due_by_one_replica_and_only_what_is_new() 
     for replica in [a, b] {
         replica.server.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_long_keeps_nobody_else_waiting() {
+    let _turn = turn(2).await;
+    let database = crate::cluster().await.database().await;
+    let (a, shop) = (Service::start(&database, |_| {}).await, Shop::start().await);
+    shop.has("one", format!("{HEAD}{}", row("s-1", "5 EUR", "in_stock")));
+    author(&a, json!({"url": format!("{}/feed", shop.url)})).await;
+    until("it is shown", || async { products(&a, "anna").await == ["s-1"] }).await;
+    // two uploads that do not end leave the fetches alone
+    let mut uploads = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(a.base.trim_start_matches("http://")).await.expect("a connection");
+        let head = format!(
+            "POST /v1/feeds/shop/items HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: text/csv\r\n\
+             content-length: 9000\r\n\r\n{HEAD}",
+            crate::harness::KEY
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        uploads.push(stream);
+    }
+    let busy = || async {
+        let more = a.request(Method::POST, "/v1/feeds/shop/items").header("content-type", "text/csv").body(HEAD);
+        more.send().await.expect("an answer").status() != 422
+    };
+    until("both are read", busy).await;
+    shop.has("two", format!("{HEAD}{}", row("s-2", "5 EUR", "in_stock")));
+    fetch(&a).await;
+    until("the fetched file is shown", || async { products(&a, "anna").await == ["s-2"] }).await;
+    drop(uploads);
+    // a replica that stops in the middle of a fetch leaves it to the others
+    let path = "/v1/feeds/shop";
+    let mut feed = read(a.request(Method::GET, path).sent().await, 200).await["document"].take();
+    feed["url"] = json!(format!("{}/slow", shop.url));
+    let before = shop.count();
+    read(a.request(Method::PUT, path).header("if-match", "*").json(&feed).sent().await, 200).await;
+    until("it is being fetched", || async { shop.count() > before }).await;
+    a.server.shutdown().await;
+    let b = Service::start(&database, |_| {}).await;
+    until("another fetches it", || async { shop.count() > before + 1 }).await;
+    b.server.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

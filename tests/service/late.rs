@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Patient as _, Service, read},
+    harness::{Patient as _, Service, read, until},
     service,
 };
 
@@ -136,4 +136,30 @@ async fn what_was_bid_is_shown_also_when_it_changes() {
     assert_eq!((&old["crid"], &new["crid"]), (&json!("spring.1.300x250"), &json!("spring.2.300x250")));
     assert!(load(&service, &frame(&old, "")).await.1.contains("Hello, grown-up"));
     assert!(load(&service, &frame(&new, "")).await.1.contains("A newer greeting"));
+    // the campaign shows another creative by then: what was bid is paid for
+    let edited = bid(&service, &json!({})).await;
+    let path = "/v1/campaigns/spring";
+    let mut campaign = read(service.request(Method::GET, path).sent().await, 200).await["document"].take();
+    campaign["creatives"] = json!(["fallback"]);
+    let put = service.request(Method::PUT, path).header("if-match", "*").json(&campaign).sent().await;
+    read(put, 200).await;
+    let shown = load(&service, &frame(&edited, "")).await.1;
+    assert!(shown.contains("A newer greeting") && shown.contains("/v1/i/"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn products_of_now_are_shown_in_a_revision_of_then() {
+    let (service, _turn) = service().await;
+    crate::feeds::author(&service, json!({})).await;
+    let rows = crate::feeds::row("s-1", "5.00 EUR", "in_stock");
+    crate::feeds::upload(&service, "", format!("{}{rows}", crate::feeds::HEAD), 200).await;
+    until("the product is shown", || async { crate::feeds::products(&service, "anna").await == ["s-1"] }).await;
+    let wanted = json!({"imp": [{"id": "1", "banner": {"w": 120, "h": 600},
+        "ext": {"tessera": {"campaign": "shelf", "price": "1.50"}}}]});
+    let old = bid(&service, &wanted).await;
+    let publish = service.request(Method::POST, "/v1/creatives/shelf/publish").json(&json!({}));
+    read(publish.sent().await, 200).await;
+    assert_ne!(bid(&service, &wanted).await["crid"], old["crid"]);
+    let shown = load(&service, &frame(&old, "")).await.1;
+    assert!(shown.contains("Product s-1"), "{shown}");
 }

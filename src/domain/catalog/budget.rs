@@ -81,6 +81,8 @@ pub struct Wish {
     pub held: i64,
     /// What it may bid already.
     pub unused: i64,
+    /// What it has bid in the last seconds, won or not.
+    pub recent: i64,
 }
 
 /// What is known of a budget's spending, wherever it was spent.
@@ -98,7 +100,7 @@ pub struct Spent {
     pub held_day: i64,
     /// The same of all days.
     pub held_total: i64,
-    /// How many replicas bid.
+    /// How many replicas have bid lately, at least the one that asks.
     pub replicas: i64,
 }
 
@@ -117,11 +119,15 @@ impl Spent {
     }
 }
 
+/// Of what is there, the part that a replica may keep for bids that nothing told of yet.
+const AT_HAND: i64 = 16;
+
 /// How much more a replica may bid, or how much of what it may bid it has to give back.
 ///
 /// What was spent and what may come to be billed never exceeds the budget, over all replicas, when
 /// each is asked after the other. Within that the pace counts of what may come only the part that,
-/// as the day has shown, does.
+/// as the day has shown, does. No replica keeps much more than it has bid lately, so that what there
+/// is goes to those whose auctions there are.
 #[must_use]
 pub fn grant(wish: &Wish, spent: &Spent) -> i64 {
     let own = wish.held.saturating_add(wish.unused);
@@ -133,11 +139,13 @@ pub fn grant(wish: &Wish, spent: &Spent) -> i64 {
     let coming = (i128::from(held) * i128::from(spent.won(held, wish.price)) / 1_000_000) as i64;
     let soft = wish.due.saturating_sub(spent.day).saturating_sub(coming);
     let room = hard_day.min(hard_total).min(soft);
-    if room < 0 {
-        return room.max(-wish.unused);
-    }
     let price = wish.price.max(1);
-    let share = (room / spent.replicas.max(1)).max(price);
+    let keep = wish.recent.saturating_add(price).max(room.saturating_add(wish.unused) / AT_HAND);
+    let more = keep.saturating_sub(wish.unused);
+    if room < 0 || more < 0 {
+        return room.min(more).max(-wish.unused);
+    }
+    let share = (room / spent.replicas.max(1)).max(price).min(more);
     // whole impressions, so that no remainder lies where it cannot be spent
     if share > room { 0 } else { share / price * price }
 }
@@ -148,7 +156,8 @@ mod tests {
 
     use super::*;
 
-    const WISH: Wish = Wish { daily: 100_000, total: None, due: 100_000, price: 1_000, held: 0, unused: 0 };
+    const WISH: Wish =
+        Wish { daily: 100_000, total: None, due: 100_000, price: 1_000, held: 0, unused: 0, recent: 100_000 };
 
     #[test]
     fn a_budget_is_shared_evenly_and_never_exceeded() {
@@ -175,6 +184,65 @@ mod tests {
         assert_eq!(grant(&wish, &spent), 0, "of what is out, 10,000 will come, more than is due");
         let fewer = Wish { held: 300_000, ..wish };
         assert!(grant(&fewer, &spent) > 0);
+    }
+
+    #[test]
+    fn who_does_not_bid_keeps_little() {
+        let alone = Spent { replicas: 1, ..Spent::default() };
+        let idle = Wish { recent: 0, ..WISH };
+        assert_eq!(grant(&idle, &alone), 6_000, "a sixteenth, in whole impressions");
+        assert_eq!(grant(&Wish { unused: 50_000, ..idle }, &alone), 6_250 - 50_000);
+        assert_eq!(grant(&Wish { due: 9_000, unused: 6_000, ..idle }, &alone), -5_000, "less is left: one impression");
+        assert_eq!(grant(&Wish { due: 9_000, unused: 1_000, ..idle }, &alone), 0);
+        assert_eq!(grant(&Wish { unused: 30_000, recent: 20_000, ..WISH }, &alone), -9_000);
+        assert_eq!(
+            grant(&Wish { due: -5_000, unused: 6_000, ..idle }, &alone),
+            -6_000,
+            "and nothing where nothing is due"
+        );
+    }
+
+    /// A day of `seconds`, `replicas` that ask each second, one of which has all the auctions. One bid in
+    /// `rate` wins and is billed at once; of the others nobody hears, so they are held for a minute.
+    /// Returns what was billed.
+    fn day(seconds: i64, replicas: usize, rate: i64, daily: i64) -> i64 {
+        const PRICE: i64 = 1_000;
+        let (mut spent, mut bids) = (Spent::default(), 0);
+        let mut unused = vec![0_i64; replicas];
+        let mut made: std::collections::VecDeque<(i64, i64)> = std::collections::VecDeque::new();
+        for second in 0..seconds {
+            if made.front().is_some_and(|_| made.len() > 60) {
+                made.pop_front();
+            }
+            let held: i64 = made.iter().map(|(lost, _)| lost).sum();
+            for at in 0..replicas {
+                let recent = if at == 0 { made.iter().rev().take(5).map(|(_, bid)| bid).sum() } else { 0 };
+                let others: i64 = unused.iter().sum::<i64>() - unused[at] + if at == 0 { 0 } else { held };
+                let known = Spent { held_day: others, held_total: others, replicas: 1 + i64::from(at > 0), ..spent };
+                let due = daily * (second + 1) / seconds;
+                let held = if at == 0 { held } else { 0 };
+                let wish = Wish { daily, total: None, due, price: PRICE, held, unused: unused[at], recent };
+                unused[at] += grant(&wish, &known);
+            }
+            // more auctions than money
+            let count = unused[0] / PRICE;
+            let won = (1..=count).filter(|of| (bids + of) % rate == 0).count() as i64 * PRICE;
+            (bids, spent.bid) = (bids + count, spent.bid + count * PRICE);
+            unused[0] -= count * PRICE;
+            made.push_back((count * PRICE - won, count * PRICE));
+            (spent.day, spent.total) = (spent.day + won, spent.total + won);
+            assert!(spent.day <= daily, "{} of {daily}", spent.day);
+        }
+        spent.day
+    }
+
+    #[test]
+    fn replicas_without_auctions_hold_nothing_back() {
+        for (replicas, rate) in [(2, 1), (2, 10), (2, 50), (4, 1), (4, 10), (4, 50)] {
+            let daily = 5_000_000;
+            let billed = day(86_400, replicas, rate, daily);
+            assert!(billed * 100 >= daily * 95, "{billed} by {replicas} replicas that win one in {rate}");
+        }
     }
 
     proptest! {

@@ -61,7 +61,8 @@ pub fn refusal(advertiser: &AdvertiserDoc, host: &str) -> String {
     format!("{host} is none of the advertiser's landing hosts ({})", known.join(", "))
 }
 
-fn hosts(advertiser: &AdvertiserDoc) -> impl Iterator<Item = &str> {
+/// The hosts that clicks may lead to, with those below them.
+pub fn hosts(advertiser: &AdvertiserDoc) -> impl Iterator<Item = &str> {
     let own = advertiser.landing_hosts.is_empty().then_some(advertiser.domain.as_str());
     advertiser.landing_hosts.iter().map(String::as_str).chain(own)
 }

@@ -186,6 +186,7 @@ pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Ui
         preview: showing.reason == Reason::Preview,
         exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),
         price: None,
+        budgeted: false,
     }
 }
 

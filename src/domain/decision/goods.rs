@@ -8,6 +8,7 @@ use crate::domain::{
     catalog::{
         content::Content,
         creative::{Component, Creative},
+        landing,
         snapshot::Snapshot,
     },
     creative::{Choose, Fill, Picking, Product, SlotSpec, SlotValue},
@@ -94,7 +95,12 @@ impl Goods<'_> {
                     let feed = self.snapshot.feeds.get(&picking.feed)?;
                     let stock = self.snapshot.stocks.get(&picking.feed)?;
                     let known = self.known(picking, feed, stock, is_member(picking));
-                    picked(component, fill(picking, stock, known, most))
+                    let advertiser = self.snapshot.advertiser(&feed.document.advertiser)?;
+                    // its hosts may have changed since the file was read
+                    let leads = |product: &Product| {
+                        landing::parse(product.link.as_str()).is_ok_and(|h| landing::allowed(advertiser, &h))
+                    };
+                    picked(component, fill(picking, stock, known, most, leads))
                 }
             }
         });
@@ -126,8 +132,14 @@ fn spec(creative: &Creative, variant: usize, component: &Component) -> SlotSpec 
     of(variant).or_else(|| (0..creative.variants.len()).find_map(of)).unwrap_or_else(SlotSpec::products)
 }
 
-/// Those in stock among the ones known, filled up as the component asks.
-fn fill(picking: &Picking, stock: &Stock, known: Vec<(NameHash, PickedBy)>, most: usize) -> Vec<(Product, PickedBy)> {
+/// Those in stock among the ones known that lead where they may, filled up as the component asks.
+fn fill(
+    picking: &Picking,
+    stock: &Stock,
+    known: Vec<(NameHash, PickedBy)>,
+    most: usize,
+    leads: impl Fn(&Product) -> bool,
+) -> Vec<(Product, PickedBy)> {
     let mut seen: Vec<NameHash> = Vec::new();
     let mut found = Vec::new();
     let filling = (picking.fill == Fill::Popular).then(|| {
@@ -142,7 +154,7 @@ fn fill(picking: &Picking, stock: &Stock, known: Vec<(NameHash, PickedBy)>, most
             continue;
         }
         seen.push(id);
-        found.extend(stock.shelf.get(id).map(|product| (product, by)));
+        found.extend(stock.shelf.get(id).filter(&leads).map(|product| (product, by)));
     }
     found
 }

@@ -22,7 +22,7 @@ use crate::domain::{
         rotation::{Scope, Sticky},
         standing::{Degraded, FallbackLevel},
     },
-    ids::DecisionId,
+    ids::{DecisionId, NameHash},
     measurement::exposure::{Arm, Exposure},
     values::{Format, Millis, Size},
 };
@@ -43,6 +43,9 @@ pub(super) struct Run<'a> {
     pub(super) scratch: Scratch,
     pub(super) explanation: Vec<ItemExplanation>,
 }
+
+/// Winners that are asked one after the other for something that is taken.
+const TRIES: usize = 16;
 
 /// The campaign (or bare creative) that won an item.
 enum Winner<'a> {
@@ -77,14 +80,13 @@ impl<'a> Run<'a> {
             now: self.now,
         };
         let mut degraded = self.person.degraded.to_vec();
-        let winner = match &placement.candidate {
-            None => self.open(&ask).map(Winner::Line),
-            Some(candidate) => self.pinned(candidate, &ask),
+        let showing = match &placement.candidate {
+            None => self.show_open(id, &ask, &mut degraded),
+            Some(candidate) => self.pinned(candidate, &ask).and_then(|winner| match winner {
+                Winner::Line(line) => self.show_line(id, line, &ask, &mut degraded),
+                Winner::Bare(creative) => self.show(id, None, creative, &ask, &mut degraded),
+            }),
         };
-        let showing = winner.and_then(|winner| match winner {
-            Winner::Line(line) => self.show_line(id, line, &ask, &mut degraded),
-            Winner::Bare(creative) => self.show(id, None, creative, &ask, &mut degraded),
-        });
         let (shown, fallback) = match showing {
             Some(showing) => (Some(showing), FallbackLevel::from(self.person.standing)),
             None => {
@@ -110,8 +112,22 @@ impl<'a> Run<'a> {
         Item { id, shown, fallback, degraded }
     }
 
-    /// The winner among all campaigns: of the first tier with an eligible one, by weight.
-    fn open(&mut self, ask: &Ask<'_>) -> Option<&'a Line> {
+    /// Shows the winner among all campaigns, or the next where that has nothing which is taken: what a
+    /// player gets of a campaign is known only when its components are chosen.
+    fn show_open(&mut self, id: DecisionId, ask: &Ask<'_>, degraded: &mut Vec<Degraded>) -> Option<Showing> {
+        let mut out = Vec::new();
+        while out.len() < TRIES {
+            let line = self.open(ask, &out)?;
+            if let Some(showing) = self.show_line(id, line, ask, degraded) {
+                return Some(showing);
+            }
+            out.push(line.campaign.hash);
+        }
+        None
+    }
+
+    /// The winner among all campaigns but some: of the first tier with an eligible one, by weight.
+    fn open(&mut self, ask: &Ask<'_>, out: &[NameHash]) -> Option<&'a Line> {
         let offer = Offer {
             placement: ask.registered,
             formats: ask.formats,
@@ -126,6 +142,9 @@ impl<'a> Run<'a> {
             let (ticket, line) = (&snapshot.tickets[at], &snapshot.lines[at]);
             if best.is_some_and(|(_, tier, _)| tier < ticket.priority) {
                 return false;
+            }
+            if out.contains(&ticket.hash) {
+                return true;
             }
             let least = best.map_or(f64::INFINITY, |(least, ..)| least);
             if let Some(draw) = lot.draw_below(ticket.hash.0, ticket.weight, least)
@@ -177,7 +196,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Chooses among a campaign's creatives, then among their components.
+    /// Chooses among a campaign's creatives, then among their components; the next creative where one has
+    /// nothing that is taken.
     fn show_line(
         &mut self,
         id: DecisionId,
@@ -194,10 +214,19 @@ impl<'a> Run<'a> {
                 && !ask.request.blocked_creatives.contains(&creative.id)
                 && ask.variant(creative).is_some()
         };
-        let scope = Scope::CREATIVE.within(line.campaign.hash.0);
-        let draw = |creative: &Arc<Creative>| self.sticky.draw(scope, creative.lasting.0, 1);
-        let creative = line.creatives.iter().filter(fits).min_by(|a, b| draw(a).total_cmp(&draw(b)))?;
-        self.show(id, Some(&line.campaign), creative, ask, degraded)
+        let (scope, sticky) = (Scope::CREATIVE.within(line.campaign.hash.0), self.sticky);
+        let draw = |creative: &Arc<Creative>| sticky.draw(scope, creative.lasting.0, 1);
+        let mut tried = Vec::new();
+        loop {
+            let left = line.creatives.iter().filter(|creative| fits(creative) && !tried.contains(&&creative.id));
+            let creative = left.min_by(|a, b| draw(a).total_cmp(&draw(b)))?;
+            let known = degraded.len();
+            if let Some(showing) = self.show(id, Some(&line.campaign), creative, ask, degraded) {
+                return Some(showing);
+            }
+            degraded.truncate(known);
+            tried.push(&creative.id);
+        }
     }
 
     fn show(

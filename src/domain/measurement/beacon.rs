@@ -27,6 +27,7 @@ const HAS_CAP: u8 = 4;
 const PREVIEW: u8 = 8;
 const HAS_EXPOSURE: u8 = 16;
 const HAS_PRICE: u8 = 32;
+const BUDGETED: u8 = 64;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
@@ -63,6 +64,8 @@ pub struct Claim {
     pub exposure: Option<Box<[u8]>>,
     /// What was bid per thousand impressions; only in notices of an auction.
     pub price: Option<Money>,
+    /// Whether it takes from the campaign's own budget; only in notices of an auction.
+    pub budgeted: bool,
 }
 
 /// The four tokens of one decision.
@@ -305,7 +308,8 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
         | if claim.cap_window.is_some() { HAS_CAP } else { 0 }
         | if claim.preview { PREVIEW } else { 0 }
         | if claim.exposure.is_some() { HAS_EXPOSURE } else { 0 }
-        | if claim.price.is_some() { HAS_PRICE } else { 0 };
+        | if claim.price.is_some() { HAS_PRICE } else { 0 }
+        | if claim.budgeted { BUDGETED } else { 0 };
     let window = claim.cap_window.map_or(0, |w| u32::try_from(w.millis() / 1_000).unwrap_or(u32::MAX));
     body.extend_from_slice(&[VERSION, key.number, flags]);
     body.extend_from_slice(&claim.account.to_le_bytes());
@@ -369,6 +373,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         preview: flags & PREVIEW != 0,
         exposure,
         price,
+        budgeted: flags & BUDGETED != 0,
     };
     Some((claim, std::str::from_utf8(rest).ok()?.to_owned()))
 }
@@ -378,6 +383,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::values::Currency;
 
     const AT: Millis = Millis(1_770_000_000_000);
 
@@ -397,7 +403,8 @@ mod tests {
             cap_window: Some(Span::from_millis(86_400_000)),
             preview: true,
             exposure: Some([1, 2, 3].into()),
-            price: None,
+            price: Some(Money { amount: Amount::from_micros(1_230_000), currency: Currency::USD }),
+            budgeted: true,
         }
     }
 
@@ -427,6 +434,9 @@ mod tests {
             keys.verify(OutcomeKind::Click, &tokens.click, AT).expect("our own token").landing,
             "https://shop.example/a?b=c"
         );
+        let plain = Claim { budgeted: false, ..claim.clone() };
+        let told = keys.verify(OutcomeKind::Billing, &keys.sign_notices(&plain)[1], AT).expect("our own token");
+        assert_eq!(told.claim, plain);
         assert!(tokens.impression.len() <= 300, "{}", tokens.impression.len());
         assert!(tokens.conversion.len() <= 300);
     }

@@ -190,7 +190,8 @@ impl Bid<'_> {
     fn notices(&self, json: &mut Json) {
         // auctions are counted per bid, never per person
         let claim = claim(self.item, self.showing, self.made.combination, None, self.issuer.account);
-        let claim = Claim { price: Some(self.price), ..claim };
+        let budgeted = matches!(self.offer.terms, Terms::Open(_));
+        let claim = Claim { price: Some(self.price), budgeted, ..claim };
         let tokens = self.issuer.keys.sign_notices(&claim);
         let price = "?p=${AUCTION_PRICE}&c=${AUCTION_CURRENCY}";
         for (name, path, token, reason) in [

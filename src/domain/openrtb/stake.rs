@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     purses::Purses,
     refusal::NoBid,
-    request::{BidRequest, Deal, Imp, Int, Object, Text, inner, member},
+    request::{BidRequest, Deal, Imp, Int, Object, Text, inner},
     settings::Settings,
     surroundings::said,
 };
@@ -115,7 +115,7 @@ pub(super) fn stake<'a, 's>(
     settings: &Settings,
     asker: Asker<'_>,
 ) -> Result<Stake<'a, 's>, NoBid> {
-    let line = line(imp).unwrap_or_default();
+    let line = line(imp)?.unwrap_or_default();
     let candidate = match (&line.campaign, &line.creative) {
         (Some(campaign), None) => Candidate::Campaign(campaign.clone()),
         (None, Some(creative)) => Candidate::Creative(creative.clone()),
@@ -186,14 +186,18 @@ fn open<'a, 's>(
 }
 
 /// What the bidder says of the impression.
-fn line(imp: &Imp<'_>) -> Option<Line> {
-    let adapter = |ext: Option<&'_ RawValue>| member::<Line>(ext, "bidder");
-    let named = |line: &Line| line.campaign.is_some() || line.creative.is_some();
-    let own = member::<Line>(imp.ext, "tessera").or_else(|| adapter(imp.ext).filter(named));
-    own.or_else(|| {
-        let bidders = inner(inner(imp.ext, "prebid"), "bidder");
-        member(bidders, "tessera")
-    })
+///
+/// # Errors
+/// It says something that cannot be read: nobody knows what it is to pay for, so that nobody does.
+fn line(imp: &Imp<'_>) -> Result<Option<Line>, NoBid> {
+    fn said<'a>(ext: Option<&'a RawValue>, name: &str) -> Option<&'a RawValue> {
+        inner(ext, name).filter(|said| said.get() != "null")
+    }
+    // what adapters of Prebid Server put there is meant for any bidder, and for us where it names a line
+    let named = |bidder: &&RawValue| ["campaign", "creative"].iter().any(|name| said(Some(bidder), name).is_some());
+    let own = said(imp.ext, "tessera").or_else(|| said(imp.ext, "bidder").filter(named));
+    let own = own.or_else(|| said(said(said(imp.ext, "prebid"), "bidder"), "tessera"));
+    own.map(|own| serde_json::from_str(own.get()).map_err(|_| NoBid::Line)).transpose()
 }
 
 /// The creatives that a line may show, its default among them.

@@ -133,10 +133,11 @@ impl FeedDoc {
         }
     }
 
-    /// Stands for what decides how rows are read: they are fetched anew when it changes.
+    /// Stands for what decides how rows are read, where they may link to `hosts`: they are fetched anew
+    /// when it changes.
     #[must_use]
-    pub fn reading(&self) -> String {
-        let parts = (&self.advertiser, self.format, &self.url, &self.currency);
+    pub fn reading(&self, hosts: &[&str]) -> String {
+        let parts = (&self.advertiser, self.format, &self.url, &self.currency, hosts);
         serde_json::to_string(&parts).unwrap_or_default()
     }
 }

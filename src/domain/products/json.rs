@@ -17,10 +17,10 @@ pub(super) fn read<R: BufRead>(
     lines: &mut Lines<R>,
     sink: &mut Sink<'_>,
 ) -> Result<(), Unreadable> {
-    let mut text = Vec::new();
+    let (mut text, mut open) = (Vec::new(), 0);
     loop {
         lines.refill();
-        let Some(line) = begin(lines)? else { return Ok(()) };
+        let Some(line) = begin(lines, &mut open)? else { return Ok(()) };
         object(lines, line, &mut text)?;
         let item = match serde_json::from_slice::<Value>(&text) {
             Ok(object) => row(&object).and_then(|row| Item::parse(&row, settings)),
@@ -32,21 +32,29 @@ pub(super) fn read<R: BufRead>(
     }
 }
 
-/// Goes to where the next object begins, past what stands between them.
-fn begin<R: BufRead>(lines: &mut Lines<R>) -> Result<Option<u64>, Unreadable> {
+/// Goes to where the next object begins, past what stands between them, and counts arrays that are open.
+fn begin<R: BufRead>(lines: &mut Lines<R>, open: &mut u32) -> Result<Option<u64>, Unreadable> {
     loop {
         let line = lines.line;
         let held = lines.fill_buf().map_err(|error| Unreadable::BrokenOff { line, error })?;
-        let Some(&byte) = held.first() else { return Ok(None) };
+        let Some(&byte) = held.first() else {
+            return match open {
+                0 => Ok(None),
+                _ => Err(Unreadable::Malformed { line, detail: "the array is never closed".to_owned() }),
+            };
+        };
         match byte {
             b'{' => return Ok(Some(line)),
-            b'[' | b']' | b',' => lines.consume(1),
-            byte if byte.is_ascii_whitespace() => lines.consume(1),
+            b'[' => *open += 1,
+            b']' => *open = open.saturating_sub(1),
+            b',' => {}
+            byte if byte.is_ascii_whitespace() => {}
             _ => {
                 let detail = "must be an array of objects, or an object on each line".to_owned();
                 return Err(Unreadable::Malformed { line, detail });
             }
         }
+        lines.consume(1);
         lines.refill();
     }
 }
@@ -91,6 +99,8 @@ fn row(object: &Value) -> Result<Row, Vec<Violation>> {
     for (name, value) in object.as_object().into_iter().flatten() {
         let Some(column) = Column::named(name) else { continue };
         let text = match (column, value) {
+            // refused as an empty cell is
+            (Column::Availability, Value::Null) => String::new(),
             (_, Value::Null) => continue,
             (_, Value::String(text)) => text.clone(),
             (_, Value::Number(number)) => number.to_string(),

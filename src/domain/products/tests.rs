@@ -129,6 +129,35 @@ fn faults_are_told_by_line_and_column() {
 }
 
 #[test]
+fn an_empty_availability_is_none_in_every_format() {
+    let xml = |availability: &str| {
+        format!(
+            "<rss xmlns:g=\"http://base.google.com/ns/1.0\"><channel><item><g:id>a</g:id><title>A</title>\
+             <link>https://shop.example/a</link><g:image_link>https://cdn.example/a</g:image_link>{availability}\
+             </item></channel></rss>"
+        )
+    };
+    let json = |availability: serde_json::Value| {
+        json!({"id": "a", "title": "A", "link": "https://shop.example/a", "image_link": "https://cdn.example/a",
+               "price": null, "availability": availability})
+        .to_string()
+    };
+    for (format, text) in [
+        (FeedFormat::GoogleXml, xml("<g:availability></g:availability>")),
+        (FeedFormat::GoogleXml, xml("<g:availability/>")),
+        (FeedFormat::GoogleXml, xml("<availability> </availability>")),
+        (FeedFormat::Json, json(json!(null))),
+        (FeedFormat::Json, json(json!(""))),
+    ] {
+        assert_eq!(faults(format, &text), [(1, "/availability".to_owned(), "unknown_availability")], "{text}");
+    }
+    assert!(items(FeedFormat::GoogleXml, &xml("")).remove(0).available);
+    assert!(
+        items(FeedFormat::GoogleXml, &xml("<g:brand/><g:availability>in_stock</g:availability>")).remove(0).available
+    );
+}
+
+#[test]
 fn files_that_cannot_be_read_on_say_where() {
     let error = |format, text: &[u8]| rows(format, text).expect_err("unreadable").to_string();
     assert_eq!(
@@ -138,6 +167,9 @@ fn files_that_cannot_be_read_on_say_where() {
     assert!(matches!(rows(FeedFormat::Csv, b""), Err(Unreadable::Columns(_))));
     assert!(error(FeedFormat::Json, b"id,name").contains("array of objects"));
     assert!(error(FeedFormat::Json, b"[\n{\"id\": \"a\"").contains("line 2"));
+    for cut in [&b"[{\"id\": \"a\"}"[..], b"[{\"id\": \"a\"},\n", b" ["] {
+        assert!(error(FeedFormat::Json, cut).contains("never closed"));
+    }
     assert!(error(FeedFormat::GoogleXml, b"<html><body>").contains("RSS 2.0 or Atom"));
     assert!(error(FeedFormat::GoogleXml, b"<rss><channel><item>").contains("too early"));
     let bomb = b"<!DOCTYPE rss [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><rss><channel/></rss>";
@@ -184,6 +216,11 @@ fn feeds_are_checked() {
     let pointers: Vec<_> = bad.check(Reach::Public).expect_err("faults").into_iter().map(|f| f.pointer).collect();
     assert_eq!(pointers, ["/every_minutes", "/same", "/url"]);
     assert_eq!(feed(json!({"url": "http://127.0.0.1/feed"})).check(Reach::Loopback), Ok(()));
+    let (one, other) = (feed(json!({})), feed(json!({"currency": "EUR"})));
+    let reading = one.reading(&["shop.example"]);
+    assert_eq!(reading, feed(json!({"name": "Other"})).reading(&["shop.example"]));
+    assert_ne!(reading, one.reading(&["shop.example", "b.example"]), "rows of these hosts were refused");
+    assert_ne!(reading, other.reading(&["shop.example"]));
     let ids: std::collections::BTreeSet<_> = feed(json!({})).streams().all().map(|stream| stream.id()).into();
     assert_eq!(ids.len(), 4);
 }

@@ -155,7 +155,9 @@ impl Open {
             return;
         }
         let Some((column, own)) = self.column.take() else { return };
-        if self.text.trim().is_empty() || !own && self.own.contains(&column) {
+        // an empty availability says something that cannot be read
+        let says = column == Column::Availability || !self.text.trim().is_empty();
+        if !says || !own && self.own.contains(&column) {
             return;
         }
         if own {

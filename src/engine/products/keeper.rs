@@ -18,6 +18,7 @@ use crate::{
             context::Context,
             evaluate::{Evaluator, UserView},
         },
+        catalog::landing,
         decision::goods::looked_at,
         ids::{FeedId, SegmentKey},
         products::{Feed, FeedDoc, Popular, Shelf, Stock, Stocks, Tally},
@@ -64,6 +65,8 @@ impl Keeper {
     const LEASE: i64 = 900_000;
     /// The longest that a fetch may take.
     const FETCH: Duration = Duration::from_secs(600);
+    /// How long fetches that are given up may take to say so.
+    const ENDING: Duration = Duration::from_secs(3);
     /// The longest wait after a fetch that failed, in ms.
     const AGAIN: i64 = 300_000;
     /// Feeds that this replica fetches at a time.
@@ -90,7 +93,7 @@ impl Keeper {
         let mut times = Times { counted: None, swept: Instant::now(), held: true };
         let mut running = JoinSet::new();
         loop {
-            let wait = match self.look(&mut times, &mut running).await {
+            let wait = match self.look(&mut times, &mut running, &stop).await {
                 Ok(()) => {
                     backoff.reset();
                     Self::LOOK
@@ -102,13 +105,19 @@ impl Keeper {
             };
             while running.try_join_next().is_some() {}
             if stop.run_until_cancelled(time::sleep(wait)).await.is_none() {
-                // what was fetched so far is left behind, and swept
+                // what was fetched so far is left behind, and swept; others may fetch it at once
+                let _late = time::timeout(Self::ENDING, async { while running.join_next().await.is_some() {} }).await;
                 return;
             }
         }
     }
 
-    async fn look(self: &Arc<Self>, times: &mut Times, running: &mut JoinSet<()>) -> Result<(), StoreError> {
+    async fn look(
+        self: &Arc<Self>,
+        times: &mut Times,
+        running: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let world = self.catalogue.world();
         if !times.held && world.accounts().all(|account| account.snapshot.feeds.is_empty()) {
             return Ok(());
@@ -120,7 +129,7 @@ impl Keeper {
         let count = times.counted.is_none_or(|at| at.elapsed() >= Self::COUNT);
         for account in world.accounts().filter(|account| !account.snapshot.feeds.is_empty()) {
             self.keep(account, &states, count).await?;
-            self.fetch_due(account, &states, running);
+            self.fetch_due(account, &states, running, stop);
         }
         if count {
             times.counted = Some(Instant::now());
@@ -229,20 +238,22 @@ impl Keeper {
         account: &Arc<Account>,
         states: &BTreeMap<Key, StockState>,
         running: &mut JoinSet<()>,
+        stop: &CancellationToken,
     ) {
         for (feed, entry) in account.snapshot.feeds.iter().filter(|(_, entry)| entry.document.url.is_some()) {
             let key = (account.number(), feed.clone());
             let state = states.get(&key);
             let due = state.is_none_or(|state| {
-                !state.claimed && (state.due || state.reading.as_deref() != Some(&entry.document.reading()))
+                !state.claimed && (state.due || state.reading.as_deref() != Some(&reading(account, &entry.document)))
             });
             if !due || running.len() >= Self::AT_A_TIME || !self.held().insert(key.clone()) {
                 continue;
             }
-            let (keeper, account, entry) = (Arc::clone(self), Arc::clone(account), Arc::clone(entry));
+            let (keeper, account, entry, stop) =
+                (Arc::clone(self), Arc::clone(account), Arc::clone(entry), stop.clone());
             running.spawn(async move {
                 let (number, feed) = key.clone();
-                if let Err(error) = keeper.fetch(&account, &feed, &entry.document).await {
+                if let Err(error) = keeper.fetch(&account, &feed, &entry.document, &stop).await {
                     tracing::warn!(%error, account = number, %feed, "what became of a fetch is lost");
                 }
                 keeper.held().remove(&key);
@@ -254,19 +265,33 @@ impl Keeper {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch(&self, account: &Arc<Account>, feed: &FeedId, document: &FeedDoc) -> Result<(), StoreError> {
+    async fn fetch(
+        &self,
+        account: &Arc<Account>,
+        feed: &FeedId,
+        document: &FeedDoc,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let Some(target) = document.url.clone() else { return Ok(()) };
         #[expect(clippy::disallowed_methods, reason = "tells claims apart, nothing else")]
         let claim = Uuid::now_v7();
-        let (number, reading) = (account.number(), document.reading());
+        let (number, reading) = (account.number(), reading(account, document));
         let claimed = self.store.claim(number, feed.clone(), claim, reading.clone(), Self::LEASE).await?;
         let Some(known) = claimed else { return Ok(()) };
         let errand = Errand { target, known: known.clone() };
-        let fetched = time::timeout(Self::FETCH, self.take(account, feed, errand)).await;
+        let fetching = time::timeout(Self::FETCH, self.take(account, feed, errand));
+        let Some(fetched) = stop.run_until_cancelled(fetching).await else {
+            return self.store.release(number, feed.clone(), claim).await;
+        };
         let every = i64::from(document.every_minutes) * 60_000;
         let mut note = match fetched.unwrap_or_else(|_| Err("it took more than ten minutes".to_owned())) {
             Ok(note) => FetchNote { next_in: every, ..note },
-            Err(error) => FetchNote { error: Some(error), next_in: every.min(Self::AGAIN), ..FetchNote::default() },
+            Err(error) => FetchNote {
+                error: Some(error),
+                refused: Some(Vec::new()),
+                next_in: every.min(Self::AGAIN),
+                ..FetchNote::default()
+            },
         };
         match &note.error {
             Some(error) => tracing::info!(account = number, %feed, error, "a feed could not be fetched"),
@@ -280,7 +305,7 @@ impl Keeper {
     async fn take(&self, account: &Account, feed: &FeedId, errand: Errand) -> Result<FetchNote, String> {
         let known = errand.known.clone();
         let (validators, mut body) = match self.fetcher.fetch(errand).await.map_err(|error| error.to_string())? {
-            Found::Unchanged => return Ok(FetchNote { validators: known, ..FetchNote::default() }),
+            Found::Unchanged => return Ok(FetchNote { validators: known, refused: None, ..FetchNote::default() }),
             Found::Refused(status) => return Err(format!("the server answered {status}")),
             Found::Changed { validators, body } => (validators, body),
         };
@@ -299,15 +324,21 @@ impl Keeper {
         let (sent, filled) = tokio::join!(send, filling);
         sent?;
         match filled {
-            Ok(filled) => Ok(FetchNote { refused: filled.told(), validators, ..FetchNote::default() }),
+            Ok(filled) => Ok(FetchNote { refused: Some(filled.told()), validators, ..FetchNote::default() }),
             Err(error) => {
                 let said = error.to_string();
                 let (FillError::Empty(filled) | FillError::Refused(filled)) = error else { return Err(said) };
                 // nothing is said of its version, so that it is asked for again and stays told
-                Ok(FetchNote { error: Some(said), refused: filled.told(), ..FetchNote::default() })
+                Ok(FetchNote { error: Some(said), refused: Some(filled.told()), ..FetchNote::default() })
             }
         }
     }
+}
+
+/// Stands for how the rows of a feed are read now.
+fn reading(account: &Account, document: &FeedDoc) -> String {
+    let advertiser = account.snapshot.advertiser(&document.advertiser);
+    document.reading(&advertiser.into_iter().flat_map(|doc| landing::hosts(doc)).collect::<Vec<_>>())
 }
 
 /// Counts what the people of a sample looked at.

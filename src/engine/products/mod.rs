@@ -26,6 +26,8 @@ pub struct Products {
     store: Arc<dyn ProductStore>,
     /// Files that are read at a time: each has a thread of its own.
     turns: Arc<Semaphore>,
+    /// The same for those that are fetched, which do not wait for slow uploads.
+    fetches: Arc<Semaphore>,
 }
 
 impl Products {
@@ -33,7 +35,7 @@ impl Products {
     pub const MOST: u64 = 1_000_000;
     /// Rows that are refused of which is told why.
     const TOLD: usize = 100;
-    /// Files that are read at a time on this replica.
+    /// Files that are read at a time on this replica, of those uploaded and of those fetched.
     const TURNS: usize = 2;
     /// Pieces of a file that wait to be read.
     const WAITING: usize = 16;
@@ -41,7 +43,8 @@ impl Products {
     /// Feeds of a store.
     #[must_use]
     pub fn new(store: Arc<dyn ProductStore>) -> Self {
-        Self { store, turns: Arc::new(Semaphore::new(Self::TURNS)) }
+        let turns = || Arc::new(Semaphore::new(Self::TURNS));
+        Self { store, turns: turns(), fetches: turns() }
     }
 
     /// Begins to fill a feed. What is sent is the file, piece by piece, and `None` at its end; what
@@ -57,7 +60,8 @@ impl Products {
     ) -> Result<(mpsc::Sender<Arriving>, impl Future<Output = Result<Filled, FillError>> + use<>), FillError> {
         let read_as = account.snapshot.feeds.get(feed).ok_or_else(|| FillError::NotFound(feed.clone()))?;
         let advertiser = account.snapshot.advertiser(&read_as.document.advertiser).ok_or(FillError::NoAdvertiser)?;
-        let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| FillError::Busy)?;
+        let turns = if manner.fetched { &self.fetches } else { &self.turns };
+        let turn = Arc::clone(turns).try_acquire_owned().map_err(|_| FillError::Busy)?;
         let job = Job {
             account: account.number(),
             feed: feed.clone(),

@@ -173,5 +173,6 @@ fn claim(account: u32, sought: Sought, touched: Touched) -> Claim {
         preview: false,
         exposure,
         price: None,
+        budgeted: false,
     }
 }

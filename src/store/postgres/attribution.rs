@@ -1,10 +1,13 @@
 //! Which conversions are a campaign's own: what was clicked and seen before them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::identity::WRITE_ABOUT_PEOPLE;
+use super::{
+    identity::WRITE_ABOUT_PEOPLE,
+    outcomes::{Identity, identity},
+};
 use crate::{
     domain::{
         ids::{CampaignId, DecisionId, EventName},
@@ -134,6 +137,86 @@ pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item
     .execute(tx)
     .await
     .map(drop)
+}
+
+/// The outcomes that count once in their account whatever the decision, and were counted before
+/// for another one, here or in this batch. Those that are their campaign's go before others, also before
+/// one that came earlier and is kept apart.
+pub(super) async fn taken_across_decisions<'a>(
+    tx: &mut PgConnection,
+    judged: impl Iterator<Item = Judged<'a>>,
+) -> Result<HashSet<Identity>, Error> {
+    let mut wide: Vec<(Identity, bool)> = judged
+        .filter(|(outcome, _)| outcome.across_decisions)
+        .map(|(outcome, credit)| (identity(outcome), credit.is_some_and(Credit::counts)))
+        .collect();
+    if wide.is_empty() {
+        return Ok(HashSet::new());
+    }
+    wide.sort_unstable_by_key(|((account, decision, _, key), counts)| (*account, *key, !counts, *decision));
+    // of each key the first one may own it
+    let mut firsts = wide.clone();
+    firsts.dedup_by_key(|((account, _, _, key), _)| (*account, *key));
+    macro_rules! column {
+        ($of:expr, $value:expr) => {
+            $of.iter().map($value).collect::<Vec<_>>()
+        };
+    }
+    // A row that is there already is written over with itself, so that it is returned too.
+    let owners = query(
+        "insert into conversion_key as k (account, key, decision)
+         select * from unnest($1::int[], $2::uuid[], $3::uuid[]) c (account, key, decision)
+         on conflict (account, key) do update set decision = k.decision
+         returning account, key, decision",
+    )
+    .bind(column!(firsts, |(one, _)| one.0))
+    .bind(column!(firsts, |(one, _)| one.3))
+    .bind(column!(firsts, |(one, _)| one.1))
+    .fetch_all(&mut *tx)
+    .await?;
+    let owners = owners.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)));
+    let mut owners: BTreeMap<(i32, Uuid), Uuid> = owners.collect::<Result<_, Error>>()?;
+    let lesser: Vec<(Identity, Uuid)> = firsts
+        .iter()
+        .filter(|(_, counts)| *counts)
+        .filter_map(|(one, _)| Some((*one, *owners.get(&(one.0, one.3))?)))
+        .filter(|(one, owner)| one.1 != *owner)
+        .collect();
+    if !lesser.is_empty() {
+        owners.extend(take_over(tx, &lesser).await?);
+    }
+    let others = |(account, decision, _, key): &Identity| owners.get(&(*account, *key)) != Some(decision);
+    Ok(wide.into_iter().map(|(one, _)| one).filter(others).collect())
+}
+
+/// Gives keys to conversions that are their campaign's, where the decision beside each owns its key by
+/// one that is kept apart, and keeps that apart no longer. Answers the keys with their new owners.
+async fn take_over(tx: &mut PgConnection, lesser: &[(Identity, Uuid)]) -> Result<Vec<((i32, Uuid), Uuid)>, Error> {
+    macro_rules! column {
+        ($value:expr) => {
+            lesser.iter().map($value).collect::<Vec<_>>()
+        };
+    }
+    let rows = query(
+        "with k as (select * from unnest($1::int[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[])
+                    k (account, key, decision, owner, day)),
+              gone as (delete from unattributed u using k join outcome o
+                  on o.account = k.account and o.decision = k.owner and o.day = k.day and o.kind = 3
+                     and o.discriminator = k.key
+                  where (u.account, u.campaign, u.day, u.decision, u.discriminator)
+                      = (k.account, o.campaign, k.day, k.owner, k.key)
+                  returning k.account, k.key, k.decision)
+         update conversion_key c set decision = gone.decision from gone
+         where c.account = gone.account and c.key = gone.key returning c.account, c.key, c.decision",
+    )
+    .bind(column!(|(one, _)| one.0))
+    .bind(column!(|(one, _)| one.3))
+    .bind(column!(|(one, _)| one.1))
+    .bind(column!(|(_, owner)| *owner))
+    .bind(column!(|(_, owner)| day(DecisionId(*owner))))
+    .fetch_all(tx)
+    .await?;
+    rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?))).collect()
 }
 
 /// Looks again at conversions without a click or view. Those that have one now are kept apart no longer

@@ -139,9 +139,9 @@ impl OutcomeStore for Outcomes {
 }
 
 /// What makes an outcome the same as another.
-type Identity = (i32, Uuid, i16, Uuid);
+pub(super) type Identity = (i32, Uuid, i16, Uuid);
 
-fn identity(outcome: &Outcome) -> Identity {
+pub(super) fn identity(outcome: &Outcome) -> Identity {
     (
         outcome.account.cast_signed(),
         outcome.decision.0,
@@ -168,7 +168,7 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recordi
     let judged = attribution::judge(&mut tx, outcomes).await?;
     let late = |(_, credit): &&Judged<'_>| *credit == Some(Credit::Late);
     let timely = || judged.iter().filter(|one| !late(one));
-    let taken = taken_across_decisions(&mut tx, timely().map(|(outcome, _)| *outcome)).await?;
+    let taken = attribution::taken_across_decisions(&mut tx, timely().copied()).await?;
     let first: Vec<Judged<'_>> = timely().filter(|(outcome, _)| !taken.contains(&identity(outcome))).copied().collect();
     let mut new = insert(&mut tx, first).await?;
     let became = |(outcome, credit): &Judged<'_>| match credit {
@@ -193,39 +193,6 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recordi
         Recording::Live | Recording::Kept => tx.commit().await?,
     }
     Ok(counted)
-}
-
-/// The outcomes that count once in their account whatever the decision, and were counted before
-/// for another one, here or in this batch.
-async fn taken_across_decisions(
-    tx: &mut PgConnection,
-    outcomes: impl Iterator<Item = &Outcome>,
-) -> Result<HashSet<Identity>, Error> {
-    let mut wide: Vec<Identity> = outcomes.filter(|outcome| outcome.across_decisions).map(identity).collect();
-    if wide.is_empty() {
-        return Ok(HashSet::new());
-    }
-    wide.sort_unstable_by_key(|(account, decision, _, discriminator)| (*account, *discriminator, *decision));
-    wide.dedup();
-    let (accounts, keys, decisions): (Vec<_>, Vec<_>, Vec<_>) =
-        wide.iter().map(|(account, decision, _, discriminator)| (*account, *discriminator, *decision)).collect();
-    // A row that is there already is written over with itself, so that it is returned too.
-    let owners = query(
-        "insert into conversion_key as k (account, key, decision)
-         select distinct on (account, key) * from unnest($1::int[], $2::uuid[], $3::uuid[]) c (account, key, decision)
-         order by account, key, decision
-         on conflict (account, key) do update set decision = k.decision
-         returning account, key, decision",
-    )
-    .bind(accounts)
-    .bind(keys)
-    .bind(decisions)
-    .fetch_all(tx)
-    .await?;
-    let owners = owners.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)));
-    let owners: BTreeMap<(i32, Uuid), Uuid> = owners.collect::<Result<_, Error>>()?;
-    let others = |(account, decision, _, key): &Identity| owners.get(&(*account, *key)) != Some(decision);
-    Ok(wide.into_iter().filter(others).collect())
 }
 
 /// Inserts what is new and says what that was. In one order, so that two batches with repeats of

@@ -171,18 +171,35 @@ impl ProductStore for Products {
             Box::pin(async move {
                 query(
                     "update feed_stock set claim = null, claimed_until = 0, fetched_at = now_ms(), error = $4,
-                        faults = $5::json, etag = $6, last_modified = $7, reading = $8, next_at = now_ms() + $9
+                        faults = coalesce($5::json, faults), etag = $6, last_modified = $7, reading = $8, next_at = now_ms() + $9
                      where account = $1 and feed = $2 and claim = $3",
                 )
                 .bind(account.cast_signed())
                 .bind(feed.as_str())
                 .bind(claim)
                 .bind(note.error)
-                .bind(serde_json::to_string(&note.refused).unwrap_or_default())
+                .bind(note.refused.map(|refused| serde_json::to_string(&refused).unwrap_or_default()))
                 .bind(note.validators.etag)
                 .bind(note.validators.last_modified)
                 .bind(note.reading)
                 .bind(note.next_in)
+                .execute(connection)
+                .await
+                .map(drop)
+            })
+        })
+    }
+
+    fn release(&self, account: u32, feed: FeedId, claim: Uuid) -> Answer<'_, ()> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                query(
+                    "update feed_stock set claim = null, claimed_until = 0
+                     where account = $1 and feed = $2 and claim = $3",
+                )
+                .bind(account.cast_signed())
+                .bind(feed.as_str())
+                .bind(claim)
                 .execute(connection)
                 .await
                 .map(drop)

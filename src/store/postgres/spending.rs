@@ -33,20 +33,25 @@ const LOCK: i64 = 0x7465_7373_7370_656e;
 /// How long the lease of a replica that no longer asks stands, in ms: it bids for 60 s after it asked
 /// last, and what it bid may be billed for 60 s more.
 const STANDS: i64 = 120_000;
-/// A replica that asked within this, in ms, bids.
+/// A replica that had bid when it asked within this, in ms, bids.
 const ALIVE: i64 = 5_000;
 
 async fn lease(connection: &mut PgConnection, replica: Uuid, wishes: Vec<LeaseWish>) -> Result<Vec<Lease>, Error> {
     let mut tx = connection.begin().await?;
     query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
-    query("insert into bidder values ($1, now_ms()) on conflict (replica) do update set at = now_ms()")
-        .bind(replica)
-        .execute(&mut *tx)
-        .await?;
+    if wishes.iter().any(|of| of.wish.recent > 0) {
+        query("insert into bidder values ($1, now_ms()) on conflict (replica) do update set at = now_ms()")
+            .bind(replica)
+            .execute(&mut *tx)
+            .await?;
+    }
     query("delete from bidder where at < now_ms() - $1").bind(STANDS).execute(&mut *tx).await?;
     query("delete from campaign_lease where at < now_ms() - $1").bind(STANDS).execute(&mut *tx).await?;
-    let replicas: i64 =
-        query_scalar("select count(*) from bidder where at > now_ms() - $1").bind(ALIVE).fetch_one(&mut *tx).await?;
+    let others: i64 = query_scalar("select count(*) from bidder where at > now_ms() - $1 and replica <> $2")
+        .bind(ALIVE)
+        .bind(replica)
+        .fetch_one(&mut *tx)
+        .await?;
     macro_rules! column {
         ($value:expr) => {
             wishes.iter().map($value).collect::<Vec<_>>()
@@ -100,7 +105,7 @@ async fn lease(connection: &mut PgConnection, replica: Uuid, wishes: Vec<LeaseWi
             bid: row.try_get("bid")?,
             held_day: row.try_get("held_day")?,
             held_total: row.try_get("held_total")?,
-            replicas,
+            replicas: others + 1,
         };
         leases.push(Lease { granted: grant(wish, &spent), spent });
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Catalogue, campaigns, decided, known, only, reasons, request};
+use super::{Catalogue, campaigns, decided, known, of, only, person, reasons, request, winner};
 use crate::domain::{
     catalog::snapshot::Snapshot,
     decision::{
@@ -92,4 +92,38 @@ fn how_the_person_was_read_is_passed_on() {
         assert_eq!(told(&decision), ("best", "best", level, &degraded[..]));
     }
     assert_eq!(crate::domain::decision::decided::Person::nobody(&[]).standing, Standing::Contextual);
+}
+
+#[test]
+fn who_has_nothing_for_the_player_leaves_it_to_the_next() {
+    let film = |seconds: u32| {
+        json!({"duration_ms": seconds * 1_000, "files": [{"src": "https://cdn.example/a.mp4", "type": "video/mp4",
+            "width": 640, "height": 360}]})
+    };
+    let spot = |seconds: u32, components: serde_json::Value| {
+        json!({"components": components, "templates": {"t": {"name": "Spot", "format": "vast",
+            "slots": {"film": {"type": "video", "default": film(seconds)}, "headline": {"type": "text", "default": "Hi"}},
+            "vast": {"video": "film", "title": "headline"}}}})
+    };
+    let cut = json!({"cut": {"slot": "film", "value": film(10), "targeting": {"segment": "runners"}}});
+    let creatives = || {
+        let segment = json!({"trait": "runs", "eq": true});
+        Catalogue::new()
+            .segment("runners", segment)
+            .creative("long", spot(30, cut.clone()))
+            .creative("short", spot(10, json!({})))
+    };
+    let asked = |person| {
+        of(person, json!({"placements": [{"id": "a", "formats": ["vast"], "video": {"max_duration_ms": 15_000}}]}))
+    };
+    // the player takes 15 seconds: of the first campaign only runners get something so short
+    let two = creatives().campaign("long", json!({"priority": 1})).campaign("short", json!({"priority": 2})).build();
+    assert_eq!(winner(&two, &asked(1)), "short");
+    let runner = person(json!({"runs": true}), &[], &[]);
+    assert_eq!(campaigns(&decided(&two, &asked(1), &known(Some(&runner)))), ["long"]);
+    // and of one campaign its other creative
+    let one = creatives().campaign("both", json!({"creatives": ["long", "short"]})).build();
+    for person in 1..30 {
+        assert_eq!(only(&decided(&one, &asked(person), &known(None))).creative.id.as_str(), "short");
+    }
 }
