@@ -254,7 +254,7 @@ struct PeopleQuery {
     after: Option<UserKey>,
     /// How many at most.
     #[serde(default)]
-    #[param(value_type = Limit, required = false)]
+    #[param(inline, required = false)]
     limit: Limit,
 }
 

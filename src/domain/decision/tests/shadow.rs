@@ -31,18 +31,19 @@ fn headline(targeting: Value) -> Value {
     json!({"components": {"own": {"slot": "headline", "value": "Yours", "targeting": targeting}}})
 }
 
-/// Campaigns for all, for `vip` before them, and one that adults under a name of its own are kept from.
+/// Campaigns by what people are in, one that adults are kept from, and one for all.
 fn snapshot() -> Snapshot {
     let adults = json!({"trait": "age", "gte": 18});
     Catalogue::new()
         .segment("vip", Value::Null)
         .segment("loyal", Value::Null)
+        .segment("regular", Value::Null)
         .segment("adults", adults)
         .segment("young_vip", json!({"all": [{"segment": "vip"}, {"not": {"segment": "adults"}}]}))
         .both("first", json!({"priority": 1, "targeting": {"segment": "young_vip"}}), json!({}))
         .both(
             "second",
-            json!({"priority": 2, "targeting": {"any": [{"segment": "vip"}, {"segment": "loyal"}]}}),
+            json!({"priority": 2, "targeting": {"any": [{"segment": "loyal"}, {"segment": "regular"}]}}),
             json!({}),
         )
         .both("third", json!({"priority": 3, "targeting": {"trait": "city", "eq": "Berlin"}}), json!({}))
@@ -57,13 +58,14 @@ fn the_rule_that_makes_the_difference_is_named() {
     let of = |traits: Value, lists: &[&str]| causes(&snapshot, Some(&person(traits, lists, &[])), Purposes::ALL);
     // nothing of all this is about them
     assert_eq!(of(json!({"shoe": 42}), &[]), Vec::<String>::new());
-    // being in it, and not being in it
-    assert_eq!(of(json!({"age": 40}), &["vip"]), ["segment:vip"]);
+    // being in it, be it that the way leads past something else
+    assert_eq!(of(json!({"age": 40}), &["loyal"]), ["segment:loyal"]);
     assert_eq!(of(json!({"age": 40}), &[]), ["segment:adults"]);
+    assert_eq!(of(json!({"age": 40}), &["vip"]), ["segment:adults"]);
     // a segment that rests on another: both alone
     assert_eq!(of(json!({}), &["vip"]), ["segment:vip", "segment:young_vip"]);
     // either would do, so that neither alone makes the difference
-    assert_eq!(of(json!({"age": 40}), &["vip", "loyal"]), ["campaign:second"]);
+    assert_eq!(of(json!({"age": 40}), &["loyal", "regular"]), ["campaign:second"]);
     // no segment at all
     assert_eq!(of(json!({"city": "Berlin"}), &[]), ["campaign:third"]);
     let gold = of(json!({"age": 40, "plan": "gold"}), &[]);
