@@ -48,6 +48,7 @@ use crate::{
         reservations::Reservations,
         reservoir::Reservoir,
         results::Results,
+        shadows::Shadows,
         simulated::SimulatedClock,
         spending::Spending,
         tasks::Tasks,
@@ -222,6 +223,7 @@ impl Core {
             ),
             outcomes,
             rendered: Rendered::default(),
+            shadows: Shadows::new(Arc::clone(&opened.shadows), meters.records_dropped.clone()),
             spending: Spending::new(Arc::clone(&opened.spending), Arc::clone(&catalogue), Arc::clone(&clock)),
             archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),
             authoring: Authoring::new(

@@ -136,7 +136,6 @@ fn merge(into: &mut Value, change: &Value) {
 
 /// The answer to a request, without the signatures in its addresses.
 fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Value {
-    let settings = &group.settings.settings();
     let request = match openrtb::read(body) {
         Ok(request) => request,
         Err(refusal) => {
@@ -144,17 +143,47 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
             return json!({"refused": name});
         }
     };
+    match bids(scene, snapshot, group, &request, |key| scene.people.get(key)) {
+        Ok(Bids { bytes, .. }) => {
+            let answer: Value = serde_json::from_slice(&bytes).expect("JSON");
+            check(&serde_json::from_slice(body).expect("JSON"), &answer);
+            lint(body, &bytes);
+            serde_json::from_str(&unsigned(&answer.to_string())).expect("JSON")
+        }
+        Err(reason) => {
+            let (_, name) = NoBid::ALL.into_iter().find(|(of, _)| *of == reason).expect("a name");
+            json!({"no_bid": name, "nbr": reason.number()})
+        }
+    }
+}
+
+/// What is bid.
+struct Bids {
+    bytes: Vec<u8>,
+    /// The segments in play that the person is in.
+    segments: Vec<String>,
+    /// Whether the person's profile may be read.
+    reads: bool,
+}
+
+fn bids<'a>(
+    scene: &Scene,
+    snapshot: &Snapshot,
+    group: &Group,
+    request: &openrtb::request::BidRequest<'_>,
+    traits: impl Fn(&UserKey) -> Option<&'a Value>,
+) -> Result<Bids, NoBid> {
+    let settings = &group.settings.settings();
     let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
     let asker = Asker { exchange: group.exchange.as_ref(), late: group.late, purses: &Penniless };
-    let told = openrtb::plan(&request, snapshot, settings, rules, asker, Hints::default()).and_then(|mut plan| {
+    openrtb::plan(request, snapshot, settings, rules, asker, Hints::default()).and_then(|mut plan| {
         let mut asked = std::mem::take(&mut plan.request);
-        let known = plan.keys.iter().find(|key| scene.people.contains_key(*key)).or(plan.keys.first());
+        let known = plan.keys.iter().find(|key| traits(key).is_some()).or(plan.keys.first());
         asked.person = known.map(|key| Uid::of(&[5; 32], key));
         if let Some(preview) = &mut asked.preview {
             preview.seed = Some(scene.seed);
         }
-        let traits = known.and_then(|key| scene.people.get(key));
-        let state = traits.map(|traits| {
+        let state = known.and_then(traits).map(|traits| {
             let traits = Traits::parse(traits, scene.now.plus(-1)).expect("traits");
             UserState::new(1, traits, Lists::default(), CapRing::default())
         });
@@ -182,20 +211,10 @@ fn answer(scene: &Scene, snapshot: &Snapshot, group: &Group, body: &[u8]) -> Val
                 made.collect()
             })
             .collect();
-        openrtb::answer(&plan, &decision, &assembled, issuer, settings, &Penniless)
-    });
-    match told {
-        Ok(bytes) => {
-            let answer: Value = serde_json::from_slice(&bytes).expect("JSON");
-            check(&serde_json::from_slice(body).expect("JSON"), &answer);
-            lint(body, &bytes);
-            serde_json::from_str(&unsigned(&answer.to_string())).expect("JSON")
-        }
-        Err(reason) => {
-            let (_, name) = NoBid::ALL.into_iter().find(|(of, _)| *of == reason).expect("a name");
-            json!({"no_bid": name, "nbr": reason.number()})
-        }
-    }
+        let bytes = openrtb::answer(&plan, &decision, &assembled, issuer, settings, &Penniless)?;
+        let segments = decision.segments.iter().map(|(ix, _)| snapshot.rules.key(*ix).to_string()).collect();
+        Ok(Bids { bytes, segments, reads: purposes.profile_read })
+    })
 }
 
 /// A text with `...` in the place of our signed tokens.
@@ -267,13 +286,154 @@ fn check(request: &Value, answer: &Value) {
     }
 }
 
-#[test]
-fn every_request_is_answered_as_expected() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openrtb");
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let scene: Scene = serde_json::from_str(&read(&folder.join("scene.json"))).expect("a scene");
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openrtb")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn scene() -> (Scene, Snapshot) {
+    let scene: Scene = serde_json::from_str(&read(&folder().join("scene.json"))).expect("a scene");
     let snapshot = Snapshot::empty().evolve(1, scene.catalogue.changes(), URL, scene.now);
     assert!(snapshot.faults.is_empty(), "{:#?}", snapshot.faults);
+    (scene, snapshot)
+}
+
+/// Consents to purposes 1 to 11 and special feature 1, for vendors 2 and 733, all disclosed.
+const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+/// The same without purpose 4.
+const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+
+    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())].clone()
+    }
+
+    /// A request for anything, that says much of a person.
+    fn request(&mut self) -> Value {
+        let campaign = self.of(&["spring", "spring", "spring", "film", "mixed", "paused"]);
+        let imp = |id: String, media: Value| {
+            let mut imp = json!({"id": id, "secure": 1, "ext": {"tessera": {"campaign": campaign, "price": "1.50"}}});
+            merge(&mut imp, &media);
+            imp
+        };
+        let media = [
+            json!({"banner": {"format": [{"w": 300, "h": 250}]}}),
+            json!({"banner": {"w": 728, "h": 90}}),
+            json!({"video": {"mimes": ["video/mp4"], "protocols": [2, 3, 7], "w": 640, "h": 360}}),
+        ];
+        let imps: Vec<Value> = (0..=self.below(2)).map(|at| imp(at.to_string(), self.of(&media))).collect();
+        json!({
+            "id": "r-1", "imp": imps, "test": self.below(2),
+            "site": {"page": self.of(&["https://news.example/sport", "https://shop.example/"]), "keywords": "shoes"},
+            "device": {
+                "ip": "203.0.113.77", "ifa": "5f2d", "devicetype": self.below(8), "language": self.of(&["en", "de"]),
+                "geo": {"city": "Berlin", "zip": "10115", "lat": 52.51, "lon": 13.4, "utcoffset": 60}
+            },
+            "user": {
+                "id": "x-1", "buyeruid": "anna", "yob": 1990, "gender": "F", "keywords": "running",
+                "eids": [{"source": "ids.example", "uids": [{"id": "xyz"}]}],
+                "data": [{"id": "p", "name": "p", "segment": [{"id": self.of(&["x1", "x2"])}]}]
+            }
+        })
+    }
+}
+
+#[test]
+fn ten_thousand_requests_without_consent_do_not_depend_on_the_person() {
+    let (scene, snapshot) = scene();
+    let mut group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");
+    group.settings.contextual_without_consent = true;
+    let (grown, child) = (json!({"age": 34}), json!({"age": 9}));
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut made = 0;
+    for _ in 0..10_000 {
+        let junk: String = (0..dice.below(60)).map(|_| dice.of(&["A", "C", "Q", "u", "_", ".", "~", "!"])).collect();
+        let forbidding = match dice.below(12) {
+            0 => json!({"regs": {"gdpr": 1}}),
+            1 => json!({"regs": {"ext": {"gdpr": 1}}, "user": {"ext": {"consent": junk}}}),
+            2 => json!({"regs": {"gdpr": 1}, "user": {"consent": NO_PROFILES}}),
+            3 => json!({"regs": {"gdpr": 1}, "user": {"consent": format!("CQ{junk}")}}),
+            4 => json!({"regs": {"gpp": junk, "gpp_sid": [dice.of(&[2, 5, 6, 7, 8, 24])]}}),
+            5 => json!({"regs": {"us_privacy": dice.of(&["1YYN", "1YYY", "1", "junk"])}}),
+            6 => json!({"regs": {"coppa": 1, "gdpr": 1}, "user": {"consent": CONSENTING}}),
+            7 => json!({"regs": {"ext": {"gpc": "1"}}}),
+            8 => json!({"device": {"dnt": 1}}),
+            9 => json!({"device": {"lmt": 1}, "user": {"consent": CONSENTING}}),
+            10 => json!({"regs": {"ext": {"us_privacy": "1NYN"}}}),
+            _ => json!({"device": {"geo": {"country": dice.of(&["DEU", "GBR", "FRA", "NOR"])}}}),
+        };
+        let mut body = dice.request();
+        merge(&mut body, &json!({"device": {"geo": {"country": "USA"}}}));
+        merge(&mut body, &forbidding);
+        let text = body.to_string();
+        let request = openrtb::read(text.as_bytes()).expect("sound");
+        let first = bids(&scene, &snapshot, &group, &request, |_| Some(&grown));
+        let second = bids(&scene, &snapshot, &group, &request, |_| Some(&child));
+        match (first, second) {
+            (Ok(first), Ok(second)) => {
+                // with one seed and one time even ids and tokens are the same
+                assert_eq!(first.bytes, second.bytes, "{body:#}");
+                assert!(!first.reads && first.segments.is_empty(), "{body:#}");
+                made += 1;
+            }
+            (first, second) => assert_eq!(first.err(), second.err(), "{body:#}"),
+        }
+    }
+    assert!(made > 5_000, "{made} bids");
+}
+
+#[test]
+fn ten_thousand_requests_with_consent_depend_on_segments() {
+    let (scene, snapshot) = scene();
+    let group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");
+    let (grown, child) = (json!({"age": 34}), json!({"age": 9}));
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut differed = 0;
+    for _ in 0..10_000 {
+        let allowing = [
+            json!({"regs": {"gdpr": 1}, "user": {"consent": CONSENTING}, "device": {"geo": {"country": "FRA"}}}),
+            json!({"regs": {"ext": {"gdpr": 1}}, "user": {"ext": {"consent": CONSENTING}}}),
+            json!({"regs": {"gpp": format!("DBABMA~{CONSENTING}"), "gpp_sid": [2]}, "device": {"geo": {"country": "FRA"}}}),
+            json!({"regs": {"gpp": "DBABTA~1YNN", "gpp_sid": [6]}, "device": {"geo": {"country": "USA"}}}),
+            json!({"regs": {"us_privacy": "1YNN"}, "device": {"geo": {"country": "USA"}}}),
+            json!({"device": {"geo": {"country": "USA"}}}),
+        ];
+        let mut body = dice.request();
+        merge(&mut body, &dice.of(&allowing));
+        let text = body.to_string();
+        let request = openrtb::read(text.as_bytes()).expect("sound");
+        let first = bids(&scene, &snapshot, &group, &request, |_| Some(&grown));
+        let second = bids(&scene, &snapshot, &group, &request, |_| Some(&child));
+        match (first, second) {
+            (Ok(first), Ok(second)) => {
+                assert!(first.reads && second.reads, "{body:#}");
+                let same = first.segments == second.segments;
+                assert_eq!(same, first.bytes == second.bytes, "{body:#}");
+                differed += u32::from(!same);
+            }
+            (first, second) => assert_eq!(first.err(), second.err(), "{body:#}"),
+        }
+    }
+    assert!(differed > 1_000, "{differed} of 10,000 pairs differed");
+}
+
+#[test]
+fn every_request_is_answered_as_expected() {
+    let folder = folder();
+    let (scene, snapshot) = scene();
     let mut paths: Vec<_> =
         fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();

@@ -128,6 +128,10 @@ macro_rules! name {
     };
 }
 
+id!(/// What an ad server calls the line under which it serves: a number with most.
+    LineItemId, "a line item", "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", 64,
+    |c| c.is_ascii_alphanumeric(),
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-'));
 slug!(/// The tenant: owner of keys, profiles, segments, placements and advertisers.
     AccountId, "an account id");
 slug!(/// A brand within an account.

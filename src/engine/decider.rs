@@ -63,6 +63,8 @@ pub struct Call {
 pub struct Decided {
     /// The account, with the catalogue it was decided on.
     pub account: Arc<Account>,
+    /// The request as it was decided: with who is looking, and without what its purposes do not allow.
+    pub request: AdRequest,
     /// The decision.
     pub decision: Decision,
     /// Per placement and item what was assembled.
@@ -250,7 +252,7 @@ impl Decider {
             decide: ns(read, chosen) / 1_000,
             assemble: ns(chosen, done) / 1_000,
         };
-        Ok(Decided { account, decision, assembled, user, as_of, timing })
+        Ok(Decided { account, request, decision, assembled, user, as_of, timing })
     }
 
     /// Reads the person, and again where the first read does not reflect what it has to.

@@ -13,6 +13,7 @@
 //! | [`outcomes`], [`spool`] | beacons, committed in groups or kept in a local log until they can be |
 //! | [`decision_log`] | what was chosen by what was learned, and how likely that was |
 //! | [`rendered`] | what won bids showed, for whoever loads it again |
+//! | [`shadows`] | what tags in shadow mode would have shown, and why |
 //! | [`spending`] | what campaigns that bid by themselves may spend |
 //! | [`records`], [`archive`] | decision records, written off the path, read and replayed |
 //! | [`authoring`], [`people`], [`identity`], [`imports`], [`members`], [`keys`], [`assets`], [`images`], [`repeats`] | changes by those who own the account |
@@ -68,6 +69,7 @@ pub mod reservations;
 pub mod reservoir;
 pub mod results;
 mod seeds;
+pub mod shadows;
 pub mod simulated;
 pub mod spending;
 pub mod spool;
@@ -86,8 +88,8 @@ use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
     ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Filled, Ingested, KeptAnswer, Membership, PausedBy,
-    ProfileRow, RefusedRow, Repeat, Sought, StockRow, StoreError, Touched, TransitionCursor, TransitionRead,
-    UploadMode, VersionRow, WebhookRow,
+    ProfileRow, RefusedRow, Repeat, ShadowLine, ShadowPerson, ShadowSeen, ShadowSought, Sought, StockRow, StoreError,
+    Touched, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.
@@ -124,6 +126,8 @@ pub struct Engine {
     pub trainer: training::Trainer,
     /// Makes and revokes API keys.
     pub keys: keys::Keys,
+    /// What tags in shadow mode would have shown.
+    pub shadows: shadows::Shadows,
     /// The money of campaigns that bid by themselves.
     pub spending: spending::Spending,
     /// Says what campaigns achieved.

@@ -52,6 +52,7 @@ pub mod request;
 pub mod results;
 pub mod rows;
 mod sender;
+pub mod shadow;
 pub mod simulation;
 pub mod tags;
 pub mod transitions;
@@ -75,6 +76,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(conversions::pixels())
                 .merge(notices::routes())
                 .merge(players::routes())
+                .merge(tags::pixels())
                 .merge(browser::routes())
                 .merge(assets::public()),
         ),
@@ -105,6 +107,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(crm::export::routes())
                 .merge(transitions::routes())
                 .merge(reports::routes())
+                .merge(shadow::routes())
                 .merge(results::routes())
                 .merge(playback::routes())
                 .merge(budgets::routes())

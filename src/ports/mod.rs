@@ -10,6 +10,7 @@ mod feed;
 mod learning;
 mod outcomes;
 mod products;
+mod shadow;
 mod spending;
 mod transitions;
 mod users;
@@ -18,8 +19,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, spending::*,
-    transitions::*, users::*, webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, shadow::*,
+    spending::*, transitions::*, users::*, webhooks::*,
 };
 use crate::domain::values::Millis;
 

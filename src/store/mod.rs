@@ -16,7 +16,7 @@ use crate::{
     domain::values::Millis,
     ports::{
         Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, ProductStore,
-        SpendStore, StoreError, TransitionStore, UserStore, WebhookStore,
+        ShadowStore, SpendStore, StoreError, TransitionStore, UserStore, WebhookStore,
     },
 };
 
@@ -75,6 +75,8 @@ pub struct Opened {
     pub products: Arc<dyn ProductStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What tags in shadow mode would have shown.
+    pub shadows: Arc<dyn ShadowStore>,
     /// What campaigns spend by bidding themselves.
     pub spending: Arc<dyn SpendStore>,
     /// What is learned and counted.
@@ -103,6 +105,7 @@ impl Opened {
         self.events.maintain(now).await?;
         self.transitions.maintain(now).await?;
         self.learning.maintain(now).await?;
+        self.shadows.maintain(now).await?;
         self.events.erase_events(None).await.map(drop)
     }
 }
@@ -121,6 +124,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
         products: Arc::new(postgres::Products::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        shadows: Arc::new(postgres::Shadows::new(&lanes)),
         spending: Arc::new(postgres::Spending::new(&lanes)),
         learning: Arc::new(postgres::Learning::new(&lanes)),
         events: Arc::new(postgres::Events::new(&lanes, options)),

@@ -20,6 +20,7 @@ mod openrtb;
 mod refusals;
 mod replicas;
 mod reports;
+mod shadow;
 mod streams;
 mod tags;
 mod video;

@@ -95,6 +95,109 @@ async fn the_transport_is_what_exchanges_expect() {
     assert_eq!(broken.await.status().as_u16(), 400);
 }
 
+/// The golden requests that must be refused, each with the reason that counts it.
+fn refused() -> Vec<(String, String, Vec<u8>)> {
+    let (cases, told) = (include_str!("../openrtb/refused.json"), include_str!("../openrtb/refused.expected.json"));
+    let group: Value = serde_json::from_str(cases).expect("JSON");
+    let told: Value = serde_json::from_str(told).expect("JSON");
+    let cases = group["cases"].as_array().expect("cases").iter();
+    let body = |case: &Value| match case["raw"].as_str() {
+        Some(raw) => raw.to_owned(),
+        None => {
+            let mut request = group["base"].clone();
+            merge(&mut request, &case["change"]);
+            request.to_string()
+        }
+    };
+    let all = cases.map(|case| {
+        let what = case["what"].as_str().expect("what it is").to_owned();
+        let reason = told[&what]["refused"].as_str().unwrap_or_else(|| panic!("{what} is refused")).to_owned();
+        (what, reason, body(case).into_bytes())
+    });
+    all.collect()
+}
+
+/// A JSON merge patch (RFC 7396).
+fn merge(into: &mut Value, change: &Value) {
+    let Some(change) = change.as_object() else {
+        into.clone_from(change);
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (name, value) in change {
+        let members = into.as_object_mut().expect("an object");
+        match value {
+            Value::Null => drop(members.remove(name)),
+            value => merge(members.entry(name.clone()).or_insert(Value::Null), value),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_malformed_request_is_refused_without_a_word_and_counted_by_its_reason() {
+    let (service, _turn) = service().await;
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    for (what, reason, body) in refused() {
+        let asked = service.request(Method::POST, "/openrtb2/bid").header("content-type", "application/json");
+        let answer = asked.header("x-openrtb-version", "2.6").body(body).sent().await;
+        assert_eq!(answer.status().as_u16(), 400, "{what}");
+        assert_eq!(answer.headers()["x-openrtb-version"], "2.6", "{what}");
+        assert_eq!(answer.bytes().await.expect("a body").len(), 0, "{what}");
+        *counts.entry(reason).or_default() += 1;
+    }
+    let all = tessera::domain::openrtb::Refusal::ALL.map(|(_, name)| name);
+    for name in all {
+        let count = counts.get(name).copied().unwrap_or_default();
+        assert!(count >= 3, "{name}: {count} cases");
+        let line = format!("tessera_bid_refusals_total{{reason=\"{name}\"}}");
+        assert_eq!(metric(&service, &line).await, count, "{name}");
+    }
+    assert_eq!(counts.len(), all.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_odd_is_answered() {
+    let (service, _turn) = service().await;
+    let odd = [
+        ("a consent string of nothing", json!({"regs": {"gdpr": 0}, "user": {"consent": ""}})),
+        ("one that is junk", json!({"regs": {"gdpr": 0}, "user": {"consent": "!!!\u{1f}\u{1f600}"}})),
+        (
+            "one that is junk in its older place",
+            json!({"regs": {"ext": {"gdpr": 0}}, "user": {"ext": {"consent": "CP~"}}}),
+        ),
+        ("one of 20 KB", json!({"regs": {"gdpr": 0}, "user": {"consent": "C".repeat(20_000)}})),
+        ("a GPP string that is none", json!({"regs": {"gpp": "~~~~", "gpp_sid": [7]}})),
+        ("sections that there are not", json!({"regs": {"gpp": "DBAA", "gpp_sid": [-1, 999]}})),
+        ("a US string that is none", json!({"regs": {"us_privacy": "yes"}})),
+        ("eids that are a text", json!({"user": {"eids": "no"}})),
+        ("eids that are numbers", json!({"user": {"eids": [1, 2]}})),
+        ("eids without ids", json!({"user": {"eids": [{"source": "ids.example"}, {"uids": [{}]}]}})),
+        ("an id that is a number", json!({"user": {"eids": [{"source": "ids.example", "uids": [{"id": 7}]}]}})),
+        ("an address of a private network", json!({"device": {"ip": "10.0.0.1"}})),
+        ("an address that is none", json!({"device": {"ip": "300.1.2.3", "ipv6": "::g"}})),
+        ("one that is empty", json!({"device": {"ip": "", "ipv6": ""}})),
+        ("members that nobody knows", json!({"zebra": {"x": [1]}, "at": 99, "user": {"stripes": 7}})),
+    ];
+    for (what, change) in odd {
+        let mut asked = request("1.50");
+        merge(&mut asked, &change);
+        let answer = ask(&service, "/openrtb2/bid", &asked).await;
+        let status = answer.status().as_u16();
+        assert_eq!(status, 200, "{what}: {}", answer.text().await.expect("a body"));
+    }
+    // where the string must hold, one that does not is a bid for nobody, not a fault
+    for consent in [json!(""), json!("junk"), json!("C".repeat(20_000))] {
+        let mut asked = request("1.50");
+        merge(&mut asked, &json!({"regs": {"gdpr": 1}, "user": {"consent": consent}}));
+        assert_eq!(ask(&service, "/openrtb2/bid", &asked).await.status().as_u16(), 204);
+    }
+    let text = service.request(Method::GET, "/metrics").sent().await.text().await.expect("metrics");
+    let refused = text.lines().filter(|line| line.starts_with("tessera_bid_refusals_total"));
+    assert!(refused.clone().count() > 0 && refused.clone().all(|line| line.ends_with(" 0")), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exchange_that_tries_again_is_billed_once() {
     let (service, _turn) = service().await;

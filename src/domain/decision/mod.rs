@@ -23,6 +23,7 @@ pub mod record;
 pub mod request;
 pub mod rotation;
 mod run;
+pub mod shadow;
 pub mod spaces;
 pub mod standing;
 

@@ -33,8 +33,11 @@
   f.style.border = 0;
   f.setAttribute("sandbox", "allow-scripts allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation");
   fit(f, size || [0, 0, 0]);
-  w.addEventListener("message", hear);
-  end = setTimeout(instead, wait);
+  if (q.get("shadow") === "1") f.style.display = "none";
+  else {
+    w.addEventListener("message", hear);
+    end = setTimeout(instead, wait);
+  }
   f.src = at.href;
   s.parentNode.insertBefore(f, s.nextSibling);
 })(window, document);

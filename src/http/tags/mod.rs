@@ -1,6 +1,7 @@
 //! Tags: ads for ad servers and pages that run no code of ours, by an address alone.
 
 mod query;
+mod shadow;
 mod video;
 
 use std::{
@@ -31,7 +32,7 @@ use crate::{
     domain::{
         consent::Relayed,
         decision::request::{AdRequest, Candidate, PlacementRequest},
-        ids::{CreativeId, PlacementId},
+        ids::{CreativeId, DecisionId, PlacementId},
         values::Format,
     },
     engine::{
@@ -48,6 +49,11 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(placement)).routes(routes!(creative))
 }
 
+/// What the documents of this module tell by.
+pub fn pixels() -> OpenApiRouter<App> {
+    shadow::routes()
+}
+
 /// The loader: the same for every tag, so that browsers keep it.
 const LOADER: &str = include_str!("loader.js");
 const XML: &str = "application/xml; charset=utf-8";
@@ -56,15 +62,17 @@ const READY: &str = "parent.postMessage({tessera:document.currentScript.getAttri
 
 /// What a document may do: show itself, run the line above, and open what is clicked. It is of no
 /// origin, so that nothing in it can reach what browsers keep for this one.
-pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(READY));
+
+fn policy(script: &str) -> HeaderValue {
     let policy = format!(
         "default-src 'none'; img-src http: https: data:; media-src http: https:; font-src http: https: data:; \
          style-src 'unsafe-inline'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'; \
          sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation",
-        STANDARD.encode(Sha256::digest(READY))
+        STANDARD.encode(Sha256::digest(script))
     );
     HeaderValue::try_from(policy).unwrap_or_else(|_| HeaderValue::from_static("sandbox"))
-});
+}
 
 problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
 
@@ -72,7 +80,8 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
 ///
 /// `{placement}.html` is a document for an iframe; `{placement}.js` a script of less than 3 KB that inserts that
 /// iframe where it stands and shows a backup image when there is no ad in time; `{placement}.xml` a VAST document for
-/// a video player. Public. The person is whom a
+/// a video player. With `shadow=1` nothing is shown and nothing counts: the tag runs beside that of another ad server,
+/// for the report on shadow mode. Public. The person is whom a
 /// `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nobody.
 #[utoipa::path(
     get, path = "/v1/tags/{account}/{tag}", tag = "tags", operation_id = "get_placement_tag",
@@ -185,14 +194,23 @@ struct Tag {
 
 impl Tag {
     async fn answer(self, kind: Kind, query: Result<ApiQuery<TagQuery>, Problem>) -> Result<Response, Problem> {
+        let mut policy = &*POLICY;
         let (body, media_type, keep) = match kind {
             Kind::Loader => (LOADER.to_owned(), "text/javascript; charset=utf-8", "public, max-age=3600"),
             // who only looks at the headers sees no ad
             Kind::Document if self.method == Method::HEAD => (String::new(), "text/html; charset=utf-8", "no-store"),
             Kind::Document => {
-                let wanted = PlacementRequest { formats: vec![Format::Html], ..self.wanted.clone() };
-                let decided = self.decide(query?.0, wanted).await?;
-                (document(&decided), "text/html; charset=utf-8", "no-store")
+                let (query, wanted) =
+                    (query?.0, PlacementRequest { formats: vec![Format::Html], ..self.wanted.clone() });
+                let body = if query.is_shadow() {
+                    policy = &shadow::POLICY;
+                    let decision = self.overshadow(query, wanted).await?;
+                    let public_url = self.app.engine.catalogue.public_url();
+                    shadow::document(&self.world.tokens, self.account.number(), decision, public_url)
+                } else {
+                    document(&self.decide(query, wanted).await?)
+                };
+                (body, "text/html; charset=utf-8", "no-store")
             }
             Kind::Video if self.method == Method::HEAD => (String::new(), XML, "no-store"),
             Kind::Video => {
@@ -203,8 +221,13 @@ impl Tag {
                     video: Some(player.clone()),
                     ..self.wanted.clone()
                 };
-                let decided = self.decide(query, wanted).await?;
-                (video::document(&decided, &player, self.app.engine.catalogue.public_url()), XML, "no-store")
+                let made = if query.is_shadow() {
+                    self.overshadow(query, wanted).await?;
+                    None
+                } else {
+                    video::made(&self.decide(query, wanted).await?)
+                };
+                (video::document(made, &player, self.app.engine.catalogue.public_url()), XML, "no-store")
             }
         };
         let mut response = Response::new(Body::from(body));
@@ -213,7 +236,7 @@ impl Tag {
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
         out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
         match kind {
-            Kind::Document => drop(out.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone())),
+            Kind::Document => drop(out.insert(header::CONTENT_SECURITY_POLICY, policy.clone())),
             // players on pages of any origin read it, some with credentials, of which we take none
             Kind::Video => {
                 let origin = self.headers.get(header::ORIGIN).cloned();
@@ -231,7 +254,19 @@ impl Tag {
     }
 
     /// Decides for whoever is looking, as far as that is allowed.
-    async fn decide(&self, query: TagQuery, mut wanted: PlacementRequest) -> Result<Decided, Problem> {
+    async fn decide(&self, query: TagQuery, wanted: PlacementRequest) -> Result<Decided, Problem> {
+        let call = self.call(&query, wanted);
+        self.app.engine.decider.decide(call, self.info.arrived).await.map_err(|_| missing())
+    }
+
+    /// The same, for the report on shadow mode alone.
+    async fn overshadow(&self, query: TagQuery, wanted: PlacementRequest) -> Result<DecisionId, Problem> {
+        let (engine, call) = (&self.app.engine, self.call(&query, wanted));
+        let decided = engine.shadows.decide(&engine.decider, call, query.line_item(), self.info.arrived).await;
+        decided.map_err(|_| missing())
+    }
+
+    fn call(&self, query: &TagQuery, mut wanted: PlacementRequest) -> Call {
         let Self { app, world, account, info, headers, .. } = self;
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
@@ -251,7 +286,7 @@ impl Tag {
             AdRequest { placements: vec![wanted], context, relayed: Relayed::of(&reading), ..AdRequest::default() };
         let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
             .reserving(Duration::from_millis(app.reserve_ms));
-        let call = Call {
+        Call {
             key: query.user(&account.row.secret, app.engine.clock.now()),
             world: Arc::clone(world),
             account: Arc::clone(account),
@@ -261,8 +296,7 @@ impl Tag {
             deadline,
             freshness: Freshness { max_staleness_ms: None, strict: false },
             consistency: None,
-        };
-        app.engine.decider.decide(call, info.arrived).await.map_err(|_| missing())
+        }
     }
 }
 

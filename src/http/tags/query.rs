@@ -11,7 +11,7 @@ use crate::{
             value::Folded,
         },
         creative::{ClickMacro, VastVersion},
-        ids::UserKey,
+        ids::{LineItemId, UserKey},
         measurement::user_token,
         values::{Millis, Size},
     },
@@ -58,6 +58,12 @@ pub(super) struct TagQuery {
     pub(super) min_duration_ms: Option<String>,
     /// `.xml`: the longest video, in ms.
     pub(super) max_duration_ms: Option<String>,
+    /// `1`: decide, show nothing and count nothing but for the report on shadow mode. For a trial beside
+    /// the tag of another ad server.
+    shadow: Option<String>,
+    /// What the ad server calls the line under which it serves, for that report: in Google Ad Manager
+    /// `%eaid!`, in Xandr `${CP_ID}`, in DV360 `${CAMPAIGN_ID}`.
+    line_item: Option<String>,
     /// How long the loader waits before it shows the backup image, 50 to 10000 ms.
     #[serde(rename = "timeout_ms")]
     #[param(rename = "timeout_ms", default = "400")]
@@ -85,6 +91,15 @@ impl TagQuery {
 
     pub(super) fn click(&self) -> Option<ClickMacro> {
         click_prefix(said(&self.click)?)
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        said(&self.shadow) == Some("1")
+    }
+
+    /// The line item; none where the macro was left as it is.
+    pub(super) fn line_item(&self) -> Option<LineItemId> {
+        said(&self.line_item)?.parse().ok()
     }
 
     pub(super) fn version(&self) -> VastVersion {

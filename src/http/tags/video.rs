@@ -16,11 +16,16 @@ pub(super) fn wanted(query: &TagQuery) -> VideoRequest {
     }
 }
 
-/// What was decided, or a document that says that there is nothing.
-pub(super) fn document(decided: &Decided, wanted: &VideoRequest, public_url: &str) -> String {
+/// What was decided, if anything was.
+pub(super) fn made(decided: &Decided) -> Option<String> {
     let made = decided.assembled.first().and_then(|items| items.first()?.as_ref());
-    if let Some(made) = made.filter(|made| !made.markup.is_empty()) {
-        return made.markup.clone();
+    made.map(|made| made.markup.clone()).filter(|markup| !markup.is_empty())
+}
+
+/// That, or a document that says that there is nothing.
+pub(super) fn document(made: Option<String>, wanted: &VideoRequest, public_url: &str) -> String {
+    if let Some(made) = made {
+        return made;
     }
     let mut nothing = String::new();
     empty_vast(wanted.version, &format!("{public_url}/v1/p/none?code=[ERRORCODE]"), &mut nothing);

@@ -211,6 +211,7 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
         "delete from list_member where account = $1 and uid = any($2)",
         "update outcome set person = null where account = $1 and person = any($2)",
         "update decision_log set person = null where account = $1 and person = any($2)",
+        "update shadow_decision set person = null where account = $1 and person = any($2)",
         "update unattributed set person = null where account = $1 and person = any($2)",
         "update lesson set person = null where account = $1 and person = any($2)",
         "delete from experiment_unit where account = $1 and person = any($2)",

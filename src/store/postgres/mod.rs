@@ -11,6 +11,7 @@ mod learning;
 mod outcomes;
 mod products;
 mod repeats;
+mod shadow;
 mod spending;
 mod standings;
 mod transitions;
@@ -38,7 +39,8 @@ use tokio::{
 
 pub(super) use self::{
     catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, learning::Learning, outcomes::Outcomes,
-    products::Products, spending::Spending, transitions::Transitions, users::Users, webhooks::Webhooks,
+    products::Products, shadow::Shadows, spending::Spending, transitions::Transitions, users::Users,
+    webhooks::Webhooks,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};

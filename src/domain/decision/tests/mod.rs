@@ -8,6 +8,7 @@ mod proofs;
 mod random;
 mod recording;
 mod selection;
+mod shadow;
 mod spaces;
 
 use serde_json::{Value, json};
