@@ -187,7 +187,7 @@ fn swaps(first: Snapshot) {
             at(1.0)
         );
     };
-    told("without swaps", measure(200_000));
+    told("without swaps", measure(100_000));
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut swaps = 0;
@@ -204,7 +204,7 @@ fn swaps(first: Snapshot) {
             }
             swaps
         });
-        let times = measure(1_000_000);
+        let times = measure(300_000);
         stop.store(true, Ordering::Relaxed);
         let swaps = writer.join().expect("no panic");
         told(&format!("during {swaps} swaps"), times);
