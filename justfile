@@ -48,3 +48,7 @@ proof-ingest:
 # Have a player's parser read the demo's video in every version of VAST
 vast-client:
     @scripts/vast-client
+
+# A million decisions by random creatives with pairing rules, none of which may break one
+proof-pairing:
+    TESSERA_PROOF_DECISIONS=1000000 cargo test --release --test pairing -- --nocapture

@@ -127,6 +127,26 @@ try_programs() {
     fi
 }
 
+# Installs the browser in which tests open what is served, where that can be done; they are left out where
+# it cannot. The paths are those where the tests look.
+try_browser() {
+    local path found="/usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome"
+    for path in $found; do
+        [ -x "$path" ] && return 0
+    done
+    if command -v apt-get >/dev/null && can_be_root; then
+        say "installing Chromium with apt-get"
+        apt_install chromium || true
+    elif command -v dnf >/dev/null && can_be_root; then
+        say "installing Chromium with dnf"
+        as_root dnf -q -y install chromium >&2 || true
+    fi
+    for path in $found; do
+        [ -x "$path" ] && return 0
+    done
+    say "no Chromium could be installed: tests in a browser are left out"
+}
+
 # Makes sure that a PostgreSQL server is installed and prints its folder.
 ensure_postgres() {
     if find_postgres; then return 0; fi

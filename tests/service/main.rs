@@ -13,6 +13,7 @@ mod events;
 mod feeds;
 mod harness;
 mod identity;
+mod inert;
 mod late;
 mod learning;
 mod models;

@@ -1,13 +1,11 @@
 //! Tags as ad servers and browsers see them.
 
-use std::path::Path;
-
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    browser::{serve, visit},
+    browser::{chromium, serve, visit},
     harness::{Patient as _, Service, read},
     service, turn,
 };
@@ -123,8 +121,7 @@ async fn a_tag_knows_the_browser_by_its_user_agent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
-    let found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-    let Some(browser) = found.into_iter().find(|path| Path::new(path).exists()) else {
+    let Some(browser) = chromium() else {
         eprintln!("no chromium: the loader was not tried");
         return;
     };
