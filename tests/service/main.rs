@@ -15,6 +15,7 @@ mod harness;
 mod identity;
 mod late;
 mod learning;
+mod lessons;
 mod models;
 mod openrtb;
 mod refusals;
