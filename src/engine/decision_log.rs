@@ -14,7 +14,8 @@ use crate::{
         catalog::creative::Creative,
         decision::{decided::Decision, learned::Thought},
         ids::{CampaignId, DecisionId, Uid},
-        optimizer::Mixture,
+        measurement::evaluate::MOST_COMBINATIONS,
+        optimizer::{Likely, Mixture},
     },
     ports::{LearningStore, LoggedDecision},
 };
@@ -40,16 +41,6 @@ struct Noted {
 
 /// What the probabilities of choices depend on.
 type Context = (usize, Vec<u16>, Vec<Vec<u16>>);
-
-/// What was worked out of a context.
-#[derive(Default)]
-struct Likely {
-    /// Where there are too many combinations to weigh them one by one: how likely each is.
-    mixture: Option<Mixture>,
-    packed: Option<Vec<u8>>,
-    /// Else, how likely those are that were shown.
-    propensities: HashMap<Vec<u16>, f64>,
-}
 
 impl DecisionLog {
     /// Rows in one write.
@@ -130,29 +121,19 @@ impl DecisionLog {
 }
 
 fn rows(noted: Vec<Noted>) -> Vec<LoggedDecision> {
-    let mut known: HashMap<Context, Likely> = HashMap::new();
+    let mut contexts: HashMap<Context, (Likely, Option<Vec<u8>>)> = HashMap::new();
     let mut rows = Vec::with_capacity(noted.len());
     for Noted { account, decision, campaign, creative, person, thought, choice } in noted {
+        // what chose is still there, so this is only for completeness
+        let Some((draws, space)) = thought.among(&creative) else { continue };
         let learner = Arc::as_ptr(&thought.learner) as usize;
         let context = (learner, thought.features.clone(), thought.eligible.clone());
-        let likely = known.entry(context).or_insert_with(|| {
-            let mixture = thought.mixture(&creative);
-            Likely { packed: mixture.as_ref().and_then(Mixture::pack), mixture, ..Likely::default() }
+        let (likely, packed) = contexts.entry(context).or_insert_with(|| {
+            let likely = Likely::new(draws, &space, &thought.features, MOST_COMBINATIONS);
+            let packed = likely.mixture().and_then(Mixture::pack);
+            (likely, packed)
         });
-        let propensity = match &likely.mixture {
-            Some(mixture) => thought
-                .learner
-                .space(&creative, &thought.eligible)
-                .map(|space| mixture.propensity(&space, &choice[..space.options().len().min(choice.len())])),
-            None => match likely.propensities.get(&choice) {
-                Some(known) => Some(*known),
-                None => {
-                    let propensity = thought.propensity(&creative, &choice);
-                    likely.propensities.insert(choice.clone(), propensity.unwrap_or_default());
-                    propensity
-                }
-            },
-        };
+        let shown = &choice[..space.options().len().min(choice.len())];
         rows.push(LoggedDecision {
             account,
             decision,
@@ -161,10 +142,10 @@ fn rows(noted: Vec<Noted>) -> Vec<LoggedDecision> {
             person,
             version: thought.learner.version,
             eligible: thought.learner.eligible_numbers(&creative, &thought.eligible),
+            propensity: likely.of(draws, &space, &thought.features, shown),
+            mixture: packed.clone(),
             choice,
             features: thought.features,
-            propensity: propensity.unwrap_or_default(),
-            mixture: likely.packed.clone(),
         });
     }
     rows

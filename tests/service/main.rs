@@ -16,6 +16,7 @@ mod identity;
 mod inert;
 mod late;
 mod learning;
+mod lessons;
 mod models;
 mod openrtb;
 mod refusals;

@@ -18,8 +18,8 @@ use crate::domain::{
     },
     decision::spaces::{Paired, Spaces},
     ids::{NameHash, PlacementId, SegmentKey},
-    measurement::{evaluate::MOST_COMBINATIONS, exposure::Exposure},
-    optimizer::{By, DEFAULT, Mixture, Shape, Snapshot as Draws, Space},
+    measurement::exposure::Exposure,
+    optimizer::{By, DEFAULT, Shape, Snapshot as Draws, Space},
 };
 
 /// What was learned about every creative of every campaign.
@@ -335,19 +335,16 @@ pub struct Thought {
 }
 
 impl Thought {
-    /// How likely each choice was, where there were more combinations than are weighed one by one.
+    /// The draws and the legal combinations that it was chosen among.
     #[must_use]
-    pub fn mixture(&self, creative: &Arc<Creative>) -> Option<Mixture> {
-        let draws = self.learner.draws.as_ref()?;
-        let space = self.learner.space(creative, &self.eligible)?;
-        (space.count() > MOST_COMBINATIONS as f64).then(|| draws.mixture(&space, &self.features))
+    pub fn among(&self, creative: &Arc<Creative>) -> Option<(&Draws, Arc<Space<Paired>>)> {
+        Some((self.learner.draws.as_ref()?, self.learner.space(creative, &self.eligible)?))
     }
 
     /// The probability with which this combination was chosen, over all seeds.
     #[must_use]
     pub fn propensity(&self, creative: &Arc<Creative>, choice: &[u16]) -> Option<f64> {
-        let draws = self.learner.draws.as_ref()?;
-        let space = self.learner.space(creative, &self.eligible)?;
-        Some(draws.propensity(&space, &self.features, &choice[..draws.layout().slots().min(choice.len())]))
+        let (draws, space) = self.among(creative)?;
+        Some(draws.propensity(&space, &self.features, &choice[..space.options().len().min(choice.len())]))
     }
 }

@@ -109,6 +109,50 @@ fn propensities_match_the_draws() {
     assert!(counts.is_empty(), "illegal: {counts:?}");
 }
 
+/// What is logged of a decision is the share of 100,000 draws of the same decision that show the same:
+/// where no component is new, where one is, where some are hardly ever shown, and where there are so
+/// many combinations that the whole distribution is logged; all with rules.
+#[test]
+fn every_logged_probability_matches_the_draws() {
+    const DRAWS: u64 = 100_000;
+    let (small, broad, wide) = (Layout::new(&[3, 3, 2], 3), Layout::new(&[8, 3], 1), Layout::new(&[4; 4], 4));
+    let rules = Forbidden(vec![vec![(0, 0), (1, 1)], vec![(1, 2), (0, 1)]]);
+    let mut late = seen(&Layout::new(&[3, 2, 2], 3), 9_000, 5);
+    late.grow(&small);
+    let mut seldom = seen(&broad, 12_000, 8);
+    seldom.total.shown = 1_000_000;
+    let states = [
+        (&small, seen(&small, 9_000, 4), vec![]),
+        (&small, late, vec![1]),
+        (&broad, seldom, vec![0]),
+        (&wide, seen(&wide, 2_000, 6), vec![1, 3]),
+    ];
+    let mut checked = 0;
+    for (layout, statistics, features) in states {
+        let snapshot = snapshot(&statistics, &Settings::default());
+        let options = (0..layout.slots()).map(|slot| (0..layout.slot(slot).len() as u16).collect()).collect();
+        let space = Space::new(layout, options, &rules).expect("a space");
+        let mut counts = std::collections::BTreeMap::<Vec<u16>, u64>::new();
+        for seed in 0..DRAWS {
+            *counts.entry(snapshot.choose(&space, &features, seed).choice).or_default() += 1;
+        }
+        let mut likely = Likely::new(&snapshot, &space, &features, 200);
+        assert_eq!(likely.mixture().is_some(), layout == &wide);
+        for decision in DRAWS..DRAWS + 40 {
+            let choice = snapshot.choose(&space, &features, decision).choice;
+            let logged = likely.of(&snapshot, &space, &features, &choice);
+            assert_eq!(likely.of(&snapshot, &space, &features, &choice), logged, "once more, from memory");
+            assert!((snapshot.propensity(&space, &features, &choice) - logged).abs() < 1e-12, "{choice:?}");
+            let drawn = counts.get(&choice).copied().unwrap_or_default() as f64 / DRAWS as f64;
+            // of some hundred comparisons none is farther off by chance
+            let slack = 4.5 * (logged * (1.0 - logged) / DRAWS as f64).sqrt() + 1.0 / DRAWS as f64;
+            assert!((drawn - logged).abs() <= slack, "{choice:?}: {drawn} of {logged}");
+            checked += 1;
+        }
+    }
+    println!("{checked} logged probabilities hold in {DRAWS} draws each");
+}
+
 #[test]
 fn rules_too_intricate_to_list_are_kept_all_the_same() {
     let layout = Layout::new(&[8; 4], 1);

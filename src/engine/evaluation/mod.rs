@@ -100,15 +100,16 @@ impl Results {
         let logged =
             self.store.logged(account.number(), id.clone(), days, measured, MOST).await.map_err(ResultsError::from)?;
         let creatives = line.creatives.clone();
+        // of some, nothing may be learned yet
         let learned: Vec<_> =
-            creatives.iter().filter_map(|creative| account.learned.of(&line.campaign, creative).cloned()).collect();
+            creatives.iter().map(|creative| account.learned.of(&line.campaign, creative).cloned()).collect();
         let work = move || {
             let mut few = Tried::new(Basis::Combinations);
             let mut many = Tried::new(Basis::AssumingTheAdditiveModel);
             let mut wide = Wide::default();
             for Rewarded { logged, reward } in &logged {
                 let of = creatives.iter().position(|creative| creative.id == logged.creative);
-                let known = of.and_then(|at| Some((creatives.get(at)?, learned.get(at)?)));
+                let known = of.and_then(|at| Some((creatives.get(at)?, learned.get(at)?.as_deref()?)));
                 let Some(row) = known.and_then(|(creative, learner)| Row::of(creative, learner, logged)) else {
                     few.left_out += 1;
                     many.left_out += 1;

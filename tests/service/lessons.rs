@@ -1,0 +1,189 @@
+//! What is learned reaches every replica in time, and what nothing can be learned from does no harm.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tessera::domain::values::Millis;
+
+use crate::{
+    harness::{Patient as _, Remote, Service, read, until},
+    turn,
+};
+
+const HOUR: i64 = 3_600_000;
+
+/// Three headlines, chosen by what is learned of them.
+async fn author(service: &Service) {
+    for n in 0..3 {
+        let path = format!("/v1/creatives/fallback/components/h{n}");
+        service.put(&path, &json!({"slot": "headline", "value": format!("h{n}")})).await;
+    }
+    publish(service).await;
+    let campaign = json!({
+        "name": "Learning", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
+        "landing_url": "https://northwind.example/", "rotation": "optimized", "goal": "click"
+    });
+    service.put("/v1/campaigns/learning", &campaign).await;
+}
+
+async fn publish(service: &Service) {
+    read(service.request(Method::POST, "/v1/creatives/fallback/publish").json(&json!({})).sent().await, 200).await;
+}
+
+fn ask(person: u32) -> Value {
+    json!({
+        "placements": [{"id": "top", "sizes": ["300x250"], "candidates": {"campaign": "learning"}}],
+        "user": {"key": format!("u-{person}")},
+        "context": {"geo": {"country": "US"}, "device": {"type": "mobile"}}, "explain": "full"
+    })
+}
+
+fn url<'a>(item: &'a Value, name: &str) -> &'a str {
+    item[name].as_str().expect("an address")
+}
+
+/// By which state of what was learned a replica chooses.
+async fn version(remote: &Remote) -> u64 {
+    let decision = remote.decide(&ask(0)).await;
+    decision["explanation"]["items"][0]["optimizer"]["version"].as_u64().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_is_learned_from_on_every_replica_within_seconds() {
+    let _turn = turn(2).await;
+    let database = crate::cluster().await.database().await;
+    let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
+    author(&a).await;
+    until("both choose by what is learned", || async { version(&a).await > 0 && version(&b).await > 0 }).await;
+    let mut took = Vec::new();
+    for person in 0..4 {
+        let item = a.decide(&ask(person)).await["placements"]["top"][0].take();
+        let before = (version(&a).await, version(&b).await);
+        assert_eq!(a.beacon(url(&item, "impression_url")).await.1, "recorded");
+        let (here, there) = tokio::join!(
+            until("learned here", || async { version(&a).await > before.0 }),
+            until("learned there", || async { version(&b).await > before.1 }),
+        );
+        took.push((here.as_millis(), there.as_millis()));
+    }
+    println!("an outcome is chosen by after so many ms, where it came and on another replica: {took:?}");
+    let most = Duration::from_secs(5).as_millis();
+    assert!(took.iter().all(|(here, there)| *here <= most && *there <= most), "{took:?}");
+}
+
+/// A service whose clock its requests set.
+struct Stage {
+    service: Service,
+    start: Millis,
+}
+
+impl Stage {
+    fn request(&self, method: Method, path: &str, ms: i64) -> reqwest::RequestBuilder {
+        self.service.request(method, path).header("tessera-time", self.start.plus(ms).to_string())
+    }
+
+    async fn refresh(&self, ms: i64) {
+        read(self.request(Method::POST, "/v1/simulation/refresh", ms).sent().await, 200).await;
+    }
+
+    async fn decide(&self, person: u32, ms: i64) -> Value {
+        read(self.request(Method::POST, "/v1/decisions", ms).json(&ask(person)).sent().await, 200).await
+    }
+
+    async fn beacon(&self, url: &str, ms: i64) -> String {
+        let answer = self.service.http.get(url).header("tessera-time", self.start.plus(ms).to_string()).sent().await;
+        answer.headers()["tessera-outcome"].to_str().expect("ASCII").to_owned()
+    }
+
+    /// What was counted of a headline.
+    async fn counted(&self, headline: &str) -> (u64, u64) {
+        let report = read(self.request(Method::GET, "/v1/campaigns/learning/report", 0).sent().await, 200).await;
+        let is = |row: &&Value| row["key"]["component"] == headline;
+        let row = report["rows"].as_array().expect("rows").iter().find(is).cloned().unwrap_or_default();
+        let of = |name: &str| row["counts"][name].as_u64().unwrap_or_default();
+        (of("impressions"), of("clicks"))
+    }
+}
+
+/// Every number that a choice was explained by.
+fn sound(explained: &Value) {
+    let why = &explained["explanation"]["items"][0]["optimizer"];
+    let others = why["others"].as_array().expect("others").iter().map(|other| &other["belief"]);
+    for belief in others.chain([&why["shown"]]) {
+        let rates = [&belief["interval"][0], &belief["rate"], &belief["interval"][1]];
+        let rates = rates.map(|rate| rate.as_f64().expect("a finite number"));
+        assert!(rates.is_sorted() && rates[0] >= 0.0 && rates[2] <= 1.0, "{why:#}");
+    }
+    let share = why["propensity"].as_f64().expect("a probability");
+    assert!(share > 0.0 && share <= 1.0, "{share}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_wrong_while_learning_does_no_harm() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    author(&service).await;
+    let stage = Stage { start: service.server.engine().clock.now(), service };
+    stage.refresh(0).await;
+    let mut gone = Vec::new();
+    for person in 0..60 {
+        let item = stage.decide(person, 0).await["placements"]["top"][0].take();
+        if item["components"]["headline"] == "h1" {
+            gone.push(item);
+        }
+    }
+    assert!(gone.len() > 5, "a third sees h1");
+
+    // a component goes while its outcomes are on their way, and clicks come before impressions
+    let path = "/v1/creatives/fallback/components/h1";
+    let deleted = stage.request(Method::DELETE, path, HOUR).header("if-match", "*").sent().await;
+    assert_eq!(deleted.status(), 204);
+    publish(&stage.service).await;
+    stage.refresh(HOUR).await;
+    for item in &gone {
+        assert_eq!(stage.beacon(url(item, "click_url"), HOUR).await, "recorded");
+        assert_eq!(stage.beacon(url(item, "impression_url"), HOUR).await, "recorded");
+    }
+    stage.refresh(HOUR).await;
+    let all = gone.len() as u64;
+    assert_eq!(stage.counted("h1").await, (all, all), "what was shown is counted");
+    for person in 100..160 {
+        let decision = stage.decide(person, HOUR).await;
+        assert_ne!(decision["placements"]["top"][0]["components"]["headline"], "h1");
+        sound(&decision);
+    }
+
+    // the clock goes back by a day: nothing is lost, forgotten or raised
+    let back = stage.decide(200, -24 * HOUR).await;
+    sound(&back);
+    let item = &back["placements"]["top"][0];
+    let shown = item["components"]["headline"].as_str().expect("a headline").to_owned();
+    let before = stage.counted(&shown).await;
+    assert_eq!(stage.beacon(url(item, "click_url"), -25 * HOUR).await, "expired", "of a decision an hour ahead");
+    assert_eq!(stage.beacon(url(item, "click_url"), -24 * HOUR - 60_000).await, "recorded", "clocks differ");
+    assert_eq!(stage.beacon(url(item, "impression_url"), -24 * HOUR).await, "recorded");
+    stage.refresh(-26 * HOUR).await;
+    assert_eq!(stage.counted(&shown).await, (before.0 + 1, before.1 + 1));
+    sound(&stage.decide(201, -24 * HOUR).await);
+
+    // what is no token is said to be none, and counts nowhere
+    let base = &stage.service.base;
+    assert_eq!(stage.beacon(&format!("{base}/v1/i/rubbish"), HOUR).await, "invalid");
+    let click = stage.service.http.get(format!("{base}/v1/c/rubbish")).sent().await;
+    assert_eq!(click.status(), 404);
+    stage.refresh(HOUR).await;
+    assert_eq!(stage.counted("h1").await, (all, all));
+
+    // when it returns, what was learned of it still holds: everybody clicked on it
+    stage.service.put(path, &json!({"slot": "headline", "value": "h1"})).await;
+    publish(&stage.service).await;
+    stage.refresh(HOUR).await;
+    let mut shown = 0;
+    for person in 300..360 {
+        let decision = stage.decide(person, HOUR).await;
+        shown += u32::from(decision["placements"]["top"][0]["components"]["headline"] == "h1");
+    }
+    assert!(shown > 30, "{shown} of 60");
+}
