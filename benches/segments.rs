@@ -111,7 +111,7 @@ async fn lists(url: &str, count: usize) {
         loop {
             let step = Instant::now();
             let Some(done) = upload.step().await.expect("a step") else { break };
-            changed += done.changed;
+            changed += done.moved.changed;
             longest = longest.max(step.elapsed());
         }
         let ids = count / share;
