@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{Error, PgConnection, Row, postgres::PgRow, query, query_as, types::Uuid};
 
-use super::{
-    identity::WRITE_ABOUT_PEOPLE,
-    outcomes::{Identity, identity},
-};
+use super::identity::WRITE_ABOUT_PEOPLE;
 use crate::{
     domain::{
         ids::{CampaignId, DecisionId, EventName},
@@ -24,6 +21,18 @@ use crate::{
 
 /// An outcome and, of a conversion, what it is to its campaign.
 pub(super) type Judged<'a> = (&'a Outcome, Option<Credit>);
+
+/// What makes an outcome the same as another.
+pub(super) type Identity = (i32, Uuid, i16, Uuid);
+
+pub(super) fn identity(outcome: &Outcome) -> Identity {
+    (
+        outcome.account.cast_signed(),
+        outcome.decision.0,
+        outcome.kind.number().into(),
+        Uuid::from_u128(outcome.discriminator),
+    )
+}
 
 /// The UTC day on which a decision was made, since 1970-01-01.
 pub(super) fn day(decision: DecisionId) -> i32 {

@@ -9,7 +9,7 @@ use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_a
 
 use super::{
     Lane, Lanes,
-    attribution::{self, Judged, day},
+    attribution::{self, Identity, Judged, day, identity},
     identity::WRITE_ABOUT_PEOPLE,
     learning, settled, spending,
 };
@@ -136,18 +136,6 @@ impl OutcomeStore for Outcomes {
             })
         })
     }
-}
-
-/// What makes an outcome the same as another.
-pub(super) type Identity = (i32, Uuid, i16, Uuid);
-
-pub(super) fn identity(outcome: &Outcome) -> Identity {
-    (
-        outcome.account.cast_signed(),
-        outcome.decision.0,
-        outcome.kind.number().into(),
-        Uuid::from_u128(outcome.discriminator),
-    )
 }
 
 /// Somebody whose first impression and first event come at once may have their writers wait for each
