@@ -240,10 +240,7 @@ impl Reports {
         if to < from {
             faults.push(Violation::new("/to", "out_of_range", "must not be before from"));
         }
-        let chosen = match chosen {
-            Ok(chosen) if faults.is_empty() => chosen,
-            _ => return Err(PeopleError::Invalid(faults)),
-        };
+        let Some(chosen) = chosen.ok().filter(|_| faults.is_empty()) else { return Err(PeopleError::Invalid(faults)) };
         let keys: Vec<SegmentKey> = chosen.iter().map(|(key, _)| key.clone()).collect();
         let days = self.transitions.daily(account.number(), keys, from, to).await?;
         let drawn = self.reservoir.draw(account.number());
