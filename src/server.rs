@@ -222,7 +222,7 @@ impl Core {
                 config.decisions.record_share,
             ),
             outcomes,
-            rendered: Rendered::default(),
+            rendered: Rendered::new(Arc::clone(&opened.rendered), meters.records_dropped.clone()),
             shadows: Shadows::new(Arc::clone(&opened.shadows), meters.records_dropped.clone()),
             spending: Spending::new(Arc::clone(&opened.spending), Arc::clone(&catalogue), Arc::clone(&clock)),
             archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),

@@ -99,14 +99,16 @@ async fn late(
     if method == Method::HEAD {
         return Ok(document(StatusCode::OK, String::new()));
     }
-    if let Some(shown) = app.engine.rendered.get(late.decision) {
+    let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
+        .reserving(Duration::from_millis(app.reserve_ms));
+    let (number, decision) = (late.account, late.decision);
+    if let Some(shown) = app.engine.rendered.find(number, decision, deadline).await {
         return Ok(document(StatusCode::OK, shown.as_ref().to_owned()));
     }
     let click = query.ok().and_then(|ApiQuery(query)| query.click);
-    let decision = late.decision;
     let markup = decide(&app, world, account, late, click.as_deref(), &info, &headers).await;
     // whoever loads nothing again may find something
-    let shown = markup.map(|markup| app.engine.rendered.keep(decision, markup));
+    let shown = markup.map(|markup| app.engine.rendered.keep(number, decision, markup));
     Ok(document(StatusCode::OK, shown.map_or_else(|| NOTHING.to_owned(), |shown| shown.as_ref().to_owned())))
 }
 

@@ -10,6 +10,7 @@ mod feed;
 mod learning;
 mod outcomes;
 mod products;
+mod rendered;
 mod shadow;
 mod spending;
 mod transitions;
@@ -19,8 +20,8 @@ mod webhooks;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use self::{
-    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, shadow::*,
-    spending::*, transitions::*, users::*, webhooks::*,
+    catalog::*, courier::*, crowds::*, events::*, feed::*, learning::*, outcomes::*, products::*, rendered::*,
+    shadow::*, spending::*, transitions::*, users::*, webhooks::*,
 };
 use crate::domain::values::Millis;
 

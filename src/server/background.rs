@@ -53,6 +53,8 @@ impl Core {
         self.tasks.spawn("budgets", move |stop| spending.clone().follow(stop));
         let log = self.log.clone();
         self.tasks.spawn("decision log", move |stop| log.clone().write(stop));
+        let rendered = self.engine.rendered.clone();
+        self.tasks.spawn("late frames", move |stop| rendered.clone().write(stop));
         let shadows = self.engine.shadows.clone();
         self.tasks.spawn("shadows", move |stop| shadows.clone().write(stop));
         let records = self.records.clone();

@@ -16,7 +16,7 @@ use crate::{
     domain::values::Millis,
     ports::{
         Answer, CatalogStore, ChangeFeed, CrowdStore, EventStore, LearningStore, OutcomeStore, ProductStore,
-        ShadowStore, SpendStore, StoreError, TransitionStore, UserStore, WebhookStore,
+        RenderedStore, ShadowStore, SpendStore, StoreError, TransitionStore, UserStore, WebhookStore,
     },
 };
 
@@ -75,6 +75,8 @@ pub struct Opened {
     pub products: Arc<dyn ProductStore>,
     /// Outcomes and decision records.
     pub outcomes: Arc<dyn OutcomeStore>,
+    /// What was rendered late.
+    pub rendered: Arc<dyn RenderedStore>,
     /// What tags in shadow mode would have shown.
     pub shadows: Arc<dyn ShadowStore>,
     /// What campaigns spend by bidding themselves.
@@ -106,6 +108,7 @@ impl Opened {
         self.transitions.maintain(now).await?;
         self.learning.maintain(now).await?;
         self.shadows.maintain(now).await?;
+        self.rendered.maintain(now).await?;
         self.events.erase_events(None).await.map(drop)
     }
 }
@@ -124,6 +127,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         webhooks: Arc::new(postgres::Webhooks::new(&lanes)),
         products: Arc::new(postgres::Products::new(&lanes)),
         outcomes: Arc::new(postgres::Outcomes::new(&lanes, options)),
+        rendered: Arc::new(postgres::Rendered::new(&lanes)),
         shadows: Arc::new(postgres::Shadows::new(&lanes)),
         spending: Arc::new(postgres::Spending::new(&lanes)),
         learning: Arc::new(postgres::Learning::new(&lanes)),

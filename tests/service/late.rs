@@ -3,10 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     harness::{Patient as _, Service, read, until},
-    service,
+    service, turn,
 };
 
 fn request(more: &Value) -> Value {
@@ -162,4 +163,29 @@ async fn products_of_now_are_shown_in_a_revision_of_then() {
     assert_ne!(bid(&service, &wanted).await["crid"], old["crid"]);
     let shown = load(&service, &frame(&old, "")).await.1;
     assert!(shown.contains("Product s-1"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_shows_the_same_on_another_replica() {
+    let _turn = turn(2).await;
+    let database = crate::cluster().await.database().await;
+    let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
+    a.patch("anna", &json!({"age": 34})).await;
+    let url = frame(&bid(&a, &json!({})).await, "");
+    let (_, shown) = load(&a, &url).await;
+    assert!(shown.contains("Hello, grown-up"), "{shown}");
+    let kept = tokio::sync::Mutex::new(PgConnection::connect(&database).await.expect("a connection"));
+    until("it is kept", || async {
+        let count = sqlx::query_scalar::<_, i64>("select count(*) from late_shown");
+        count.fetch_one(&mut *kept.lock().await).await.expect("a count") == 1
+    })
+    .await;
+    // she is another by now, which the other replica knows
+    a.patch("anna", &json!({"age": 9})).await;
+    let grown = async || b.item("anna", "home").await["components"]["headline"] == "grown";
+    until("the other replica sees it", || async { !grown().await }).await;
+    assert_eq!(load(&b, &url.replace(&a.base, &b.base)).await, (200, shown));
+    // what nobody has loaded is chosen there
+    let fresh = frame(&bid(&a, &json!({})).await, "").replace(&a.base, &b.base);
+    assert!(!load(&b, &fresh).await.1.contains("grown-up"));
 }

@@ -10,6 +10,7 @@ mod identity;
 mod learning;
 mod outcomes;
 mod products;
+mod rendered;
 mod repeats;
 mod shadow;
 mod spending;
@@ -39,8 +40,8 @@ use tokio::{
 
 pub(super) use self::{
     catalog::Catalog, changes::Changes, crowds::Crowds, events::Events, learning::Learning, outcomes::Outcomes,
-    products::Products, shadow::Shadows, spending::Spending, transitions::Transitions, users::Users,
-    webhooks::Webhooks,
+    products::Products, rendered::Rendered, shadow::Shadows, spending::Spending, transitions::Transitions,
+    users::Users, webhooks::Webhooks,
 };
 use super::Options;
 use crate::ports::{Answer, StoreError};
