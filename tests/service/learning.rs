@@ -214,6 +214,12 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     let end = |name: &str| lift[name].as_f64().unwrap_or(f64::INFINITY);
     assert!(end("low") <= truly && truly <= end("high") && lift["significant"] == true, "{truly}: {lift}");
 
+    // whoever is in a segment is in its row, on whichever side
+    let adults = report("segment").await["rows"].take();
+    let is = |row: &&Value| row["key"]["segment"] == "adults";
+    let adults = adults.as_array().expect("rows").iter().find(is).map(|row| row["counts"]["impressions"].clone());
+    assert_eq!(adults, Some(json!(1_200)), "every second person");
+
     // what each segment responds to, and what an even rotation would have earned
     let rows = report("segment_component").await["rows"].take();
     let of = |segment: &str, component: &str| {
