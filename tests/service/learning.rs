@@ -214,6 +214,12 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     let end = |name: &str| lift[name].as_f64().unwrap_or(f64::INFINITY);
     assert!(end("low") <= truly && truly <= end("high") && lift["significant"] == true, "{truly}: {lift}");
 
+    // whoever is in a segment is in its row, on whichever side
+    let adults = report("segment").await["rows"].take();
+    let is = |row: &&Value| row["key"]["segment"] == "adults";
+    let adults = adults.as_array().expect("rows").iter().find(is).map(|row| row["counts"]["impressions"].clone());
+    assert_eq!(adults, Some(json!(1_200)), "every second person");
+
     // what each segment responds to, and what an even rotation would have earned
     let rows = report("segment_component").await["rows"].take();
     let of = |segment: &str, component: &str| {
@@ -238,7 +244,9 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     let best = evaluate("best").await;
     println!("an even rotation: {} {}, the best: {}", even["evaluation"], even["refused"], best["evaluation"]);
     assert!(best["used"].as_u64().is_some_and(|used| used > 1_800), "{best:#}");
-    assert!(best["evaluation"]["value"].as_f64().is_some_and(|value| (0.5..0.7).contains(&value)), "{best:#}");
+    let value = best["evaluation"]["value"].as_f64();
+    assert!(value.is_none_or(|value| (0.45..0.75).contains(&value)), "{best:#}");
+    assert!(value.is_some() || best["refused"].is_string(), "{best:#}");
 
     // why
     let (why, explained) = explain().await;

@@ -33,7 +33,7 @@ async fn publish(service: &Service) {
 
 fn ask(person: u32) -> Value {
     json!({
-        "placements": [{"id": "top", "sizes": ["300x250"], "candidates": {"campaign": "learning"}}],
+        "placements": [{"id": "top", "placement": "home", "candidates": {"campaign": "learning"}}],
         "user": {"key": format!("u-{person}")},
         "context": {"geo": {"country": "US"}, "device": {"type": "mobile"}}, "explain": "full"
     })
@@ -127,14 +127,25 @@ async fn what_goes_wrong_while_learning_does_no_harm() {
     author(&service).await;
     let stage = Stage { start: service.server.engine().clock.now(), service };
     stage.refresh(0).await;
-    let mut gone = Vec::new();
+    let (mut gone, mut shown) = (Vec::new(), Vec::new());
     for person in 0..60 {
         let item = stage.decide(person, 0).await["placements"]["top"][0].take();
         if item["components"]["headline"] == "h1" {
             gone.push(item);
+        } else {
+            shown.push(item);
         }
     }
     assert!(gone.len() > 5, "a third sees h1");
+
+    // a campaign that may serve everywhere is told apart by where it was shown
+    assert_eq!(stage.beacon(url(&shown[0], "impression_url"), 0).await, "recorded");
+    stage.refresh(0).await;
+    for (by, name) in [("placement", "home"), ("device", "mobile")] {
+        let path = format!("/v1/campaigns/learning/report?by={by}");
+        let report = read(stage.request(Method::GET, &path, 0).sent().await, 200).await;
+        assert_eq!(report["rows"][0]["key"], json!({by: name}), "{report:#}");
+    }
 
     // a component goes while its outcomes are on their way, and clicks come before impressions
     let path = "/v1/creatives/fallback/components/h1";
@@ -159,13 +170,13 @@ async fn what_goes_wrong_while_learning_does_no_harm() {
     let back = stage.decide(200, -24 * HOUR).await;
     sound(&back);
     let item = &back["placements"]["top"][0];
-    let shown = item["components"]["headline"].as_str().expect("a headline").to_owned();
-    let before = stage.counted(&shown).await;
+    let other = item["components"]["headline"].as_str().expect("a headline").to_owned();
+    let before = stage.counted(&other).await;
     assert_eq!(stage.beacon(url(item, "click_url"), -25 * HOUR).await, "expired", "of a decision an hour ahead");
     assert_eq!(stage.beacon(url(item, "click_url"), -24 * HOUR - 60_000).await, "recorded", "clocks differ");
     assert_eq!(stage.beacon(url(item, "impression_url"), -24 * HOUR).await, "recorded");
     stage.refresh(-26 * HOUR).await;
-    assert_eq!(stage.counted(&shown).await, (before.0 + 1, before.1 + 1));
+    assert_eq!(stage.counted(&other).await, (before.0 + 1, before.1 + 1));
     sound(&stage.decide(201, -24 * HOUR).await);
 
     // what is no token is said to be none, and counts nowhere
@@ -180,10 +191,10 @@ async fn what_goes_wrong_while_learning_does_no_harm() {
     stage.service.put(path, &json!({"slot": "headline", "value": "h1"})).await;
     publish(&stage.service).await;
     stage.refresh(HOUR).await;
-    let mut shown = 0;
+    let mut returned = 0;
     for person in 300..360 {
         let decision = stage.decide(person, HOUR).await;
-        shown += u32::from(decision["placements"]["top"][0]["components"]["headline"] == "h1");
+        returned += u32::from(decision["placements"]["top"][0]["components"]["headline"] == "h1");
     }
-    assert!(shown > 30, "{shown} of 60");
+    assert!(returned > 30, "{returned} of 60");
 }

@@ -109,8 +109,8 @@ pub const FEATURES: usize = 84;
 const PLACEMENTS: usize = 12;
 
 /// Gives numbers to what a creative shows and to the features that every creative has: segments
-/// (those that the campaign and its components name first), devices, parts of the day, placements.
-/// Whether anything was new.
+/// (those that the campaign and its components name first), devices, parts of the day, placements
+/// (its own, or the account's where it may serve on all). Whether anything was new.
 pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creative: &Creative) -> bool {
     let before = shape.clone();
     for slot in &creative.slots {
@@ -126,7 +126,13 @@ pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creativ
     first.dedup();
     let others: BTreeSet<&SegmentKey> = catalog.rules.all().map(|ix| catalog.rules.key(ix)).collect();
     let segments = first.into_iter().chain(others).map(|key| Feature::Segment(key.clone()));
-    let placements = campaign.placements.iter().take(PLACEMENTS).map(|id| Feature::Placement(id.clone()));
+    let everywhere: BTreeSet<&PlacementId> =
+        catalog.placements.keys().filter(|_| campaign.placements.is_empty()).collect();
+    let placements = campaign.placements.iter().chain(everywhere).map(|id| Feature::Placement(id.clone()));
+    let placements: Vec<_> = placements
+        .filter(|placement| shape.feature(&placement.to_string()).is_none())
+        .take(PLACEMENTS.saturating_sub(count(shape, "placement:")))
+        .collect();
     let devices = ["mobile", "desktop", "tablet", "tv"].map(|device| Feature::Device(device.into()));
     let dayparts = DAYPARTS.map(|part| Feature::Daypart(part.into()));
     let mut left = SEGMENTS.saturating_sub(count(shape, "segment:"));

@@ -289,7 +289,11 @@ impl<'a> Run<'a> {
             choice: learner.numbered(creative, &choice),
             features: match &thought {
                 Some(thought) => thought.features.clone(),
-                None => learner.features(&mut self.evaluator, &self.request.context, ask.registered, false),
+                None => {
+                    // the control is told apart by the same segments as what it is compared with
+                    let all = manner.rotation == Rotation::Optimized && self.known;
+                    learner.features(&mut self.evaluator, &self.request.context, ask.registered, all)
+                }
             },
         });
         Some(Showing {
