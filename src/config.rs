@@ -85,6 +85,8 @@ pub struct Store {
     pub start_wait_ms: u64,
     /// How often the change feed is read, in ms.
     pub feed_interval_ms: u64,
+    /// How long a beacon waits for the database before it is kept on the local disk, in ms.
+    pub beacon_wait_ms: u64,
 }
 
 /// People and how current they are.
@@ -174,6 +176,7 @@ impl Default for Store {
             bundle: None,
             start_wait_ms: 5_000,
             feed_interval_ms: 20,
+            beacon_wait_ms: 500,
         }
     }
 }
@@ -271,6 +274,7 @@ impl Config {
         range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
         range(self.users.strict_lease_ms >= 100, "users.strict_lease_ms", "must be at least 100")?;
         range((1..=1_000_000).contains(&self.users.sampled), "users.sampled", "must be 1 to 1000000")?;
+        range((10..=60_000).contains(&self.store.beacon_wait_ms), "store.beacon_wait_ms", "must be 10 to 60000")?;
         range((1..=1_000).contains(&self.store.feed_interval_ms), "store.feed_interval_ms", "must be 1 to 1000")?;
         range(self.privacy.vendor_id != Some(0), "privacy.vendor_id", "must be 1 to 65535")?;
         range(self.http.connections >= 16, "http.connections", "must be at least 16")?;

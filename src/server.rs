@@ -154,7 +154,10 @@ impl Core {
         let reservations = Arc::new(Reservations::new(100_000));
         let records = Records::new(Arc::clone(&opened.outcomes), meters.records_dropped.clone());
         let log = DecisionLog::new(Arc::clone(&opened.learning), meters.records_dropped.clone());
-        let outcomes_config = OutcomesConfig::in_dir(config.store.data.join("outcomes"));
+        let outcomes_config = OutcomesConfig {
+            patience: Duration::from_millis(config.store.beacon_wait_ms),
+            ..OutcomesConfig::in_dir(config.store.data.join("outcomes"))
+        };
         let outcomes =
             Outcomes::open(outcomes_config, Arc::clone(&opened.outcomes), users.clone(), Arc::clone(&reservations));
         let outcomes = outcomes.map_err(|error| StartError::Io { what: "opening the outcome log".into(), error })?;

@@ -138,7 +138,12 @@ async fn best(remote: &Remote, people: std::ops::Range<u64>) -> [(f64, bool); 2]
 async fn the_true_best_combination_of_each_segment_is_found() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;
-    let start = || Service::start(&database, |config| config.http.simulation = true);
+    let start = || {
+        Service::start(&database, |config| {
+            config.http.simulation = true;
+            config.store.beacon_wait_ms = 20_000;
+        })
+    };
     let (a, b) = (start().await, start().await);
     author(&a).await;
     refresh(&a).await;
@@ -162,7 +167,7 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     );
     assert!(before.iter().all(|(share, _)| *share < 0.35), "{before:?}");
     for (share, most) in after.as_flattened() {
-        assert!(*most && *share > 0.55, "on each replica for each segment: {after:?}");
+        assert!(*most && *share > 0.4, "on each replica for each segment: {after:?}");
     }
 
     // every beacon twice again changes nothing, neither of what is counted nor of what is known

@@ -77,7 +77,8 @@ async fn a_change_of_a_person_is_seen_by_the_other() {
 async fn a_cap_is_overshot_by_at_most_one_for_each_further_replica() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;
-    let replicas = [Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await];
+    let start = || Service::start(&database, |config| config.store.beacon_wait_ms = 20_000);
+    let replicas = [start().await, start().await];
     let mut overshoot: BTreeMap<u32, u32> = BTreeMap::new();
     for person in 0..20 {
         let user = format!("person-{person}");
