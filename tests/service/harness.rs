@@ -136,7 +136,7 @@ pub(crate) struct Remote {
 impl Remote {
     /// The service at an address, through a client that follows no redirects.
     pub(crate) fn at(base: String) -> Self {
-        let http = Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().expect("a client");
+        let http = Client::builder().redirect(Policy::none()).timeout(4 * PATIENCE).build().expect("a client");
         Self { base, http }
     }
 
