@@ -205,10 +205,7 @@ impl<'a> Run<'a> {
         ask: &Ask<'_>,
         degraded: &mut Vec<Degraded>,
     ) -> Option<Showing> {
-        let pinned = match &ask.request.candidate {
-            Some(Candidate::Creative(id)) => Some(id),
-            _ => None,
-        };
+        let pinned = if let Some(Candidate::Creative(id)) = &ask.request.candidate { Some(id) } else { None };
         let fits = |creative: &&Arc<Creative>| {
             pinned.is_none_or(|id| creative.id == *id)
                 && !ask.request.blocked_creatives.contains(&creative.id)
