@@ -1,4 +1,4 @@
-//! The statements of an upload: who moves, and who would.
+//! The statements that move people in and out of lists: who moves, and who would.
 
 /// The newest row of each person in a stretch.
 macro_rules! part {
