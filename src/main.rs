@@ -133,6 +133,7 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let mut config = Config::load()?;
     config.http.simulation |= simulation;
+    take_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -161,6 +162,15 @@ fn run() -> anyhow::Result<ExitCode> {
             Command::Openapi | Command::Simulate { .. } | Command::PostgresGuard { .. } => Ok(ExitCode::SUCCESS),
         }
     })
+}
+
+/// Asks for memory in pages of the usual size. The allocator asks for huge ones, of which a service
+/// that mostly waits fills little: 116 MB instead of 63 when idle, and no faster.
+fn take_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        eprintln!("tessera: memory is taken in huge pages: {error}");
+    }
 }
 
 fn simulate(path: &std::path::Path, json: bool, seeds: u64) -> anyhow::Result<ExitCode> {
