@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fs, path::Path, process::Output};
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{
     cluster,
-    harness::{Service, folder},
+    harness::{Patient as _, Service, folder},
 };
 
 async fn run(url: &str, data: &Path, arguments: [&str; 2]) -> Output {
@@ -54,6 +54,65 @@ async fn what_is_exported_comes_in_and_goes_out_the_same() {
     }
     assert_eq!(both[0].keys().collect::<Vec<_>>(), both[1].keys().collect::<Vec<_>>());
     assert!(both[0] == both[1], "byte for byte");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_serves_is_what_served_where_it_was_exported() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/demo");
+    let (folder, mut seen) = (folder(), Vec::new());
+    let out = folder.path().join("out").display().to_string();
+    let (first, second) = (cluster().await.database().await, cluster().await.database().await);
+    let data = |place: &str| folder.path().join(place);
+    let done = async |url: &str, place: &str, arguments: [&str; 2]| {
+        let ran = run(url, &data(place), arguments).await;
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    done(&first, "first", ["import", demo]).await;
+    {
+        let service = Service::start(&first, |_| {}).await;
+        let post = async |path: &str, body: Value| {
+            let answer = service.request(Method::POST, path).json(&body).sent().await;
+            assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap_or_default());
+        };
+        // one was archived, one rolled back and edited since, one never published
+        post("/v1/creatives/trail-film/archive", json!({})).await;
+        let headline = json!({"slot": "headline", "value": "Worn through? Sent back."});
+        let path = "/v1/creatives/repair-for-life/components/headline";
+        let edit = service.request(Method::PUT, path).header("if-match", "*").json(&headline).sent().await;
+        assert_eq!(edit.status(), 200);
+        post("/v1/creatives/repair-for-life/publish", json!({})).await;
+        post("/v1/creatives/repair-for-life/publish", json!({"revision": 1})).await;
+        let draft = json!({"name": "Later", "advertiser": "larkfell", "templates": ["larkfell-300x250"]});
+        service.put("/v1/creatives/later", &draft).await;
+        done(&first, "first-out", ["export", &out]).await;
+        // nothing changes where the same serves already
+        assert!(done(&first, "first-in", ["import", &out]).await.contains("0 documents"));
+        seen.push(serving(&service).await);
+    }
+    done(&second, "second", ["import", &out]).await;
+    let service = Service::start(&second, |_| {}).await;
+    seen.push(serving(&service).await);
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0].len(), 3, "{seen:#?}");
+    assert!(!seen[0]["repair-for-life"].to_string().contains("Sent back"));
+    let draft = service.request(Method::GET, "/v1/creatives/repair-for-life/components/headline").sent().await;
+    assert!(draft.text().await.expect("a body").contains("Worn through? Sent back."));
+}
+
+/// What each creative that can be shown shows: its components.
+async fn serving(service: &Service) -> BTreeMap<String, Value> {
+    let mut serving = BTreeMap::new();
+    for creative in ["repair-for-life", "trail-film", "later", "larkfell-house", "next-horizon"] {
+        let path = format!("/v1/creatives/{creative}/revisions");
+        let revisions = service.request(Method::GET, &path).sent().await.json::<Value>().await.expect("JSON");
+        let items = revisions["items"].as_array().cloned().unwrap_or_default();
+        let Some(current) = items.iter().find(|item| item["serving"] == true) else { continue };
+        let path = format!("{path}/{}", current["revision"]);
+        let revision = service.request(Method::GET, &path).sent().await.json::<Value>().await.expect("JSON");
+        serving.insert(creative.to_owned(), json!([revision["components"], revision["templates"]]));
+    }
+    serving
 }
 
 #[tokio::test(flavor = "multi_thread")]

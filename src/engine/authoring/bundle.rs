@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Author, Authoring, AuthoringError, Workspace, document, number,
     personas::{BundledEvent, BundledPerson},
+    serving::Serving,
     sound::{self, Sound},
 };
 use crate::{
@@ -38,6 +39,8 @@ pub struct Bundle {
     pub people: Vec<BundledPerson>,
     /// What they did.
     pub events: Vec<BundledEvent>,
+    /// What serves of creatives, where it is not what their drafts would make.
+    pub(super) serving: BTreeMap<String, Serving>,
     /// What is wrong in files that hold no document. With any of these nothing is imported.
     pub(super) faults: Vec<FileFault>,
     /// Documents that could be read in part or not at all, with the file of each.
@@ -198,36 +201,55 @@ impl Authoring {
         for key in creatives
             .filter(|key| !bundle.broken.keys().any(|broken| sound::goes_into(broken, key)) && !shaken.contains(*key))
         {
-            match self.publication(work, &key.id) {
-                Ok(Some(publication)) => {
-                    imported.published += 1;
+            let serving = bundle.serving.get(&key.id);
+            match self.publication(work, &key.id, serving) {
+                Ok(publication) => {
+                    imported.published += usize::from(publication.len() > 1);
                     writes.extend(publication);
                 }
-                Ok(None) => {}
                 Err(found) => faults.extend(found.into_iter().map(|fault| FileFault { file: key.to_string(), fault })),
             }
         }
         if faults.is_empty() { Ok((writes, imported)) } else { Err(BundleError::Faults(faults)) }
     }
 
-    /// What publishing a draft would write; nothing when the same is published already.
-    fn publication(&self, work: &Workspace, id: &str) -> Result<Option<Vec<DocumentWrite>>, Vec<Violation>> {
+    /// What has to be written so that a creative serves what its bundle says, or its draft where it
+    /// says nothing; nothing when it does.
+    fn publication(
+        &self,
+        work: &Workspace,
+        id: &str,
+        serving: Option<&Serving>,
+    ) -> Result<Vec<DocumentWrite>, Vec<Violation>> {
+        let current: Option<PublicationDoc> = work.typed(Kind::Publication, id);
+        let current = current.filter(|current| current.status == PublicationStatus::Published);
         let prefix = format!("{id}/");
         let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max().unwrap_or_default();
-        let (doc, _) = work.revision(id, newest + 1, self.clock.now(), self.catalogue.public_url())?;
-        let current: Option<PublicationDoc> = work.typed(Kind::Publication, id);
-        let same = current.filter(|current| current.status == PublicationStatus::Published).and_then(|current| {
+        let (next, now, public_url) = (newest + 1, self.clock.now(), self.catalogue.public_url());
+        let doc = match serving {
+            Some(Serving::Draft) => return Ok(vec![]),
+            Some(Serving::Archived) => {
+                return Ok(current.iter().map(|doc| document::archived(id, doc)).collect());
+            }
+            Some(Serving::Published(content)) => {
+                let doc = content.as_ref().clone().revision(next, now);
+                work.compiled(id, &doc, public_url)?;
+                doc
+            }
+            None => work.revision(id, next, now, public_url)?.0,
+        };
+        let same = current.and_then(|current| {
             let serving: RevisionDoc = work.typed(Kind::Revision, &format!("{id}/{}", current.revision))?;
             let as_now = RevisionDoc { revision: serving.revision, published_at: serving.published_at, ..doc.clone() };
             Some(as_now == serving)
         });
         if same == Some(true) {
-            return Ok(None);
+            return Ok(vec![]);
         }
         let creative: CreativeId =
             id.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let publication = PublicationDoc { revision: doc.revision, status: PublicationStatus::Published };
-        Ok(Some(vec![
+        Ok(vec![
             DocumentWrite {
                 key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
                 body: Some(json!(doc)),
@@ -238,6 +260,6 @@ impl Authoring {
                 body: Some(json!(publication)),
                 refs: document::revision_references(&creative, &doc, work.rules.models()),
             },
-        ]))
+        ])
     }
 }

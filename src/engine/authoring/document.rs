@@ -14,7 +14,10 @@ use crate::{
         },
         catalog::{
             audit::AuditDoc,
-            document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc, WriteKeyDoc},
+            document::{
+                AdvertiserDoc, CampaignDoc, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc,
+                WriteKeyDoc,
+            },
             key::{DocumentKey, Kind},
         },
         creative::{ComponentDoc, CreativeDoc, Picking, TemplateDoc},
@@ -24,6 +27,7 @@ use crate::{
         },
         products::FeedDoc,
     },
+    ports::DocumentWrite,
     schema::{ReadError, Schemas},
 };
 
@@ -143,6 +147,20 @@ pub fn revision_references(creative: &CreativeId, revision: &RevisionDoc, models
     refs.sort();
     refs.dedup();
     refs
+}
+
+/// A creative that serves no more, and what its publication needs for as long as it may again.
+#[must_use]
+pub fn archived(creative: &str, publication: &PublicationDoc) -> DocumentWrite {
+    let publication = PublicationDoc { status: PublicationStatus::Archived, ..publication.clone() };
+    DocumentWrite {
+        key: DocumentKey::new(Kind::Publication, creative),
+        body: serde_json::to_value(&publication).ok(),
+        refs: vec![
+            DocumentKey::new(Kind::Creative, creative),
+            DocumentKey::new(Kind::Revision, format!("{creative}/{}", publication.revision)),
+        ],
+    }
 }
 
 fn segment_references(doc: &SegmentDoc, models: &Models) -> Vec<DocumentKey> {

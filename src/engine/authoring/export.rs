@@ -7,8 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Authoring, AuthoringError, bundle::BundleError, reader::FOLDERS};
-use crate::{domain::catalog::key::Kind, engine::assets::Assets};
+use super::{Authoring, AuthoringError, Workspace, bundle::BundleError, reader::FOLDERS, serving::Serving};
+use crate::{
+    domain::{
+        catalog::{document::PublicationDoc, key::Kind},
+        values::Millis,
+    },
+    engine::assets::Assets,
+};
 
 /// Where assets stand on a server, and where in a bundle.
 const SERVED: &str = "/v1/assets/";
@@ -27,7 +33,7 @@ impl Authoring {
             let documents = work.documents.iter().filter_map(|(key, found)| Some((key, &found.as_ref()?.1)));
             for (key, body) in documents {
                 let path = match key.kind {
-                    // publishing makes them anew, and each revision is audited anew
+                    // importing makes them anew, and each revision is audited anew
                     Kind::Revision | Kind::Publication | Kind::Audit => continue,
                     Kind::Creative => format!("creatives/{}/creative", key.id),
                     Kind::Component => match key.id.split_once('/') {
@@ -49,9 +55,13 @@ impl Authoring {
                 {
                     files.insert(format!("{path}.html"), markup.into_bytes());
                 }
-                let mut bytes = serde_json::to_vec_pretty(&body).unwrap_or_default();
-                bytes.push(b'\n');
-                files.insert(format!("{path}.json"), bytes);
+                files.insert(format!("{path}.json"), written(&body));
+                if key.kind == Kind::Creative
+                    && let Some(mut serving) = serving(&work, &key.id)
+                {
+                    bundled(&mut serving, &mut images);
+                    files.insert(format!("creatives/{}/serving.json", key.id), written(&serving));
+                }
             }
             return Ok((files, images));
         }
@@ -89,6 +99,21 @@ impl Authoring {
         }
         Ok(files.len())
     }
+}
+
+/// What has to be said of what serves of a creative, beside its draft.
+fn serving(work: &Workspace, id: &str) -> Option<Value> {
+    let publication: Option<PublicationDoc> = work.typed(Kind::Publication, id);
+    let revision = publication.as_ref().map(|publication| format!("{id}/{}", publication.revision));
+    let revision = revision.and_then(|revision| work.typed(Kind::Revision, &revision));
+    let draft = work.drafted(id, 0, Millis(0));
+    serde_json::to_value(Serving::of(publication.as_ref(), revision, draft.as_ref())?).ok()
+}
+
+fn written(body: &Value) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(body).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
 }
 
 /// Puts the path in the bundle in the place of the served path of every image.

@@ -11,6 +11,7 @@ mod export;
 pub mod personas;
 pub mod proof;
 mod reader;
+mod serving;
 mod sound;
 mod steps;
 pub mod upload;
@@ -356,15 +357,10 @@ impl Authoring {
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some((work, _)) = self.begin(author.account, &key, Expect::Any, vec![]).await? else { continue };
-            let Some(mut doc) = work.typed::<PublicationDoc>(Kind::Publication, id.as_str()) else {
+            let Some(doc) = work.typed::<PublicationDoc>(Kind::Publication, id.as_str()) else {
                 return Err(AuthoringError::NotFound(key));
             };
-            doc.status = PublicationStatus::Archived;
-            let refs = vec![
-                DocumentKey::new(Kind::Creative, id.as_str()),
-                DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
-            ];
-            let write = DocumentWrite { key: key.clone(), body: Some(json!(doc)), refs };
+            let write = document::archived(id.as_str(), &doc);
             if let Some(version) = self.commit(author, work.version, vec![write]).await? {
                 return Ok((version, self.counting_on(author.account, id)));
             }

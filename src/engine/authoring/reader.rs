@@ -63,6 +63,10 @@ fn read_bundle(folder: &Path, schemas: &Schemas) -> Result<Bundle, BundleError> 
     for creative in folders(&folder.join("creatives"))? {
         let id = stem(&creative);
         reader.document(&creative.join("creative.json"), DocumentKey::new(Kind::Creative, &id))?;
+        let serving = creative.join("serving.json");
+        if serving.exists() {
+            reader.serving(&serving, id.clone())?;
+        }
         for file in files(&creative.join("components"), "json")? {
             reader.document(&file, DocumentKey::new(Kind::Component, format!("{id}/{}", stem(&file))))?;
         }
@@ -140,6 +144,18 @@ impl Reader<'_> {
         match sound {
             Some(sound) => drop(self.bundle.broken.insert(key, (self.name(file), sound))),
             None => faults.into_iter().for_each(|fault| self.fault(file, fault)),
+        }
+        Ok(())
+    }
+
+    fn serving(&mut self, file: &Path, creative: String) -> Result<(), BundleError> {
+        let mut body = serde_json::from_slice(&read(file)?);
+        if let Ok(body) = &mut body {
+            self.serve_assets(file, body, &mut String::new());
+        }
+        match body.and_then(serde_json::from_value) {
+            Ok(serving) => drop(self.bundle.serving.insert(creative, serving)),
+            Err(error) => self.fault(file, Violation::new("", "invalid", error.to_string())),
         }
         Ok(())
     }

@@ -128,7 +128,14 @@ impl Workspace {
         public_url: &str,
     ) -> Result<(RevisionDoc, Creative), Vec<Violation>> {
         let gone = || vec![Violation::new("", "unknown_creative", format!("there is no creative {creative}"))];
-        let draft: CreativeDoc = self.typed(Kind::Creative, creative).ok_or_else(gone)?;
+        let doc = self.drafted(creative, number, now).ok_or_else(gone)?;
+        let compiled = self.compiled(creative, &doc, public_url)?;
+        Ok((doc, compiled))
+    }
+
+    /// A creative's draft with everything it uses, as a revision that nobody has checked.
+    pub(super) fn drafted(&self, creative: &str, revision: u32, published_at: Millis) -> Option<RevisionDoc> {
+        let draft: CreativeDoc = self.typed(Kind::Creative, creative)?;
         let templates =
             draft.templates.iter().filter_map(|id| Some((id.clone(), self.typed(Kind::Template, id.as_str())?)));
         let prefix = format!("{creative}/");
@@ -136,17 +143,23 @@ impl Workspace {
             let id: ComponentId = key.id[prefix.len()..].parse().ok()?;
             Some((id, serde_json::from_value(body.clone()).ok()?))
         });
-        let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, draft.advertiser.as_str());
-        let doc = RevisionDoc {
-            revision: number,
-            published_at: now,
-            templates: templates.collect(),
-            components: components.collect(),
-            creative: draft,
-        };
-        let id = creative.parse().map_err(|_| gone())?;
-        let compiled = Creative::compile(id, &doc, advertiser.as_ref(), &self.rules, public_url)?;
-        Ok((doc, compiled))
+        let (templates, components) = (templates.collect(), components.collect());
+        Some(RevisionDoc { revision, published_at, templates, components, creative: draft })
+    }
+
+    /// A revision, checked against the rest of the account.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being served.
+    pub(super) fn compiled(
+        &self,
+        creative: &str,
+        doc: &RevisionDoc,
+        public_url: &str,
+    ) -> Result<Creative, Vec<Violation>> {
+        let id = creative.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
+        let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
+        Creative::compile(id, doc, advertiser.as_ref(), &self.rules, public_url)
     }
 
     fn read<T: DeserializeOwned>(&self, body: &Value) -> Result<T, Vec<Violation>> {
