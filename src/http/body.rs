@@ -28,7 +28,10 @@ pub const BODY_LIMIT: usize = 256 * 1024;
 /// 415, 413, 408, 400 or 503.
 pub async fn read_json(request: Request, limit: usize) -> Result<Bytes, Problem> {
     if !is_json(request.headers()) {
-        return Err(Problem::new(ProblemKind::UnsupportedMediaType, "The body must be application/json in UTF-8."));
+        let sent = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let detail =
+            format!("The body must be application/json in UTF-8, not {}.", sent.unwrap_or("what it is called"));
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
     }
     read(request, limit).await
 }

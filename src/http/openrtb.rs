@@ -104,7 +104,10 @@ pub struct BidResponseDoc {
     /// The bids.
     #[schema(value_type = Option<Vec<Object>>)]
     pub seatbid: Option<Vec<serde_json::Value>>,
-    /// Why there is no bid: OpenRTB's list 5.24, and from 500 on our own.
+    /// Why there is no bid: 15 of OpenRTB's list 5.24, there is no time left; and our own: 500 no
+    /// impression that could be bid on, 501 no consent, 502 no such line, 503 another currency, 504 below
+    /// the floor, 505 no matching deal, 506 blocked, 507 nothing to show, 508 markup that the impression
+    /// does not take, 509 not approved by the exchange, 510 no budget.
     pub nbr: Option<u16>,
 }
 

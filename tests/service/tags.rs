@@ -131,7 +131,7 @@ async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
     let loader = tag(&service, "default/home.js?cb=7").await;
     assert_eq!(loader.headers()["cache-control"], "public, max-age=3600");
     assert!(loader.text().await.expect("a script").len() < 3_000);
-    for (name, has_ad) in [("home", true), ("c/spring", true), ("nothing", false)] {
+    for (name, has_ad) in [("home", true), ("c/spring", true), ("nothing", false), ("unknown", false)] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let backup = "https://backup.example/b.png";

@@ -14,7 +14,10 @@ pub enum Standing {
     Contextual,
 }
 
-/// A step of the fallback ladder, best first.
+/// A step of the fallback ladder, best first: `personalised`, decided with a profile that is proven
+/// current, and where the store knows nobody of this key, with that knowledge; `stale`, with the last
+/// known profile; `contextual`, from the request's context alone; `default`, the default creative of the
+/// campaign or of the placement; `none`, nothing at all, where not even a house creative exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FallbackLevel {
@@ -40,7 +43,12 @@ impl From<Standing> for FallbackLevel {
     }
 }
 
-/// What a decision gave up.
+/// What a decision gave up: `store_timeout`, the store did not answer in time; `store_unavailable`, it
+/// could not be asked; `stale_profile`, the last known profile is older than the request or its account
+/// accepts; `no_consent`, no purpose allows using the profile; `deadline`, the time for the answer had
+/// passed already; `token_not_reached`, the event that the consistency token names is not in the profile
+/// yet; `pinned_ineligible`, what the caller chose may not be shown and its default was;
+/// `pairing_unsatisfiable`, no choice of components satisfies the pairing rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Degraded {

@@ -97,9 +97,9 @@ pub(super) async fn fill(
     let filled = match (staged, read) {
         (Err(error), _) => Err(error.into()),
         (Ok(()), Err(error)) => Err(error),
-        (Ok(()), Ok(filled)) if manner.dry_run => Ok(filled),
         (Ok(()), Ok(filled)) if manner.whole && filled.rejected > 0 => Err(FillError::Refused(filled)),
         (Ok(()), Ok(filled)) if filled.items == 0 => Err(FillError::Empty(filled)),
+        (Ok(()), Ok(filled)) if manner.dry_run => Ok(filled),
         (Ok(()), Ok(filled)) => {
             let shown = store.publish(account, feed.clone(), generation, filled.clone(), manner.fetched).await;
             match shown {

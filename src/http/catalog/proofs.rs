@@ -309,7 +309,8 @@ async fn preview(
 ) -> Result<Response, Problem> {
     let look = look(&app, &caller, id, &query).await?;
     let (items, next) = look.page(&app, &caller, &query)?;
-    let title = format!("{}, revision {}", look.creative, look.proof.doc.revision);
+    let draft = if query.revision.is_none() { "draft of " } else { "" };
+    let title = format!("{}, {draft}revision {}", look.creative, look.proof.doc.revision);
     let sheet = sheet::page(&title, look.all.count(), look.shown(), next.is_some(), &items);
     Ok((PAGE, sheet).into_response())
 }

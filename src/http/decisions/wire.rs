@@ -17,7 +17,7 @@ use crate::domain::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "placements": [{"id": "top", "placement": "home-top", "sizes": ["300x250"]}],
+    "placements": [{"id": "top", "placement": "home-rectangle", "sizes": ["300x250"]}],
     "user": {"key": "demo-young-buyer"},
     "context": {"language": "en-US", "geo": {"country": "US"}, "device": {"type": "mobile"}}
 }))]

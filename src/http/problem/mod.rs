@@ -131,6 +131,10 @@ impl From<ProblemKind> for Problem {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
+            // JSON begins on line 1, so that there was nothing at all
+            ReadError::Malformed { line: 1, column: 0, .. } => {
+                Self::new(ProblemKind::MalformedJson, "The body is empty; send a JSON document, such as {}.")
+            }
             ReadError::Malformed { line, column, detail } => {
                 Self::new(ProblemKind::MalformedJson, format!("line {line}, column {column}: {detail}"))
             }

@@ -77,7 +77,8 @@ impl From<FillError> for Problem {
                 Self { detail: "The file cannot be read, so nothing was changed.".into(), ..problem }
             }
             FillError::Refused(filled) => {
-                let detail = format!("{} rows cannot be taken, so nothing was changed.", filled.rejected);
+                let rows = if filled.rejected == 1 { "row" } else { "rows" };
+                let detail = format!("{} {rows} cannot be taken, so nothing was changed.", filled.rejected);
                 refused(filled, detail)
             }
             FillError::Empty(filled) => refused(filled, "The file holds no product, so nothing was changed.".into()),
@@ -147,9 +148,11 @@ impl From<TrainingError> for Problem {
 impl From<ArchiveError> for Problem {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::NotFound => {
-                Self::new(ProblemKind::NotFound, "The decision is unknown, was not sampled or is past its retention.")
-            }
+            ArchiveError::NotFound => Self::new(
+                ProblemKind::NotFound,
+                "No record is kept of such a decision: records have the `decision_id` of an item, are made of the share \
+                     that `decisions.record_share` says and of each request with `explain`, and end with their retention.",
+            ),
             ArchiveError::Erased => Self::new(ProblemKind::Gone, "The person it was about was erased."),
             ArchiveError::KeyGone => {
                 Self::new(ProblemKind::Gone, "The key that signed it is gone, so it cannot be made again.")

@@ -79,7 +79,7 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
 /// Show an ad on a placement
 ///
 /// `{placement}.html` is a document for an iframe; `{placement}.js` a script of less than 3 KB that inserts that
-/// iframe where it stands and shows a backup image when there is no ad in time; `{placement}.xml` a VAST document for
+/// iframe where it stands and shows a backup image when there is no ad in time or no such placement; `{placement}.xml` a VAST document for
 /// a video player. With `shadow=1` nothing is shown and nothing counts: the tag runs beside that of another ad server,
 /// for the report on shadow mode. Public. The person is whom a
 /// `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nobody.
@@ -107,7 +107,8 @@ async fn placement(
     let (id, kind) = Kind::of(&tag)?;
     let (world, account) = account_of(&app, &account)?;
     let id: PlacementId = id.parse().map_err(|_| missing())?;
-    if !account.snapshot.placements.contains_key(&id) {
+    // the script comes in any case, and shows the backup image where there is no such placement
+    if !matches!(kind, Kind::Loader) && !account.snapshot.placements.contains_key(&id) {
         return Err(missing());
     }
     let wanted = PlacementRequest { placement: Some(id), ..PlacementRequest::default() };
@@ -141,10 +142,13 @@ async fn creative(
     let (id, kind) = Kind::of(&tag)?;
     let (world, account) = account_of(&app, &account)?;
     let id: CreativeId = id.parse().map_err(|_| missing())?;
-    let creative = account.snapshot.creatives.get(&id).ok_or_else(missing)?;
-    let own = creative.shapes().filter_map(|(format, size)| size.filter(|_| format == Format::Html));
+    let creative = account.snapshot.creatives.get(&id);
+    if !matches!(kind, Kind::Loader) && creative.is_none() {
+        return Err(missing());
+    }
+    let shapes = creative.into_iter().flat_map(|creative| creative.shapes());
     let wanted = PlacementRequest {
-        sizes: own.collect(),
+        sizes: shapes.filter_map(|(format, size)| size.filter(|_| format == Format::Html)).collect(),
         candidate: Some(Candidate::Creative(id)),
         ..PlacementRequest::default()
     };
