@@ -22,5 +22,6 @@ ENV TESSERA_BIND=0.0.0.0:8080 \
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["tessera", "healthcheck"]
+# Say where browsers reach it (TESSERA_PUBLIC_URL), else beacons are addressed to 0.0.0.0.
 # The orderly stop of the embedded database may take half a minute: `docker stop --time 40`.
 ENTRYPOINT ["tessera"]

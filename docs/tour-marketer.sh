@@ -11,7 +11,7 @@ Creates an advertiser, a template and a creative on a running service, uploads 4
 ties offers to their legal texts, looks at every pair of them on one page, is refused, puts it right,
 publishes, decides, changes its mind and goes back. NAME (tour) begins every id: take another one to
 run it again. Needs curl and jq. TESSERA_URL (http://127.0.0.1:8080) and TESSERA_ADMIN_KEY say where;
-the page is written to SHEET (a temporary file).
+the page is written to SHEET (a temporary file, whose name is told).
 HELP
     exit 0
     ;;
@@ -21,7 +21,7 @@ cd "$(dirname "$0")/.."
 name=${1:-tour}
 url=${TESSERA_URL:-http://127.0.0.1:8080}
 key=${TESSERA_ADMIN_KEY:?the admin key that the service printed}
-sheet=${SHEET:-$(mktemp --suffix=.html)}
+sheet=${SHEET:-$(mktemp -d)/preview.html}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -33,7 +33,14 @@ call() {
     curl -sS --retry 5 -X "$method" "$url$path" -H "Authorization: Bearer $key" "$@"
 }
 json() { call "$@" -H 'Content-Type: application/json'; }
-new() { json PUT "$1" -H 'If-None-Match: *' -d "$2" | jq -c 'if .status then {title, status, detail, errors} else {id, version} end'; }
+new() {
+    local answer status
+    answer=$(json PUT "$1" -H 'If-None-Match: *' -d "$2")
+    jq -c 'if .status then {title, status, detail, errors} else {id, version} end' <<<"$answer"
+    status=$(jq '.status // 200' <<<"$answer")
+    [ "$status" != 412 ] || echo "$1 is there already: take another NAME (docs/tour-marketer.sh NAME)" >&2
+    [ "$status" = 200 ] || exit 1
+}
 draft=/v1/creatives/$name-spring
 
 say "a brand, and where its clicks may lead"
@@ -100,7 +107,7 @@ call GET "$draft/combinations?cover=pairs&limit=500" |
 
 say "all of those on one page, for people: no script runs in it"
 call GET "$draft/preview?cover=pairs&limit=40" -o "$sheet" -w '%{http_code} %{content_type}\n'
-echo "$(grep -o '<iframe sandbox=""' "$sheet" | wc -l) frames"
+echo "$(grep -o '<iframe sandbox=""' "$sheet" | wc -l | tr -d ' ') frames in $sheet"
 
 say "a variant that leads elsewhere: the gate refuses, and says why"
 new "$draft/components/t-1" '{"slot": "target", "value": "https://elsewhere.example/spring"}'
