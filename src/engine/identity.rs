@@ -22,7 +22,7 @@ use crate::{
 
 /// Two keys that are one person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[schema(example = json!({"user": "web.9f2c", "merged_into": "u-1", "merged": true, "version": 7, "consistency_token": "v7"}))]
+#[schema(example = json!({"user": "web:9f2c", "merged_into": "u-1", "merged": true, "version": 7, "consistency_token": "v7"}))]
 pub struct MergeView {
     /// The key that leads to the person now.
     #[schema(value_type = String)]

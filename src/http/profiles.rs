@@ -92,7 +92,7 @@ struct ProfilePatch {
 
 /// A key that was merged into another.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"user": "web.9f2c", "merged_into": "u-1"}))]
+#[schema(example = json!({"user": "web:9f2c", "merged_into": "u-1"}))]
 struct MergedKey {
     /// The key.
     #[schema(value_type = String)]
@@ -107,7 +107,7 @@ struct MergedKey {
 #[into_params(parameter_in = Path)]
 struct TwoKeys {
     /// The key that becomes another key of the person, such as that of a browser, percent-encoded.
-    #[param(example = "web.9f2c")]
+    #[param(example = "web:9f2c")]
     user: UserKey,
     /// The account's own name of the person, percent-encoded; they need not be known yet.
     #[param(example = "u-1")]
