@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use tokio::{
     sync::{Mutex, Semaphore},
@@ -61,6 +61,14 @@ pub struct Archive {
     catalogue: Arc<Catalogue>,
     versions: Versions,
     queue: Arc<Queue>,
+}
+
+/// The record of an item whose inputs stand in that of another item of its request.
+#[derive(Deserialize)]
+struct Beside<'a> {
+    inputs_of: DecisionId,
+    #[serde(borrow)]
+    item: &'a RawValue,
 }
 
 /// Those who cannot wait for long, as decisions are counted with them.
@@ -147,6 +155,17 @@ impl Archive {
     /// # Errors
     /// See [`ArchiveError`].
     pub async fn record(&self, account: &Account, id: DecisionId) -> Result<DecisionRecord, ArchiveError> {
+        let mut record = self.find(account, id).await?;
+        // of several items of a request one holds what went into all
+        if let Ok(Beside { inputs_of, item }) = serde_json::from_str(&record.body) {
+            let first = self.find(account, inputs_of).await?;
+            let first: Recorded<&RawValue, IgnoredAny> = serde_json::from_str(&first.body)?;
+            record.body = format!("{{\"inputs\":{},\"item\":{item}}}", first.inputs);
+        }
+        Ok(record)
+    }
+
+    async fn find(&self, account: &Account, id: DecisionId) -> Result<DecisionRecord, ArchiveError> {
         match self.store.find(account.number(), id).await? {
             FoundRecord::Kept(record) => Ok(*record),
             FoundRecord::Erased => Err(ArchiveError::Erased),

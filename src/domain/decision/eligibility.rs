@@ -57,6 +57,8 @@ impl Seen<'_> {
 pub struct Ask<'a> {
     /// Position of its placement in the request.
     pub placement: usize,
+    /// Position of the item among the placement's.
+    pub position: u8,
     /// The slot.
     pub request: &'a PlacementRequest,
     /// The registered placement it names.
