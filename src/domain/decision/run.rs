@@ -181,7 +181,10 @@ impl<'a> Run<'a> {
         let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
         let creative = approved.unwrap_or(creative);
         let manner = Manner { video: ask.request.video.as_ref(), ..self.manner(campaign.map(Arc::as_ref)) };
-        if ask.request.stage == Stage::Offer && creative.variants[variant].shape.0 == Format::Html {
+        let of = &creative.variants[variant];
+        // what may not be safe is looked at when it is whole
+        let safe = !(ask.request.secure && of.insecure);
+        if ask.request.stage == Stage::Offer && of.shape.0 == Format::Html && safe {
             let default = self.defaults(campaign, creative, (variant, size));
             return Some(Showing { deferred: Some(self.snapshot.version), ..default });
         }
