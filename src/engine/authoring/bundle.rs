@@ -19,6 +19,7 @@ use crate::{
         catalog::{
             document::{PublicationDoc, PublicationStatus, RevisionDoc},
             key::{DocumentKey, Kind},
+            snapshot::Snapshot,
         },
         ids::CreativeId,
         violation::Violation,
@@ -34,10 +35,10 @@ pub struct Bundle {
     pub documents: BTreeMap<DocumentKey, Value>,
     /// Every image.
     pub assets: Vec<Picture>,
-    /// Every person.
-    pub people: Vec<BundledPerson>,
-    /// What they did.
-    pub events: Vec<BundledEvent>,
+    /// Every person, by the line of their file, from 0.
+    pub people: Vec<(usize, BundledPerson)>,
+    /// What they did, likewise.
+    pub events: Vec<(usize, BundledEvent)>,
     /// What is wrong in files that hold no document. With any of these nothing is imported.
     pub(super) faults: Vec<FileFault>,
     /// Documents that could be read in part or not at all, with the file of each.
@@ -207,7 +208,18 @@ impl Authoring {
                 Err(found) => faults.extend(found.into_iter().map(|fault| FileFault { file: key.to_string(), fault })),
             }
         }
+        if !bundle.people.is_empty() || !bundle.events.is_empty() {
+            faults.extend(bundle.unfit(&self.compiled(work, &writes)));
+        }
         if faults.is_empty() { Ok((writes, imported)) } else { Err(BundleError::Faults(faults)) }
+    }
+
+    /// The catalogue as it would be.
+    fn compiled(&self, work: &Workspace, writes: &[DocumentWrite]) -> Snapshot {
+        let known = work.documents.iter().filter_map(|(key, known)| Some((key, &known.as_ref()?.1)));
+        let written = writes.iter().filter_map(|write| Some((&write.key, write.body.as_ref()?)));
+        let all = known.chain(written).map(|(key, body)| (key.clone(), Some(body.clone()))).collect();
+        Snapshot::empty().evolve(work.version, all, self.catalogue.public_url(), self.clock.now())
     }
 
     /// What publishing a draft would write; nothing when the same is published already.
