@@ -169,7 +169,7 @@ fn benches(c: &mut Criterion) {
         degraded: &[],
         reserved: &[],
         recorded: &[],
-        goods: None,
+        replay: None,
     };
     let request: AdRequest = serde_json::from_value(json!({
         "placements": [{"id": "a", "placement": "p0"}],

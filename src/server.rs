@@ -151,7 +151,9 @@ impl Core {
             ..UsersConfig::default()
         };
         let users = Users::new(users_config, Arc::clone(&opened.users), &meters);
-        let reservations = Arc::new(Reservations::new(100_000));
+        // a second of slack: a decision is not always awake
+        let settled = Duration::from_millis(config.users.lease_ms + config.decisions.budget_ms + 1_000);
+        let reservations = Arc::new(Reservations::new(400_000, settled, meters.reservations_refused.clone()));
         let records = Records::new(Arc::clone(&opened.outcomes), meters.records_dropped.clone());
         let log = DecisionLog::new(Arc::clone(&opened.learning), meters.records_dropped.clone());
         let outcomes_config = OutcomesConfig {

@@ -35,6 +35,9 @@ pub const BIDS: &str = "tessera_bids_total";
 pub const PLAYER_ERRORS: &str = "tessera_player_errors_total";
 /// Decision records lost before they were written, because their queue was full or the store failed.
 pub const RECORDS_DROPPED: &str = "tessera_records_dropped_total";
+/// Servings of capped campaigns that were not reserved for want of room: until their impressions are
+/// reported, caps do not count them.
+pub const RESERVATIONS_REFUSED: &str = "tessera_reservations_refused_total";
 /// Connections open now.
 pub const CONNECTIONS: &str = "tessera_connections";
 /// Connections accepted since the start.
@@ -86,6 +89,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (BIDS, Kind::Counter, "Bid requests answered, by the reason for no bid"),
     (PLAYER_ERRORS, Kind::Counter, "Errors of video players, by their code in VAST"),
     (RECORDS_DROPPED, Kind::Counter, "Decision records lost before they were written"),
+    (RESERVATIONS_REFUSED, Kind::Counter, "Servings of capped campaigns not reserved for want of room"),
     (CONNECTIONS, Kind::Gauge, "Connections open now"),
     (CONNECTIONS_ACCEPTED, Kind::Counter, "Connections accepted"),
     (CONNECTIONS_CUT, Kind::Counter, "Connections cut because the client was slow or idle, by phase"),
@@ -237,6 +241,8 @@ pub struct Meters {
     pub outcomes: Outcomes,
     /// Decision records lost before they were written.
     pub records_dropped: Counter,
+    /// Servings of capped campaigns that were not reserved for want of room.
+    pub reservations_refused: Counter,
     /// Connections open now.
     pub connections: Gauge,
     /// Connections accepted.
@@ -350,6 +356,7 @@ pub fn metrics() -> (Meters, Exposition) {
             events: Events::register(),
             outcomes: Outcomes::register(),
             records_dropped: counter!(RECORDS_DROPPED),
+            reservations_refused: counter!(RESERVATIONS_REFUSED),
             connections: metrics::gauge!(CONNECTIONS),
             connections_accepted: counter!(CONNECTIONS_ACCEPTED),
             connections_cut: Cut::register(),

@@ -91,7 +91,7 @@ fn run(case: &Case) -> Value {
         degraded: who.map_or(&[], |who| &who.degraded),
         reserved: &[],
         recorded: &[],
-        goods: None,
+        replay: None,
     };
     let purposes = case.consent.unwrap_or(Purposes::ALL);
     let decision = match decide(&snapshot, &Learned::default(), &request, &person, purposes, case.now, case.seed) {

@@ -195,7 +195,7 @@ fn bids<'a>(
             degraded: &[],
             reserved: &[],
             recorded: &[],
-            goods: None,
+            replay: None,
         };
         let purposes = plan.allowed.purposes;
         let decision = decide(snapshot, &Learned::default(), &asked, &person, purposes, scene.now, scene.seed)

@@ -160,7 +160,7 @@ fn no_decision_breaks_a_pairing_rule() {
         degraded: &[],
         reserved: &[],
         recorded: &[],
-        goods: None,
+        replay: None,
     };
     let learned = Learned::default();
     let (mut dice, mut decided, mut refused, mut tied, mut violations) = (Dice(7), 0, 0, 0, 0);

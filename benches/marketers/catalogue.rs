@@ -151,7 +151,7 @@ fn swaps(first: Snapshot) {
         degraded: &[],
         reserved: &[],
         recorded: &[],
-        goods: None,
+        replay: None,
     };
     let request: AdRequest =
         serde_json::from_value(json!({"placements": [{"id": "a", "placement": "p0"}], "context": {"country": "US"}}))

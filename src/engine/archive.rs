@@ -3,9 +3,12 @@
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     domain::{
@@ -22,6 +25,7 @@ use crate::{
     },
     engine::{
         catalogue::{Catalogue, stocked},
+        quiet::Quiet,
         world::Account,
     },
     ports::{DecisionRecord, FoundRecord, OutcomeStore, StoreError, Tally},
@@ -56,6 +60,49 @@ pub struct Archive {
     store: Arc<dyn OutcomeStore>,
     catalogue: Arc<Catalogue>,
     versions: Versions,
+    queue: Arc<Queue>,
+}
+
+/// The record of an item whose inputs stand in that of another item of its request.
+#[derive(Deserialize)]
+struct Beside<'a> {
+    inputs_of: DecisionId,
+    #[serde(borrow)]
+    item: &'a RawValue,
+}
+
+/// Those who cannot wait for long, as decisions are counted with them.
+struct Queue {
+    seats: Semaphore,
+    quiet: Quiet,
+}
+
+impl Queue {
+    /// How many may wait; others go away at once.
+    const SEATS: usize = 32;
+    /// How long they wait.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    fn new() -> Self {
+        Self { seats: Semaphore::new(Self::SEATS), quiet: Quiet::default() }
+    }
+
+    /// Waits, where there is a seat, and nobody has waited in vain a moment ago.
+    async fn wait<T, E: std::fmt::Display>(&self, work: impl Future<Output = Result<T, E>>) -> Option<T> {
+        let _seat = self.seats.try_acquire().ok().filter(|_| !self.quiet.holds())?;
+        match timeout(Self::PATIENCE, work).await {
+            Ok(Ok(done)) => Some(done),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a catalogue of the past is out of reach");
+                None
+            }
+            Err(_) => {
+                self.quiet.begin();
+                tracing::warn!("a catalogue of the past takes too long");
+                None
+            }
+        }
+    }
 }
 
 /// Catalogues of earlier versions that were asked for lately, by account and version. They are compiled
@@ -100,7 +147,7 @@ impl Archive {
     /// Past decisions of a store.
     #[must_use]
     pub fn new(store: Arc<dyn OutcomeStore>, catalogue: Arc<Catalogue>) -> Self {
-        Self { store, catalogue, versions: Versions::new() }
+        Self { store, catalogue, versions: Versions::new(), queue: Arc::new(Queue::new()) }
     }
 
     /// The record of a decision.
@@ -108,6 +155,17 @@ impl Archive {
     /// # Errors
     /// See [`ArchiveError`].
     pub async fn record(&self, account: &Account, id: DecisionId) -> Result<DecisionRecord, ArchiveError> {
+        let mut record = self.find(account, id).await?;
+        // of several items of a request one holds what went into all
+        if let Ok(Beside { inputs_of, item }) = serde_json::from_str(&record.body) {
+            let first = self.find(account, inputs_of).await?;
+            let first: Recorded<&RawValue, IgnoredAny> = serde_json::from_str(&first.body)?;
+            record.body = format!("{{\"inputs\":{},\"item\":{item}}}", first.inputs);
+        }
+        Ok(record)
+    }
+
+    async fn find(&self, account: &Account, id: DecisionId) -> Result<DecisionRecord, ArchiveError> {
         match self.store.find(account.number(), id).await? {
             FoundRecord::Kept(record) => Ok(*record),
             FoundRecord::Erased => Err(ArchiveError::Erased),
@@ -177,11 +235,15 @@ impl Archive {
         Ok(self.versions.get((number, version), compile).await?)
     }
 
-    /// The same, with what the account's feeds hold now.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn serving(&self, account: &Account, version: i64) -> Result<Arc<Snapshot>, ArchiveError> {
+    /// The same, with what the account's feeds hold now: for a page that waits, if it comes within two seconds.
+    pub async fn at_hand(&self, account: &Account, version: i64) -> Option<Arc<Snapshot>> {
+        if self.versions.kept.contains_key(&(account.number(), version)) {
+            return self.serving(account, version).await.ok();
+        }
+        self.queue.wait(self.serving(account, version)).await
+    }
+
+    async fn serving(&self, account: &Account, version: i64) -> Result<Arc<Snapshot>, ArchiveError> {
         let then = self.snapshot(account, version).await?;
         let stocks = &account.snapshot.stocks;
         if then.shown_feeds.is_empty() || Arc::ptr_eq(&then.stocks, stocks) {
@@ -201,14 +263,34 @@ fn inputs(record: DecisionRecord) -> Result<Inputs, serde_json::Error> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio::{
-        task::JoinSet,
-        time::{sleep, timeout},
-    };
+    use tokio::{task::JoinSet, time::sleep};
 
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn few_wait_for_what_does_not_come_and_then_nobody() {
+        let queue = Arc::new(Queue::new());
+        let never = || std::future::pending::<Result<(), StoreError>>();
+        let begun = tokio::time::Instant::now();
+        let mut asked = JoinSet::new();
+        for _ in 0..200 {
+            let queue = Arc::clone(&queue);
+            asked.spawn(async move {
+                assert_eq!(queue.wait(never()).await, None);
+                begun.elapsed()
+            });
+        }
+        let waited = asked.join_all().await;
+        assert_eq!(waited.iter().filter(|waited| waited.is_zero()).count(), 200 - Queue::SEATS);
+        assert_eq!(queue.wait(async { Ok::<_, StoreError>(()) }).await, None, "left alone");
+        assert_eq!(begun.elapsed(), Queue::PATIENCE);
+        sleep(SECOND).await;
+        assert_eq!(queue.wait(async { Ok::<_, StoreError>(()) }).await, Some(()));
+        assert_eq!(queue.wait(async { Err::<(), _>(StoreError::Unavailable("gone".into())) }).await, None);
+        assert_eq!(queue.wait(async { Ok::<_, StoreError>(()) }).await, Some(()), "what answers is asked again");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn versions_are_compiled_once_and_one_at_a_time() {

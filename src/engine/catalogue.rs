@@ -136,10 +136,23 @@ impl Catalogue {
         }
         let changes = self.store.serving_changes(account, current.snapshot.version).await?;
         let (version, changes) = changed(changes);
-        self.disk.append(account, version, &changes).await;
+        if !self.disk.append(account, version, &changes).await {
+            self.rewrite(account).await;
+        }
         let snapshot = self.compile(Arc::clone(&current.snapshot), (version, changes)).await;
         self.swap(world.with_snapshot(account, snapshot));
         Ok(())
+    }
+
+    /// Writes an account's documents to disk anew, because something is missing there.
+    async fn rewrite(&self, account: u32) {
+        match self.store.serving(account, None).await {
+            Ok(documents) => {
+                let (version, documents) = written(documents);
+                self.disk.replace(account, version, &documents).await;
+            }
+            Err(error) => tracing::warn!(%error, account, "the catalogue on disk stays as it was"),
+        }
     }
 
     /// Reads accounts, API keys and secrets again.

@@ -11,7 +11,7 @@ use crate::{
         decision::{
             answer::write_item,
             assemble::{Assembled, Issuer, assemble},
-            decide::decide,
+            decide::{check_explained, decide},
             decided::{Decision, Item, Person, Showing},
             record::{Inputs, Origin},
             request::{AdRequest, Explain, Seed, Stage},
@@ -165,6 +165,7 @@ impl Decider {
     pub async fn decide_for(&self, uid: Option<Uid>, call: Call, arrived: Instant) -> Result<Decided, Vec<Violation>> {
         let Call { world, account, mut request, purposes, zone, deadline, freshness, consistency, .. } = call;
         let freshness = Freshness { strict: freshness.strict || self.users.is_strict(account.id()), ..freshness };
+        check_explained(&account.snapshot, &request)?;
         let started = Instant::now();
         let counts = purposes.basic && account.snapshot.has_caps();
         let user = match uid {
@@ -190,44 +191,48 @@ impl Decider {
         let withheld = uid.filter(|_| !purposes.profile_read).map(|_| Degraded::NoConsent);
         let lost = user.degraded.filter(|why| Some(*why) != withheld);
         let degraded: Vec<Degraded> = withheld.into_iter().chain(lost).collect();
-        let work = |reserved: &[(NameHash, Millis)]| {
-            let person = Person {
-                state: user.state.as_deref(),
-                standing: user.standing,
-                counted: user.counted,
-                degraded: &degraded,
-                reserved,
-                recorded: &[],
-                goods: None,
-            };
-            let decision = decide(&account.snapshot, &account.learned, &request, &person, purposes, now, seed)?;
-            let signing_key = world.signing_key;
-            let public_url = self.catalogue.public_url();
+        let work = |request: &AdRequest, reserved: &[(NameHash, Millis)]| {
+            decide(
+                &account.snapshot,
+                &account.learned,
+                request,
+                &person(&user, &degraded, reserved),
+                purposes,
+                now,
+                seed,
+            )
+        };
+        let counted = request.person.filter(|_| counts && preview.is_none());
+        let (mut decision, reserved) = match counted {
+            Some(uid) => {
+                // others wait meanwhile, so it is explained afterwards, from the same
+                let brief =
+                    (request.explain > Explain::None).then(|| AdRequest { explain: Explain::None, ..request.clone() });
+                let reserve = |reserved: &[(NameHash, Millis)]| {
+                    let decided = work(brief.as_ref().unwrap_or(&request), reserved);
+                    let added = decided.as_ref().map_or_else(|_| Vec::new(), |decision| capped(decision, now));
+                    ((decided, reserved.to_vec()), added)
+                };
+                let (decided, reserved) = self.reservations.with(uid, |moment| user.was_current_at(moment), reserve);
+                (decided?, reserved)
+            }
+            None => (work(&request, &[])?, Vec::new()),
+        };
+        if counted.is_some() && request.explain > Explain::None {
+            decision = work(&request, &reserved)?;
+        }
+        let inputs = self.is_recorded(&request, &decision).then(|| {
             let origin = Origin {
                 snapshot: &account.snapshot,
                 request: &request,
-                person: &person,
+                person: &person(&user, &degraded, &reserved),
                 purposes,
                 seed,
-                public_url,
-                signing_key,
+                public_url: self.catalogue.public_url(),
+                signing_key: world.signing_key,
             };
-            let inputs = self.is_recorded(&request, &decision).then(|| Inputs::take(&origin, &decision));
-            Ok::<_, Vec<Violation>>((decision, inputs))
-        };
-        let counted = request.person.filter(|_| counts && preview.is_none());
-        let decided = match counted {
-            Some(uid) => {
-                let reserve = |reserved: &[(NameHash, Millis)]| {
-                    let decided = work(reserved);
-                    let added = decided.as_ref().map_or_else(|_| Vec::new(), |(decision, _)| capped(decision, now));
-                    (decided, added)
-                };
-                self.reservations.with(uid, |moment| user.was_current_at(moment), reserve)
-            }
-            None => work(&[]),
-        };
-        let (decision, inputs) = decided?;
+            Inputs::take(&origin, &decision)
+        });
         let chosen = Instant::now();
         let issuer = Issuer { account: account.number(), keys: &world.tokens, public_url: self.catalogue.public_url() };
         let assembled = assemble_all(&decision, &request, purposes, issuer);
@@ -301,11 +306,17 @@ impl Decider {
             Ok(inputs) => inputs,
             Err(error) => return tracing::error!(%error, "a decision cannot be recorded"),
         };
+        let mut first = None;
         for (items, assembled) in decision.placements.iter().zip(assembled) {
             for (item, assembled) in items.iter().zip(assembled) {
-                // in the shape of `Recorded`
-                let mut body = Json::with_capacity(2 * inputs.len());
-                body.raw("{\"inputs\":").raw(&inputs).raw(",\"item\":");
+                // in the shape of `Recorded`; what went into all is written once
+                let mut body = Json::default();
+                match first {
+                    None => body.raw("{\"inputs\":").raw(&inputs),
+                    Some(first) => body.raw("{\"inputs_of\":\"").plain(first).raw("\""),
+                };
+                first = first.or(Some(item.id));
+                body.raw(",\"item\":");
                 write_item(&mut body, item, assembled.as_ref(), &account.snapshot.rules);
                 body.raw("}");
                 self.traces.records.keep(DecisionRecord {
@@ -352,6 +363,11 @@ pub fn assemble_all(
             assembled.collect()
         })
         .collect()
+}
+
+fn person<'a>(user: &'a UserRead, degraded: &'a [Degraded], reserved: &'a [(NameHash, Millis)]) -> Person<'a> {
+    let (standing, counted) = (user.standing, user.counted);
+    Person { state: user.state.as_deref(), standing, counted, degraded, reserved, recorded: &[], replay: None }
 }
 
 /// Takes out of a request what its purposes do not allow to be looked at.

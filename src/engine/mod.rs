@@ -61,6 +61,7 @@ pub mod outcomes;
 pub mod people;
 pub mod products;
 mod queue;
+mod quiet;
 pub mod records;
 pub mod rendered;
 pub mod repeats;

@@ -419,8 +419,10 @@ mod tests {
     fn world_in(dir: tempfile::TempDir, log_bytes: u64) -> World {
         let (store, people) = (Arc::new(FakeOutcomes::default()), Arc::new(FakeUsers::default()));
         let config = UsersConfig { absent_keys: 100, ..UsersConfig::default() };
-        let users = Users::new(config, people.clone(), &telemetry::metrics().0);
-        let reservations = Arc::new(Reservations::new(100));
+        let meters = telemetry::metrics().0;
+        let users = Users::new(config, people.clone(), &meters);
+        let reservations = Reservations::new(100, Duration::from_secs(3), meters.reservations_refused);
+        let reservations = Arc::new(reservations);
         let config = OutcomesConfig { log_bytes, ..OutcomesConfig::in_dir(dir.path().to_owned()) };
         let outcomes = Outcomes::open(config, store.clone(), users.clone(), reservations.clone()).expect("a log");
         let stop = CancellationToken::new();

@@ -1,19 +1,13 @@
 //! What was rendered late: whoever loads it again sees the same, on whichever replica.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Counter;
 use moka::sync::Cache;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::{deadline::Deadline, queue::Queue};
+use super::{deadline::Deadline, queue::Queue, quiet::Quiet};
 use crate::{
     domain::{decision::late::LIFE_MS, ids::DecisionId},
     ports::{RenderedRow, RenderedStore},
@@ -26,9 +20,7 @@ pub struct Rendered {
     queue: Arc<Queue<RenderedRow>>,
     store: Arc<dyn RenderedStore>,
     lost: Counter,
-    /// Until when the store is not asked because it did not answer, in ms since `begun`.
-    quiet: Arc<AtomicU64>,
-    begun: Instant,
+    quiet: Arc<Quiet>,
 }
 
 impl Rendered {
@@ -42,8 +34,8 @@ impl Rendered {
     const GATHER: Duration = Duration::from_millis(10);
     /// A write that takes longer is given up, not cancelled.
     const PATIENCE: Duration = Duration::from_secs(2);
-    /// How long the store is left alone when it did not answer.
-    const QUIET_MS: u64 = 1_000;
+    /// A store that had less time than this is not left alone for not answering in it.
+    const FAIR: Duration = Duration::from_millis(5);
 
     /// Keeps what is rendered in `store`; `lost` counts what was not written. Run [`Rendered::write`] as a
     /// background task.
@@ -57,7 +49,6 @@ impl Rendered {
             store,
             lost,
             quiet: Arc::default(),
-            begun: Instant::now(),
         }
     }
 
@@ -68,20 +59,20 @@ impl Rendered {
         if let Some(here) = self.here.get(&decision) {
             return Some(here);
         }
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if now < self.quiet.load(Ordering::Relaxed) {
+        let given = deadline.remaining() / 2;
+        if given.is_zero() || self.quiet.holds() {
             return None;
         }
         let store = Arc::clone(&self.store);
         // apart, so that giving up cancels nothing
         let found = tokio::spawn(async move { store.find(account, decision).await });
-        match time::timeout(deadline.remaining() / 2, found).await {
-            Ok(Ok(Ok(found))) => found.map(|markup| self.here.get_with(decision, || markup.into())),
-            _ => {
-                self.quiet.store(now + Self::QUIET_MS, Ordering::Relaxed);
-                None
-            }
+        match time::timeout(given, found).await {
+            Ok(Ok(Ok(found))) => return found.map(|markup| self.here.get_with(decision, || markup.into())),
+            // what waited for its turn to the end of its time says nothing of the store
+            Err(_) if given < Self::FAIR => {}
+            _ => self.quiet.begin(),
         }
+        None
     }
 
     /// Keeps what a decision shows, unless something is kept already: that is what it shows. Never waits.
@@ -111,5 +102,52 @@ impl Rendered {
                 let _gone = done.send(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::Instant;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{domain::values::Millis, ports::Answer};
+
+    /// A store that answers nobody.
+    #[derive(Default)]
+    struct Frozen(AtomicUsize);
+
+    impl RenderedStore for Frozen {
+        fn keep(&self, _: Vec<RenderedRow>) -> Answer<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn find(&self, _: u32, _: DecisionId) -> Answer<'_, Option<String>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+
+        fn maintain(&self, _: Millis) -> Answer<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_store_is_left_alone_but_not_for_those_who_came_too_late() {
+        let store = Arc::new(Frozen::default());
+        let rendered = Rendered::new(store.clone(), Counter::noop());
+        let find = async |left_ms: u64| {
+            let deadline = Deadline::starting(Instant::now(), Duration::from_millis(left_ms));
+            assert_eq!(rendered.find(1, DecisionId(Uuid::from_u128(7)), deadline).await, None);
+            tokio::task::yield_now().await;
+            store.0.load(Ordering::Relaxed)
+        };
+        assert_eq!(find(0).await, 0, "no time is left");
+        assert_eq!((find(4).await, find(18).await), (1, 2), "a late one keeps nobody else away");
+        assert_eq!(find(18).await, 2, "who has waited does");
+        time::advance(Duration::from_secs(1)).await;
+        assert_eq!(find(18).await, 3);
     }
 }

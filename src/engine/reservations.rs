@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use metrics::Counter;
 use tokio::time::Instant;
 
 use super::users::Moment;
@@ -43,7 +44,6 @@ struct Fate {
 }
 
 /// Reservations of one person, in the order they were made.
-#[derive(Default)]
 struct Held {
     /// Campaign and serving time, as decisions read them.
     entries: Vec<(NameHash, Millis)>,
@@ -52,10 +52,18 @@ struct Held {
 }
 
 impl Held {
+    /// Room for `count`: most people hold one, and there are many people.
+    fn of(count: usize) -> Self {
+        Self { entries: Vec::with_capacity(count), fates: Vec::with_capacity(count) }
+    }
+
     fn drop_ended(&mut self, now: Instant) {
-        let ended = self.fates.partition_point(|fate| fate.end <= now);
-        self.fates.drain(..ended);
-        self.entries.drain(..ended);
+        if self.fates.iter().all(|fate| fate.end > now) {
+            return;
+        }
+        let mut fates = self.fates.iter();
+        self.entries.retain(|_| fates.next().is_some_and(|fate| fate.end > now));
+        self.fates.retain(|fate| fate.end > now);
     }
 
     /// What a profile does not count yet that reflects all that was committed before the moments
@@ -69,15 +77,46 @@ impl Held {
     }
 }
 
-type Shard = HashMap<Uid, Held>;
+#[derive(Default)]
+struct Shard {
+    people: HashMap<Uid, Held>,
+    /// When it was full and swept last.
+    swept: Option<Instant>,
+}
+
+impl Shard {
+    fn sweep(&mut self, now: Instant) {
+        self.people.retain(|_, held| {
+            held.drop_ended(now);
+            !held.entries.is_empty()
+        });
+        if self.people.capacity() > 4 * self.people.len().max(16) {
+            self.people.shrink_to_fit();
+        }
+    }
+
+    /// Whether there is room for one more person. A full shard is swept for it, but not again and again:
+    /// others wait meanwhile.
+    fn has_room(&mut self, room: usize, now: Instant) -> bool {
+        let rested = self.swept.is_none_or(|swept| now.duration_since(swept) >= Reservations::REST);
+        if self.people.len() >= room && rested {
+            self.sweep(now);
+            self.swept = Some(now);
+        }
+        self.people.len() < room
+    }
+}
 
 /// The reservations of one replica.
 pub struct Reservations {
     shards: Box<[Mutex<Shard>]>,
     /// People a shard may hold.
     room: usize,
+    /// How long a reservation stands on when its impression was committed.
+    settled: Duration,
     /// The shard to sweep next.
     hand: AtomicUsize,
+    refused: Counter,
 }
 
 impl Reservations {
@@ -85,12 +124,20 @@ impl Reservations {
     /// Reservations of one person; caps are far below.
     const PER_PERSON: usize = 256;
 
+    /// How long a full shard is not swept again.
+    const REST: Duration = Duration::from_secs(1);
+    /// Shards swept in one call.
+    const AT_ONCE: usize = 4;
+
     /// Room for about `people` at a time, some 200 bytes each. When it is full, further people get
-    /// no reservations, and their caps count committed impressions only.
+    /// no reservations, their caps count committed impressions only, and `refused` counts these.
+    ///
+    /// `settled` is how long a decision may take that has read a person, and how long what was read may
+    /// be used: for so long an impression stays reserved once it was committed.
     #[must_use]
-    pub fn new(people: usize) -> Self {
+    pub fn new(people: usize, settled: Duration, refused: Counter) -> Self {
         let shards = (0..Self::SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, room: people.div_ceil(Self::SHARDS).max(1), hand: AtomicUsize::new(0) }
+        Self { shards, room: people.div_ceil(Self::SHARDS).max(1), settled, hand: AtomicUsize::new(0), refused }
     }
 
     fn shard(&self, person: Uid) -> &Mutex<Shard> {
@@ -111,7 +158,7 @@ impl Reservations {
         let now = Instant::now();
         // A decision that panicked has added nothing, so what the lock guards is whole.
         let mut shard = self.shard(person).lock().unwrap_or_else(PoisonError::into_inner);
-        let beside = match shard.get_mut(&person) {
+        let beside = match shard.people.get_mut(&person) {
             Some(held) => {
                 held.drop_ended(now);
                 held.beside(reflects)
@@ -122,13 +169,11 @@ impl Reservations {
         if added.is_empty() {
             return answer;
         }
-        if shard.len() >= self.room && !shard.contains_key(&person) {
-            Self::sweep_shard(&mut shard, now);
-            if shard.len() >= self.room {
-                return answer;
-            }
+        if !shard.people.contains_key(&person) && !shard.has_room(self.room, now) {
+            self.refused.increment(added.len() as u64);
+            return answer;
         }
-        let held = shard.entry(person).or_default();
+        let held = shard.people.entry(person).or_insert_with(|| Held::of(added.len().min(Self::PER_PERSON)));
         let room = Self::PER_PERSON - held.entries.len().min(Self::PER_PERSON);
         for Reservation { decision, campaign, at } in added.into_iter().take(room) {
             held.entries.push((campaign, at));
@@ -138,37 +183,30 @@ impl Reservations {
     }
 
     /// The impression of `decision` to `person` was committed before `moment`: profiles that
-    /// reflect this moment count it themselves. It stays reserved for those that were read
+    /// reflect this moment count it themselves. It stays reserved a little for those that were read
     /// earlier and are decided on only now.
     pub fn settle(&self, person: Uid, decision: DecisionId, moment: Moment) {
         let mut shard = self.shard(person).lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = shard.get_mut(&person) else { return };
+        let Some(held) = shard.people.get_mut(&person) else { return };
         if let Some(fate) = held.fates.iter_mut().find(|fate| fate.decision == decision) {
             fate.settled.get_or_insert(moment);
+            fate.end = fate.end.min(Instant::now() + self.settled);
         }
     }
 
-    /// Frees what has ended in one shard, the next one at each call: called every second, the
-    /// memory of ended reservations is freed about a minute later.
+    /// Frees what has ended in a few shards, the next ones at each call: called every second, the
+    /// memory of ended reservations is freed within a quarter of a minute.
     pub fn sweep(&self) {
-        let shard = &self.shards[self.hand.fetch_add(1, Ordering::Relaxed) % Self::SHARDS];
-        Self::sweep_shard(&mut shard.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-    }
-
-    fn sweep_shard(shard: &mut Shard, now: Instant) {
-        shard.retain(|_, held| {
-            held.drop_ended(now);
-            !held.entries.is_empty()
-        });
-        if shard.capacity() > 4 * shard.len().max(16) {
-            shard.shrink_to_fit();
+        for _ in 0..Self::AT_ONCE {
+            let shard = &self.shards[self.hand.fetch_add(1, Ordering::Relaxed) % Self::SHARDS];
+            shard.lock().unwrap_or_else(PoisonError::into_inner).sweep(Instant::now());
         }
     }
 
     /// People with reservations, ended ones included until they are swept.
     #[must_use]
     pub fn people(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).people.len()).sum()
     }
 }
 
@@ -179,6 +217,12 @@ mod tests {
     use super::*;
 
     const CAMPAIGN: NameHash = NameHash(7);
+
+    const SETTLED: Duration = Duration::from_secs(3);
+
+    fn room_for(people: usize) -> Reservations {
+        Reservations::new(people, SETTLED, Counter::noop())
+    }
 
     fn reservation(decision: u128) -> Reservation {
         Reservation { decision: DecisionId(Uuid::from_u128(decision)), campaign: CAMPAIGN, at: Millis(1) }
@@ -202,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_cap_is_exact_under_64_threads() {
-        let reservations = Reservations::new(1_000);
+        let reservations = room_for(1_000);
         let won = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..64 {
@@ -218,7 +262,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reservations_end_after_a_minute() {
-        let reservations = Reservations::new(100);
+        let reservations = room_for(100);
         assert!(reserve(&reservations, Uid(1), 1));
         tokio::time::advance(TTL - Duration::from_millis(1)).await;
         assert!(!reserve(&reservations, Uid(1), 1));
@@ -233,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_committed_impression_is_counted_once_by_profiles_old_and_new() {
-        let reservations = Reservations::new(100);
+        let reservations = room_for(100);
         assert!(reserve_as(&reservations, Uid(1), 2, 1) && reserve_as(&reservations, Uid(1), 2, 2));
         let committed = Moment::default();
         reservations.settle(Uid(1), reservation(3).decision, committed);
@@ -247,8 +291,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_committed_makes_room_once_nobody_can_have_read_it_earlier() {
+        let reservations = room_for(1);
+        let committed = Moment::default();
+        assert!(reserve_as(&reservations, Uid(1), 9, 1) && reserve_as(&reservations, Uid(1), 9, 2));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        reservations.settle(Uid(1), reservation(2).decision, committed);
+        let beside = |reflects: bool| reservations.with(Uid(1), |_| reflects, |held| (held.len(), vec![]));
+        tokio::time::advance(SETTLED - Duration::from_millis(1)).await;
+        reservations.settle(Uid(1), reservation(2).decision, committed);
+        assert_eq!((beside(false), beside(true)), (2, 1));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!((beside(false), beside(true)), (1, 1), "a repeat holds it no longer");
+        reservations.settle(Uid(1), reservation(1).decision, committed);
+        tokio::time::advance(SETTLED).await;
+        let another = Uid(1 + Reservations::SHARDS as u128);
+        assert!(reserve(&reservations, another, 1), "there is room for somebody else");
+        assert!(!reserve(&reservations, another, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_shard_is_swept_once_a_second_and_refusals_are_counted() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let refused = metrics::with_local_recorder(&recorder, || metrics::counter!("refused"));
+        let reservations = Reservations::new(1, SETTLED, refused);
+        let uid = |number: usize| Uid((number * Reservations::SHARDS) as u128);
+        let swept = || reservations.shards[0].lock().expect("a lock").swept;
+        assert!(reserve(&reservations, uid(0), 1));
+        assert!(reserve(&reservations, uid(1), 1) && reserve(&reservations, uid(1), 1), "nothing is reserved");
+        let first = swept().expect("a sweep");
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert!(reserve(&reservations, uid(2), 1));
+        assert_eq!(swept(), Some(first));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(reserve(&reservations, uid(2), 1));
+        assert!(swept() > Some(first));
+        assert!(recorder.handle().render().contains("refused 4"), "{}", recorder.handle().render());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn memory_is_bounded() {
-        let reservations = Reservations::new(Reservations::SHARDS * 2);
+        let reservations = room_for(Reservations::SHARDS * 2);
         for person in 0..10_000 {
             reserve(&reservations, Uid(person), 1);
         }

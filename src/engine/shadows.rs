@@ -2,7 +2,14 @@
 //! would have been shown without the profile. A request never waits for that, and losing some in a
 //! crash is accepted and counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use metrics::Counter;
 use tokio::time;
@@ -12,15 +19,18 @@ use super::{
     decider::{Call, Decided, Decider},
     queue::Queue,
     seeds,
+    users::UserRead,
+    world::Account,
 };
 use crate::{
     domain::{
         consent::Purposes,
         decision::{
-            request::{Preview, Seed},
+            request::{AdRequest, Candidate, Preview, Seed},
             shadow::Asked,
         },
-        ids::{DecisionId, LineItemId},
+        ids::{DecisionId, LineItemId, NameHash},
+        values::Millis,
         violation::Violation,
     },
     ports::{ShadowLine, ShadowPerson, ShadowRow, ShadowSeen, ShadowSought, ShadowStore, StoreError},
@@ -30,8 +40,39 @@ use crate::{
 #[derive(Clone)]
 pub struct Shadows {
     queue: Arc<Queue<Noted>>,
+    /// Bytes of what waits.
+    waiting: Arc<AtomicUsize>,
+    lines: Arc<Lines>,
     store: Arc<dyn ShadowStore>,
     lost: Counter,
+}
+
+/// Line items that tags named: on a day, by account and what the tag is of.
+#[derive(Default)]
+struct Lines(Mutex<(i64, Known)>);
+
+type Known = HashMap<(u32, NameHash), HashSet<NameHash>>;
+
+impl Lines {
+    /// Line items of a tag that are told apart on a day: anybody can name any.
+    const MOST: usize = 500;
+    /// What all others are called.
+    const OTHER: &str = "other";
+
+    fn named(&self, account: u32, tag: NameHash, line: LineItemId, now: Millis) -> Option<LineItemId> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (day, known) = &mut *lines;
+        let today = now.0.div_euclid(86_400_000);
+        if *day != today {
+            (*day, *known) = (today, HashMap::new());
+        }
+        let known = known.entry((account, tag)).or_default();
+        let hash = NameHash::of(line.as_str());
+        if known.contains(&hash) || known.len() < Self::MOST && known.insert(hash) {
+            return Some(line);
+        }
+        Self::OTHER.parse().ok()
+    }
 }
 
 enum Noted {
@@ -39,9 +80,13 @@ enum Noted {
     Seen(ShadowSeen),
 }
 
-/// A decision as it was noted on the path.
+/// A decision as it was noted on the path: what it was made of, and nothing of what it would show.
 struct Shadowed {
-    decided: Decided,
+    account: Arc<Account>,
+    request: AdRequest,
+    id: DecisionId,
+    at: Millis,
+    user: UserRead,
     purposes: Purposes,
     seed: Seed,
     line_item: Option<LineItemId>,
@@ -50,8 +95,9 @@ struct Shadowed {
 impl Shadows {
     /// Rows in one write.
     const BATCH: usize = 500;
-    /// What may wait to be written.
+    /// What may wait to be written, by number and by size.
     const QUEUE: usize = 16_384;
+    const BYTES: usize = 32 << 20;
     /// How long a row waits for others.
     const GATHER: Duration = Duration::from_millis(500);
     /// A write that takes longer is given up, not cancelled.
@@ -63,7 +109,8 @@ impl Shadows {
     /// [`Shadows::write`] as a background task.
     #[must_use]
     pub fn new(store: Arc<dyn ShadowStore>, lost: Counter) -> Self {
-        Self { queue: Arc::new(Queue::new(Self::QUEUE)), store, lost }
+        let queue = Arc::new(Queue::new(Self::QUEUE));
+        Self { queue, waiting: Arc::default(), lines: Arc::default(), store, lost }
     }
 
     /// Decides as for anybody, but as a preview: nothing counts, and nothing is learned from it.
@@ -79,19 +126,28 @@ impl Shadows {
     ) -> Result<DecisionId, Vec<Violation>> {
         let (purposes, seed) = (call.purposes, seeds::draw());
         call.request.preview = Some(Preview { seed: Some(seed), ..Preview::default() });
-        let decided = decider.decide(call, arrived).await?;
-        let id = decided.decision.id;
-        self.offer(Noted::Decided(Box::new(Shadowed { decided, purposes, seed, line_item })));
+        let Decided { account, request, decision, user, .. } = decider.decide(call, arrived).await?;
+        let (id, at) = (decision.id, decision.at);
+        let line_item = line_item.and_then(|line| self.lines.named(account.number(), tag(&request), line, at));
+        let noted = Shadowed { account, request, id, at, user, purposes, seed, line_item };
+        let bytes = noted.bytes();
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > Self::BYTES
+            || !self.queue.offer(Noted::Decided(Box::new(noted)))
+        {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.lost.increment(1);
+        }
         Ok(id)
+    }
+
+    /// Counts a request that was not decided because there were too many.
+    pub fn refuse(&self) {
+        self.lost.increment(1);
     }
 
     /// Takes down what a browser told. Never waits.
     pub fn seen(&self, seen: ShadowSeen) {
-        self.offer(Noted::Seen(seen));
-    }
-
-    fn offer(&self, noted: Noted) {
-        if !self.queue.offer(noted) {
+        if !self.queue.offer(Noted::Seen(seen)) {
             self.lost.increment(1);
         }
     }
@@ -129,6 +185,8 @@ impl Shadows {
 
     async fn keep(&self, noted: Vec<Noted>) {
         let count = noted.len() as u64;
+        let bytes = noted.iter().map(|noted| if let Noted::Decided(shadowed) = noted { shadowed.bytes() } else { 0 });
+        self.waiting.fetch_sub(bytes.sum(), Ordering::Relaxed);
         let store = Arc::clone(&self.store);
         // Apart, so that giving up cancels nothing.
         let call = tokio::spawn(async move {
@@ -151,31 +209,74 @@ fn rows(noted: Vec<Noted>) -> (Vec<ShadowRow>, Vec<ShadowSeen>) {
     for noted in noted {
         match noted {
             Noted::Seen(told) => seen.push(told),
-            Noted::Decided(shadowed) => rows.push(row(*shadowed)),
+            Noted::Decided(shadowed) => rows.push(shadowed.into_row()),
         }
     }
     (rows, seen)
 }
 
-fn row(Shadowed { decided, purposes, seed, line_item }: Shadowed) -> ShadowRow {
-    let Decided { account, request, decision, user, .. } = &decided;
-    let asked = Asked {
-        snapshot: &account.snapshot,
-        learned: &account.learned,
-        request,
-        state: user.state.as_deref(),
-        standing: user.standing,
-        counted: user.counted,
-        purposes,
-        now: decision.at,
-        seed,
-    };
-    ShadowRow {
-        account: account.number(),
-        decision: decision.id,
-        line_item,
-        person: request.person.filter(|_| purposes.measure),
-        personalised: purposes.profile_read && user.state.is_some(),
-        causes: asked.causes(),
+/// What the tag is of: a placement or a creative.
+fn tag(request: &AdRequest) -> NameHash {
+    let placement = request.placements.first();
+    let creative = placement.and_then(|placement| match &placement.candidate {
+        Some(Candidate::Creative(id)) => Some(id.as_str()),
+        _ => None,
+    });
+    let named = placement.and_then(|placement| placement.placement.as_ref()).map(|id| id.as_str());
+    NameHash::of(named.or(creative).unwrap_or_default())
+}
+
+impl Shadowed {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        let keywords = self.request.placements.iter().flat_map(|placement| &placement.keywords);
+        let person = self.user.state.as_ref().map_or(0, |state| state.heap_bytes());
+        2_048 + keywords.map(|word| 24 + word.len()).sum::<usize>() + person
+    }
+
+    fn into_row(self) -> ShadowRow {
+        let asked = Asked {
+            snapshot: &self.account.snapshot,
+            learned: &self.account.learned,
+            request: &self.request,
+            state: self.user.state.as_deref(),
+            standing: self.user.standing,
+            counted: self.user.counted,
+            purposes: self.purposes,
+            now: self.at,
+            seed: self.seed,
+        };
+        let causes = asked.causes();
+        ShadowRow {
+            account: self.account.number(),
+            decision: self.id,
+            line_item: self.line_item,
+            person: self.request.person.filter(|_| self.purposes.measure),
+            personalised: self.purposes.profile_read && self.user.state.is_some(),
+            causes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_line_items_are_told_apart() {
+        let lines = Lines::default();
+        let (top, day) = (NameHash::of("top"), 86_400_000);
+        let named = |account: u32, tag: NameHash, line: usize, at: i64| {
+            let line = lines.named(account, tag, format!("l-{line}").parse().expect("a line item"), Millis(at));
+            line.expect("a line item").as_str().to_owned()
+        };
+        for line in 0..Lines::MOST {
+            assert_eq!(named(1, top, line, 5), format!("l-{line}"));
+        }
+        assert_eq!(named(1, top, 10_000, 6), "other");
+        assert_eq!(named(1, top, 7, 7), "l-7", "those that are known are");
+        assert_eq!(named(1, NameHash::of("side"), 10_000, 8), "l-10000", "each tag has its own");
+        assert_eq!(named(2, top, 10_000, 9), "l-10000");
+        assert_eq!(named(1, top, 10_000, day), "l-10000", "and each day");
     }
 }

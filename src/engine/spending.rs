@@ -18,7 +18,7 @@ use super::{catalogue::Catalogue, seeds, world::World};
 use crate::{
     domain::{
         catalog::{
-            budget::{Budget, Spent, Wish, cost},
+            budget::{Budget, Spent, Wish, cost, give_back},
             campaign::Campaign,
         },
         ids::{CampaignId, DecisionId, NameHash},
@@ -26,7 +26,7 @@ use crate::{
         openrtb::Purses,
         values::{Millis, Money},
     },
-    ports::{Clock, LeaseWish, SpendStore, StoreError},
+    ports::{Clock, Lease, LeaseWish, SpendStore, StoreError},
 };
 
 /// The money of campaigns. Clones share it.
@@ -130,6 +130,29 @@ impl Purse {
         self.hours = today.hours;
         self.let_go();
     }
+
+    /// What to ask of the store, and what was bid since it was told. What is given back is given back
+    /// before: it must not be bid while the store leases it to others. It stays so where no answer comes,
+    /// for the store may have heard all the same.
+    fn ask(&mut self, budget: &Budget, price: i64) -> (Wish, i64) {
+        let wish = Wish {
+            daily: budget.daily,
+            total: budget.total,
+            due: self.due,
+            price,
+            held: self.held(),
+            unused: self.unused,
+            recent: self.recent(),
+        };
+        self.unused -= self.known.map_or(0, |(spent, _)| give_back(&wish, &spent));
+        (Wish { unused: self.unused, ..wish }, std::mem::take(&mut self.bid))
+    }
+
+    /// Takes what the store answers.
+    fn take(&mut self, lease: &Lease, asked: Instant) {
+        self.unused = self.unused.saturating_add(lease.granted);
+        self.known = Some((lease.spent, asked));
+    }
 }
 
 impl Spending {
@@ -206,16 +229,8 @@ impl Spending {
             let (Some(budget), Some(cpm)) = (campaign.budget, campaign.cpm) else { continue };
             let mut open = purse.lock().unwrap_or_else(PoisonError::into_inner);
             open.turn(&campaign, &budget, now);
-            let wish = Wish {
-                daily: budget.daily,
-                total: budget.total,
-                due: open.due,
-                price: cost(cpm.amount),
-                held: open.held(),
-                unused: open.unused,
-                recent: open.recent(),
-            };
-            let (currency, day, bid) = (budget.currency, open.day, std::mem::take(&mut open.bid));
+            let (wish, bid) = open.ask(&budget, cost(cpm.amount));
+            let (currency, day) = (budget.currency, open.day);
             drop(open);
             wishes.push(LeaseWish { account, campaign: campaign.id.clone(), currency, day, wish, bid });
             asked.push((purse, day, bid));
@@ -235,8 +250,7 @@ impl Spending {
         for ((purse, day, _), lease) in asked.into_iter().zip(leases) {
             let mut open = purse.lock().unwrap_or_else(PoisonError::into_inner);
             if open.day == day {
-                open.unused = open.unused.saturating_add(lease.granted).max(0);
-                open.known = Some((lease.spent, at));
+                open.take(&lease, at);
             }
         }
         Ok(())
@@ -285,6 +299,7 @@ impl Purses for Till<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{catalog::budget::grant, values::Currency};
 
     /// The `number`th bid of a millisecond.
     fn bid(at: i64, number: u128) -> DecisionId {
@@ -306,6 +321,31 @@ mod tests {
         assert!(purse.pay(bid(5, 2), 10));
         purse.known = None;
         assert!(!purse.can_pay(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_is_not_bid_while_the_store_is_asked() {
+        const BUDGET: Budget = Budget { daily: 6, total: None, currency: Currency::USD };
+        let alone = Spent { replicas: 1, ..Spent::default() };
+        let mut first = Purse { due: 6, known: Some((alone, Instant::now())), ..purse(6) };
+        let (wish, _) = first.ask(&BUDGET, 1);
+        assert_eq!((wish.unused, first.unused), (1, 1), "nothing was bid lately: one impression is kept");
+        // while the store hears of it and leases what was given back to another
+        let bids = (1..=6).filter(|number| first.pay(bid(5, *number), 1)).count();
+        assert_eq!(bids, 1);
+        let granted = grant(&wish, &alone);
+        let booked = wish.held + wish.unused + granted;
+        let other = Wish { held: 0, unused: 0, recent: 6, ..wish };
+        let theirs = grant(&other, &Spent { held_day: booked, held_total: booked, ..alone });
+        assert_eq!((granted, theirs), (0, 5));
+        // its answer is lost, so it knows nothing else when it asks again
+        let (wish, _) = first.ask(&BUDGET, 1);
+        assert_eq!(wish.held + wish.unused + theirs, 6, "never more than there is");
+        // less is due than it has: nothing can be taken from it in the answer
+        let spent = Spent { held_day: theirs, held_total: theirs, day: 3, ..alone };
+        let lease = Lease { granted: grant(&wish, &spent), spent };
+        first.take(&lease, Instant::now());
+        assert_eq!((lease.granted, first.unused), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

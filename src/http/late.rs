@@ -13,7 +13,6 @@ use axum::{
 };
 use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
-use tokio::time;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -59,8 +58,6 @@ struct LateQuery {
 
 problems!(pub LateProblems = [NotFound, Overloaded]);
 
-/// How long a frame waits for the catalogue of its bid.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Where nothing is shown.
 const NOTHING: &str = "<!doctype html><title></title>";
 
@@ -140,18 +137,9 @@ async fn as_bid(app: &App, account: Arc<Account>, late: &Late) -> Arc<Account> {
     if is_it(&account.snapshot) {
         return account;
     }
-    let then = app.engine.archive.serving(&account, late.catalog_version);
-    match time::timeout(PATIENCE, then).await {
-        Ok(Ok(snapshot)) if is_it(&snapshot) => Arc::new(Account { snapshot, ..Account::clone(&account) }),
-        Ok(Ok(_)) => account,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the revision that was bid is out of reach");
-            account
-        }
-        Err(_) => {
-            tracing::warn!(version = late.catalog_version, "the revision that was bid takes too long");
-            account
-        }
+    match app.engine.archive.at_hand(&account, late.catalog_version).await {
+        Some(snapshot) if is_it(&snapshot) => Arc::new(Account { snapshot, ..Account::clone(&account) }),
+        _ => account,
     }
 }
 

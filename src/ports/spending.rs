@@ -27,7 +27,7 @@ pub struct LeaseWish {
 /// What a replica got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// How much more it may bid, or has to give back.
+    /// How much more it may bid.
     pub granted: i64,
     /// What is known of the spending, without this replica's own.
     pub spent: Spent,

@@ -15,15 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::{Core, StartError};
 use crate::{
     config::{Config, WebhookReach},
-    domain::{access::Scope, webhook::Reach},
+    domain::{access::Scope, violation::Violation, webhook::Reach},
     engine::{
         Engine,
         authoring::{
             Author,
             bundle::{Bundle, BundleError, FileFault},
-            personas::BundledEvent,
+            cast::person_fault,
         },
-        ingest::{Ingest, IngestError},
+        ingest::IngestError,
         people::PeopleError,
         world::Account,
     },
@@ -96,17 +96,49 @@ pub(super) async fn first_start(core: &Core, config: &Config, address: SocketAdd
     if let Some(folder) = bundle(config) {
         let world = core.engine.catalogue.world();
         let account = world.named("default").cloned();
-        if let Some(account) = account.filter(|account| account.snapshot.version == 0) {
-            match import(&core.engine, &account, &folder, false).await {
-                Ok(imported) => tracing::info!(folder = %folder.display(), ?imported, "loaded the first bundle"),
-                Err(error) => tracing::error!(%error, folder = %folder.display(), "the first bundle was not loaded"),
-            }
+        if let Some(account) = account {
+            first_bundle(&core.engine, &account, &folder, &config.store.data).await;
         }
         welcome.request = Some(folder.join("requests/young-buyer.json")).filter(|request| request.exists());
     } else if config.store.database_url.is_none() {
         tracing::warn!("no folder creatives/demo was found here or beside the program, so no demo is loaded");
     }
     Ok(welcome)
+}
+
+/// Loads a bundle into an empty catalogue, or what is missing of one that was begun.
+async fn first_bundle(engine: &Engine, account: &Account, folder: &Path, data: &Path) {
+    // stands while a bundle is being loaded: its documents come at once, its people one by one
+    let mark = data.join("bundle.unfinished");
+    let (empty, begun) = (account.snapshot.version == 0, mark.exists());
+    if !empty && !begun {
+        return;
+    }
+    if let Err(error) = std::fs::create_dir_all(data).and_then(|()| std::fs::write(&mark, "")) {
+        tracing::warn!(%error, "a bundle that is not loaded whole would not be noticed");
+    }
+    let loaded = match empty {
+        true => import(engine, account, folder, false).await,
+        // documents that have been changed since are left alone
+        false => match engine.authoring.read_bundle(folder) {
+            Ok(bundle) => populate(engine, account, bundle).await,
+            Err(error) => Err(error.into()),
+        },
+    };
+    let whole = match &loaded {
+        Ok(imported) => {
+            tracing::info!(folder = %folder.display(), ?imported, "loaded the first bundle");
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, folder = %folder.display(), "the first bundle was not loaded whole");
+            // with faults nothing is
+            !error.faults().is_empty()
+        }
+    };
+    if whole && let Err(error) = std::fs::remove_file(&mark) {
+        tracing::warn!(%error, "the people of the bundle are loaded again at the next start");
+    }
 }
 
 /// The admin key to print: the configured one, or one that is made when there is none and only
@@ -173,14 +205,6 @@ pub enum ImportError {
         /// Why.
         error: PeopleError,
     },
-    /// What its people did.
-    #[error("event {id}: {detail}")]
-    Event {
-        /// Which.
-        id: String,
-        /// Why.
-        detail: String,
-    },
     /// Its events, all of them.
     #[error(transparent)]
     Events(#[from] IngestError),
@@ -209,20 +233,41 @@ pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: 
     let author = Author { account: account.number(), by: "import".into(), dry_run };
     // with a dry run everything is checked before anything is kept
     let check = Author { dry_run: true, ..author.clone() };
-    engine.authoring.import_documents(&check, &bundle).await?;
-    if !dry_run {
-        for picture in &bundle.assets {
-            engine.assets.keep(account.number(), picture.clone()).await?;
-        }
-    }
-    let mut imported = engine.authoring.import_documents(&author, &bundle).await?;
+    let mut imported = engine.authoring.import_documents(&check, &bundle).await?;
+    check_people(engine, account, &bundle).await?;
     imported.people = bundle.people.len();
     if dry_run {
         return Ok(imported);
     }
+    for picture in &bundle.assets {
+        engine.assets.keep(account.number(), picture.clone()).await?;
+    }
+    let documents = engine.authoring.import_documents(&author, &bundle).await?;
     let world = engine.catalogue.world();
     let account = world.account(account.number()).map_or(account, |account| account);
-    for person in bundle.people {
+    let Imported { people, events, .. } = populate(engine, account, bundle).await?;
+    Ok(Imported { people, events, ..documents })
+}
+
+/// Whether people may be changed and events be added up beside what the store knows of them.
+async fn check_people(engine: &Engine, account: &Account, bundle: &Bundle) -> Result<(), ImportError> {
+    let mut faults = bundle.uncountable(&engine.ingest.streamed(account.number()).await?.streams);
+    for (line, person) in &bundle.people {
+        let found = match engine.people.patch(account, &person.user, &person.traits.clone().into(), true).await {
+            Ok(_) => continue,
+            Err(PeopleError::Invalid(found)) => found,
+            Err(error @ PeopleError::Erased) => vec![Violation::new("/user", "erased", error.to_string())],
+            Err(error) => return Err(ImportError::Person { user: person.user.to_string(), error }),
+        };
+        faults.extend(found.into_iter().map(|fault| person_fault(*line, fault)));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(BundleError::Faults(faults).into()) }
+}
+
+/// Writes the people of a bundle, and what they did. Doing it again changes nothing.
+async fn populate(engine: &Engine, account: &Account, bundle: Bundle) -> Result<Imported, ImportError> {
+    let people = bundle.people.len();
+    for (_, person) in bundle.people {
         let failed = |error| ImportError::Person { user: person.user.to_string(), error };
         engine.people.patch(account, &person.user, &person.traits.clone().into(), false).await.map_err(failed)?;
         for list in &person.lists {
@@ -230,27 +275,17 @@ pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: 
             engine.people.change_members(account, list, change).await.map_err(failed)?;
         }
     }
-    imported.events = happened(engine, account, bundle.events).await?;
-    Ok(imported)
-}
-
-/// Keeps the events of a bundle; how many were new.
-async fn happened(engine: &Engine, account: &Account, events: Vec<BundledEvent>) -> Result<usize, ImportError> {
     let (number, now) = (account.number(), engine.clock.now());
     // What the rules need is remembered from here on.
     engine.ingest.streams().ensure(number, &account.snapshot.streams).await?;
-    let streamed = engine.ingest.streamed(number).await?;
-    let mut rows = Vec::with_capacity(events.len());
-    for event in events {
-        let (id, uid) = (event.id.clone(), account.uid(&event.user));
-        let row = event.into_row(number, uid, now);
-        if let Some((property, error)) = Ingest::check_amounts(&streamed, &row.event).first() {
-            return Err(ImportError::Event { id, detail: format!("{property} {error}") });
-        }
-        rows.push(row);
-    }
-    let report = engine.ingest.ingest(number, rows).await?;
-    Ok(report.became.iter().filter(|became| **became == Ingested::Accepted).count())
+    let events = bundle.events.into_iter();
+    let rows = events.map(|(_, event)| {
+        let uid = account.uid(&event.user);
+        event.into_row(number, uid, now)
+    });
+    let report = engine.ingest.ingest(number, rows.collect()).await?;
+    let events = report.became.iter().filter(|became| **became == Ingested::Accepted).count();
+    Ok(Imported { people, events, ..Imported::default() })
 }
 
 /// How far webhooks may lead.

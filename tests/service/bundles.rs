@@ -142,3 +142,74 @@ async fn the_people_of_the_demo_see_different_creatives() {
     let ready = service.request(Method::GET, "/readyz").send().await.expect("an answer");
     assert_eq!(ready.status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_imported_when_people_do_not_fit() {
+    let (url, folder) = (cluster().await.database().await, folder());
+    let (bundle, data) = (folder.path().join("bundle"), folder.path().join("data"));
+    let write = |path: &str, text: &str| {
+        let file = bundle.join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, text).expect("written");
+    };
+    let brand = "{\"name\": \"Late\", \"domain\": \"late.example\"}";
+    write("advertisers/late.json", brand);
+    let rule = serde_json::json!({"v": 1, "kind": "dynamic", "match": {"event": "bought",
+        "sum": {"of": "value", "is": {"gte": 100}}, "in": {"last": "P30D"}}});
+    write("segments/spenders.json", &format!("{{\"name\": \"Spenders\", \"rule\": {rule}}}"));
+    write(
+        "profiles.ndjson",
+        "{\"user\": \"ida\", \"traits\": {\"age\": 40}, \"lists\": [\"no-such\"]}\n\
+         {\"user\": \"ole\", \"traits\": {\"Bad Name\": 1}, \"lists\": [\"spenders\"]}\n",
+    );
+    let event = "{\"id\": \"e-1\", \"user\": \"ida\", \"type\": \"bought\", \"ago\": \"PT1H\", \"properties\": ";
+    write("events.ndjson", &format!("{event}{{\"value\": [120]}}}}\n"));
+    let path = bundle.display().to_string();
+    let command = |dry: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
+        command.args(["import", &path]).args(dry.then_some("--dry-run"));
+        command.env("DATABASE_URL", &url).env("TESSERA_DATA", &data);
+        async move { command.output().await.expect("it runs") }
+    };
+    for dry in [true, false] {
+        let ran = command(dry).await;
+        assert!(!ran.status.success(), "{ran:?}");
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned() + &String::from_utf8_lossy(&ran.stdout);
+        for fault in ["/0/lists/0", "/1/lists/0", "/1/traits/Bad Name", "events.ndjson", "/0/properties/value"] {
+            assert!(told.contains(fault), "{fault}: {told}");
+        }
+    }
+    let service = Service::start(&url, |_| {}).await;
+    for gone in ["/v1/advertisers/late", "/v1/segments/spenders", "/v1/profiles/ida"] {
+        let answer = service.request(Method::GET, gone).send().await.expect("an answer");
+        assert_eq!(answer.status(), 404, "{gone}");
+    }
+    // with that mended, all of it comes
+    write("profiles.ndjson", "{\"user\": \"ida\", \"traits\": {\"age\": 40}}\n");
+    write("events.ndjson", &format!("{event}{{\"value\": 120}}}}\n"));
+    let ran = command(false).await;
+    assert!(ran.status.success(), "{ran:?}");
+    let known = service.request(Method::GET, "/v1/profiles/ida").send().await.expect("an answer");
+    assert_eq!(known.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_bundle_that_was_cut_off_is_loaded_to_its_end() {
+    let (url, folder, data) = (cluster().await.database().await, folder(), folder());
+    let write = |path: &str, text: &str| {
+        let file = folder.path().join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, text).expect("written");
+    };
+    write("advertisers/late.json", "{\"name\": \"Late\", \"domain\": \"late.example\"}");
+    write("profiles.ndjson", "{\"user\": \"ida\", \"traits\": {\"age\": 40}}\n");
+    // its documents were committed, and then the process ended
+    let mark = data.path().join("bundle.unfinished");
+    fs::write(&mark, "").expect("a mark");
+    let bundle = folder.path().to_owned();
+    let service = Service::start_in(data, &url, |config| config.store.bundle = Some(bundle)).await;
+    let status = async |path: &str| service.request(Method::GET, path).send().await.expect("an answer").status();
+    assert_eq!(status("/v1/profiles/ida").await, 200);
+    assert_eq!(status("/v1/advertisers/late").await, 404, "documents that were changed since are left alone");
+    assert!(!mark.exists());
+}

@@ -29,10 +29,30 @@ impl CapRing {
     /// The newest impressions kept per campaign, and so the largest cap that can be kept.
     pub const KEPT: usize = 64;
 
+    /// How far clocks may lie apart, in ms. What was seen later than that after now was counted by a clock
+    /// that was wrong.
+    pub const SKEW_MS: i64 = 5 * 60_000;
+
     const FORMAT: u8 = 1;
 
     /// Adds an impression of `campaign`, whose longest cap window is `longest`.
     pub fn absorb(&mut self, campaign: NameHash, at: Millis, longest: Span) {
+        self.insert(campaign, at, longest);
+        self.drop_passed(Millis(i64::MAX));
+    }
+
+    /// The same at a time `now` by another clock: what one clock counted when it was ahead is forgotten once
+    /// both say so, and takes no others with it.
+    pub fn absorb_at(&mut self, now: Millis, campaign: NameHash, at: Millis, longest: Span) {
+        let latest = now.max(at).plus(Self::SKEW_MS);
+        for ring in &mut self.0 {
+            ring.seen.drain(..ring.seen.partition_point(|&seen| seen > latest));
+        }
+        self.insert(campaign, at, longest);
+        self.drop_passed(now.plus(Self::SKEW_MS));
+    }
+
+    fn insert(&mut self, campaign: NameHash, at: Millis, longest: Span) {
         let place = match self.0.binary_search_by_key(&campaign, |ring| ring.campaign) {
             Ok(place) => place,
             Err(place) => {
@@ -45,7 +65,6 @@ impl CapRing {
         ring.longest = longest.max(Span::from_millis(1));
         ring.seen.insert(ring.seen.partition_point(|&seen| seen >= at), at);
         ring.seen.truncate(Self::KEPT);
-        self.drop_passed();
     }
 
     /// Adds the impressions of another person, who turned out to be the same.
@@ -60,8 +79,17 @@ impl CapRing {
     /// Impressions of `campaign` later than `since`: for a window of length W, `now - W`.
     #[must_use]
     pub fn count_since(&self, campaign: NameHash, since: Millis) -> u32 {
+        self.count_between(campaign, since, Millis(i64::MAX))
+    }
+
+    /// Impressions of `campaign` later than `since`, and not later than `until`.
+    #[must_use]
+    pub fn count_between(&self, campaign: NameHash, since: Millis, until: Millis) -> u32 {
         let ring = self.0.binary_search_by_key(&campaign, |ring| ring.campaign).map(|place| &self.0[place]);
-        ring.map_or(0, |ring| ring.seen.partition_point(|&seen| seen > since) as u32)
+        ring.map_or(0, |ring| {
+            let later_than = |instant| ring.seen.partition_point(|&seen| seen > instant);
+            later_than(since).saturating_sub(later_than(until)) as u32
+        })
     }
 
     /// Whether nothing is kept.
@@ -77,8 +105,9 @@ impl CapRing {
         rings + self.0.iter().map(|ring| ring.seen.capacity() * size_of::<Millis>()).sum::<usize>()
     }
 
-    fn drop_passed(&mut self) {
+    fn drop_passed(&mut self, latest: Millis) {
         let newest = self.0.iter().filter_map(|ring| ring.seen.first()).max().copied().unwrap_or_default();
+        let newest = newest.min(latest);
         for ring in &mut self.0 {
             let passed = newest.plus(-ring.longest.millis());
             ring.seen.truncate(ring.seen.partition_point(|&seen| seen > passed));
@@ -185,6 +214,30 @@ mod tests {
         let ring = absorbed((0..100).map(|at| (0, at)));
         assert_eq!(ring.count_since(name(0), Millis(i64::MIN)), 64);
         assert_eq!(ring.count_since(name(0), Millis(97)), 2);
+    }
+
+    #[test]
+    fn what_a_clock_ahead_counted_does_not_stick() {
+        let (now, ahead) = (100 * DAY, 140 * DAY);
+        let mut ring = absorbed([(0, now - 1), (1, now - 2)]);
+        let count = |ring: &CapRing, campaign: u8, now: i64| {
+            let since = Millis(now - longest(campaign).millis());
+            ring.count_between(name(campaign), since, Millis(now + CapRing::SKEW_MS))
+        };
+        // by the store's clock it is still now
+        ring.absorb_at(Millis(now), name(0), Millis(ahead), longest(0));
+        assert_eq!((count(&ring, 0, now), count(&ring, 1, now)), (1, 1), "what comes is not counted, what was is kept");
+        assert_eq!(count(&ring, 0, ahead), 1, "who counted it goes by it");
+        ring.absorb_at(Millis(now + 5), name(1), Millis(now + 5), longest(1));
+        assert_eq!((count(&ring, 0, now + 5), count(&ring, 1, now + 5)), (1, 2));
+        assert_eq!(count(&ring, 0, ahead), 0, "it is forgotten");
+        // a clock that goes before by less than clocks do is believed
+        ring.absorb_at(Millis(now + 6), name(0), Millis(now + 6 + CapRing::SKEW_MS), longest(0));
+        ring.absorb_at(Millis(now + 6), name(0), Millis(now + 6), longest(0));
+        assert_eq!(count(&ring, 0, now + 6), 3);
+        // a store whose clock is behind takes nothing away
+        ring.absorb_at(Millis(0), name(0), Millis(now + 7), longest(0));
+        assert_eq!((count(&ring, 0, now + 7), count(&ring, 1, now + 7)), (4, 2));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct Variant {
     pub shape: Shape,
     /// The template.
     pub template: Arc<Template>,
+    /// Whether it may show something that is not loaded into a safe page.
+    pub insecure: bool,
     /// What may stand in each slot of the template, in its order.
     pub places: Vec<Place>,
 }
@@ -181,10 +183,7 @@ impl Creative {
         }
         let places: Vec<_> =
             templates.iter().map(|(id, _, template)| reader.places(id, template, &slots, &components)).collect();
-        let variants = templates.into_iter().zip(places);
-        let variants = variants
-            .map(|((id, shape, template), places)| Variant { id, shape, template: Arc::new(template), places })
-            .collect();
+        let variants = templates.into_iter().zip(places).map(|(of, places)| Variant::new(of, places)).collect();
         let slot_of = |id: &ComponentId| {
             let at = components.iter().position(|component| component.id == *id)?;
             Some((components[at].slot as u16, at as u32))

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::domain::{
     audience::{
-        activity::Streams,
+        activity::{Stream, Streams},
         compile::{Condition, RuleSet, SegmentIx},
         model_document::ModelDoc,
         models::Models,
@@ -26,7 +26,7 @@ use crate::domain::{
         },
         index::{Index, Needs},
         key::{DocumentKey, Kind},
-        snapshot::{Changed, Line, Placement, Snapshot, Ticket},
+        snapshot::{Changed, Line, Placement, Snapshot, Targeted, Ticket},
     },
     ids::{AdvertiserId, CampaignId, CreativeId, ExchangeId, FeedId, ModelKey, PlacementId, SegmentKey, WriteKeyId},
     products::FeedDoc,
@@ -73,6 +73,7 @@ impl Snapshot {
             segments: self.segments.clone(),
             sources: self.sources.clone(),
             campaigns: self.campaigns.clone(),
+            targeted: Arc::default(),
         };
         let mut stale = next.take_in(changes);
         if stale.segments || stale.models {
@@ -332,6 +333,10 @@ impl Snapshot {
         self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
         self.approved = self.approved.evolve(&self.creatives, &self.audits);
+        self.targeted = Arc::new(Targeted {
+            traits: self.targeting().flat_map(|condition| condition.traits().iter().copied()).collect(),
+            streams: self.targeting().flat_map(|condition| condition.streams().iter().map(Stream::id)).collect(),
+        });
         let mut streams = self.rules.streams().clone();
         streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
         streams.extend(self.models.values().flat_map(|model| model.streams()));

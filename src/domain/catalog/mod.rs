@@ -18,4 +18,5 @@ pub mod key;
 pub mod landing;
 mod playing;
 pub mod snapshot;
+mod variant;
 pub mod warnings;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::domain::{
     audience::{
-        activity::{Stream, StreamId, Streams},
+        activity::{StreamId, Streams},
         compile::{Condition, RuleSet, SegmentIx},
         model_document::ModelDoc,
         rule::SegmentRule,
@@ -81,6 +81,14 @@ pub struct Snapshot {
     /// Bodies of the documents that name others, to compile them again when those change.
     pub(super) sources: BTreeMap<DocumentKey, Arc<Value>>,
     pub(super) campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    pub(super) targeted: Arc<Targeted>,
+}
+
+/// What the targeting of campaigns and components asks about people itself, not by a segment.
+#[derive(Debug, Default)]
+pub(super) struct Targeted {
+    pub(super) traits: BTreeSet<NameHash>,
+    pub(super) streams: BTreeSet<StreamId>,
 }
 
 /// A registered placement.
@@ -148,6 +156,7 @@ impl Snapshot {
             segments: Vec::new(),
             sources: BTreeMap::new(),
             campaigns: BTreeMap::new(),
+            targeted: Arc::default(),
         }
     }
 
@@ -220,13 +229,15 @@ impl Snapshot {
     }
 
     /// Traits that the targeting of campaigns and components names itself, not by a segment.
-    pub fn targeted_traits(&self) -> impl Iterator<Item = NameHash> {
-        self.targeting().flat_map(|condition| condition.traits().iter().copied())
+    #[must_use]
+    pub fn targeted_traits(&self) -> &BTreeSet<NameHash> {
+        &self.targeted.traits
     }
 
     /// Streams that the targeting of campaigns and components needs itself, not by a segment.
-    pub fn targeted_streams(&self) -> impl Iterator<Item = StreamId> {
-        self.targeting().flat_map(|condition| condition.streams().iter().map(Stream::id))
+    #[must_use]
+    pub fn targeted_streams(&self) -> &BTreeSet<StreamId> {
+        &self.targeted.streams
     }
 
     /// The targeting rules of campaigns and components.

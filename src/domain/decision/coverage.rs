@@ -96,6 +96,7 @@ pub fn serving(snapshot: &Snapshot, cell: &Cell, now: Millis) -> (Serving, Vec<C
     let (formats, sizes) = ([cell.format], cell.size);
     let ask = Ask {
         placement: 0,
+        position: 0,
         request: &request,
         registered: Some(&cell.placement),
         formats: &formats,

@@ -21,7 +21,7 @@ use crate::domain::{
         eligibility::Seen,
         goods::Goods,
         learned::Learned,
-        request::{AdRequest, PlacementRequest, Seed, SegmentsMode, Stage},
+        request::{AdRequest, Explain, PlacementRequest, Seed, SegmentsMode, Stage},
         rotation::Sticky,
         run::Run,
     },
@@ -64,7 +64,7 @@ pub fn decide(
         person,
         known: request.person.is_some() && purposes.basic,
         sticky: request.person.filter(|_| purposes.basic).map_or(nobody, |uid| Sticky(uid.0)),
-        goods: Goods { snapshot, profile: view.state, recorded: person.goods, now },
+        goods: Goods { snapshot, profile: view.state, recorded: person.replay.map(|replay| replay.goods), now },
         evaluator: Evaluator::new(&snapshot.rules, view, &request.context, now),
         seen: Seen {
             // where the counters could not be read, nothing may be taken to be below its cap
@@ -106,6 +106,27 @@ pub fn decide(
         evaluated,
         explanation: run.explanation,
     })
+}
+
+/// The most campaigns that an explanation may list, over all items.
+pub const MOST_EXPLAINED: usize = 200_000;
+
+/// Whether an explanation of everything that a request asks for has a sane size.
+///
+/// # Errors
+/// It has not.
+pub fn check_explained(snapshot: &Snapshot, request: &AdRequest) -> Result<(), Vec<Violation>> {
+    let items: usize = request.placements.iter().map(|placement| usize::from(placement.count)).sum();
+    let listed = items.saturating_mul(snapshot.lines.len());
+    if request.explain == Explain::None || listed <= MOST_EXPLAINED {
+        return Ok(());
+    }
+    let detail = format!(
+        "would list {} campaigns for each of {items} items, above {MOST_EXPLAINED} in all: ask for fewer items, or read \
+         GET /v1/decisions/{{id}}/explanation of those that are recorded",
+        snapshot.lines.len()
+    );
+    Err(vec![Violation::new("/explain", "too_much", detail)])
 }
 
 /// The registered placements that a request names.

@@ -7,8 +7,9 @@ use crate::domain::{
     catalog::{campaign::Campaign, creative::Creative},
     decision::{
         explanation::{ItemExplanation, Reason},
-        goods::{Picked, RecordedGoods},
+        goods::Picked,
         learned::Thought,
+        replay::Replay,
         standing::{Degraded, FallbackLevel, Standing},
     },
     ids::{DecisionId, NameHash, SegmentKey},
@@ -32,8 +33,8 @@ pub struct Person<'a> {
     pub reserved: &'a [(NameHash, Millis)],
     /// Memberships decided before, when a record is replayed: they go before every rule.
     pub recorded: &'a [(SegmentKey, Verdict)],
-    /// The products picked before, when a record is replayed; none: they are picked now.
-    pub goods: Option<&'a [RecordedGoods]>,
+    /// What was shown before, when a record is replayed; none: it is chosen now.
+    pub replay: Option<Replay<'a>>,
 }
 
 impl Person<'_> {
@@ -47,7 +48,7 @@ impl Person<'_> {
             degraded,
             reserved: &[],
             recorded: &[],
-            goods: None,
+            replay: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a campaign may serve, asked condition by condition, cheapest first.
 
 use crate::domain::{
-    audience::{evaluate::Evaluator, user::UserState},
+    audience::{caps::CapRing, evaluate::Evaluator, user::UserState},
     catalog::{
         campaign::Campaign,
         creative::{Choice, Creative},
@@ -41,10 +41,11 @@ pub struct Shown {
 }
 
 impl Seen<'_> {
-    /// Impressions of a campaign after `since`.
+    /// Impressions of a campaign after `since`, as far as they can have been by `now`.
     #[must_use]
-    pub fn count(&self, campaign: NameHash, since: Millis) -> u32 {
-        let committed = self.state.map_or(0, |state| state.caps.count_since(campaign, since));
+    pub fn count(&self, campaign: NameHash, since: Millis, now: Millis) -> u32 {
+        let until = now.plus(CapRing::SKEW_MS);
+        let committed = self.state.map_or(0, |state| state.caps.count_between(campaign, since, until));
         let reserved = self.reserved.iter().filter(|(of, at)| *of == campaign && *at > since).count();
         let shown = self.shown.iter().filter(|shown| shown.hash == campaign).count();
         // both are small: a ring keeps 64, and a request asks for at most a few hundred items
@@ -57,6 +58,8 @@ impl Seen<'_> {
 pub struct Ask<'a> {
     /// Position of its placement in the request.
     pub placement: usize,
+    /// Position of the item among the placement's.
+    pub position: u8,
     /// The slot.
     pub request: &'a PlacementRequest,
     /// The registered placement it names.
@@ -135,7 +138,7 @@ fn capped(campaign: &Campaign, now: Millis, seen: &Seen<'_>) -> Option<Exclusion
         return (campaign.uncapped_users == UncappedUsers::Skip).then_some(Exclusion::NotCountable);
     }
     campaign.caps.iter().find_map(|cap| {
-        let counted = seen.count(campaign.hash, now.plus(-cap.per.millis()));
+        let counted = seen.count(campaign.hash, now.plus(-cap.per.millis()), now);
         (counted >= cap.impressions).then(|| Exclusion::capped(cap, counted))
     })
 }

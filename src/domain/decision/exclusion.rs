@@ -65,6 +65,8 @@ pub enum Exclusion {
     },
     /// It is shown in the same placement already.
     AlreadyShown,
+    /// It may serve, but nothing that its pairing rules let stand together is a video that the player takes.
+    NothingPlays,
     /// It may serve, but a higher tier can.
     LowerPriority {
         /// The tier that serves.

@@ -11,18 +11,19 @@ use crate::domain::{
         run::Run,
         standing::FallbackLevel,
     },
-    ids::DecisionId,
+    ids::{DecisionId, NameHash},
 };
 
 impl Run<'_> {
-    /// Asks every campaign again, in serving order, for the first condition that failed.
+    /// Asks every campaign again, in serving order, for the first condition that failed. Of those that are
+    /// `silent` all hold, but none has anything that plays.
     pub(super) fn explain(
         &mut self,
         id: DecisionId,
-        position: u8,
         ask: &Ask<'_>,
         shown: Option<&Showing>,
         level: FallbackLevel,
+        silent: &[NameHash],
     ) {
         let winner = shown.filter(|_| level != FallbackLevel::Default).and_then(|showing| showing.campaign.as_ref());
         let full = self.request.explain == Explain::Full;
@@ -36,6 +37,7 @@ impl Run<'_> {
                 *why = self.evaluator.failing(condition);
             }
             let excluded = excluded.or_else(|| match winner {
+                _ if silent.contains(&campaign.hash) => Some(Exclusion::NothingPlays),
                 Some(winner) if winner.id == campaign.id => None,
                 _ if ask.pinned => Some(Exclusion::NotPinned),
                 Some(winner) if winner.priority < campaign.priority => {
@@ -62,7 +64,7 @@ impl Run<'_> {
         self.explanation.push(ItemExplanation {
             decision_id: id,
             placement: ask.request.id.clone(),
-            position,
+            position: ask.position,
             campaign: shown.and_then(|showing| showing.campaign.as_ref()).map(|campaign| campaign.id.clone()),
             creative: shown.map(|showing| showing.creative.id.clone()),
             reason: shown.map(|showing| showing.reason),

@@ -1,34 +1,25 @@
 //! What is kept of a decision so that it can be explained and replayed: the inputs themselves,
 //! not references to things that change.
 
-use std::collections::BTreeSet;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    audience::{
-        activity::{Activity, StreamId},
-        caps::CapRing,
-        profile::Traits,
-        user::UserState,
-        verdict::Verdict,
-    },
+    audience::{activity::Activity, caps::CapRing, profile::Traits, user::UserState, verdict::Verdict},
     catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
-        belief::Reasoning,
         decide::decide,
         decided::{Decision, Item, Person, Showing},
         exclusion::ComponentExclusion,
-        explanation::{ItemExplanation, Reason},
+        explanation::ItemExplanation,
         goods::RecordedGoods,
         learned::Learned,
+        replay::{How, Of, Replay},
         request::{AdRequest, Explain, Seed},
-        standing::{Degraded, Standing},
+        standing::{Degraded, FallbackLevel, Standing},
     },
     ids::{ComponentId, DecisionId, NameHash, SegmentKey, SlotName},
-    measurement::exposure::Exposure,
     values::Millis,
 };
 
@@ -91,21 +82,6 @@ pub struct Recorded<I, A> {
 /// Which component stood in each slot.
 pub type Made = Vec<(SlotName, Option<ComponentId>)>;
 
-/// How a combination came to be shown, with what was learned at the time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct How {
-    /// Why that combination.
-    pub reason: Reason,
-    /// Segments that what is shown names and the person is in.
-    pub matched: Vec<SegmentKey>,
-    /// What its tokens say of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exposure: Option<Exposure>,
-    /// What was believed, where what was learned chose.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optimizer: Option<Reasoning>,
-}
-
 /// A record cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
@@ -147,8 +123,7 @@ impl Inputs {
     #[must_use]
     pub fn take(origin: &Origin<'_>, decision: &Decision) -> Self {
         let (snapshot, person) = (origin.snapshot, origin.person);
-        let named: BTreeSet<NameHash> = snapshot.targeted_traits().collect();
-        let asked: BTreeSet<StreamId> = snapshot.targeted_streams().collect();
+        let asked = snapshot.targeted_streams();
         let state = person.state.filter(|_| origin.purposes.profile_read);
         let activity = state.map(|state| state.activity.among(|id| asked.contains(&id))).unwrap_or_default();
         let caps = person.state.filter(|_| origin.purposes.basic).map(|state| state.caps.encode());
@@ -159,7 +134,7 @@ impl Inputs {
             standing: person.standing,
             counted: person.counted,
             degraded: person.degraded.to_vec(),
-            traits: state.map(|state| state.traits.among(&named)).unwrap_or_default(),
+            traits: state.map(|state| state.traits.among(snapshot.targeted_traits())).unwrap_or_default(),
             activity: STANDARD.encode(activity.as_bytes()),
             memberships: decision
                 .evaluated
@@ -183,15 +158,15 @@ impl Inputs {
                 .placements
                 .iter()
                 .map(|items| {
-                    items.iter().map(|item| item.shown.as_ref().map(|showing| how(snapshot, showing))).collect()
+                    items.iter().map(|item| item.shown.as_ref().map(|showing| how(snapshot, item, showing))).collect()
                 })
                 .collect(),
         }
     }
 
-    /// Decides again with the catalogue of the time. Screening runs anew; which components stand
-    /// in the slots is taken from the record. Gives the whole decision and the position of the
-    /// item asked for.
+    /// Decides again with the catalogue of the time. Screening runs anew; what won of what may serve, and
+    /// which components stand in the slots, is taken from the record. Gives the whole decision and the
+    /// position of the item asked for, which alone is explained.
     ///
     /// # Errors
     /// The record or the catalogue lacks something.
@@ -209,7 +184,7 @@ impl Inputs {
             degraded: &self.degraded,
             reserved: &self.reserved,
             recorded: &self.memberships,
-            goods: Some(&self.goods),
+            replay: Some(Replay { goods: &self.goods, chosen: &self.chosen, wanted }),
         };
         let learned = Learned::default();
         let decided = decide(snapshot, &learned, &self.request, &person, self.purposes, self.decided_at, self.seed);
@@ -265,8 +240,13 @@ fn made(showing: &Showing) -> Made {
     slots.map(|(at, slot)| (slot.name.clone(), creative.chosen(at, &showing.choice).map(|c| c.id.clone()))).collect()
 }
 
-fn how(snapshot: &Snapshot, showing: &Showing) -> How {
+fn how(snapshot: &Snapshot, item: &Item, showing: &Showing) -> How {
     How {
+        of: Some(Of {
+            campaign: showing.campaign.as_ref().map(|campaign| campaign.id.clone()),
+            creative: showing.creative.id.clone(),
+            fallback: item.fallback == FallbackLevel::Default,
+        }),
         reason: showing.reason,
         matched: showing.matched.iter().map(|ix| snapshot.rules.key(*ix).clone()).collect(),
         exposure: showing.exposure.clone(),

@@ -77,6 +77,9 @@ pub struct PlacementRequest {
     /// The exchange that takes only contents which it has approved: components are chosen among these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auditor: Option<ExchangeId>,
+    /// Whether it stands in a page into which nothing is loaded that is not safe.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secure: bool,
     /// How much of it is decided now.
     #[serde(skip_serializing_if = "Stage::is_whole")]
     pub stage: Stage,
@@ -119,6 +122,7 @@ impl Default for PlacementRequest {
             video: None,
             among: None,
             auditor: None,
+            secure: false,
             stage: Stage::Whole,
         }
     }

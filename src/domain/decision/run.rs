@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    audience::{compile::SegmentIx, evaluate::Evaluator, value::Folded},
+    audience::{compile::SegmentIx, evaluate::Evaluator},
     catalog::{
         campaign::Campaign,
         creative::Creative,
         document::Rotation,
-        index::{Offer, Scratch},
+        index::Scratch,
         snapshot::{Line, Placement, Snapshot},
     },
     decision::{
@@ -22,7 +22,7 @@ use crate::domain::{
         rotation::{Scope, Sticky},
         standing::{Degraded, FallbackLevel},
     },
-    ids::{DecisionId, NameHash},
+    ids::DecisionId,
     measurement::exposure::{Arm, Exposure},
     values::{Format, Millis, Size},
 };
@@ -43,9 +43,6 @@ pub(super) struct Run<'a> {
     pub(super) scratch: Scratch,
     pub(super) explanation: Vec<ItemExplanation>,
 }
-
-/// Winners that are asked one after the other for something that is taken.
-const TRIES: usize = 16;
 
 /// The campaign (or bare creative) that won an item.
 enum Winner<'a> {
@@ -72,6 +69,7 @@ impl<'a> Run<'a> {
         };
         let ask = Ask {
             placement: at,
+            position,
             request: placement,
             registered: placement.placement.as_ref(),
             formats: if formats.is_empty() { &[Format::Html] } else { formats },
@@ -80,10 +78,11 @@ impl<'a> Run<'a> {
             now: self.now,
         };
         let mut degraded = self.person.degraded.to_vec();
+        let mut silent = Vec::new();
         let showing = match &placement.candidate {
-            None => self.show_open(id, &ask, &mut degraded),
+            None => self.show_open(id, &ask, &mut degraded, &mut silent),
             Some(candidate) => self.pinned(candidate, &ask).and_then(|winner| match winner {
-                Winner::Line(line) => self.show_line(id, line, &ask, &mut degraded),
+                Winner::Line(line) => self.try_line(id, line, &ask, &mut degraded, &mut silent),
                 Winner::Bare(creative) => self.show(id, None, creative, &ask, &mut degraded),
             }),
         };
@@ -98,8 +97,8 @@ impl<'a> Run<'a> {
                 (showing, level)
             }
         };
-        if self.request.explain > Explain::None {
-            self.explain(id, position, &ask, shown.as_ref(), fallback);
+        if self.request.explain > Explain::None && self.person.replay.is_none_or(|replay| replay.wanted == id) {
+            self.explain(id, &ask, shown.as_ref(), fallback, &silent);
         }
         if let Some(campaign) = shown.as_ref().and_then(|showing| showing.campaign.as_ref()) {
             self.seen.shown.push(Shown {
@@ -110,67 +109,6 @@ impl<'a> Run<'a> {
             });
         }
         Item { id, shown, fallback, degraded }
-    }
-
-    /// Shows the winner among all campaigns, or the next where that has nothing which is taken: what a
-    /// player gets of a campaign is known only when its components are chosen.
-    fn show_open(&mut self, id: DecisionId, ask: &Ask<'_>, degraded: &mut Vec<Degraded>) -> Option<Showing> {
-        let mut out = Vec::new();
-        while out.len() < TRIES {
-            let line = self.open(ask, &out)?;
-            if let Some(showing) = self.show_line(id, line, ask, degraded) {
-                return Some(showing);
-            }
-            out.push(line.campaign.hash);
-        }
-        None
-    }
-
-    /// The winner among all campaigns but some: of the first tier with an eligible one, by weight.
-    fn open(&mut self, ask: &Ask<'_>, out: &[NameHash]) -> Option<&'a Line> {
-        let offer = Offer {
-            placement: ask.registered,
-            formats: ask.formats,
-            sizes: ask.sizes,
-            country: self.request.context.country,
-            device: self.request.context.device.as_ref().map(Folded::as_str),
-        };
-        let (snapshot, lot) = (self.snapshot, self.sticky.lot(Scope::CAMPAIGN));
-        let mut best: Option<(f64, u8, &'a Line)> = None;
-        // Only a campaign that would win is asked whether it may: of many, few.
-        let mut consider = |at: usize, evaluator: &mut Evaluator<'a>, seen: &Seen<'a>| {
-            let (ticket, line) = (&snapshot.tickets[at], &snapshot.lines[at]);
-            if best.is_some_and(|(_, tier, _)| tier < ticket.priority) {
-                return false;
-            }
-            if out.contains(&ticket.hash) {
-                return true;
-            }
-            let least = best.map_or(f64::INFINITY, |(least, ..)| least);
-            if let Some(draw) = lot.draw_below(ticket.hash.0, ticket.weight, least)
-                && screen(line, ask, evaluator, seen).is_none()
-            {
-                best = Some((draw, ticket.priority, line));
-            }
-            true
-        };
-        if snapshot.index_holds_at(self.now) {
-            let evaluator = &mut self.evaluator;
-            let found = snapshot.candidates(&offer, &mut self.scratch, |ix| evaluator.segment(ix).holds());
-            for at in found {
-                if !consider(at, &mut self.evaluator, &self.seen) {
-                    break;
-                }
-            }
-        } else {
-            // a preview of the past: campaigns that have ended since are not in the index
-            for at in 0..snapshot.lines.len() {
-                if !consider(at, &mut self.evaluator, &self.seen) {
-                    break;
-                }
-            }
-        }
-        best.map(|(.., line)| line)
     }
 
     /// The caller's own choice, if it may serve.
@@ -198,7 +136,7 @@ impl<'a> Run<'a> {
 
     /// Chooses among a campaign's creatives, then among their components; the next creative where one has
     /// nothing that is taken.
-    fn show_line(
+    pub(super) fn show_line(
         &mut self,
         id: DecisionId,
         line: &'a Line,
@@ -235,11 +173,18 @@ impl<'a> Run<'a> {
         degraded: &mut Vec<Degraded>,
     ) -> Option<Showing> {
         let (variant, size) = ask.variant(creative)?;
+        let made = self.person.replay.and_then(|replay| replay.of(ask));
+        if made.is_some_and(|made| !made.is_of(campaign, creative)) {
+            return None;
+        }
         let auditor = ask.request.auditor.as_ref();
         let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
         let creative = approved.unwrap_or(creative);
         let manner = Manner { video: ask.request.video.as_ref(), ..self.manner(campaign.map(Arc::as_ref)) };
-        if ask.request.stage == Stage::Offer && creative.variants[variant].shape.0 == Format::Html {
+        let of = &creative.variants[variant];
+        // what may not be safe is looked at when it is whole
+        let safe = !(ask.request.secure && of.insecure);
+        if ask.request.stage == Stage::Offer && of.shape.0 == Format::Html && safe {
             let default = self.defaults(campaign, creative, (variant, size));
             return Some(Showing { deferred: Some(self.snapshot.version), ..default });
         }
@@ -264,7 +209,8 @@ impl<'a> Run<'a> {
                 (chosen.choice, None)
             }
         };
-        if !ask.plays(creative, variant, &choice) {
+        // what was shown did play, whatever is chosen without what was learned then
+        if made.is_none() && !ask.plays(creative, variant, &choice) {
             return None;
         }
         let reason = match manner.control {
@@ -363,38 +309,5 @@ impl<'a> Run<'a> {
         // by name: positions depend on the order in which the catalogue grew
         matched.sort_by_key(|ix| self.snapshot.rules.key(*ix));
         matched
-    }
-
-    /// The default creative of a pinned campaign, else the house creative, with all defaults.
-    fn fall_back(&self, ask: &Ask<'_>, registered: Option<&Placement>) -> Option<Showing> {
-        let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {
-            Candidate::Campaign(id) => self.snapshot.line(id).map(|at| &self.snapshot.lines[at]),
-            Candidate::Creative(id) => {
-                self.snapshot.lines.iter().find(|line| line.campaign.creatives.contains(id) && line.default.is_some())
-            }
-        });
-        let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));
-        let house = registered.and_then(|registered| self.snapshot.creatives.get(registered.house.as_ref()?));
-        let (campaign, creative, of) = [default, house.map(|creative| (None, creative))]
-            .into_iter()
-            .flatten()
-            .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
-            .find_map(|(campaign, creative)| {
-                let variant = ask.variant(creative).filter(|(at, _)| ask.plays(creative, *at, &[]))?;
-                Some((campaign, creative, variant))
-            })?;
-        Some(self.defaults(campaign, creative, of))
-    }
-
-    /// A creative with all its defaults.
-    fn defaults(
-        &self,
-        campaign: Option<&Arc<Campaign>>,
-        creative: &Arc<Creative>,
-        of: (usize, Option<Size>),
-    ) -> Showing {
-        let default = Showing::of_defaults(campaign.cloned(), Arc::clone(creative), of.0, of.1);
-        let tried = self.request.preview.is_some();
-        Showing { reason: if tried { Reason::Preview } else { default.reason }, ..default }
     }
 }

@@ -137,7 +137,7 @@ impl Asked<'_> {
             degraded: &[],
             reserved: &[],
             recorded,
-            goods: None,
+            replay: None,
         };
         decide(self.snapshot, self.learned, request, &person, self.purposes, self.now, self.seed).ok()
     }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::{
     catalog::audit::revision_crid,
+    creative::is_insecure,
     decision::{
         assemble::{Assembled, Issuer, claim, contents},
         decided::{Decision, Item, Showing},
@@ -89,7 +90,7 @@ pub fn answer(
 fn check(offer: &Offer<'_>, showing: &Showing, made: &Assembled) -> Result<(), NoBid> {
     const BANNER: i64 = 2;
     const SCRIPT: i64 = 3;
-    let insecure = offer.secure && (made.markup.contains("http:") || made.markup.contains("http%3A"));
+    let insecure = offer.secure && is_insecure(&made.markup);
     let html = showing.format() == Format::Html;
     let blocked =
         |kind: i64, tag: &str| html && offer.blocked_types.iter().any(|of| of.0 == kind) && made.markup.contains(tag);

@@ -191,6 +191,7 @@ fn offer<'a>(
     let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
     // a frame stands for what comes later, and a crid that names the content cannot wait for it
     let late = asker.late && crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME));
+    let secure = imp.secure == Some(Int(1));
     let placement = PlacementRequest {
         id: imp_id.to_owned(),
         sizes,
@@ -202,10 +203,10 @@ fn offer<'a>(
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         video: video.as_ref().map(|video| video.request.clone()),
+        secure,
         stage: if late { Stage::Offer } else { Stage::Whole },
         ..PlacementRequest::default()
     };
-    let secure = imp.secure == Some(Int(1));
     Ok((placement, Offer { imp: imp_id, terms: stake.terms, secure, blocked_types, audits, video }))
 }
 

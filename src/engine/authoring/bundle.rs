@@ -20,6 +20,7 @@ use crate::{
         catalog::{
             document::{PublicationDoc, PublicationStatus, RevisionDoc},
             key::{DocumentKey, Kind},
+            snapshot::Snapshot,
         },
         ids::CreativeId,
         violation::Violation,
@@ -35,10 +36,10 @@ pub struct Bundle {
     pub documents: BTreeMap<DocumentKey, Value>,
     /// Every image.
     pub assets: Vec<Picture>,
-    /// Every person.
-    pub people: Vec<BundledPerson>,
-    /// What they did.
-    pub events: Vec<BundledEvent>,
+    /// Every person, by the line of their file, from 0.
+    pub people: Vec<(usize, BundledPerson)>,
+    /// What they did, likewise.
+    pub events: Vec<(usize, BundledEvent)>,
     /// What serves of creatives, where it is not what their drafts would make.
     pub(super) serving: BTreeMap<String, Serving>,
     /// What is wrong in files that hold no document. With any of these nothing is imported.
@@ -210,7 +211,18 @@ impl Authoring {
                 Err(found) => faults.extend(found.into_iter().map(|fault| FileFault { file: key.to_string(), fault })),
             }
         }
+        if !bundle.people.is_empty() || !bundle.events.is_empty() {
+            faults.extend(bundle.unfit(&self.compiled(work, &writes)));
+        }
         if faults.is_empty() { Ok((writes, imported)) } else { Err(BundleError::Faults(faults)) }
+    }
+
+    /// The catalogue as it would be.
+    fn compiled(&self, work: &Workspace, writes: &[DocumentWrite]) -> Snapshot {
+        let known = work.documents.iter().filter_map(|(key, known)| Some((key, &known.as_ref()?.1)));
+        let written = writes.iter().filter_map(|write| Some((&write.key, write.body.as_ref()?)));
+        let all = known.chain(written).map(|(key, body)| (key.clone(), Some(body.clone()))).collect();
+        Snapshot::empty().evolve(work.version, all, self.catalogue.public_url(), self.clock.now())
     }
 
     /// What has to be written so that a creative serves what its bundle says, or its draft where it

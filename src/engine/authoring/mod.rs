@@ -6,6 +6,7 @@
 //! another replica to be faster.
 
 pub mod bundle;
+pub mod cast;
 pub mod document;
 mod export;
 pub mod personas;

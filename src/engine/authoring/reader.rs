@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     Authoring,
     bundle::{Bundle, BundleError, FileFault},
-    document,
+    cast, document,
     personas::BundledEvent,
     sound::Sound,
 };
@@ -195,17 +195,17 @@ impl Reader<'_> {
     }
 
     fn people(&mut self) -> Result<(), BundleError> {
-        self.bundle.people = self.lines("profiles.ndjson", |_| None)?;
-        self.bundle.events = self.lines("events.ndjson", BundledEvent::fault)?;
+        self.bundle.people = self.lines(cast::PEOPLE, |_| None)?;
+        self.bundle.events = self.lines(cast::EVENTS, BundledEvent::fault)?;
         Ok(())
     }
 
-    /// A document on each line of a file, if there is one.
+    /// A document on each line of a file, if there is one, with the number of its line.
     fn lines<T: DeserializeOwned>(
         &mut self,
         name: &str,
         fault: impl Fn(&T) -> Option<Violation>,
-    ) -> Result<Vec<T>, BundleError> {
+    ) -> Result<Vec<(usize, T)>, BundleError> {
         let file = self.folder.join(name);
         let bytes = if file.exists() { read(&file)? } else { Vec::new() };
         let mut documents = Vec::new();
@@ -214,7 +214,7 @@ impl Reader<'_> {
             let document = serde_json::from_slice(line);
             let document = document.map_err(|error| Violation::new("", "invalid", error.to_string()));
             match document.and_then(|document| fault(&document).map_or(Ok(document), Err)) {
-                Ok(document) => documents.push(document),
+                Ok(document) => documents.push((at, document)),
                 Err(fault) => self.fault(&file, Violation { pointer: format!("/{at}{}", fault.pointer), ..fault }),
             }
         }

@@ -18,6 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::streams::check_amounts;
 pub use self::streams::{StreamRegistry, Streamed};
 use super::{
     consistency::Reached,

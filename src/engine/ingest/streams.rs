@@ -110,7 +110,7 @@ fn parse(row: &StreamRow) -> Option<Stream> {
 
 /// Whether what is added up is a number that can be, wherever there is anything; all that is not,
 /// by property.
-pub(super) fn check_amounts<'a>(streams: &'a Streams, event: &Event) -> Vec<(&'a str, AmountError)> {
+pub(in crate::engine) fn check_amounts<'a>(streams: &'a Streams, event: &Event) -> Vec<(&'a str, AmountError)> {
     let amounts: BTreeSet<&str> = streams.of_event(&event.name).iter().filter_map(Stream::value).collect();
     amounts.into_iter().filter_map(|property| Some((property, event.check_amount(property).err()?))).collect()
 }

@@ -49,7 +49,8 @@ pub struct DecisionRequest {
     /// Which of the person's segments the answer lists.
     #[serde(default)]
     pub segments: SegmentsListed,
-    /// How much the answer explains.
+    /// How much the answer explains. Refused where it would list more than 200,000 campaigns in all: the account's,
+    /// for each item.
     #[serde(default)]
     pub explain: Explain,
     /// Pretends: another time, seed or membership. Never counted.

@@ -210,7 +210,9 @@ impl Tag {
                     policy = &shadow::POLICY;
                     let decision = self.overshadow(query, wanted).await?;
                     let public_url = self.app.engine.catalogue.public_url();
-                    shadow::document(&self.world.tokens, self.account.number(), decision, public_url)
+                    decision.map_or_else(String::new, |decision| {
+                        shadow::document(&self.world.tokens, self.account.number(), decision, public_url)
+                    })
                 } else {
                     document(&self.decide(query, wanted).await?)
                 };
@@ -263,11 +265,16 @@ impl Tag {
         self.app.engine.decider.decide(call, self.info.arrived).await.map_err(|_| missing())
     }
 
-    /// The same, for the report on shadow mode alone.
-    async fn overshadow(&self, query: TagQuery, wanted: PlacementRequest) -> Result<DecisionId, Problem> {
+    /// The same, for the report on shadow mode alone; none where a network asks too often.
+    async fn overshadow(&self, query: TagQuery, wanted: PlacementRequest) -> Result<Option<DecisionId>, Problem> {
         let (engine, call) = (&self.app.engine, self.call(&query, wanted));
+        let network = self.app.proxies.client(&self.info, &self.headers);
+        if !shadow::may(&self.app, self.account.number(), network) {
+            engine.shadows.refuse();
+            return Ok(None);
+        }
         let decided = engine.shadows.decide(&engine.decider, call, query.line_item(), self.info.arrived).await;
-        decided.map_err(|_| missing())
+        decided.map(Some).map_err(|_| missing())
     }
 
     fn call(&self, query: &TagQuery, mut wanted: PlacementRequest) -> Call {

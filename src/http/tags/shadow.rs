@@ -1,6 +1,6 @@
 //! Tags in shadow mode: nothing is shown, and the browser tells that it ran and how long that took.
 
-use std::sync::LazyLock;
+use std::{net::IpAddr, sync::LazyLock};
 
 use axum::{
     body::Body,
@@ -41,6 +41,15 @@ const USE: &str = "shadow";
 const LONGEST_MS: u32 = 600_000;
 
 pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| policy(TELL));
+
+/// Requests of an account's tags that one network may make in a minute: each is decided several times and kept for days.
+const PER_MINUTE: u32 = 600;
+
+/// Whether a network may have one more request decided.
+pub(super) fn may(app: &App, account: u32, from: Option<IpAddr>) -> bool {
+    // no write key has such a name
+    app.pages.take(account, "shadow mode", from, 1, PER_MINUTE)
+}
 
 /// A document that shows nothing.
 pub(super) fn document(keys: &TokenKeys, account: u32, decision: DecisionId, public_url: &str) -> String {

@@ -277,7 +277,8 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
             // A ring that cannot be read starts anew: one spoilt row must not stop everybody's outcomes.
             let ring = CapRing::decode(row.try_get("caps")?).unwrap_or_default();
             let ring = rings.entry((account, uid)).or_insert(ring);
-            impressions.into_iter().for_each(|(campaign, at, window)| ring.absorb(campaign, at, window));
+            let now = Millis(row.try_get("now")?);
+            impressions.into_iter().for_each(|(campaign, at, window)| ring.absorb_at(now, campaign, at, window));
         }
         seen = leading;
     }
@@ -307,7 +308,7 @@ async fn count_towards_caps(tx: &mut PgConnection, new: impl Iterator<Item = &Ou
 async fn hold(tx: &mut PgConnection, people: impl Iterator<Item = &(i32, Uuid)>) -> Result<Vec<PgRow>, Error> {
     let (accounts, uids): (Vec<i32>, Vec<Uuid>) = people.copied().unzip();
     query(
-        "select p.* from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
+        "select p.*, now_ms() as now from unnest($1::int[], $2::uuid[]) k (account, uid) cross join lateral (
              select account, uid, caps, merged_into from profile
              where account = k.account and uid = k.uid and erased_at is null for update) p",
     )

@@ -354,3 +354,27 @@ fn a_control_of_defaults_and_a_control_of_untargeted() {
     assert_eq!(of(Control::Default), [None, None]);
     assert!(of(Control::Even).iter().all(Option::is_some));
 }
+
+#[test]
+fn what_may_not_be_safe_is_not_left_open_where_all_must_be() {
+    let template = |src: &str| {
+        json!({"name": "T", "format": "html", "size": "300x250",
+            "slots": {"image": {"type": "image", "default": {"src": src, "alt": "A shoe"}}},
+            "markup": "<!doctype html><body><a href=\"{{click_url}}\"><img src=\"{{image.src}}\" alt=\"\"></a></body>"})
+    };
+    let with = |src: &str, components: serde_json::Value| {
+        let creative = json!({"templates": {"t": template(src)}, "components": components});
+        Catalogue::new().both("a", json!({}), creative).build()
+    };
+    let deferred = |snapshot: &Snapshot, secure: bool| {
+        let offer = json!({"id": "a", "sizes": ["300x250"], "stage": "offer", "secure": secure});
+        let decision = decided(snapshot, &request(json!({"placements": [offer]})), &known(None));
+        only(&decision).deferred.is_some()
+    };
+    let safe = with("https://cdn.example/a.png", json!({}));
+    assert!(deferred(&safe, true) && deferred(&safe, false));
+    let sale = json!({"sale": {"slot": "image", "value": {"src": "http://cdn.example/b.png", "alt": "A shoe"}}});
+    for unsafe_one in [with("http://cdn.example/a.png", json!({})), with("https://cdn.example/a.png", sale)] {
+        assert!(!deferred(&unsafe_one, true) && deferred(&unsafe_one, false));
+    }
+}

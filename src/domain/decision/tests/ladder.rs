@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Catalogue, campaigns, decided, known, of, only, person, reasons, request, winner};
+use super::{Catalogue, SEED, campaign, campaigns, decided, known, of, only, person, reasons, request, winner};
 use crate::domain::{
-    catalog::snapshot::Snapshot,
+    catalog::{key::Kind, snapshot::Snapshot},
+    consent::Purposes,
     decision::{
         decided::Decision,
         explanation::Reason,
+        record::{Inputs, Origin},
+        request::AdRequest,
         standing::{Degraded, FallbackLevel, Standing},
     },
 };
@@ -94,8 +97,8 @@ fn how_the_person_was_read_is_passed_on() {
     assert_eq!(crate::domain::decision::decided::Person::nobody(&[]).standing, Standing::Contextual);
 }
 
-#[test]
-fn who_has_nothing_for_the_player_leaves_it_to_the_next() {
+/// Two creatives of videos: `long` lasts 30 seconds, and for runners 10; `short` always 10.
+fn spots() -> Catalogue {
     let film = |seconds: u32| {
         json!({"duration_ms": seconds * 1_000, "files": [{"src": "https://cdn.example/a.mp4", "type": "video/mp4",
             "width": 640, "height": 360}]})
@@ -106,24 +109,84 @@ fn who_has_nothing_for_the_player_leaves_it_to_the_next() {
             "vast": {"video": "film", "title": "headline"}}}})
     };
     let cut = json!({"cut": {"slot": "film", "value": film(10), "targeting": {"segment": "runners"}}});
-    let creatives = || {
-        let segment = json!({"trait": "runs", "eq": true});
-        Catalogue::new()
-            .segment("runners", segment)
-            .creative("long", spot(30, cut.clone()))
-            .creative("short", spot(10, json!({})))
-    };
-    let asked = |person| {
-        of(person, json!({"placements": [{"id": "a", "formats": ["vast"], "video": {"max_duration_ms": 15_000}}]}))
-    };
-    // the player takes 15 seconds: of the first campaign only runners get something so short
-    let two = creatives().campaign("long", json!({"priority": 1})).campaign("short", json!({"priority": 2})).build();
+    Catalogue::new()
+        .segment("runners", json!({"trait": "runs", "eq": true}))
+        .creative("long", spot(30, cut))
+        .creative("short", spot(10, json!({})))
+}
+
+/// A player that takes 15 seconds.
+fn player(more: &serde_json::Value) -> serde_json::Value {
+    let mut placement = json!({"id": "a", "formats": ["vast"], "video": {"max_duration_ms": 15_000}});
+    placement.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    json!({"placements": [placement], "explain": "summary"})
+}
+
+#[test]
+fn who_has_nothing_for_the_player_leaves_it_to_the_next() {
+    let asked = |person| of(person, player(&json!({})));
+    // of the first campaign only runners get something so short
+    let two = spots().campaign("long", json!({"priority": 1})).campaign("short", json!({"priority": 2})).build();
     assert_eq!(winner(&two, &asked(1)), "short");
     let runner = person(json!({"runs": true}), &[], &[]);
     assert_eq!(campaigns(&decided(&two, &asked(1), &known(Some(&runner)))), ["long"]);
     // and of one campaign its other creative
-    let one = creatives().campaign("both", json!({"creatives": ["long", "short"]})).build();
+    let one = spots().campaign("both", json!({"creatives": ["long", "short"]})).build();
     for person in 1..30 {
         assert_eq!(only(&decided(&one, &asked(person), &known(None))).creative.id.as_str(), "short");
     }
+}
+
+#[test]
+fn what_has_nothing_for_the_player_is_told_so() {
+    let told = |snapshot: &Snapshot, asked: &AdRequest| {
+        let decision = decided(snapshot, asked, &known(None));
+        reasons(&decision.explanation[0]).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>()
+    };
+    let two = || spots().campaign("long", json!({})).campaign("short", json!({}));
+    let asked = of(1, player(&json!({})));
+    let other = |level| two().with(Kind::Campaign, "long", campaign("long", json!({"priority": level}))).build();
+    assert_eq!(told(&other(1), &asked), ["nothing_plays", ""]);
+    assert_eq!(told(&spots().campaign("long", json!({})).build(), &asked), ["nothing_plays"], "nobody is shown");
+    let pinned = of(1, player(&json!({"candidate": {"campaign": "long"}})));
+    assert_eq!(told(&two().build(), &pinned), ["nothing_plays", "not_pinned"]);
+    // however many have nothing, whoever has something is found
+    let many = (0..40).fold(spots().campaign("short", json!({"priority": 16})), |all, number| {
+        all.campaign(&format!("long-{number}"), json!({"creatives": ["long"], "priority": 1 + number % 15}))
+    });
+    let many = many.build();
+    assert_eq!(winner(&many, &asked), "short");
+    let told = told(&many, &asked);
+    assert_eq!((told.iter().filter(|reason| *reason == "nothing_plays").count(), told.len()), (40, 41));
+}
+
+#[test]
+fn a_replay_shows_what_played_then() {
+    let two = spots().campaign("long", json!({"priority": 1})).campaign("short", json!({"priority": 2})).build();
+    let (asked, person) = (of(1, player(&json!({}))), known(None));
+    let decision = decided(&two, &asked, &person);
+    let origin = Origin {
+        snapshot: &two,
+        request: &asked,
+        person: &person,
+        purposes: Purposes::ALL,
+        seed: SEED,
+        public_url: "https://t.example",
+        signing_key: 1,
+    };
+    let wanted = decision.placements[0][0].id;
+    let mut inputs = Inputs::take(&origin, &decision);
+    assert_eq!(campaigns(&inputs.replay(&two, wanted).expect("a decision").0), ["short"]);
+    // by what was learned then, the short cut of the long one was chosen
+    let mut record = serde_json::to_value(&inputs).expect("JSON");
+    record["chosen"][0][0]["of"] = json!({"campaign": "long", "creative": "long"});
+    record["made"][0][0] = json!([["film", "cut"], ["headline", null]]);
+    inputs = serde_json::from_value(record.clone()).expect("a record");
+    let (again, ..) = inputs.replay(&two, wanted).expect("a decision");
+    assert_eq!((campaigns(&again), reasons(&again.explanation[0])[0].1.as_str()), (vec!["long"], ""));
+    assert_eq!(only(&again).creative.chosen(0, &only(&again).choice).map(|cut| cut.id.as_str()), Some("cut"));
+    // and where nothing was shown, nothing is
+    (record["chosen"][0][0], record["made"][0][0]) = (json!(null), json!(null));
+    inputs = serde_json::from_value(record).expect("a record");
+    assert_eq!(campaigns(&inputs.replay(&two, wanted).expect("a decision").0), [""]);
 }

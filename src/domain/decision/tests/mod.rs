@@ -183,7 +183,7 @@ pub(super) fn known(state: Option<&UserState>) -> Person<'_> {
         degraded: &[],
         reserved: &[],
         recorded: &[],
-        goods: None,
+        replay: None,
     }
 }
 

@@ -65,9 +65,11 @@ proptest! {
                 prop_assert_eq!(&answers(&later, &inputs.request, &again, inputs.purposes)[number], original);
                 prop_assert_eq!(again.id, decision.id);
                 let reasons = |decision: &Decision| -> Vec<_> {
-                    decision.explanation.iter().flat_map(super::reasons).collect()
+                    let of = decision.explanation.iter().filter(|explained| explained.decision_id == *id);
+                    of.map(super::reasons).collect()
                 };
                 prop_assert_eq!(reasons(&again), reasons(&decision));
+                prop_assert!(again.explanation.len() <= 1, "the others are not asked for");
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::domain::{
     catalog::{document::CampaignStatus, snapshot::Snapshot},
     consent::Purposes,
     decision::{
-        decide::decide,
+        decide::{check_explained, decide},
         decided::{Decision, Person},
         eligibility::{Ask, Seen, screen},
         exclusion::Exclusion,
@@ -373,6 +373,7 @@ fn screening_is_what_the_explanation_tells() {
     let asked = request(json!({"explain": "summary"}));
     let ask = Ask {
         placement: 0,
+        position: 0,
         request: &asked.placements[0],
         registered: None,
         formats: &[],
@@ -409,4 +410,20 @@ fn every_unknown_placement_is_named() {
         pointers,
         [("/placements/0/placement", "unknown_placement"), ("/placements/2/placement", "unknown_placement")]
     );
+}
+
+#[test]
+fn an_explanation_has_a_sane_size() {
+    let many = (0..500).fold(Catalogue::new().creative("c", json!({})), |all, number| {
+        all.campaign(&format!("c-{number}"), json!({"creatives": ["c"]}))
+    });
+    let snapshot = many.build();
+    let asked = |explain: &str, count: usize| {
+        let placements: Vec<_> = (0..count).map(|at| json!({"id": at.to_string(), "count": 10})).collect();
+        check_explained(&snapshot, &request(json!({"placements": placements, "explain": explain})))
+    };
+    assert_eq!(asked("full", 40), Ok(()));
+    assert_eq!(asked("none", 50), Ok(()));
+    let faults = asked("summary", 41).expect_err("205,000 campaigns");
+    assert_eq!((faults.len(), faults[0].pointer.as_str(), faults[0].code), (1, "/explain", "too_much"));
 }

@@ -1,0 +1,44 @@
+//! What is shown where no campaign may be.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    catalog::{campaign::Campaign, creative::Creative, snapshot::Placement},
+    decision::{decided::Showing, eligibility::Ask, explanation::Reason, request::Candidate, run::Run},
+    values::Size,
+};
+
+impl Run<'_> {
+    /// The default creative of a pinned campaign, else the house creative, with all defaults.
+    pub(super) fn fall_back(&self, ask: &Ask<'_>, registered: Option<&Placement>) -> Option<Showing> {
+        let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {
+            Candidate::Campaign(id) => self.snapshot.line(id).map(|at| &self.snapshot.lines[at]),
+            Candidate::Creative(id) => {
+                self.snapshot.lines.iter().find(|line| line.campaign.creatives.contains(id) && line.default.is_some())
+            }
+        });
+        let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));
+        let house = registered.and_then(|registered| self.snapshot.creatives.get(registered.house.as_ref()?));
+        let (campaign, creative, of) = [default, house.map(|creative| (None, creative))]
+            .into_iter()
+            .flatten()
+            .filter(|(_, creative)| !ask.request.blocked_creatives.contains(&creative.id))
+            .find_map(|(campaign, creative)| {
+                let variant = ask.variant(creative).filter(|(at, _)| ask.plays(creative, *at, &[]))?;
+                Some((campaign, creative, variant))
+            })?;
+        Some(self.defaults(campaign, creative, of))
+    }
+
+    /// A creative with all its defaults.
+    pub(super) fn defaults(
+        &self,
+        campaign: Option<&Arc<Campaign>>,
+        creative: &Arc<Creative>,
+        of: (usize, Option<Size>),
+    ) -> Showing {
+        let default = Showing::of_defaults(campaign.cloned(), Arc::clone(creative), of.0, of.1);
+        let tried = self.request.preview.is_some();
+        Showing { reason: if tried { Reason::Preview } else { default.reason }, ..default }
+    }
+}
