@@ -209,6 +209,7 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
                 created_at = now_ms(), updated_at = now_ms(), erased_at = now_ms()
          where account = $1 and uid = any($2) and erased_at is null",
         "delete from list_member where account = $1 and uid = any($2)",
+        "delete from late_shown where account = $1 and person = any($2)",
         "update outcome set person = null where account = $1 and person = any($2)",
         "update decision_log set person = null where account = $1 and person = any($2)",
         "update shadow_decision set person = null where account = $1 and person = any($2)",
