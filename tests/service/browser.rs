@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     harness::{Patient as _, Service, ask, folder, read, until},
-    turn,
+    places, turn,
 };
 
 const ORIGIN: &str = "https://shop.northwind.example";
@@ -155,6 +155,34 @@ async fn nothing_is_kept_without_consent() {
     let elsewhere =
         service.http.get(format!("{}/v1/e.gif?key=default.web&type=viewed&id=10&visitor={VISITOR}", service.base));
     assert_eq!(elsewhere.sent().await.headers()["tessera-event"], "refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_network_tells_which_law_applies() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let folder = folder();
+    let places = folder.path().join("city.mmdb");
+    std::fs::write(&places, places::database([127, 0, 0])).expect("a file");
+    let service = Service::start(&database, |config| config.geo.database = Some(places)).await;
+    with_key(&service, ORIGIN).await;
+    // somebody in Germany who has said nothing
+    let answer = read(post(&service, "default.web", Some(ORIGIN), &page("1")).await, 200).await;
+    assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(0), &json!(1)));
+    let token = service.request(Method::POST, "/v1/profiles/anna/token").json(&json!({"ttl_seconds": 60})).sent().await;
+    let token = read(token, 200).await["user_token"].as_str().expect("a token").to_owned();
+    let get = async |path: &str| {
+        let request = service.http.get(format!("{}{path}", service.base)).header("referer", format!("{ORIGIN}/"));
+        request.sent().await.headers().clone()
+    };
+    let pixel = format!("/v1/e.gif?key=default.web&type=viewed&id=9&visitor={VISITOR}");
+    let sync = format!("/v1/sync.gif?account=default&user_token={token}&source=ids.example&id=a1");
+    assert_eq!(get(&pixel).await["tessera-event"], "refused");
+    assert_eq!(get(&sync).await["tessera-sync"], "refused");
+    assert_eq!(kept(&database).await, 0);
+    // whoever says that it does not apply is believed
+    assert_eq!(get(&format!("{pixel}&gdpr=0")).await["tessera-event"], "accepted");
+    assert_eq!(get(&format!("{sync}&gdpr=0")).await["tessera-sync"], "accepted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
