@@ -233,8 +233,9 @@ impl Decider {
         let assembled = assemble_all(&decision, &request, purposes, issuer);
         let done = Instant::now();
         if request.preview.is_none() {
-            self.traces.learning.shown(account.number(), &request, &decision);
-            self.traces.log.note(account.number(), request.person, &decision);
+            let measured = request.person.filter(|_| purposes.measure);
+            self.traces.learning.shown(account.number(), &request, measured, &decision);
+            self.traces.log.note(account.number(), measured, &decision);
         }
         if let Some(inputs) = inputs {
             self.record(&account, &decision, &assembled, &inputs);

@@ -302,6 +302,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         revision: 1,
         combination: 2,
         person: Some(Uid(1)),
+        measured: true,
         cap_window: Some(Span::from_millis(86_400_000)),
         across_decisions: false,
         value_micros: None,
