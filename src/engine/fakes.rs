@@ -162,6 +162,10 @@ impl UserStore for FakeUsers {
     fn erase(&self, _: u32, _: Uid) -> Answer<'_, Erasure> {
         unreachable!("the cache erases nothing")
     }
+
+    fn clear_leftovers(&self) -> Answer<'_, ()> {
+        unreachable!("the cache leaves nothing")
+    }
 }
 
 /// A feed in memory. Every look brings what was told since the last.

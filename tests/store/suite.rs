@@ -50,6 +50,8 @@ const CHECKS: &[(&str, Check)] = checks![
     people::are_moved_in_and_out_of_lists,
     people::are_uploaded_to_lists_in_bulk,
     people::leave_a_list_that_is_deleted,
+    people::leave_a_large_list_after_it_is_deleted,
+    people::are_named_in_no_answer_once_erased,
     people::once_erased_stay_away,
     people::are_erased_for_good_while_others_write,
     identity::two_keys_become_one_person,

@@ -1,10 +1,14 @@
 //! People.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
+use tokio::time::timeout;
 
-use super::{Lane, Lanes, crowds::CHANGE, identity, settled};
+use super::{Lane, Lanes, crowds::CHANGE, detached, identity, leftovers, settled};
 use crate::{
     domain::{
         ids::{NameHash, SegmentKey, Uid, UserKey},
@@ -16,6 +20,9 @@ use crate::{
     },
     store::rows,
 };
+
+/// How long whoever erases somebody waits for the kept answers that name them to be gone.
+const ANSWERS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// See [`UserStore`].
 pub(in crate::store) struct Users {
@@ -143,7 +150,26 @@ impl UserStore for Users {
     }
 
     fn erase(&self, account: u32, uid: Uid) -> Answer<'_, Erasure> {
-        self.ingest.run(move |connection| Box::pin(identity::erase(connection, account.cast_signed(), uid.as_uuid())))
+        let (ingest, admin) = (self.ingest.clone(), self.admin.clone());
+        detached(async move {
+            let erase = ingest
+                .run(move |connection| Box::pin(identity::erase(connection, account.cast_signed(), uid.as_uuid())));
+            let erased = erase.await?;
+            // goes on when it takes longer, and is done by upkeep when it fails
+            let rest = tokio::spawn(async move { leftovers::clear_answers(&admin).await });
+            if let Ok(Ok(Err(error))) = timeout(ANSWERS_PATIENCE, rest).await {
+                tracing::warn!(%error, "kept answers that name somebody erased are deleted later");
+            }
+            Ok(erased)
+        })
+    }
+
+    fn clear_leftovers(&self) -> Answer<'_, ()> {
+        let lane = self.admin.clone();
+        detached(async move {
+            leftovers::clear_answers(&lane).await?;
+            leftovers::clear_lists(&lane).await
+        })
     }
 }
 
