@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::json;
-use sqlx::{PgConnection, query, query_scalar};
+use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use tessera::{
     domain::{
         audience::user::Listed,
@@ -310,6 +310,72 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     assert!(read.is_sorted_by(|a, b| a.uid < b.uid) && read.iter().all(|who| who.uid != erased.1));
     let names = store.crowds.trait_names(account.number, Uid(u128::MAX)).await.expect("names");
     assert_eq!(names, ["age"]);
+}
+
+pub(crate) async fn move_once_whoever_else_moves_them(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (number, other) = (account.number.cast_signed(), place.open());
+    let carry = async |store: &Opened, account: &AccountRow, name: &str, mode, rows: Vec<UploadRow>| {
+        let mut upload = store.crowds.upload(account.number, list(name), mode).await.expect("an upload");
+        upload.stage(rows).await.expect("staged");
+        while upload.step().await.expect("a step").is_some() {}
+    };
+    let people: Vec<_> = (0..1_000).map(|_| somebody(&account)).collect();
+    for round in 0..4 {
+        let name = format!("both-{round}");
+        let one_by_one = people.iter().rev().map(|(key, uid)| entering(key, *uid, None)).collect();
+        let rows = people.iter().map(|who| row(who, None)).collect();
+        let (singly, _) = tokio::join!(
+            other.users.change_members(account.number, list(&name), one_by_one),
+            carry(&store, &account, &name, UploadMode::Add, rows),
+        );
+        singly.expect("an answer");
+        assert_eq!(recorded(&store, &account, &name).await, BTreeMap::from([(true, 1_000)]));
+    }
+
+    let listed = async |name: &str| {
+        let page = store.users.members(account.number, list(name), None, 10).await.expect("an answer");
+        page.into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
+    };
+    let held = async |connection: &mut PgConnection| {
+        for _ in 0..500 {
+            let waits = "select count(*) from pg_locks l join pg_stat_activity a using (pid)
+                         where not l.granted and a.datname = current_database() and l.locktype <> 'advisory'";
+            if query_scalar::<_, i64>(waits).fetch_one(&mut *connection).await.expect("a count") > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (mut writer, mut looker) = (place.connect().await, place.connect().await);
+    // who is given another end while an upload takes them off
+    let who = &people[0];
+    carry(&store, &account, "ends", UploadMode::Add, vec![row(who, None)]).await;
+    let mut tx = writer.begin().await.expect("a transaction");
+    let change = "update list_member set expires_at = 1900000000000 where account = $1 and uid = $2 and list = $3";
+    let of = NameHash::of("ends").0.cast_signed();
+    query(change).bind(number).bind(who.1.as_uuid()).bind(of).execute(&mut *tx).await.expect("a change");
+    let (_, ()) = tokio::join!(carry(&store, &account, "ends", UploadMode::Remove, vec![row(who, None)]), async {
+        held(&mut looker).await;
+        tx.commit().await.expect("an end");
+    });
+    assert_eq!(listed("ends").await, []);
+
+    // who is merged while an upload puts them on
+    let (from, into) = (&people[1], &people[2]);
+    let mut tx = writer.begin().await.expect("a transaction");
+    for statement in [
+        "select from profile where account = $1 and uid = any(array[$2, $3]) for update",
+        "update profile set merged_into = $3, version = version + 1 where account = $1 and uid = $2",
+    ] {
+        let statement = query(statement).bind(number).bind(from.1.as_uuid()).bind(into.1.as_uuid());
+        statement.execute(&mut *tx).await.expect("a step");
+    }
+    let (_, ()) = tokio::join!(carry(&store, &account, "merged", UploadMode::Add, vec![row(from, None)]), async {
+        held(&mut looker).await;
+        tx.commit().await.expect("an end");
+    });
+    assert_eq!(listed("merged").await, [into.1], "nobody is on it under a key that leads elsewhere");
 }
 
 pub(crate) async fn leave_a_list_that_is_deleted(place: Arc<Place>) {

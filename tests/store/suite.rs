@@ -49,6 +49,7 @@ const CHECKS: &[(&str, Check)] = checks![
     people::are_written_by_whoever_knows_their_newest_version,
     people::are_moved_in_and_out_of_lists,
     people::are_uploaded_to_lists_in_bulk,
+    people::move_once_whoever_else_moves_them,
     people::leave_a_list_that_is_deleted,
     people::leave_a_large_list_after_it_is_deleted,
     people::are_named_in_no_answer_once_erased,

@@ -8,7 +8,11 @@ use std::{
 use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
 use tokio::time::timeout;
 
-use super::{Lane, Lanes, crowds::CHANGE, detached, identity, leftovers, settled};
+use super::{
+    Lane, Lanes,
+    crowds::{BESIDE, CHANGE},
+    detached, identity, leftovers, settled,
+};
 use crate::{
     domain::{
         ids::{NameHash, SegmentKey, Uid, UserKey},
@@ -321,6 +325,7 @@ async fn move_members(
     changes: &[MemberChange],
 ) -> Result<Option<Moved>, Error> {
     let mut tx = connection.begin().await?;
+    query(BESIDE).bind(account).bind(hash(list)).execute(&mut *tx).await?;
     let asked: Vec<_> = changes.iter().map(|change| change.uid.as_uuid()).collect();
     let leads = identity::leads(&mut tx, account, &asked).await?;
     // In the order of their uid; of several changes to the same person the last one counts.
