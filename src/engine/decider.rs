@@ -215,11 +215,19 @@ impl Decider {
             let inputs = self.is_recorded(&request, &decision).then(|| Inputs::take(&origin, &decision));
             Ok::<_, Vec<Violation>>((decision, inputs))
         };
-        let counted = request.person.filter(|_| counts && preview.is_none());
+        let (counted, asked_for) = (request.person.filter(|_| counts && preview.is_none()), uid);
         let decided = match counted {
             Some(uid) => {
+                // what the key was being served when it came to lead to the person
+                let led = user.merged_into.and(asked_for).map_or_else(Vec::new, |key| {
+                    self.reservations.with(
+                        key,
+                        |moment| user.was_current_at(moment),
+                        |held| (held.to_vec(), Vec::new()),
+                    )
+                });
                 let reserve = |reserved: &[(NameHash, Millis)]| {
-                    let decided = work(reserved);
+                    let decided = if led.is_empty() { work(reserved) } else { work(&[reserved, &led].concat()) };
                     let added = decided.as_ref().map_or_else(|_| Vec::new(), |(decision, _)| capped(decision, now));
                     (decided, added)
                 };
