@@ -215,6 +215,7 @@ impl Core {
         let products = Products::new(Arc::clone(&opened.products));
         let sample = (Arc::clone(&catalogue), Arc::clone(&reservoir));
         let keeper = Arc::new(Keeper::new(products.clone(), sample.0, sample.1, courier, Arc::clone(&clock)));
+        let rendered = Rendered::new(Arc::clone(&opened.rendered), meters.records_dropped.clone());
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -227,7 +228,7 @@ impl Core {
                 config.decisions.record_share,
             ),
             outcomes,
-            rendered: Rendered::new(Arc::clone(&opened.rendered), meters.records_dropped.clone()),
+            rendered: rendered.clone(),
             shadows: Shadows::new(Arc::clone(&opened.shadows), meters.records_dropped.clone()),
             spending: Spending::new(Arc::clone(&opened.spending), Arc::clone(&catalogue), Arc::clone(&clock)),
             archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),
@@ -244,6 +245,7 @@ impl Core {
                 Arc::clone(&catalogue),
                 Arc::clone(&clock),
                 transitions.clone(),
+                rendered,
             ),
             transitions: transitions.clone(),
             products,

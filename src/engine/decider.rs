@@ -30,7 +30,7 @@ use crate::{
         records::Records,
         reservations::{Reservation, Reservations},
         seeds,
-        users::{Freshness, UserRead, Users},
+        users::{Freshness, Moment, UserRead, Users},
         world::{Account, World},
     },
     ports::{Clock, DecisionRecord},
@@ -202,18 +202,24 @@ impl Decider {
                 seed,
             )
         };
-        let counted = request.person.filter(|_| counts && preview.is_none());
+        let (counted, asked_for) = (request.person.filter(|_| counts && preview.is_none()), uid);
         let (mut decision, reserved) = match counted {
             Some(uid) => {
                 // others wait meanwhile, so it is explained afterwards, from the same
                 let brief =
                     (request.explain > Explain::None).then(|| AdRequest { explain: Explain::None, ..request.clone() });
+                let current = |moment: Moment| user.was_current_at(moment);
+                // what the key was being served when it came to lead to the person
+                let led = user.merged_into.and(asked_for).map_or_else(Vec::new, |key| {
+                    self.reservations.with(key, current, |held| (held.to_vec(), Vec::new()))
+                });
                 let reserve = |reserved: &[(NameHash, Millis)]| {
-                    let decided = work(brief.as_ref().unwrap_or(&request), reserved);
+                    let reserved = [reserved, &led].concat();
+                    let decided = work(brief.as_ref().unwrap_or(&request), &reserved);
                     let added = decided.as_ref().map_or_else(|_| Vec::new(), |decision| capped(decision, now));
-                    ((decided, reserved.to_vec()), added)
+                    ((decided, reserved), added)
                 };
-                let (decided, reserved) = self.reservations.with(uid, |moment| user.was_current_at(moment), reserve);
+                let (decided, reserved) = self.reservations.with(uid, current, reserve);
                 (decided?, reserved)
             }
             None => (work(&request, &[])?, Vec::new()),
@@ -238,8 +244,9 @@ impl Decider {
         let assembled = assemble_all(&decision, &request, purposes, issuer);
         let done = Instant::now();
         if request.preview.is_none() {
-            self.traces.learning.shown(account.number(), &request, &decision);
-            self.traces.log.note(account.number(), request.person, &decision);
+            let measured = request.person.filter(|_| purposes.measure);
+            self.traces.learning.shown(account.number(), &request, measured, &decision);
+            self.traces.log.note(account.number(), measured, &decision);
         }
         if let Some(inputs) = inputs {
             self.record(&account, &decision, &assembled, &inputs);

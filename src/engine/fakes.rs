@@ -162,6 +162,10 @@ impl UserStore for FakeUsers {
     fn erase(&self, _: u32, _: Uid) -> Answer<'_, Erasure> {
         unreachable!("the cache erases nothing")
     }
+
+    fn clear_leftovers(&self) -> Answer<'_, ()> {
+        unreachable!("the cache leaves nothing")
+    }
 }
 
 /// A feed in memory. Every look brings what was told since the last.
@@ -302,6 +306,7 @@ pub(super) fn outcome(decision: u128) -> Outcome {
         revision: 1,
         combination: 2,
         person: Some(Uid(1)),
+        measured: true,
         cap_window: Some(Span::from_millis(86_400_000)),
         across_decisions: false,
         value_micros: None,

@@ -89,6 +89,7 @@ impl People {
         let erased = self.store.erase(account.number(), account.uid(key)).await?;
         for uid in &erased.uids {
             self.users.on_erased(account.number(), *uid);
+            self.rendered.on_erased(account.number(), *uid);
         }
         if let Some((uid, before)) = before {
             let before = Before::Erased(Box::new(before), erased.told.clone());

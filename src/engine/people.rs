@@ -23,6 +23,7 @@ use crate::{
         consistency::Consistency,
         draft::Draft,
         memberships::memberships,
+        rendered::Rendered,
         transitions::{Note, Transitions},
         unpack::unpack,
         users::Users,
@@ -127,6 +128,7 @@ pub struct People {
     catalogue: Arc<Catalogue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) transitions: Transitions,
+    pub(super) rendered: Rendered,
 }
 
 /// What is found under a key.
@@ -144,7 +146,8 @@ impl People {
     /// People changed in one transaction.
     pub const BATCH: usize = 1_000;
 
-    /// People behind a store; caches behind `users` and followers of `transitions` learn of changes.
+    /// People behind a store; caches behind `users` and followers of `transitions` learn of changes, and
+    /// `rendered` of who is erased.
     #[must_use]
     pub fn new(
         store: Arc<dyn UserStore>,
@@ -152,8 +155,9 @@ impl People {
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         transitions: Transitions,
+        rendered: Rendered,
     ) -> Self {
-        Self { store, users, catalogue, clock, transitions }
+        Self { store, users, catalogue, clock, transitions, rendered }
     }
 
     /// A person with their memberships.

@@ -1,23 +1,54 @@
 //! What was rendered late: whoever loads it again sees the same, on whichever replica.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use metrics::Counter;
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{deadline::Deadline, queue::Queue, quiet::Quiet};
 use crate::{
-    domain::{decision::late::LIFE_MS, ids::DecisionId},
+    domain::{
+        decision::late::LIFE_MS,
+        ids::{DecisionId, Uid},
+    },
     ports::{RenderedRow, RenderedStore},
 };
+
+/// Whose frame it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Number of the account.
+    pub account: u32,
+    /// The decision.
+    pub decision: DecisionId,
+    /// Whom it was bid for, where that is known.
+    pub person: Option<Uid>,
+}
+
+/// What a frame showed.
+#[derive(Clone)]
+struct Shown {
+    person: Option<(u32, Uid)>,
+    markup: Arc<str>,
+}
 
 /// Markup by its decision, for as long as it may be loaded. Clones lead to the same place.
 #[derive(Clone)]
 pub struct Rendered {
-    here: Cache<DecisionId, Arc<str>>,
+    here: Cache<DecisionId, Shown>,
+    /// Who was erased while their frames may open: a rendering that was under way is not kept.
+    erased: Cache<(u32, Uid), ()>,
     queue: Arc<Queue<RenderedRow>>,
+    /// Bytes of markup in the queue.
+    waiting: Arc<AtomicUsize>,
     store: Arc<dyn RenderedStore>,
     lost: Counter,
     quiet: Arc<Quiet>,
@@ -30,6 +61,10 @@ impl Rendered {
     const BATCH: usize = 200;
     /// What may wait to be written.
     const QUEUE: usize = 4_096;
+    /// The same in bytes of markup.
+    const QUEUE_BYTES: usize = 16 << 20;
+    /// So many of those erased last are known.
+    const ERASED: u64 = 100_000;
     /// How long a row waits for others.
     const GATHER: Duration = Duration::from_millis(10);
     /// A write that takes longer is given up, not cancelled.
@@ -41,11 +76,16 @@ impl Rendered {
     /// background task.
     #[must_use]
     pub fn new(store: Arc<dyn RenderedStore>, lost: Counter) -> Self {
-        let weight = |_: &DecisionId, markup: &Arc<str>| u32::try_from(markup.len() + 128).unwrap_or(u32::MAX);
+        let weight = |_: &DecisionId, shown: &Shown| u32::try_from(shown.markup.len() + 160).unwrap_or(u32::MAX);
         let life = Duration::from_millis(LIFE_MS.unsigned_abs());
+        let here = Cache::builder().max_capacity(Self::BYTES).weigher(weight).time_to_live(life);
+        let erased = Cache::builder().max_capacity(Self::ERASED).time_to_live(life);
         Self {
-            here: Cache::builder().max_capacity(Self::BYTES).weigher(weight).time_to_live(life).build(),
+            here: here.support_invalidation_closures().build(),
+            // whoever came last is kept, however often others are asked for
+            erased: erased.eviction_policy(EvictionPolicy::lru()).build(),
             queue: Arc::new(Queue::new(Self::QUEUE)),
+            waiting: Arc::default(),
             store,
             lost,
             quiet: Arc::default(),
@@ -54,10 +94,13 @@ impl Rendered {
 
     /// What a decision showed, here or, as far as the store answers within half of what is left of the
     /// time, elsewhere. Where nothing is found it is chosen again by the same seed, and so differs only
-    /// where the person or what was learned has changed.
-    pub async fn find(&self, account: u32, decision: DecisionId, deadline: Deadline) -> Option<Arc<str>> {
-        if let Some(here) = self.here.get(&decision) {
-            return Some(here);
+    /// where the person or what was learned has changed. Nothing of people who were erased.
+    pub async fn find(&self, frame: Frame, deadline: Deadline) -> Option<Arc<str>> {
+        if self.is_erased(frame) {
+            return None;
+        }
+        if let Some(here) = self.here.get(&frame.decision) {
+            return Some(here.markup);
         }
         let given = deadline.remaining() / 2;
         if given.is_zero() || self.quiet.holds() {
@@ -65,9 +108,9 @@ impl Rendered {
         }
         let store = Arc::clone(&self.store);
         // apart, so that giving up cancels nothing
-        let found = tokio::spawn(async move { store.find(account, decision).await });
+        let found = tokio::spawn(async move { store.find(frame.account, frame.decision).await });
         match time::timeout(given, found).await {
-            Ok(Ok(Ok(found))) => return found.map(|markup| self.here.get_with(decision, || markup.into())),
+            Ok(Ok(Ok(found))) => return found.map(|markup| self.hold(frame, markup.into(), |_| {})),
             // what waited for its turn to the end of its time says nothing of the store
             Err(_) if given < Self::FAIR => {}
             _ => self.quiet.begin(),
@@ -77,13 +120,56 @@ impl Rendered {
 
     /// Keeps what a decision shows, unless something is kept already: that is what it shows. Never waits.
     #[must_use]
-    pub fn keep(&self, account: u32, decision: DecisionId, markup: String) -> Arc<str> {
-        self.here.get_with(decision, || {
-            if !self.queue.offer(RenderedRow { account, decision, markup: markup.clone() }) {
+    pub fn keep(&self, frame: Frame, markup: String) -> Arc<str> {
+        self.hold(frame, markup.into(), |markup| {
+            if !self.offer(frame, markup) {
                 self.lost.increment(1);
             }
-            markup.into()
         })
+    }
+
+    /// Drops what is held of a person who was erased.
+    pub fn on_erased(&self, account: u32, uid: Uid) {
+        self.erased.insert((account, uid), ());
+        let theirs = move |_: &DecisionId, shown: &Shown| shown.person == Some((account, uid));
+        // refused only where the cache was not built for it
+        let _dropped = self.here.invalidate_entries_if(theirs);
+    }
+
+    /// Drops everything: who was erased may not have been told.
+    pub fn on_reset(&self) {
+        self.here.invalidate_all();
+    }
+
+    fn is_erased(&self, frame: Frame) -> bool {
+        frame.person.is_some_and(|uid| self.erased.contains_key(&(frame.account, uid)))
+    }
+
+    /// What is held of a decision, or else `markup`, after telling `new` of it.
+    fn hold(&self, frame: Frame, markup: Arc<str>, new: impl FnOnce(&str)) -> Arc<str> {
+        let person = frame.person.map(|uid| (frame.account, uid));
+        let shown = self.here.get_with(frame.decision, || {
+            if !self.is_erased(frame) {
+                new(&markup);
+            }
+            Shown { person, markup }
+        });
+        // also who was erased meanwhile
+        if self.is_erased(frame) {
+            self.here.invalidate(&frame.decision);
+        }
+        shown.markup
+    }
+
+    fn offer(&self, frame: Frame, markup: &str) -> bool {
+        let Frame { account, decision, person } = frame;
+        let row = RenderedRow { account, decision, person, markup: markup.to_owned() };
+        let room = self.waiting.fetch_add(markup.len(), Ordering::Relaxed) + markup.len() <= Self::QUEUE_BYTES;
+        let taken = room && self.queue.offer(row);
+        if !taken {
+            self.waiting.fetch_sub(markup.len(), Ordering::Relaxed);
+        }
+        taken
     }
 
     /// Writes what is kept, until `stop` and until the queue is empty then.
@@ -91,6 +177,7 @@ impl Rendered {
         let mut reader = self.queue.reader().await;
         while let Some(group) = reader.next(&stop, Self::BATCH, Self::GATHER).await {
             let count = group.items.len() as u64;
+            let bytes = group.items.iter().map(|row| row.markup.len()).sum();
             let store = Arc::clone(&self.store);
             // apart, so that giving up cancels nothing
             let call = tokio::spawn(async move { store.keep(group.items).await });
@@ -98,6 +185,7 @@ impl Rendered {
                 tracing::warn!(count, "what was rendered late is kept on this replica alone");
                 self.lost.increment(count);
             }
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             if let Some(done) = group.flush {
                 let _gone = done.send(());
             }
@@ -140,7 +228,8 @@ mod tests {
         let rendered = Rendered::new(store.clone(), Counter::noop());
         let find = async |left_ms: u64| {
             let deadline = Deadline::starting(Instant::now(), Duration::from_millis(left_ms));
-            assert_eq!(rendered.find(1, DecisionId(Uuid::from_u128(7)), deadline).await, None);
+            let frame = Frame { account: 1, decision: DecisionId(Uuid::from_u128(7)), person: None };
+            assert_eq!(rendered.find(frame, deadline).await, None);
             tokio::task::yield_now().await;
             store.0.load(Ordering::Relaxed)
         };

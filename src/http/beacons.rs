@@ -122,6 +122,7 @@ pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detai
         revision: claim.revision,
         combination: claim.combination,
         person: claim.person,
+        measured: claim.measured,
         cap_window: claim.cap_window,
         value_micros: detail.value.or(usual).map(|value| value.amount.micros()),
         goal: detail.goal.clone(),

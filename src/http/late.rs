@@ -37,6 +37,7 @@ use crate::{
     engine::{
         deadline::Deadline,
         decider::Call,
+        rendered::Frame,
         users::Freshness,
         world::{Account, World},
     },
@@ -98,15 +99,23 @@ async fn late(
     }
     let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(app.budget_ms))
         .reserving(Duration::from_millis(app.reserve_ms));
-    let (number, decision) = (late.account, late.decision);
-    if let Some(shown) = app.engine.rendered.find(number, decision, deadline).await {
+    let frame = Frame { account: late.account, decision: late.decision, person: late.person };
+    // what was chosen of the person is not for those who object, and what they see not for those who did not
+    let kept = purposes(&late, &headers) == late.purposes;
+    if kept && let Some(shown) = app.engine.rendered.find(frame, deadline).await {
         return Ok(document(StatusCode::OK, shown.as_ref().to_owned()));
     }
     let click = query.ok().and_then(|ApiQuery(query)| query.click);
     let markup = decide(&app, world, account, late, click.as_deref(), &info, &headers).await;
     // whoever loads nothing again may find something
-    let shown = markup.map(|markup| app.engine.rendered.keep(number, decision, markup));
+    let shown = markup.map(|markup| if kept { app.engine.rendered.keep(frame, markup) } else { markup.into() });
     Ok(document(StatusCode::OK, shown.map_or_else(|| NOTHING.to_owned(), |shown| shown.as_ref().to_owned())))
+}
+
+/// What may be used of the person now: what the bid allowed, and nothing where they object since.
+fn purposes(late: &Late, headers: &HeaderMap) -> Purposes {
+    let objects = headers.get("sec-gpc").is_some_and(|signal| signal == "1");
+    if objects { Purposes::NONE } else { late.purposes }
 }
 
 fn document(status: StatusCode, body: String) -> Response {
@@ -161,8 +170,7 @@ async fn decide(
     let zone = offset.map(TimeZone::fixed).or(hints.zone.clone()).unwrap_or(TimeZone::UTC);
     let mut context = late.context.clone();
     context.fill(hints);
-    let opted_out = headers.get("sec-gpc").is_some_and(|signal| signal == "1");
-    let purposes = if opted_out { Purposes::NONE } else { late.purposes };
+    let purposes = purposes(&late, headers);
     // where the catalogue of then is out of reach, the creative is shown for whoever lists it now, or nobody
     let campaign = late.campaign.clone().filter(|id| lists(&account.snapshot, &late, id));
     let others = campaign.as_ref().and_then(|id| account.snapshot.line(id)).map(|at| {

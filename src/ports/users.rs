@@ -222,4 +222,7 @@ pub trait UserStore: Send + Sync {
     /// Erases a person under every key: profile, lists, caps, the person in outcomes and decision
     /// records. Later writes about them are refused.
     fn erase(&self, account: u32, uid: Uid) -> Answer<'_, Erasure>;
+    /// Deletes what may be much and is left for later: answers kept for repeats that name erased people, and
+    /// the members of deleted lists.
+    fn clear_leftovers(&self) -> Answer<'_, ()>;
 }

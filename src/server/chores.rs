@@ -7,7 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::ids::Uid,
-    engine::{Engine, catalogue::Catalogue, feed::Listener, reservations::Reservations, reservoir::Reservoir},
+    engine::{
+        Engine, catalogue::Catalogue, feed::Listener, rendered::Rendered, reservations::Reservations,
+        reservoir::Reservoir,
+    },
     ports::Clock,
     store::Opened,
     telemetry::{Exposition, Meters},
@@ -25,13 +28,15 @@ pub(super) enum Note {
 pub(super) struct Notes {
     engine: std::sync::Weak<Catalogue>,
     reservoir: Arc<Reservoir>,
+    rendered: Rendered,
     sender: mpsc::UnboundedSender<Note>,
 }
 
 impl Notes {
     pub(super) fn new(engine: &Engine, reservoir: Arc<Reservoir>) -> (Arc<Self>, mpsc::UnboundedReceiver<Note>) {
         let (sender, notes) = mpsc::unbounded_channel();
-        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), reservoir, sender }), notes)
+        let rendered = engine.rendered.clone();
+        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), reservoir, rendered, sender }), notes)
     }
 
     fn tell(&self, note: Note) {
@@ -57,11 +62,15 @@ impl Listener for Notes {
 
     fn on_reset(&self) {
         self.reservoir.on_reset();
+        self.rendered.on_reset();
         self.tell(Note::Reset);
     }
 
     fn on_person(&self, account: u32, uid: Uid, version: Option<i64>) {
         self.reservoir.on_person(account, uid, version);
+        if version.is_none() {
+            self.rendered.on_erased(account, uid);
+        }
     }
 
     fn on_lists(&self, account: u32, from: Uid, upto: Uid) {

@@ -109,6 +109,7 @@ impl Opened {
         self.learning.maintain(now).await?;
         self.shadows.maintain(now).await?;
         self.rendered.maintain(now).await?;
+        self.users.clear_leftovers().await?;
         self.events.erase_events(None).await.map(drop)
     }
 }

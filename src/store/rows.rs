@@ -241,6 +241,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         revision: number(row.try_get("revision")?)?,
         combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
         person: row.try_get::<Option<Uuid>, _>("person")?.map(Uid::from),
+        measured: true,
         cap_window: row.try_get::<Option<i64>, _>("cap_window")?.map(Span::from_millis),
         across_decisions: false,
         value_micros: row.try_get("value_micros")?,

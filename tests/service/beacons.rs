@@ -161,6 +161,7 @@ fn aged(service: &Service, days: i64) -> Tokens {
         revision: 1,
         combination: 7,
         person: Some(Uid(1)),
+        measured: true,
         cap_window: Some(Span::from_millis(86_400_000)),
         preview: false,
         exposure: None,

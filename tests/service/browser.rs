@@ -12,10 +12,12 @@ use tokio::{
 
 use crate::{
     harness::{Patient as _, Service, ask, folder, read, until},
-    turn,
+    places, turn,
 };
 
 const ORIGIN: &str = "https://shop.northwind.example";
+/// Consents to everything, for vendor 733.
+const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 const VISITOR: &str = "0123456789abcdef0123456789abcdef";
 
 async fn with_key(service: &Service, origin: &str) {
@@ -158,6 +160,34 @@ async fn nothing_is_kept_without_consent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_network_tells_which_law_applies() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let folder = folder();
+    let places = folder.path().join("city.mmdb");
+    std::fs::write(&places, places::database([127, 0, 0])).expect("a file");
+    let service = Service::start(&database, |config| config.geo.database = Some(places)).await;
+    with_key(&service, ORIGIN).await;
+    // somebody in Germany who has said nothing
+    let answer = read(post(&service, "default.web", Some(ORIGIN), &page("1")).await, 200).await;
+    assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(0), &json!(1)));
+    let token = service.request(Method::POST, "/v1/profiles/anna/token").json(&json!({"ttl_seconds": 60})).sent().await;
+    let token = read(token, 200).await["user_token"].as_str().expect("a token").to_owned();
+    let get = async |path: &str| {
+        let request = service.http.get(format!("{}{path}", service.base)).header("referer", format!("{ORIGIN}/"));
+        request.sent().await.headers().clone()
+    };
+    let pixel = format!("/v1/e.gif?key=default.web&type=viewed&id=9&visitor={VISITOR}");
+    let sync = format!("/v1/sync.gif?account=default&user_token={token}&source=ids.example&id=a1");
+    assert_eq!(get(&pixel).await["tessera-event"], "refused");
+    assert_eq!(get(&sync).await["tessera-sync"], "refused");
+    assert_eq!(kept(&database).await, 0);
+    // whoever says that it does not apply is believed
+    assert_eq!(get(&format!("{pixel}&gdpr=0")).await["tessera-event"], "accepted");
+    assert_eq!(get(&format!("{sync}&gdpr=0")).await["tessera-sync"], "accepted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_token_names_whom_the_server_knows() {
     let (service, _turn) = crate::service().await;
     with_key(&service, ORIGIN).await;
@@ -227,19 +257,48 @@ async fn the_script_works_in_a_browser_on_a_page_of_another_origin() {
     };
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
-    let service = Service::start(&database, |_| {}).await;
+    let service = Service::start(&database, |config| config.privacy.vendor_id = Some(733)).await;
     let script =
         service.http.get(format!("{}/v1/tessera.js", service.base)).sent().await.text().await.expect("a script");
     assert!(script.len() < 3_000, "{} bytes", script.len());
-    for (consent, expected) in [
-        ("", 2),
-        ("window.__tcfapi = function (c, v, done) { done({gdprApplies: false, eventStatus: 'tcloaded'}, true) };", 4),
+    assert!(script.contains("vendor = 733"), "{script}");
+    let tcf = |purpose: bool, vendor: u32, status: &str| {
+        let data = json!({
+            "gdprApplies": true, "tcString": CONSENTING, "eventStatus": status,
+            "purpose": {"consents": {"1": purpose}}, "vendor": {"consents": {vendor.to_string(): true}}
+        });
+        format!("done({data}, true)")
+    };
+    let asks = |calls: &str| format!("window.__tcfapi = function (c, v, done) {{ {calls} }};");
+    let gpp = |text: &str, opted_out: &str| {
+        let data = json!({"pingData": {
+            "signalStatus": "ready", "gppString": text, "applicableSections": [6],
+            "parsedSections": {"uspv1": {"Version": 1, "OptOutSale": opted_out}}
+        }});
+        format!("window.__gpp = function (c, done) {{ done({data}, true) }};")
+    };
+    let answered = tcf(true, 733, "useractioncomplete");
+    let late = format!(
+        "done({{gdprApplies: true, eventStatus: 'cmpuishown'}}, true); setTimeout(function () {{ {answered} }}, 1500)"
+    );
+    for (consent, expected, names) in [
+        (String::new(), 2, true),
+        (asks("done({gdprApplies: false, eventStatus: 'tcloaded'}, true)"), 4, true),
+        (asks("done({gdprApplies: true, tcString: 'CP', eventStatus: 'tcloaded'}, true)"), 4, false),
+        (asks(&tcf(false, 733, "tcloaded")), 4, false),
+        (asks(&tcf(true, 734, "tcloaded")), 4, false),
+        (asks(&tcf(true, 733, "tcloaded")), 6, true),
+        // who takes their time is heard all the same
+        (asks(&late), 8, true),
+        (asks(""), 8, false),
+        // what it does not read the server does
         (
-            "window.__tcfapi = function (c, v, done) { done({gdprApplies: true, tcString: 'CP', eventStatus: 'tcloaded'}, true) };",
-            4,
+            "window.__gpp = function (c, done) { done({gppString: 'DB', applicableSections: [7]}, true) };".into(),
+            8,
+            true,
         ),
-        ("window.__gpp = function (c, done) { done({gppString: 'DB', applicableSections: [7]}, true) };", 4),
-        ("window.__tcfapi = function () {};", 4),
+        (gpp("DBABTA~1YNN", "N"), 10, true),
+        (gpp("DBABTA~1YYN", "Y"), 10, false),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let port = listener.local_addr().expect("an address").port();
@@ -260,11 +319,12 @@ async fn the_script_works_in_a_browser_on_a_page_of_another_origin() {
         until("the page's events are there", || async { kept(&database).await >= expected }).await;
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         assert_eq!(kept(&database).await, expected, "{consent}: {shown}");
-        let named = shown.contains("visitor");
-        assert_eq!(named, consent.is_empty() || consent.contains("gdprApplies: false"), "{consent}: {shown}");
+        assert_eq!(shown.contains("visitor"), names, "{consent}: {shown}");
         // the same page under another name is another origin
-        visit(browser, format!("http://localhost:{port}/")).await;
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        assert_eq!(kept(&database).await, expected, "another origin");
+        if consent.is_empty() {
+            visit(browser, format!("http://localhost:{port}/")).await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert_eq!(kept(&database).await, expected, "another origin");
+        }
     }
 }

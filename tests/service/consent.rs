@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use tessera::{
     domain::{consent::Rules, decision::answer::write_item, values::Json},
     engine::{
@@ -17,7 +18,7 @@ use tessera::{
 
 use crate::{
     cluster,
-    harness::{PATIENCE, Patient as _, Service},
+    harness::{PATIENCE, Patient as _, Service, read, until},
     turn,
 };
 
@@ -28,6 +29,8 @@ const RULES: Rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
 const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 /// The same without purpose 4.
 const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+/// The same without purpose 7.
+const NO_MEASURE: &str = "CQlJDjAQlJDjAEsABBDECWFv__3gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 /// The same without purpose 1.
 const NO_STORAGE: &str = "CQlJDjAQlJDjAEsABBDECWFv_3_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 
@@ -205,4 +208,68 @@ async fn consent_strings_are_read_for_our_vendor() {
     assert_eq!(some["purposes_used"], json!(["basic", "profile_write", "measure"]));
     assert_eq!(some["placements"]["top"][0]["components"]["headline"], Value::Null);
     assert_eq!(some["placements"]["top"][0]["degraded"], json!(["no_consent"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcomes_are_nobodys_where_measuring_is_not_allowed() {
+    let _turn = turn(1).await;
+    let database = cluster().await.database().await;
+    let service = Service::start(&database, |config| config.privacy.vendor_id = RULES.vendor_id).await;
+    for name in ["h0", "h1", "h2"] {
+        let path = format!("/v1/creatives/fallback/components/{name}");
+        service.put(&path, &json!({"slot": "headline", "value": name})).await;
+    }
+    read(service.request(Method::POST, "/v1/creatives/fallback/publish").json(&json!({})).sent().await, 200).await;
+    let campaign = json!({
+        "name": "Learning", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
+        "landing_url": "https://northwind.example/", "rotation": "optimized", "holdout": 0.5, "goal": "click",
+        "frequency_caps": [{"impressions": 64, "per": "P1D"}]
+    });
+    service.put("/v1/campaigns/learning", &campaign).await;
+    let live = async |user: &str, tcf: &str| {
+        let body = json!({
+            "placements": [{"id": "top", "sizes": ["300x250"], "candidates": {"campaign": "learning"}}],
+            "user": {"key": user}, "context": {"geo": {"country": "DE"}}, "consent": {"gdpr": true, "tcf": tcf}
+        });
+        let item = service.decide(&body).await["placements"]["top"][0].take();
+        for url in ["impression_url", "click_url"] {
+            assert_eq!(service.beacon(item[url].as_str().expect("an address")).await.1, "recorded", "{item}");
+        }
+        let conversion = json!({"token": item["conversion_token"]});
+        read(service.request(Method::POST, "/v1/conversions").json(&conversion).sent().await, 200).await;
+    };
+    let connection = tokio::sync::Mutex::new(PgConnection::connect(&database).await.expect("a connection"));
+    let count = async |what: &'static str| {
+        let count = sqlx::query_scalar::<_, i64>(what);
+        count.fetch_one(&mut *connection.lock().await).await.expect("a count")
+    };
+    // the control and who is in no experiment are not logged
+    until("what was chosen is logged", async || {
+        for person in 0..4 {
+            live(&format!("anna-{person}"), CONSENTING).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        count("select count(*) from decision_log where person is not null").await > 0
+            && count("select count(*) from experiment_unit").await == 4
+    })
+    .await;
+    assert_eq!(count("select count(distinct person) from outcome").await, 4);
+    assert_eq!(count("select count(*) from outcome where person is null").await, 0);
+    assert_eq!(count("select count(*) from decision_log where person is null").await, 0);
+    for person in 0..4 {
+        live(&format!("ben-{person}"), NO_MEASURE).await;
+    }
+    until("what was chosen for them is logged", async || {
+        count("select count(*) from decision_log where person is null").await > 0
+    })
+    .await;
+    assert_eq!(count("select count(*) from outcome where person is null and exposure is null").await, 12);
+    until("it is learned", async || count("select count(*) from lesson").await == 0).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    for table in ["outcome", "decision_log", "experiment_unit"] {
+        let known = format!("select count(distinct person) from {table}");
+        assert!(count(known.leak()).await <= 4, "{table}");
+    }
+    // caps are another purpose
+    assert_eq!(count("select count(*) from profile where caps <> ''").await, 8);
 }

@@ -162,3 +162,13 @@ async fn caps_count_for_the_person() {
         assert_ne!(item["campaign"], "once", "{user}: {item:#}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_key_is_being_served_counts_when_it_is_the_persons() {
+    let (service, _turn) = crate::service().await;
+    // shown, and no beacon yet
+    assert_eq!(service.item("web.8", "capped").await["campaign"], "once");
+    merge(&service, "web.8", "anna", 200).await;
+    let item = service.item("web.8", "capped").await;
+    assert_ne!(item["campaign"], "once", "{item:#}");
+}

@@ -189,3 +189,45 @@ async fn a_frame_shows_the_same_on_another_replica() {
     let fresh = frame(&bid(&a, &json!({})).await, "").replace(&a.base, &b.base);
     assert!(!load(&b, &fresh).await.1.contains("grown-up"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_rendered_goes_with_the_person() {
+    let _turn = turn(2).await;
+    let database = crate::cluster().await.database().await;
+    let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
+    a.patch("anna", &json!({"age": 34})).await;
+    let url = frame(&bid(&a, &json!({})).await, "");
+    let there = url.replace(&a.base, &b.base);
+    assert!(load(&a, &url).await.1.contains("Hello, grown-up"));
+    let kept = tokio::sync::Mutex::new(PgConnection::connect(&database).await.expect("a connection"));
+    let count = async || {
+        let count = sqlx::query_scalar::<_, i64>("select count(*) from late_shown");
+        count.fetch_one(&mut *kept.lock().await).await.expect("a count")
+    };
+    until("it is kept", async || count().await == 1).await;
+    assert!(load(&b, &there).await.1.contains("Hello, grown-up"));
+    read(a.request(Method::DELETE, "/v1/profiles/anna").sent().await, 200).await;
+    assert_eq!(count().await, 0);
+    assert!(!load(&a, &url).await.1.contains("grown-up"), "not from memory");
+    until("the other replica hears of it", async || !load(&b, &there).await.1.contains("grown-up")).await;
+    // nor is what is rendered afterwards kept
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(count().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_objects_is_shown_nothing_of_what_was_chosen_for_them() {
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let url = frame(&bid(&service, &json!({})).await, "");
+    let objecting = async |url: &str| {
+        let answer = service.http.get(url).header("sec-gpc", "1").sent().await;
+        answer.text().await.expect("a body")
+    };
+    assert!(load(&service, &url).await.1.contains("Hello, grown-up"));
+    assert!(!objecting(&url).await.contains("grown-up"));
+    // and what they see is not for those who do not object
+    let fresh = frame(&bid(&service, &json!({})).await, "");
+    assert!(!objecting(&fresh).await.contains("grown-up"));
+    assert!(load(&service, &fresh).await.1.contains("Hello, grown-up"));
+}

@@ -19,6 +19,8 @@ mod learning;
 mod lessons;
 mod models;
 mod openrtb;
+#[path = "../support/places.rs"]
+mod places;
 mod refusals;
 mod replicas;
 mod reports;

@@ -37,6 +37,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         revision: 3,
         combination: u64::MAX - 1,
         person,
+        measured: true,
         cap_window: Some(Span::from_millis(7 * DAY)),
         across_decisions: false,
         value_micros: None,

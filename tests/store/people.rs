@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::json;
-use sqlx::query_scalar;
+use sqlx::{Connection as _, PgConnection, query, query_scalar};
 use tessera::{
     domain::{
         audience::user::Listed,
@@ -13,7 +13,7 @@ use tessera::{
     },
     ports::{
         AccountRow, Change, FoundProfile, FoundRecord, KeptAnswer, MemberChange, Membership, Moved, ProfileRow,
-        ProfileWrite, ProfileWritten, Repeat, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
+        ProfileWrite, ProfileWritten, Repeat, StoreError, TransitionCursor, UploadMode, UploadRow, UploadStep, UserRow,
     },
     store::Opened,
 };
@@ -312,6 +312,72 @@ pub(crate) async fn are_uploaded_to_lists_in_bulk(place: Arc<Place>) {
     assert_eq!(names, ["age"]);
 }
 
+pub(crate) async fn move_once_whoever_else_moves_them(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (number, other) = (account.number.cast_signed(), place.open());
+    let carry = async |store: &Opened, account: &AccountRow, name: &str, mode, rows: Vec<UploadRow>| {
+        let mut upload = store.crowds.upload(account.number, list(name), mode).await.expect("an upload");
+        upload.stage(rows).await.expect("staged");
+        while upload.step().await.expect("a step").is_some() {}
+    };
+    let people: Vec<_> = (0..1_000).map(|_| somebody(&account)).collect();
+    for round in 0..4 {
+        let name = format!("both-{round}");
+        let one_by_one = people.iter().rev().map(|(key, uid)| entering(key, *uid, None)).collect();
+        let rows = people.iter().map(|who| row(who, None)).collect();
+        let (singly, _) = tokio::join!(
+            other.users.change_members(account.number, list(&name), one_by_one),
+            carry(&store, &account, &name, UploadMode::Add, rows),
+        );
+        singly.expect("an answer");
+        assert_eq!(recorded(&store, &account, &name).await, BTreeMap::from([(true, 1_000)]));
+    }
+
+    let listed = async |name: &str| {
+        let page = store.users.members(account.number, list(name), None, 10).await.expect("an answer");
+        page.into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
+    };
+    let held = async |connection: &mut PgConnection| {
+        for _ in 0..500 {
+            let waits = "select count(*) from pg_locks l join pg_stat_activity a using (pid)
+                         where not l.granted and a.datname = current_database() and l.locktype <> 'advisory'";
+            if query_scalar::<_, i64>(waits).fetch_one(&mut *connection).await.expect("a count") > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (mut writer, mut looker) = (place.connect().await, place.connect().await);
+    // who is given another end while an upload takes them off
+    let who = &people[0];
+    carry(&store, &account, "ends", UploadMode::Add, vec![row(who, None)]).await;
+    let mut tx = writer.begin().await.expect("a transaction");
+    let change = "update list_member set expires_at = 1900000000000 where account = $1 and uid = $2 and list = $3";
+    let of = NameHash::of("ends").0.cast_signed();
+    query(change).bind(number).bind(who.1.as_uuid()).bind(of).execute(&mut *tx).await.expect("a change");
+    let (_, ()) = tokio::join!(carry(&store, &account, "ends", UploadMode::Remove, vec![row(who, None)]), async {
+        held(&mut looker).await;
+        tx.commit().await.expect("an end");
+    });
+    assert_eq!(listed("ends").await, []);
+
+    // who is merged while an upload puts them on
+    let (from, into) = (&people[1], &people[2]);
+    let mut tx = writer.begin().await.expect("a transaction");
+    for statement in [
+        "select from profile where account = $1 and uid = any(array[$2, $3]) for update",
+        "update profile set merged_into = $3, version = version + 1 where account = $1 and uid = $2",
+    ] {
+        let statement = query(statement).bind(number).bind(from.1.as_uuid()).bind(into.1.as_uuid());
+        statement.execute(&mut *tx).await.expect("a step");
+    }
+    let (_, ()) = tokio::join!(carry(&store, &account, "merged", UploadMode::Add, vec![row(from, None)]), async {
+        held(&mut looker).await;
+        tx.commit().await.expect("an end");
+    });
+    assert_eq!(listed("merged").await, [into.1], "nobody is on it under a key that leads elsewhere");
+}
+
 pub(crate) async fn leave_a_list_that_is_deleted(place: Arc<Place>) {
     let (store, account) = place.account().await;
     let (key, uid) = somebody(&account);
@@ -322,12 +388,74 @@ pub(crate) async fn leave_a_list_that_is_deleted(place: Arc<Place>) {
     }
     let cursor = &mut position(&store).await;
     commit(&store, account.number, 1, vec![delete(Kind::Segment, "gone")]).await;
-    let everybody = |change: &Change| matches!(change, Change::Lists { account: of, from: Uid(0), upto: Uid(u128::MAX), .. } if *of == account.number);
+    let everybody = |change: &Change| matches!(change, Change::Lists { account: of, from, upto, .. } if (*of, *from, *upto) == (account.number, uid, uid));
     let moved = Change::Catalog { account: account.number, version: 2 };
     told(&store, cursor, |all| all.iter().any(everybody) && all.contains(&moved)).await;
     let row = load(&store, &account, uid).await.expect("a member");
     assert_eq!(row.lists.iter().map(|listed| listed.list).collect::<Vec<_>>(), [NameHash::of("stays")]);
     assert_eq!(store.users.members(account.number, list("gone"), None, 10).await.expect("an answer"), []);
+}
+
+pub(crate) async fn leave_a_large_list_after_it_is_deleted(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let number = account.number.cast_signed();
+    let mut connection = place.connect().await;
+    let segment = || vec![write(Kind::Segment, "large", json!({}), &[])];
+    assert_eq!(commit(&store, account.number, 0, segment()).await, 1);
+    let list = NameHash::of("large").0.cast_signed();
+    let fill =
+        "insert into list_member (account, uid, list) select $1, gen_random_uuid(), $2 from generate_series(1, 25000)";
+    query(fill).bind(number).bind(list).execute(&mut connection).await.expect("members");
+    let left = async |connection: &mut PgConnection| {
+        let left = query_scalar::<_, i64>("select count(*) from list_member where account = $1 and list = $2");
+        left.bind(number).bind(list).fetch_one(connection).await.expect("a count")
+    };
+    // the commit takes some, the rest goes when nobody waits
+    assert_eq!(commit(&store, account.number, 1, vec![delete(Kind::Segment, "large")]).await, 2);
+    for _ in 0..200 {
+        if left(&mut connection).await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(left(&mut connection).await, 0);
+    store.users.clear_leftovers().await.expect("an answer");
+
+    // while some are on it, it does not come back
+    let due = "insert into list_leaving (account, list) values ($1, $2)";
+    query(due).bind(number).bind(list).execute(&mut connection).await.expect("a row");
+    query(fill).bind(number).bind(list).execute(&mut connection).await.expect("members");
+    let by = || "test".to_owned();
+    let refused = store.catalog.commit(account.number, 2, by(), segment(), false).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    store.users.clear_leftovers().await.expect("an answer");
+    assert_eq!(commit(&store, account.number, 2, segment()).await, 3);
+    assert_eq!(left(&mut connection).await, 0);
+}
+
+pub(crate) async fn are_named_in_no_answer_once_erased(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (key, uid) = somebody(&account);
+    store.users.write_profiles(account.number, vec![traits(&key, uid, 0, 30)]).await.expect("an answer");
+    let mut connection = place.connect().await;
+    let kept = async |connection: &mut PgConnection| {
+        let kept = query_scalar::<_, i64>("select count(*) from repeat_answer where account = $1");
+        kept.bind(account.number.cast_signed()).fetch_one(connection).await.expect("a count")
+    };
+    // every hundredth names them
+    let fill = query(
+        "insert into repeat_answer (account, key, request, status, body)
+         select $1, n, sha256(''), 200, convert_to('{\"user\": \"' || case n % 100 when 0 then $2 else 'nobody' end || '\"}', 'UTF8')
+         from generate_series(1, 1200) n",
+    );
+    fill.bind(account.number.cast_signed()).bind(key.as_str()).execute(&mut connection).await.expect("answers");
+    store.users.erase(account.number, uid).await.expect("an answer");
+    assert_eq!(kept(&mut connection).await, 1_188);
+    // what a crash left is made up for
+    let due = query("insert into answer_erasure (account, key) values ($1, 'nobody')");
+    due.bind(account.number.cast_signed()).execute(&mut connection).await.expect("a row");
+    store.users.clear_leftovers().await.expect("an answer");
+    assert_eq!(kept(&mut connection).await, 0);
 }
 
 pub(crate) async fn once_erased_stay_away(place: Arc<Place>) {

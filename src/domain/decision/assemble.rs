@@ -82,6 +82,7 @@ pub fn assemble(
     let landing = landing(showing, variant);
     let person = request.person.filter(|_| purposes.basic);
     let claim = claim(item, showing, combination, person, issuer.account);
+    let claim = Claim { measured: purposes.measure, ..claim };
     let tokens = issuer.keys.sign(&claim, &landing);
     let address = |kind: &str, token: &str| {
         let mut url = String::with_capacity(issuer.public_url.len() + kind.len() + token.len());
@@ -170,7 +171,7 @@ impl Told {
     }
 }
 
-/// What the tokens of an item say.
+/// What the tokens of an item say, where outcomes may be counted per person.
 #[must_use]
 pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Uid>, account: u32) -> Claim {
     let campaign = showing.campaign.as_deref();
@@ -182,6 +183,7 @@ pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Ui
         revision: showing.creative.revision,
         combination,
         person,
+        measured: true,
         cap_window: campaign.and_then(|campaign| campaign.cap_window()),
         preview: showing.reason == Reason::Preview,
         exposure: showing.exposure.as_ref().map(|exposure| exposure.pack().into()),

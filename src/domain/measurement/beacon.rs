@@ -28,6 +28,7 @@ const PREVIEW: u8 = 8;
 const HAS_EXPOSURE: u8 = 16;
 const HAS_PRICE: u8 = 32;
 const BUDGETED: u8 = 64;
+const UNMEASURED: u8 = 128;
 
 /// How long impressions and viewables count after their decision.
 pub const VIEW_LIFE_MS: i64 = 48 * 3_600_000;
@@ -54,8 +55,10 @@ pub struct Claim {
     pub revision: u32,
     /// Which combination of components was shown.
     pub combination: u64,
-    /// Who, only where the purposes allow counting per person.
+    /// Who, only where the purposes allow counting towards frequency caps.
     pub person: Option<Uid>,
+    /// Whether the purposes allow counting outcomes per person.
+    pub measured: bool,
     /// The longest window of the campaign's frequency caps, in whole seconds.
     pub cap_window: Option<Span>,
     /// Whether it is of a preview, which is never counted.
@@ -309,7 +312,8 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
         | if claim.preview { PREVIEW } else { 0 }
         | if claim.exposure.is_some() { HAS_EXPOSURE } else { 0 }
         | if claim.price.is_some() { HAS_PRICE } else { 0 }
-        | if claim.budgeted { BUDGETED } else { 0 };
+        | if claim.budgeted { BUDGETED } else { 0 }
+        | if claim.measured { 0 } else { UNMEASURED };
     let window = claim.cap_window.map_or(0, |w| u32::try_from(w.millis() / 1_000).unwrap_or(u32::MAX));
     body.extend_from_slice(&[VERSION, key.number, flags]);
     body.extend_from_slice(&claim.account.to_le_bytes());
@@ -369,6 +373,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         revision,
         combination,
         person: (flags & HAS_PERSON != 0).then(|| Uid(key.masked(decision, person))),
+        measured: flags & UNMEASURED == 0,
         cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
         preview: flags & PREVIEW != 0,
         exposure,
@@ -400,6 +405,7 @@ mod tests {
             revision: 12,
             combination: u64::MAX,
             person: Some(Uid(0x1234_5678_9abc_def0_1122_3344_5566_7788)),
+            measured: true,
             cap_window: Some(Span::from_millis(86_400_000)),
             preview: true,
             exposure: Some([1, 2, 3].into()),
@@ -434,7 +440,7 @@ mod tests {
             keys.verify(OutcomeKind::Click, &tokens.click, AT).expect("our own token").landing,
             "https://shop.example/a?b=c"
         );
-        let plain = Claim { budgeted: false, ..claim.clone() };
+        let plain = Claim { budgeted: false, measured: false, ..claim.clone() };
         let told = keys.verify(OutcomeKind::Billing, &keys.sign_notices(&plain)[1], AT).expect("our own token");
         assert_eq!(told.claim, plain);
         assert!(tokens.impression.len() <= 300, "{}", tokens.impression.len());

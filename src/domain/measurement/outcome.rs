@@ -141,8 +141,11 @@ pub struct Outcome {
     pub revision: u32,
     /// Which combination of components was shown.
     pub combination: u64,
-    /// Who, only where the purposes of the decision allow counting per person.
+    /// Who, only where the purposes of the decision allow counting towards frequency caps.
     pub person: Option<Uid>,
+    /// Whether they allow counting outcomes per person.
+    #[serde(default = "yes")]
+    pub measured: bool,
     /// The longest window of the campaign's frequency caps; an impression is counted towards
     /// them when there is one and a person.
     pub cap_window: Option<Span>,
@@ -164,6 +167,18 @@ pub struct Outcome {
     /// What it takes from the campaign's budget.
     #[serde(default)]
     pub charge: Option<Charge>,
+}
+
+impl Outcome {
+    /// Whose it is, where the purposes of the decision allow keeping that.
+    #[must_use]
+    pub fn measured_person(&self) -> Option<Uid> {
+        self.person.filter(|_| self.measured)
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a billed impression takes from its campaign's budget.

@@ -34,7 +34,7 @@ use crate::{
             learned::{self, Feature, Learned, Learner},
             request::AdRequest,
         },
-        ids::{CampaignId, NameHash},
+        ids::{CampaignId, NameHash, Uid},
         measurement::cells::Counts,
         optimizer::{Settings, Shape},
     },
@@ -253,7 +253,7 @@ impl Learning {
     }
 
     /// Notes what a decision showed: who takes part in an experiment, and features without a number.
-    pub fn shown(&self, account: u32, request: &AdRequest, decision: &Decision) {
+    pub fn shown(&self, account: u32, request: &AdRequest, measured: Option<Uid>, decision: &Decision) {
         for item in decision.placements.iter().flatten() {
             let Some(showing) = &item.shown else { continue };
             let (Some(campaign), Some(exposure)) = (&showing.campaign, &showing.exposure) else { continue };
@@ -276,7 +276,7 @@ impl Learning {
             }
             if campaign.holdout > 0.0
                 && exposure.arm.is_side()
-                && let Some(person) = request.person
+                && let Some(person) = measured
             {
                 let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
                 if units.waiting.len() >= Self::WAITING {

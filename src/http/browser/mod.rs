@@ -207,14 +207,19 @@ async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: Pix
 /// The script for pages
 ///
 /// `<script src=".../v1/tessera.js" data-key="default.web-shop" data-user-token="..."></script>`, then
-/// `tessera.track("product_viewed", {sku: "shoe-7"})`. It asks the page's consent platform (`__tcfapi`, `__gpp`), keeps a
-/// first-party id where it may, and `tessera.user()` names the person for a tag.
+/// `tessera.track("product_viewed", {sku: "shoe-7"})`. It asks the page's consent platform (`__tcfapi`, `__gpp`), waits
+/// for what the visitor answers, and sends along what that is. Under the GDPR it keeps a first-party id with consent to
+/// purpose 1 and to the vendor `privacy.vendor_id`; elsewhere unless the visitor opted out. `tessera.user()` names the
+/// person for a tag.
 #[utoipa::path(
     get, path = "/v1/tessera.js", tag = "events", operation_id = "get_script",
     responses((status = 200, description = "The script.", body = String, content_type = "text/javascript"))
 )]
-async fn script() -> Response {
-    let mut response = Response::new(Body::from(include_str!("tessera.js")));
+async fn script(State(app): State<App>) -> Response {
+    // under the GDPR the id is kept where this vendor may
+    let vendor = app.consent.vendor_id.unwrap_or_default();
+    let script = include_str!("tessera.js").replacen("vendor = 0", &format!("vendor = {vendor}"), 1);
+    let mut response = Response::new(Body::from(script));
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));

@@ -132,9 +132,10 @@ impl PageConsent {
         read(&signals, rules)
     }
 
-    /// Whether what the person does may be kept.
-    pub(super) fn allows(&self, headers: &HeaderMap, rules: Rules) -> bool {
-        let purposes = self.reading(headers, rules, None).allowed.purposes;
+    /// Whether what the person does may be kept, as far as their network tells the country.
+    pub(super) fn allows(&self, app: &App, headers: &HeaderMap, info: &RequestInfo) -> bool {
+        let country = app.enrichment.find(None, app.proxies.client(info, headers)).country;
+        let purposes = self.reading(headers, app.consent, country).allowed.purposes;
         purposes.basic && purposes.profile_write
     }
 }
@@ -206,7 +207,7 @@ pub(super) async fn keep(
     }
     let received = app.engine.clock.now();
     let mut answer = PageAnswer { refused: count as u64, ..PageAnswer::default() };
-    if !page.consent.allows(headers, app.consent) {
+    if !page.consent.allows(app, headers, info) {
         app.engine.ingest.count_refused(count as u64);
         return Ok(answer);
     }

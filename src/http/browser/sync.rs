@@ -21,6 +21,7 @@ use crate::{
         beacons::{PIXEL, PixelProblems},
         extract::{ApiJson, ApiQuery},
         problem::Problem,
+        request::RequestInfo,
     },
     problems,
 };
@@ -129,10 +130,11 @@ async fn pixel(
     State(app): State<App>,
     method: Method,
     query: Result<ApiQuery<SyncQuery>, Problem>,
+    info: RequestInfo,
     headers: HeaderMap,
 ) -> Response {
     let kept = match query {
-        Ok(ApiQuery(query)) if method != Method::HEAD => keep(&app, &headers, query).await.is_some(),
+        Ok(ApiQuery(query)) if method != Method::HEAD => keep(&app, &headers, &info, query).await.is_some(),
         _ => false,
     };
     let mut response = Response::new(Body::from(&PIXEL[..]));
@@ -145,9 +147,9 @@ async fn pixel(
 }
 
 /// Keeps the id of a pixel, as far as it may be kept.
-async fn keep(app: &App, headers: &HeaderMap, query: SyncQuery) -> Option<()> {
+async fn keep(app: &App, headers: &HeaderMap, info: &RequestInfo, query: SyncQuery) -> Option<()> {
     let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy);
-    if !consent.allows(headers, app.consent) {
+    if !consent.allows(app, headers, info) {
         return None;
     }
     let world = app.engine.catalogue.world();

@@ -1,5 +1,6 @@
 (function (w, d) {
-  var s = d.currentScript, key = s.getAttribute("data-key"), base = new URL(s.src).origin, q = [], asked = 0, consent = {};
+  var s = d.currentScript, key = s.getAttribute("data-key"), base = new URL(s.src).origin, q = [], asked = {}, consent = {};
+  var vendor = 0, stores = false, eu = false, out = false;
   function id() {
     var name = "tessera_id", v = null;
     try { v = localStorage.getItem(name); } catch (e) {}
@@ -9,33 +10,22 @@
     }
     return v;
   }
-  function ask(done) {
-    var left = 2, end = setTimeout(function () { consent.gdpr = true; finish(); }, 1000), over = false;
-    function finish() { if (!over) { over = true; clearTimeout(end); done(); } }
-    function one() { if (!--left) finish(); }
-    if (navigator.globalPrivacyControl) consent.gpc = true;
-    if (w.__tcfapi) w.__tcfapi("addEventListener", 2, function (t, ok) {
-      if (ok && t.eventStatus !== "cmpuishown") {
-        if (t.gdprApplies !== undefined) consent.gdpr = !!t.gdprApplies;
-        if (t.tcString) consent.tcf = t.tcString;
-        one();
-      }
-    }); else one();
-    if (w.__gpp) w.__gpp("ping", function (p, ok) {
-      if (ok && p) { if (p.gppString) consent.gpp = p.gppString; if (p.applicableSections) consent.gpp_sid = p.applicableSections; }
-      one();
-    }); else one();
+  function opted(o) {
+    return Object(o) === o && Object.keys(o).some(function (k) {
+      return /OptOut(Sale)?$/.test(k) && /1|Y/.test(o[k]) || k === "Gpc" && o[k] || opted(o[k]);
+    });
   }
-  function allowed() { return asked === 2 && !consent.gdpr && !consent.tcf && !consent.gpp && !consent.gpc; }
+  function ready() { return !asked.tcf && !asked.gpp; }
+  function allowed() { return ready() && !out && (stores || !eu && !consent.gdpr); }
   function who() {
     var token = s.getAttribute("data-user-token");
     return token ? { user_token: token } : allowed() ? { visitor: id() } : {};
   }
   function flush() {
-    if (asked !== 2 || !q.length) return;
+    if (!ready() || !q.length) return;
     var events = q.splice(0, 50), person = who(), now = new Date().toISOString();
     events.forEach(function (e) { e.sent_at = now; });
-    if (!person.visitor && !person.user_token) return;
+    if (!person.visitor && !person.user_token) return void (q = []);
     var body = JSON.stringify(Object.assign({ events: events, consent: consent }, person));
     var url = base + "/v1/e?key=" + encodeURIComponent(key);
     if (!(navigator.sendBeacon && navigator.sendBeacon(url, body)))
@@ -45,11 +35,26 @@
   w.tessera = {
     track: function (type, properties) {
       var r = Array.from(crypto.getRandomValues(new Uint8Array(8)), function (b) { return b.toString(36); }).join("");
-      q.push({ id: r, type: type, at: new Date().toISOString(), properties: properties || {} });
+      if (q.length < 100) q.push({ id: r, type: type, at: new Date().toISOString(), properties: properties || {} });
       flush();
     },
     user: who
   };
-  asked = 1;
-  ask(function () { asked = 2; flush(); });
+  if (navigator.globalPrivacyControl) consent.gpc = out = true;
+  if (w.__tcfapi && (asked.tcf = 1)) w.__tcfapi("addEventListener", 2, function (t, ok) {
+    if (!ok || t.eventStatus === "cmpuishown") return;
+    if (t.tcString) consent.tcf = t.tcString;
+    if (t.tcString || t.gdprApplies !== undefined) consent.gdpr = t.gdprApplies !== false;
+    stores = !!(t.purpose && t.vendor && t.purpose.consents[1] && t.vendor.consents[vendor]);
+    flush(asked.tcf = 0);
+  });
+  if (w.__gpp && (asked.gpp = 1)) w.__gpp("addEventListener", function (e, ok) {
+    var p = e && e.pingData || e, sections = p && p.parsedSections || {};
+    if (!ok || !p || p.signalStatus === "not ready") return;
+    if (p.gppString) consent.gpp = p.gppString;
+    if (p.applicableSections) consent.gpp_sid = p.applicableSections;
+    eu = !!sections.tcfeuv2 || (consent.gpp_sid || []).indexOf(2) >= 0;
+    out = !!consent.gpc || opted(sections);
+    flush(asked.gpp = 0);
+  });
 })(window, document);

@@ -169,6 +169,7 @@ fn claim(account: u32, sought: Sought, touched: Touched) -> Claim {
         revision,
         combination,
         person,
+        measured: true,
         cap_window: None,
         preview: false,
         exposure,

@@ -190,8 +190,9 @@ problems!(pub EventProblems = [
 
 /// Keep what people did
 ///
-/// One event, an array of at most 2 MiB, or one a line (`application/x-ndjson`) without a limit, read as it arrives and
-/// possibly gzipped. Answered once everything is durable. An event with a fault is left out and named in `rejected`;
+/// One event, an array of at most 2 MiB, or one a line (`application/x-ndjson`), read as it arrives and possibly gzipped,
+/// up to 1 GiB unpacked. More is refused with 413 once that is reached, when most lines before it are kept: send it in
+/// several requests. Answered once everything is durable. An event with a fault is left out and named in `rejected`;
 /// the others are kept. Repeats are told by their `id` for 35 days, so that sending a request again is always safe.
 /// People not yet known are created; those who were erased stay away. Needs a key with the scope `events`.
 #[utoipa::path(

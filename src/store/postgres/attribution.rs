@@ -139,7 +139,7 @@ pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item
     .bind(column!(o => o.creative.as_str()))
     .bind(column!(o => i64::from(o.revision)))
     .bind(column!(o => o.combination.cast_signed()))
-    .bind(column!(o => o.person.map(|person| person.as_uuid())))
+    .bind(column!(o => o.measured_person().map(|person| person.as_uuid())))
     .bind(column!(o => o.goal.as_ref().map(|goal| goal.as_str())))
     .bind(column!(o => o.value_micros))
     .bind(column!(o => o.exposure.as_deref().map(<[u8]>::to_vec)))
@@ -292,6 +292,7 @@ fn conversion(row: &PgRow) -> Result<Outcome, Error> {
         revision: row.try_get::<i64, _>("revision")? as u32,
         combination: row.try_get::<i64, _>("combination")?.cast_unsigned(),
         person: rows::maybe_uid(row, "person")?,
+        measured: true,
         cap_window: None,
         value_micros: row.try_get("value_micros")?,
         goal,

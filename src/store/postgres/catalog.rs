@@ -5,7 +5,7 @@ use sqlx::{
     types::Json,
 };
 
-use super::{Lane, Lanes, commit, repeats};
+use super::{Lane, Lanes, commit, detached, leftovers, repeats};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -299,7 +299,9 @@ impl CatalogStore for Catalog {
         writes: Vec<DocumentWrite>,
         dry_run: bool,
     ) -> Answer<'_, Commit> {
-        self.lane.run(move |connection| {
+        let empties = !dry_run && writes.iter().any(|write| write.body.is_none() && write.key.kind == Kind::Segment);
+        let lane = self.lane.clone();
+        let commit = lane.run(move |connection| {
             Box::pin(async move {
                 let mut tx = connection.begin().await?;
                 let at: i64 = query_scalar("select catalog_version from account where number = $1 for update")
@@ -316,6 +318,14 @@ impl CatalogStore for Catalog {
                     refused => Ok(refused),
                 }
             })
+        });
+        detached(async move {
+            let outcome = commit.await?;
+            if empties {
+                // nobody waits for it; what fails is done by upkeep
+                tokio::spawn(async move { leftovers::clear_lists(&lane).await });
+            }
+            Ok(outcome)
         })
     }
 

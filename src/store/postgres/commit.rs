@@ -1,9 +1,10 @@
 //! The statements of one commit to an account's catalogue, in batches whatever its size.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::ErrorKind};
 
 use sqlx::{Error, PgConnection, postgres::PgRow, query};
 
+use super::leftovers;
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -75,6 +76,7 @@ pub(super) async fn apply(
     writes: Vec<DocumentWrite>,
 ) -> Result<Commit, Error> {
     let columns = Columns::of(writes);
+    wait_for_lists(tx, account, &columns).await?;
     for (kinds, ids) in [(&columns.kinds, &columns.ids), (&columns.deleted_kinds, &columns.deleted_ids)] {
         query(
             "update document d set version_to = $2 from unnest($3::text[], $4::text[]) w (kind, id)
@@ -190,21 +192,35 @@ fn reference(row: &PgRow) -> Result<(DocumentKey, DocumentKey), Error> {
     Ok((rows::key(row, "kind", "id")?, rows::key(row, "to_kind", "to_id")?))
 }
 
-/// Empties the lists of deleted segments. The versions of their members stay as they are, for there
-/// may be millions; caches forget what they know of the account's lists instead.
+/// Empties the lists of deleted segments; of what is large, the rest afterwards ([`leftovers::clear_lists`]).
 async fn drop_lists(tx: &mut PgConnection, account: i32, lists: &[i64]) -> Result<(), Error> {
+    let mut leaving = Vec::new();
+    for list in lists {
+        if !leftovers::clear_some(tx, account, *list).await? {
+            leaving.push(*list);
+        }
+    }
+    for (statement, lists) in [
+        ("insert into list_leaving (account, list) select $1, * from unnest($2::bigint[])", &leaving[..]),
+        ("delete from list where account = $1 and list = any($2)", lists),
+    ] {
+        if !lists.is_empty() {
+            query(statement).bind(account).bind(lists).execute(&mut *tx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A segment does not come back before everybody is off the list of the one that was deleted.
+async fn wait_for_lists(tx: &mut PgConnection, account: i32, columns: &Columns) -> Result<(), Error> {
+    let written = columns.kinds.iter().zip(&columns.ids).filter(|(kind, _)| **kind == Kind::Segment.as_str());
+    let lists: Vec<_> = written.map(|(_, id)| NameHash::of(id).0.cast_signed()).collect();
     if lists.is_empty() {
         return Ok(());
     }
-    for statement in [
-        "with gone as (delete from list_member where account = $1 and list = any($2) returning 1)
-         insert into change_log (kind, account, uid, upto, version)
-         select 'lists', $1, '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff',
-                nextval('list_change')
-         from (select 1 from gone limit 1) once",
-        "delete from list where account = $1 and list = any($2)",
-    ] {
-        query(statement).bind(account).bind(lists).execute(&mut *tx).await?;
+    let leaving = query("select from list_leaving where account = $1 and list = any($2) limit 1");
+    match leaving.bind(account).bind(lists).fetch_optional(tx).await? {
+        Some(_) => Err(Error::Io(ErrorKind::ResourceBusy.into())),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -186,13 +186,11 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
             .fetch_all(&mut *tx)
             .await?;
     let mut found = 0;
-    // Answers that are kept for those who send a request again may name them.
+    // Answers that are kept for those who send a request again may name them. There may be many, and
+    // everybody else waits: they go in a pass of their own.
     query(
-        "delete from repeat_answer r using profile p
-         where p.account = $1 and p.uid = any($2) and p.key is not null and r.account = $1 and r.body is not null
-           and (position(convert_to(p.key, 'UTF8') in r.body) > 0
-                or position(convert_to(substring(to_json(p.key)::text from 2 for length(to_json(p.key)::text) - 2), 'UTF8')
-                            in r.body) > 0)",
+        "insert into answer_erasure (account, key)
+         select $1, key from profile where account = $1 and uid = any($2) and key is not null on conflict do nothing",
     )
     .bind(account)
     .bind(&uids)
@@ -209,6 +207,7 @@ pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid
                 created_at = now_ms(), updated_at = now_ms(), erased_at = now_ms()
          where account = $1 and uid = any($2) and erased_at is null",
         "delete from list_member where account = $1 and uid = any($2)",
+        "delete from late_shown where account = $1 and person = any($2)",
         "update outcome set person = null where account = $1 and person = any($2)",
         "update decision_log set person = null where account = $1 and person = any($2)",
         "update shadow_decision set person = null where account = $1 and person = any($2)",

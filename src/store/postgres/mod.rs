@@ -8,6 +8,7 @@ mod crowds;
 mod events;
 mod identity;
 mod learning;
+mod leftovers;
 mod outcomes;
 mod products;
 mod rendered;

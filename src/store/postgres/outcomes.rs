@@ -195,7 +195,8 @@ async fn insert(tx: &mut PgConnection, mut sorted: Vec<Judged<'_>>) -> Result<Ha
     }
     // what a conversion may be joined to by its person
     let exposure = |outcome: &Outcome| {
-        let joined = matches!(outcome.kind, OutcomeKind::Impression | OutcomeKind::Click) && outcome.person.is_some();
+        let joined =
+            matches!(outcome.kind, OutcomeKind::Impression | OutcomeKind::Click) && outcome.measured_person().is_some();
         outcome.exposure.as_deref().filter(|_| joined).map(<[u8]>::to_vec)
     };
     let rows = query(
@@ -227,7 +228,7 @@ async fn insert(tx: &mut PgConnection, mut sorted: Vec<Judged<'_>>) -> Result<Ha
     .bind(column!(o => o.combination.cast_signed()))
     .bind(column!(o => o.cap_window.map(|window| window.millis())))
     .bind(column!(o => o.value_micros))
-    .bind(column!(o => o.person.map(|person| person.as_uuid())))
+    .bind(column!(o => o.measured_person().map(|person| person.as_uuid())))
     .bind(column!(o => o.invalid.map(|why| i16::from(why.number()))))
     .bind(sorted.iter().map(|(_, credit)| credit.map(|credit| i16::from(credit.number()))).collect::<Vec<_>>())
     .bind(column!(o => exposure(o)))

@@ -1,8 +1,8 @@
 //! What was rendered late.
 
-use sqlx::{query, query_scalar};
+use sqlx::{Connection, query, query_scalar};
 
-use super::{Lane, Lanes};
+use super::{Lane, Lanes, identity::WRITE_ABOUT_PEOPLE};
 use crate::{
     domain::{ids::DecisionId, measurement::beacon::decided_at, values::Millis},
     ports::{Answer, RenderedRow, RenderedStore},
@@ -21,29 +21,33 @@ impl Rendered {
     }
 }
 
-/// How long it is kept, in days of the decision besides the day itself: frames open for an hour.
-const DAYS: i32 = 1;
-
-/// The UTC day of a decision, since 1970-01-01.
-fn day(decision: DecisionId) -> i32 {
-    (decided_at(decision).0 / 86_400_000) as i32
+/// The hour of a decision, since 1970-01-01.
+fn hour(decision: DecisionId) -> i32 {
+    (decided_at(decision).0 / 3_600_000) as i32
 }
 
 impl RenderedStore for Rendered {
     fn keep(&self, rows: Vec<RenderedRow>) -> Answer<'_, ()> {
         self.ingest.run(move |connection| {
             Box::pin(async move {
+                let mut tx = connection.begin().await?;
+                query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
                 query(
-                    "insert into late_shown (day, account, decision, markup)
-                     select * from unnest($1::int[], $2::int[], $3::uuid[], $4::text[]) on conflict do nothing",
+                    "insert into late_shown (hour, account, decision, person, markup)
+                     select r.* from unnest($1::int[], $2::int[], $3::uuid[], $4::uuid[], $5::text[])
+                         r (hour, account, decision, person, markup)
+                     left join profile p on p.account = r.account and p.uid = r.person
+                     where p.erased_at is null
+                     on conflict do nothing",
                 )
-                .bind(rows.iter().map(|row| day(row.decision)).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| hour(row.decision)).collect::<Vec<_>>())
                 .bind(rows.iter().map(|row| row.account.cast_signed()).collect::<Vec<_>>())
                 .bind(rows.iter().map(|row| row.decision.0).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| row.person.map(|person| person.as_uuid())).collect::<Vec<_>>())
                 .bind(rows.iter().map(|row| row.markup.as_str()).collect::<Vec<_>>())
-                .execute(connection)
-                .await
-                .map(drop)
+                .execute(&mut *tx)
+                .await?;
+                tx.commit().await
             })
         })
     }
@@ -51,10 +55,10 @@ impl RenderedStore for Rendered {
     fn find(&self, account: u32, decision: DecisionId) -> Answer<'_, Option<String>> {
         self.serving.run(move |connection| {
             Box::pin(
-                query_scalar("select markup from late_shown where account = $1 and decision = $2 and day = $3")
+                query_scalar("select markup from late_shown where account = $1 and decision = $2 and hour = $3")
                     .bind(account.cast_signed())
                     .bind(decision.0)
-                    .bind(day(decision))
+                    .bind(hour(decision))
                     .fetch_optional(connection),
             )
         })
@@ -62,9 +66,7 @@ impl RenderedStore for Rendered {
 
     fn maintain(&self, now: Millis) -> Answer<'_, ()> {
         self.admin.run(move |connection| {
-            Box::pin(async move {
-                query("select keep_late($1, $2)").bind(now.0).bind(DAYS).execute(connection).await.map(drop)
-            })
+            Box::pin(async move { query("select keep_late($1)").bind(now.0).execute(connection).await.map(drop) })
         })
     }
 }

@@ -1,10 +1,18 @@
 //! People.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
+use tokio::time::timeout;
 
-use super::{Lane, Lanes, crowds::CHANGE, identity, settled};
+use super::{
+    Lane, Lanes,
+    crowds::{BESIDE, CHANGE},
+    detached, identity, leftovers, settled,
+};
 use crate::{
     domain::{
         ids::{NameHash, SegmentKey, Uid, UserKey},
@@ -16,6 +24,9 @@ use crate::{
     },
     store::rows,
 };
+
+/// How long whoever erases somebody waits for the kept answers that name them to be gone.
+const ANSWERS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// See [`UserStore`].
 pub(in crate::store) struct Users {
@@ -143,7 +154,26 @@ impl UserStore for Users {
     }
 
     fn erase(&self, account: u32, uid: Uid) -> Answer<'_, Erasure> {
-        self.ingest.run(move |connection| Box::pin(identity::erase(connection, account.cast_signed(), uid.as_uuid())))
+        let (ingest, admin) = (self.ingest.clone(), self.admin.clone());
+        detached(async move {
+            let erase = ingest
+                .run(move |connection| Box::pin(identity::erase(connection, account.cast_signed(), uid.as_uuid())));
+            let erased = erase.await?;
+            // goes on when it takes longer, and is done by upkeep when it fails
+            let rest = tokio::spawn(async move { leftovers::clear_answers(&admin).await });
+            if let Ok(Ok(Err(error))) = timeout(ANSWERS_PATIENCE, rest).await {
+                tracing::warn!(%error, "kept answers that name somebody erased are deleted later");
+            }
+            Ok(erased)
+        })
+    }
+
+    fn clear_leftovers(&self) -> Answer<'_, ()> {
+        let lane = self.admin.clone();
+        detached(async move {
+            leftovers::clear_answers(&lane).await?;
+            leftovers::clear_lists(&lane).await
+        })
     }
 }
 
@@ -295,6 +325,7 @@ async fn move_members(
     changes: &[MemberChange],
 ) -> Result<Option<Moved>, Error> {
     let mut tx = connection.begin().await?;
+    query(BESIDE).bind(account).bind(hash(list)).execute(&mut *tx).await?;
     let asked: Vec<_> = changes.iter().map(|change| change.uid.as_uuid()).collect();
     let leads = identity::leads(&mut tx, account, &asked).await?;
     // In the order of their uid; of several changes to the same person the last one counts.

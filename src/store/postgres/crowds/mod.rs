@@ -7,8 +7,10 @@ use std::{fmt::Write as _, sync::Arc};
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgConnectOptions, query, query_scalar};
 use tokio::{sync::Mutex, time::timeout};
 
-pub(super) use self::moves::CHANGE;
-use self::moves::{ENTER, GO, LEAVE, MEET, SURVEY_ENTER, SURVEY_GO, SURVEY_LEAVE};
+use self::moves::{
+    ALONE, ENTER, GO, HOLD_ENTER, HOLD_GO, HOLD_LEAVE, LEAVE, MEET, SURVEY_ENTER, SURVEY_GO, SURVEY_LEAVE,
+};
+pub(super) use self::moves::{BESIDE, CHANGE};
 use super::{Lane, Lanes, UPLOAD_LIMIT, detached, dial, limited};
 use crate::{
     domain::ids::{NameHash, SegmentKey, Uid},
@@ -237,7 +239,13 @@ impl Job {
             return Ok(None);
         };
         let upto = self.reach(from).await?;
-        let moved = self.change(from, upto).await?;
+        let mut tries = 0;
+        // whoever is met for the first time and merged at once may have the two wait for each other
+        let moved = loop {
+            if let Some(end) = super::settled(self.change(from, upto).await.map(Some), &mut tries) {
+                break end?;
+            }
+        };
         self.next = upto.0.checked_add(1).map(Uid);
         Ok(Some(UploadStep { moved, from, upto }))
     }
@@ -266,10 +274,11 @@ impl Job {
         let mut tx = self.link.begin().await?;
         query(super::identity::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
         let mut moved = Moved::default();
+        query(ALONE).bind(account).bind(list).execute(&mut *tx).await?;
         let statements: &[(&'static str, bool)] = match self.mode {
-            UploadMode::Add => &[(MEET, false), (ENTER, true)],
-            UploadMode::Remove => &[(LEAVE, true)],
-            UploadMode::Replace => &[(MEET, false), (ENTER, true), (GO, true)],
+            UploadMode::Add => &[(HOLD_ENTER, false), (ENTER, true)],
+            UploadMode::Remove => &[(HOLD_LEAVE, false), (LEAVE, true)],
+            UploadMode::Replace => &[(HOLD_ENTER, false), (HOLD_GO, false), (ENTER, true), (GO, true)],
         };
         if self.mode != UploadMode::Remove {
             query("insert into list (account, list, name) values ($1, $2, $3) on conflict do nothing")
@@ -278,14 +287,15 @@ impl Job {
                 .bind(self.list.as_str())
                 .execute(&mut *tx)
                 .await?;
+            query(MEET).bind(account).bind(from.as_uuid()).bind(upto.as_uuid()).execute(&mut *tx).await?;
         }
         for (statement, moves) in statements {
-            let statement = query(*statement).bind(account).bind(from.as_uuid()).bind(upto.as_uuid());
+            let statement = query(*statement).bind(account).bind(from.as_uuid()).bind(upto.as_uuid()).bind(list);
             if !*moves {
                 statement.execute(&mut *tx).await?;
                 continue;
             }
-            let rows = statement.bind(list).bind(self.list.as_str()).fetch_all(&mut *tx).await?;
+            let rows = statement.bind(self.list.as_str()).fetch_all(&mut *tx).await?;
             let step = rows::moved(&rows)?;
             moved.changed += step.changed;
             moved.crossed.extend(step.crossed);

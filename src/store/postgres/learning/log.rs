@@ -46,7 +46,7 @@ pub(in crate::store::postgres) async fn leave(
     .bind(column!(o, _c, _e => o.goal.as_ref().map(|goal| goal.as_str())))
     .bind(column!(o, _c, _e => o.value_micros))
     .bind(column!(o, _c, _e => i64::from(o.revision)))
-    .bind(column!(o, _c, _e => o.person.map(|person| person.as_uuid())))
+    .bind(column!(o, _c, _e => o.measured_person().map(|person| person.as_uuid())))
     .bind(column!(_o, _c, e => e.to_vec()))
     .bind(column!(o, _c, _e => o.invalid.map(|why| i16::from(why.number()))))
     .bind(column!(o, _c, _e => o.combination.cast_signed()))
