@@ -49,6 +49,8 @@ impl Transitions {
     const BATCH: usize = 1_000;
     /// How long to gather them.
     const GATHER: Duration = Duration::from_millis(50);
+    /// People told of in one transaction whose time on a list is over.
+    const PAGE: u32 = 5_000;
     /// How often to look for people whom time alone moved.
     const LOOK: Duration = Duration::from_millis(250);
     /// The longest wait for a store that is away.
@@ -163,31 +165,34 @@ impl Transitions {
         let mut well = true;
         while stop.run_until_cancelled(time::sleep(Self::LOOK)).await.is_some() {
             loop {
-                let found = self.look().await;
-                if let Err(error) = &found
-                    && well
-                {
+                // neither keeps the other from what it has to do
+                let looks = [self.expire().await, self.look().await];
+                let error = looks.iter().find_map(|look| look.as_ref().err());
+                if let Some(error) = error.filter(|_| well) {
                     tracing::warn!(%error, "people whom time moved could not be looked at");
                 }
-                well = found.is_ok();
-                // a full batch: there may be more
-                if stop.is_cancelled() || !matches!(found, Ok(Self::BATCH..)) {
+                well = error.is_none();
+                if stop.is_cancelled() || !looks.iter().any(|more| matches!(more, Ok(true))) {
                     break;
                 }
             }
         }
     }
 
-    /// Looks at people who are due; how many there were.
-    async fn look(&self) -> Result<usize, StoreError> {
-        let now = self.0.clock.now();
-        self.0.store.expire(now).await?;
-        let due = self.0.store.due(now, Self::BATCH as u32).await?;
-        let count = due.len();
-        if count > 0 {
+    /// Tells of some whose time on a list is over; whether there may be more.
+    async fn expire(&self) -> Result<bool, StoreError> {
+        let told = self.0.store.expire(self.0.clock.now(), Self::PAGE).await?;
+        Ok(told >= u64::from(Self::PAGE))
+    }
+
+    /// Looks at people who are due; whether there may be more.
+    async fn look(&self) -> Result<bool, StoreError> {
+        let due = self.0.store.due(self.0.clock.now(), Self::BATCH as u32).await?;
+        let full = due.len() >= Self::BATCH;
+        if !due.is_empty() {
             self.tell(&mut due.iter().map(|row| ((row.account, row.uid), Vec::new())).collect()).await?;
         }
-        Ok(count)
+        Ok(full)
     }
 
     /// Looks at people, each with what is noted of them, and tells what there is to tell. Those who are

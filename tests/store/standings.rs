@@ -129,7 +129,7 @@ pub(crate) async fn who_leaves_a_list_when_their_time_is_over_is_told_once(place
     let list: SegmentKey = "trial".parse().expect("a segment");
     let people: Vec<_> = (0..3).map(|_| somebody(&account)).collect();
     let over = Millis(now().0 + 600);
-    store.transitions.expire(now()).await.expect("an answer");
+    store.transitions.expire(now(), 1_000).await.expect("an answer");
     let mut upload = store.crowds.upload(account.number, list.clone(), UploadMode::Add).await.expect("an upload");
     let until = [Some(over), None, Some(Millis(over.0 + 3_600_000))];
     let rows = people.iter().zip(until).map(|(one, until)| listed(one, until)).collect();
@@ -138,10 +138,39 @@ pub(crate) async fn who_leaves_a_list_when_their_time_is_over_is_told_once(place
     while now() <= over {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (one, two) = tokio::join!(store.transitions.expire(now()), other.transitions.expire(now()));
+    let (one, two) = tokio::join!(store.transitions.expire(now(), 1_000), other.transitions.expire(now(), 1_000));
     one.and(two).expect("an answer");
-    store.transitions.expire(now()).await.expect("an answer");
+    store.transitions.expire(now(), 1_000).await.expect("an answer");
     let moves = told(&store, &account, &list, 4).await;
     let left: Vec<_> = moves.iter().filter(|one| !one.entered).map(|one| (one.uid, one.at)).collect();
     assert_eq!((moves.len(), left), (4, vec![(people[0].1, over)]), "as of the instant it was over");
+}
+
+pub(crate) async fn a_wave_of_those_whose_time_is_over_is_told_page_by_page(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let list: SegmentKey = "wave".parse().expect("a segment");
+    let mut people: Vec<_> = (0..7).map(|_| somebody(&account)).collect();
+    people.sort_by_key(|(_, uid)| *uid);
+    store.transitions.expire(now(), 1_000).await.expect("an answer");
+    // all at one instant
+    let over = Millis(now().0 + 800);
+    let change = async |mode, rows| {
+        let mut upload = store.crowds.upload(account.number, list.clone(), mode).await.expect("an upload");
+        upload.stage(rows).await.expect("staged");
+        while upload.step().await.expect("a step").is_some() {}
+    };
+    change(UploadMode::Add, people.iter().map(|one| listed(one, Some(over))).collect()).await;
+    while now() <= over {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let page = async || store.transitions.expire(now(), 3).await.expect("an answer");
+    assert_eq!(page().await, 3);
+    // of two who are taken off by hand one was told of, the other leaves by it
+    change(UploadMode::Remove, [0, 6].map(|n| listed(&people[n], None)).into()).await;
+    assert_eq!((page().await, page().await, page().await), (3, 0, 0));
+    let moves = told(&store, &account, &list, 14).await;
+    let mut left: Vec<_> = moves.iter().filter(|one| !one.entered).map(|one| (one.uid, one.at == over)).collect();
+    left.sort_unstable();
+    let all: Vec<_> = people.iter().enumerate().map(|(n, (_, uid))| (*uid, n != 6)).collect();
+    assert_eq!(left, all, "each once");
 }

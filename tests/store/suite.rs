@@ -74,6 +74,7 @@ const CHECKS: &[(&str, Check)] = checks![
     standings::are_kept_with_what_is_told_or_not_at_all,
     standings::steps_of_many_replicas_at_once_are_taken_once,
     standings::who_leaves_a_list_when_their_time_is_over_is_told_once,
+    standings::a_wave_of_those_whose_time_is_over_is_told_page_by_page,
     feed::starts_with_a_position_and_tells_each_kind_of_change,
     feed::loses_nothing_beside_a_long_writer,
     feed::starts_anew_on_another_server_or_when_too_far_behind,

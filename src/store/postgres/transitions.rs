@@ -78,22 +78,38 @@ impl TransitionStore for Transitions {
         })
     }
 
-    fn expire(&self, now: Millis) -> Answer<'_, u64> {
+    fn expire(&self, now: Millis, limit: u32) -> Answer<'_, u64> {
         self.ingest.run(move |connection| {
             Box::pin(async move {
-                let told = query(
-                    "with passed as (
-                         select upto from list_expiry where upto < $1 for update skip locked),
+                // A page that is not full was the last one.
+                let told = query_scalar::<_, i64>(
+                    "with passed as materialized (
+                         select *, least($1, now_ms()) as now from list_expiry where upto < $1 for update skip locked),
+                     page as materialized (
+                         select m.* from passed p cross join lateral (
+                             select expires_at, account, list, uid from list_member
+                             where expires_at is not null and expires_at <= p.now
+                               and (expires_at, account, list, uid) > (p.upto, p.account, p.list, p.uid)
+                             order by expires_at, account, list, uid limit $2) m),
+                     last as (
+                         select * from page order by expires_at desc, account desc, list desc, uid desc limit 1),
                      moved as (
-                         update list_expiry set upto = least($1, now_ms()) where exists (select from passed))
-                     insert into transition (day, account, segment, uid, entered, at)
-                     select m.expires_at / 86400000, m.account, l.name, m.uid, false, m.expires_at
-                     from passed
-                     join list_member m on m.expires_at > passed.upto and m.expires_at <= least($1, now_ms())
-                     join list l on l.account = m.account and l.list = m.list
-                     order by m.expires_at",
+                         update list_expiry e
+                         set upto = case when n.more then n.expires_at else n.now end,
+                             account = case when n.more then n.account else 2147483647 end,
+                             list = case when n.more then n.list else 9223372036854775807 end,
+                             uid = case when n.more then n.uid else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end
+                         from (select p.now, l.*, (select count(*) from page) = $2 as more
+                               from passed p left join last l on true) n),
+                     told as (
+                         insert into transition (day, account, segment, uid, entered, at)
+                         select m.expires_at / 86400000, m.account, l.name, m.uid, false, m.expires_at
+                         from page m cross join lateral (
+                             select name from list where account = m.account and list = m.list limit 1) l
+                         order by m.expires_at)
+                     select count(*) from page",
                 );
-                Ok(told.bind(now.0).execute(connection).await?.rows_affected())
+                Ok(told.bind(now.0).bind(i64::from(limit)).fetch_one(connection).await?.unsigned_abs())
             })
         })
     }
