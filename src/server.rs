@@ -134,7 +134,9 @@ impl Core {
         };
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
-            Ok(()) => opened.maintain(clock.now()).await,
+            Ok(()) => {
+                opened.keep_partitions(clock.now()).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+            }
             failed => failed,
         };
         let strict = config.users.strict.iter().map(|id| {

@@ -68,6 +68,7 @@ const CHECKS: &[(&str, Check)] = checks![
     events::wait_for_replicas_that_know_all_streams,
     events::give_a_new_stream_its_history_once,
     events::never_lack_a_partition_and_go_when_they_are_old,
+    events::upkeep_goes_on_beside_a_step_that_fails,
     webhooks::are_changed_by_whoever_knows_their_version,
     webhooks::hand_a_batch_to_one_until_it_is_accepted,
     webhooks::miss_nothing_beside_a_long_writer,
