@@ -87,9 +87,9 @@ impl Transitions {
     /// Notes people whose memberships of a list became others, of whom the `others` that rest on it are
     /// told. Waits for those who tell, so that no more than a few thousand are ever on their way to them.
     pub async fn listed(&self, account: u32, list: &SegmentKey, others: &Arc<[SegmentKey]>, crossed: Vec<Crossing>) {
-        for Crossing { uid, was } in crossed.into_iter().filter(|_| !others.is_empty()) {
+        for Crossing { uid, was, at } in crossed.into_iter().filter(|_| !others.is_empty()) {
             let before = Before::Listed { list: list.clone(), was, others: Arc::clone(others) };
-            self.note(Note { account, uid, at: self.0.clock.now(), versions: None, before }).await;
+            self.note(Note { account, uid, at, versions: None, before }).await;
         }
     }
 
@@ -142,7 +142,8 @@ impl Transitions {
                 people.entry((note.account, note.uid)).or_default().push(note);
             }
             for notes in people.values_mut() {
-                // two who changed one person may have noted it in another order; lists are read as they are now
+                // two who changed one person may have noted it in another order; what moved them in lists comes
+                // last, as if it had come after all else
                 notes.sort_by_key(|note| note.versions.map_or(i64::MAX, |(_, version)| version));
             }
             self.insist(people, stop).await;

@@ -39,6 +39,9 @@ pub struct StandingRow {
     pub packed: Vec<u8>,
     /// When to look at the person again.
     pub due: Millis,
+    /// When the row was made, by the store's clock: what moved the person in a list before, it may take
+    /// for told.
+    pub made: Millis,
 }
 
 /// What a look at somebody comes to: told and kept together, or not at all.

@@ -37,7 +37,7 @@ impl TransitionStore for Transitions {
                 let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
                 let rows = query(
                     "select s.* from unnest($2::uuid[]) k (uid) cross join lateral (
-                         select account, uid, version, base, packed, due from standing
+                         select account, uid, version, base, packed, due, made from standing
                          where account = $1 and uid = k.uid limit 1) s",
                 );
                 let rows = rows.bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
@@ -50,7 +50,7 @@ impl TransitionStore for Transitions {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select account, uid, version, base, packed, due from standing where due <= $1 order by due limit $2",
+                    "select account, uid, version, base, packed, due, made from standing where due <= $1 order by due limit $2",
                 );
                 let rows = rows.bind(now.0).bind(i64::from(limit)).fetch_all(connection).await?;
                 rows.iter().map(standing).collect()
@@ -226,7 +226,8 @@ pub(in crate::store) async fn record(connection: &mut PgConnection, rows: &[Tran
 fn standing(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
     let (account, uid) = (rows::account(row, "account")?, rows::uid(row, "uid")?);
     let (version, base, packed) = (row.try_get("version")?, row.try_get("base")?, row.try_get("packed")?);
-    Ok(StandingRow { account, uid, version, base, packed, due: rows::millis(row, "due")? })
+    let (due, made) = (rows::millis(row, "due")?, rows::millis(row, "made")?);
+    Ok(StandingRow { account, uid, version, base, packed, due, made })
 }
 
 /// A transition that followers are told.

@@ -40,7 +40,7 @@ macro_rules! telling {
              told as (
                  insert into transition (day, account, segment, uid, entered, at)
                  select now / 86400000, $1, $5, uid, entered, now from crossed where was <> entered order by uid)
-             select uid, was or entered as crossed, listed, was_until from crossed"
+             select uid, was or entered as crossed, listed, was_until, now as at from crossed"
         )
     };
 }
