@@ -47,6 +47,20 @@ impl Note {
     }
 }
 
+impl Note {
+    /// About how much memory it takes.
+    pub(super) fn kib(&self) -> u32 {
+        let state = |side: &Option<Box<UserState>>| side.as_ref().map_or(0, |state| state.heap_bytes());
+        let bytes = match &self.before {
+            Before::Packed(before, after) => before.len() + after.len(),
+            Before::Listed { .. } => 0,
+            Before::Erased(before, told) => before.heap_bytes() + told.as_ref().map_or(0, Vec::len),
+            Before::Whole(before, told, after) => state(before) + state(after) + told.as_ref().map_or(0, Vec::len),
+        };
+        u32::try_from(1 + bytes / 1024).unwrap_or(u32::MAX)
+    }
+}
+
 /// What a person was before a change.
 #[derive(Debug, Clone)]
 pub enum Before {
@@ -64,8 +78,8 @@ pub enum Before {
     },
     /// All of them, and what was told of them, if that was kept: they are erased.
     Erased(Box<UserState>, Option<Vec<u8>>),
-    /// All of them before and after; none: nobody.
-    Whole(Option<Box<UserState>>, Option<Box<UserState>>),
+    /// All of them before, what was told of them, if that was kept and is gone now, and all of them after; none: nobody.
+    Whole(Option<Box<UserState>>, Option<Vec<u8>>, Option<Box<UserState>>),
 }
 
 /// What the store has of a person.
@@ -152,8 +166,10 @@ pub(super) fn advance(
             let mut standing = None;
             for (note, lists) in noted() {
                 let Some((before, after)) = sides(note, lists, person) else { continue };
-                let kept =
-                    if let Before::Erased(_, Some(told)) = &note.before { Standing::decode(told).ok() } else { None };
+                let kept = match &note.before {
+                    Before::Erased(_, Some(told)) | Before::Whole(_, Some(told), _) => Standing::decode(told).ok(),
+                    _ => None,
+                };
                 let of = || kept.unwrap_or_else(|| Standing::of(uid, before.as_ref(), rules, note.at));
                 let standing = standing.get_or_insert_with(of);
                 walk.again = None;
@@ -267,7 +283,7 @@ fn sides(note: &Note, lists: &[Lists; 2], now: Option<&CrowdRow>) -> Option<(Opt
     let state = |packed: &[u8], lists: &Lists| UserState::decode(packed, 0, lists.clone(), CapRing::default()).ok();
     let [lists_before, lists_after] = lists;
     match &note.before {
-        Before::Whole(before, after) => {
+        Before::Whole(before, _, after) => {
             let side = |side: &Option<Box<UserState>>| side.as_deref().cloned();
             Some((side(before), side(after)))
         }
@@ -445,6 +461,23 @@ mod tests {
         assert_eq!((listed_and_told(true, None), listed_and_told(false, None)), (vec![true], vec![true]));
         let left = Some(None);
         assert_eq!((listed_and_told(true, left), listed_and_told(false, left)), (vec![false], vec![false]));
+    }
+
+    #[test]
+    fn what_was_told_of_a_key_that_was_merged_is_told_to_be_over() {
+        let rules = rules();
+        let filled = packed(&rules, &[("add_to_cart", 0)]);
+        let state = UserState::decode(&filled, 0, Lists::default(), CapRing::default()).expect("a person");
+        let mut standing = Standing::default();
+        standing.look(WHO, Some(&state), &rules, Millis(31 * MINUTE));
+        // in nothing any more when they are merged, which was not told yet
+        let at = Millis(48 * 60 * MINUTE);
+        let merged = |kept| {
+            let before = Before::Whole(Some(Box::new(state.clone())), kept, None);
+            let note = Note { account: 1, uid: WHO, at, versions: Some((1, 0)), before };
+            advance(&rules, 1, WHO, &[note], None, at).map(|step| told(&step))
+        };
+        assert_eq!((merged(None), merged(Some(standing.encode()))), (None, Some(vec![(false, 48 * 60)])));
     }
 
     #[test]
