@@ -126,6 +126,8 @@ pub trait TransitionStore: Send + Sync {
     /// Takes steps, at most one of a person; answers whose row was another meanwhile: of them nothing
     /// is kept nor told.
     fn step(&self, steps: Vec<StandingStep>) -> Answer<'_, Vec<(u32, Uid)>>;
+    /// Leaves people alone until then, of whom nothing can be told.
+    fn postpone(&self, who: Vec<(u32, Uid)>, until: Millis) -> Answer<'_, ()>;
     /// Tells who left a list because their time on it was over by `now`, each once and as of then, at
     /// most `limit`; how many: fewer than that when nobody is left to be told of, or others tell.
     fn expire(&self, now: Millis, limit: u32) -> Answer<'_, u64>;

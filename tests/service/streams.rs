@@ -175,3 +175,26 @@ async fn who_is_put_into_a_list_was_not_in_it_before() {
     let (crm, strangers, _) = of(&format!("?at={before}")).await;
     assert!(!crm && strangers, "they were put in later");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_has_so_many_places_to_follow_from() {
+    let (service, _turn) = crate::service().await;
+    author(&service).await;
+    let follow = async || {
+        let request = service.request(Method::GET, "/v1/segments/keen/transitions");
+        request.header("accept", "text/event-stream").send().await.expect("an answer")
+    };
+    let mut open = Vec::new();
+    let full = loop {
+        let answer = follow().await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        assert!(open.len() < 64, "no end");
+        open.push(answer);
+    };
+    assert_eq!((open.len(), full.status().as_u16()), (64, 429));
+    assert!(full.headers().contains_key("retry-after"));
+    drop(open);
+    until("there is room again", || async { follow().await.status() == 200 }).await;
+}

@@ -74,6 +74,11 @@ pub(crate) async fn are_kept_with_what_is_told_or_not_at_all(place: Arc<Place>) 
     let before = store.transitions.due(Millis(EARLY.0 - 1), 100).await.expect("an answer");
     assert!(before.iter().all(|row| row.account != account.number));
 
+    // whoever nothing can be told of is left alone for a while
+    store.transitions.postpone(vec![(account.number, uids[1])], Millis(EARLY.0 + 5)).await.expect("an answer");
+    let early = store.transitions.due(EARLY, 100).await.expect("an answer");
+    assert!(early.iter().any(|row| row.uid == uids[0]) && early.iter().all(|row| row.uid != uids[1]));
+
     // another replica was there first: nothing of this one is kept nor told
     let stale = take(vec![due(uids[0], None, &[true]), due(uids[1], Some(1), &[true]), due(uids[2], Some(4), &[true])]);
     let mut passed = vec![(account.number, uids[0]), (account.number, uids[2])];

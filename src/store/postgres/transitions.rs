@@ -32,7 +32,7 @@ impl Transitions {
 
 impl TransitionStore for Transitions {
     fn standings(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<StandingRow>> {
-        self.admin.run(move |connection| {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
                 let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
                 let rows = query(
@@ -47,7 +47,7 @@ impl TransitionStore for Transitions {
     }
 
     fn due(&self, now: Millis, limit: u32) -> Answer<'_, Vec<StandingRow>> {
-        self.admin.run(move |connection| {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
                     "select account, uid, version, base, packed, due, made from standing where due <= $1 order by due limit $2",
@@ -74,6 +74,20 @@ impl TransitionStore for Transitions {
                 }
                 tx.commit().await?;
                 Ok(passed)
+            })
+        })
+    }
+
+    fn postpone(&self, who: Vec<(u32, Uid)>, until: Millis) -> Answer<'_, ()> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                let (accounts, uids): (Vec<_>, Vec<_>) =
+                    who.into_iter().map(|(account, uid)| (account.cast_signed(), uid.as_uuid())).unzip();
+                let call = query(
+                    "update standing s set due = greatest(s.due, $3) from unnest($1::int[], $2::uuid[]) w (account, uid)
+                     where s.account = w.account and s.uid = w.uid",
+                );
+                call.bind(accounts).bind(uids).bind(until.0).execute(connection).await.map(drop)
             })
         })
     }
