@@ -134,7 +134,9 @@ impl Core {
         };
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
-            Ok(()) => opened.maintain(clock.now()).await,
+            Ok(()) => {
+                opened.keep_partitions(clock.now()).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+            }
             failed => failed,
         };
         let strict = config.users.strict.iter().map(|id| {
@@ -191,11 +193,13 @@ impl Core {
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
         let people = usize::try_from(config.users.sampled).unwrap_or(usize::MAX);
         let reservoir = Arc::new(Reservoir::new(Arc::clone(&opened.crowds), people));
+        let known = Arc::clone(&catalogue);
         let transitions = Transitions::new(
             Arc::clone(&opened.transitions),
             Arc::clone(&opened.crowds),
-            Arc::clone(&catalogue),
+            move || known.world(),
             Arc::clone(&clock),
+            meters.transitions_dropped.clone(),
         );
         let told = Some((transitions.clone(), Arc::clone(&clock)));
         let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));

@@ -38,6 +38,8 @@ pub const RECORDS_DROPPED: &str = "tessera_records_dropped_total";
 /// Servings of capped campaigns that were not reserved for want of room: until their impressions are
 /// reported, caps do not count them.
 pub const RESERVATIONS_REFUSED: &str = "tessera_reservations_refused_total";
+/// People of whom nothing could be told to those who follow segments.
+pub const TRANSITIONS_DROPPED: &str = "tessera_transitions_dropped_total";
 /// Connections open now.
 pub const CONNECTIONS: &str = "tessera_connections";
 /// Connections accepted since the start.
@@ -90,6 +92,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (PLAYER_ERRORS, Kind::Counter, "Errors of video players, by their code in VAST"),
     (RECORDS_DROPPED, Kind::Counter, "Decision records lost before they were written"),
     (RESERVATIONS_REFUSED, Kind::Counter, "Servings of capped campaigns not reserved for want of room"),
+    (TRANSITIONS_DROPPED, Kind::Counter, "People of whom nothing could be told to those who follow segments"),
     (CONNECTIONS, Kind::Gauge, "Connections open now"),
     (CONNECTIONS_ACCEPTED, Kind::Counter, "Connections accepted"),
     (CONNECTIONS_CUT, Kind::Counter, "Connections cut because the client was slow or idle, by phase"),
@@ -243,6 +246,8 @@ pub struct Meters {
     pub records_dropped: Counter,
     /// Servings of capped campaigns that were not reserved for want of room.
     pub reservations_refused: Counter,
+    /// People of whom nothing could be told to those who follow segments.
+    pub transitions_dropped: Counter,
     /// Connections open now.
     pub connections: Gauge,
     /// Connections accepted.
@@ -357,6 +362,7 @@ pub fn metrics() -> (Meters, Exposition) {
             outcomes: Outcomes::register(),
             records_dropped: counter!(RECORDS_DROPPED),
             reservations_refused: counter!(RESERVATIONS_REFUSED),
+            transitions_dropped: counter!(TRANSITIONS_DROPPED),
             connections: metrics::gauge!(CONNECTIONS),
             connections_accepted: counter!(CONNECTIONS_ACCEPTED),
             connections_cut: Cut::register(),

@@ -202,7 +202,7 @@ impl Decider {
                 seed,
             )
         };
-        let (counted, asked_for) = (request.person.filter(|_| counts && preview.is_none()), uid);
+        let (counted, uid_asked) = (request.person.filter(|_| counts && preview.is_none()), uid);
         let (mut decision, reserved) = match counted {
             Some(uid) => {
                 // others wait meanwhile, so it is explained afterwards, from the same
@@ -210,13 +210,14 @@ impl Decider {
                     (request.explain > Explain::None).then(|| AdRequest { explain: Explain::None, ..request.clone() });
                 let current = |moment: Moment| user.was_current_at(moment);
                 // what the key was being served when it came to lead to the person
-                let led = user.merged_into.and(asked_for).map_or_else(Vec::new, |key| {
-                    self.reservations.with(key, current, |held| (held.to_vec(), Vec::new()))
-                });
+                let key = user.merged_into.and(uid_asked);
+                let led = key
+                    .map_or_else(Vec::new, |key| self.reservations.with(key, current, |held| (held.to_vec(), vec![])));
                 let reserve = |reserved: &[(NameHash, Millis)]| {
                     let reserved = [reserved, &led].concat();
                     let decided = work(brief.as_ref().unwrap_or(&request), &reserved);
-                    let added = decided.as_ref().map_or_else(|_| Vec::new(), |decision| capped(decision, now));
+                    let added =
+                        decided.as_ref().map_or_else(|_| Vec::new(), |decision| Reservation::all_of(decision, now));
                     ((decided, reserved), added)
                 };
                 let (decided, reserved) = self.reservations.with(uid, current, reserve);
@@ -385,18 +386,6 @@ fn strip(request: &mut AdRequest, purposes: Purposes) {
         request.context.position = None;
         request.context.city = None;
     }
-}
-
-/// The impressions of capped campaigns that a decision leads to.
-fn capped(decision: &Decision, now: Millis) -> Vec<Reservation> {
-    let items = decision.placements.iter().flatten();
-    let capped = items.filter_map(|item| {
-        // a bid that leaves its components open has shown nothing yet
-        let showing = item.shown.as_ref().filter(|showing| showing.deferred.is_none())?;
-        let campaign = showing.campaign.as_ref().filter(|campaign| !campaign.caps.is_empty())?;
-        Some(Reservation { decision: item.id, campaign: campaign.hash, at: now })
-    });
-    capped.collect()
 }
 
 fn shown(decision: &Decision) -> impl Iterator<Item = &Showing> {

@@ -21,9 +21,10 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        Answer, Change, ChangeFeed, Cursor, DecisionRecord, Erasure, FeedBatch, FoundProfile, FoundRecord,
-        MemberChange, Merge, Merged, Moved, OutcomeStore, Person, ProfileRow, ProfileWrite, ProfileWritten, Recording,
-        ServerIdentity, Sought, StoreError, Tally, Touched, UserRow, UserStore,
+        Answer, Change, ChangeFeed, Clock, CrowdRow, CrowdStore, Cursor, DecisionRecord, Erasure, FeedBatch,
+        FoundProfile, FoundRecord, ListUpload, MemberChange, Merge, Merged, Moved, OutcomeStore, Person, ProfileRow,
+        ProfileWrite, ProfileWritten, Recording, ServerIdentity, Sought, StandingRow, StandingStep, StoreError, Tally,
+        Touched, TransitionCursor, TransitionDay, TransitionRead, TransitionStore, UploadMode, UserRow, UserStore,
     },
 };
 
@@ -321,4 +322,80 @@ pub(super) fn outcome(decision: u128) -> Outcome {
 /// The campaign of [`outcome`].
 pub(super) fn campaign() -> NameHash {
     NameHash::of("spring")
+}
+
+/// Followers of whom nothing is read nor written: every call hangs.
+pub(super) struct FakeFollowers;
+
+fn hang<T: 'static>() -> Answer<'static, T> {
+    Box::pin(std::future::pending())
+}
+
+impl TransitionStore for FakeFollowers {
+    fn standings(&self, _: u32, _: Vec<Uid>) -> Answer<'_, Vec<StandingRow>> {
+        hang()
+    }
+
+    fn due(&self, _: Millis, _: u32) -> Answer<'_, Vec<StandingRow>> {
+        hang()
+    }
+
+    fn step(&self, _: Vec<StandingStep>) -> Answer<'_, Vec<(u32, Uid)>> {
+        hang()
+    }
+
+    fn postpone(&self, _: Vec<(u32, Uid)>, _: Millis) -> Answer<'_, ()> {
+        hang()
+    }
+
+    fn expire(&self, _: Millis, _: u32) -> Answer<'_, u64> {
+        hang()
+    }
+
+    fn read(&self, _: u32, _: SegmentKey, _: TransitionCursor, _: u32) -> Answer<'_, Vec<TransitionRead>> {
+        hang()
+    }
+
+    fn daily(&self, _: u32, _: Vec<SegmentKey>, _: i64, _: i64) -> Answer<'_, Vec<TransitionDay>> {
+        hang()
+    }
+
+    fn kept_days(&self) -> u32 {
+        30
+    }
+
+    fn end(&self) -> Answer<'_, TransitionCursor> {
+        hang()
+    }
+
+    fn maintain(&self, _: Millis) -> Answer<'_, ()> {
+        hang()
+    }
+}
+
+impl CrowdStore for FakeFollowers {
+    fn upload(&self, _: u32, _: SegmentKey, _: UploadMode) -> Answer<'_, Box<dyn ListUpload>> {
+        hang()
+    }
+
+    fn scan(&self, _: u32, _: Option<Uid>, _: u32) -> Answer<'_, Vec<CrowdRow>> {
+        hang()
+    }
+
+    fn people(&self, _: u32, _: Vec<Uid>) -> Answer<'_, Vec<CrowdRow>> {
+        hang()
+    }
+
+    fn trait_names(&self, _: u32, _: Uid) -> Answer<'_, Vec<String>> {
+        hang()
+    }
+}
+
+/// A clock that stands still.
+pub(super) struct FakeClock;
+
+impl Clock for FakeClock {
+    fn now(&self) -> Millis {
+        Millis(1)
+    }
 }

@@ -69,10 +69,11 @@ impl People {
         self.users.on_remote_change(account.number(), from, joined.from_version);
         // Who cannot be read is in nothing.
         let side = |row: Option<UserRow>| row.and_then(|row| unpack(row).ok()).map(Box::new);
-        for (uid, before, after) in [(from, joined.other, None), (joined.uid, joined.before, Some(joined.after))] {
+        let other = (from, joined.other, joined.told, None);
+        for (uid, before, told, after) in [other, (joined.uid, joined.before, None, Some(joined.after))] {
             let version = |side: &Option<UserRow>| side.as_ref().map_or(0, |row| row.version);
             let versions = Some((version(&before), version(&after)));
-            let before = Before::Whole(side(before), side(after));
+            let before = Before::Whole(side(before), told, side(after));
             let note = Note { account: account.number(), uid, at: self.clock.now(), versions, before };
             self.transitions.note(note).await;
         }

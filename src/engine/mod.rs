@@ -25,7 +25,7 @@
 //! | [`products`] | what feeds hold: filled, fetched when due, and in memory where creatives show it |
 //! | [`training`] | models learned from that sample |
 //! | [`learning`] | which components work, learned from outcomes |
-//! | [`transitions`], `standings` | announces who enters and leaves segments, by what happens and as time passes |
+//! | [`transitions`], `standings`, `telling`, `followers` | announces who enters and leaves segments, by what happens and as time passes |
 //! | [`webhooks`], [`deliveries`] | who is told of that elsewhere, and the telling |
 //! | [`simulated`] | a clock that requests set |
 //! | [`deadline`] | until when an answer is worth anything |
@@ -48,6 +48,7 @@ pub mod evaluation;
 #[cfg(test)]
 mod fakes;
 pub mod feed;
+mod followers;
 pub mod identity;
 pub mod images;
 pub mod imports;
@@ -76,6 +77,7 @@ pub mod spending;
 pub mod spool;
 mod standings;
 pub mod tasks;
+mod telling;
 pub mod training;
 pub mod transitions;
 mod unpack;

@@ -186,7 +186,9 @@ impl People {
         })))
     }
 
-    /// Every segment a person is in at a time, and every other. Nobody known is in those that say so.
+    /// Every segment a person is in at a time, and every other. Nobody known is in those that say so. For a
+    /// time that is past, who was put into a list later was not in it then, if it is known when that was; traits,
+    /// and lists that the person was taken off since, are those of now.
     ///
     /// # Errors
     /// The person was erased; the store's.
@@ -196,8 +198,13 @@ impl People {
         key: &UserKey,
         at: Option<Millis>,
     ) -> Result<(Vec<MembershipView>, Vec<OtherView>), PeopleError> {
-        let (uid, state) = self.state(account, key).await?;
-        Ok(memberships(account, uid, &state, at.unwrap_or_else(|| self.clock.now())))
+        let (uid, mut state) = self.state(account, key).await?;
+        let now = self.clock.now();
+        let at = at.unwrap_or(now);
+        if at < now {
+            state.lists = state.lists.as_of(at);
+        }
+        Ok(memberships(account, uid, &state, at))
     }
 
     /// Sets and removes traits by a merge patch (RFC 7396); `dry_run` only checks whether it could.

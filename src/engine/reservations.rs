@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::users::Moment;
 use crate::domain::{
+    decision::decided::Decision,
     ids::{DecisionId, NameHash, Uid},
     values::Millis,
 };
@@ -33,6 +34,20 @@ pub struct Reservation {
     pub campaign: NameHash,
     /// When it was served.
     pub at: Millis,
+}
+
+impl Reservation {
+    /// The impressions of capped campaigns that a decision leads to.
+    #[must_use]
+    pub fn all_of(decision: &Decision, at: Millis) -> Vec<Self> {
+        let capped = decision.placements.iter().flatten().filter_map(|item| {
+            // a bid that leaves its components open has shown nothing yet
+            let showing = item.shown.as_ref().filter(|showing| showing.deferred.is_none())?;
+            let campaign = showing.campaign.as_ref().filter(|campaign| !campaign.caps.is_empty())?;
+            Some(Self { decision: item.id, campaign: campaign.hash, at })
+        });
+        capped.collect()
+    }
 }
 
 /// What became of a reservation.

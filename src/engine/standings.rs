@@ -47,10 +47,24 @@ impl Note {
     }
 }
 
+impl Note {
+    /// About how much memory it takes.
+    pub(super) fn kib(&self) -> u32 {
+        let state = |side: &Option<Box<UserState>>| side.as_ref().map_or(0, |state| state.heap_bytes());
+        let bytes = match &self.before {
+            Before::Packed(before, after) => before.len() + after.len(),
+            Before::Listed { .. } => 0,
+            Before::Erased(before, told) => before.heap_bytes() + told.as_ref().map_or(0, Vec::len),
+            Before::Whole(before, told, after) => state(before) + state(after) + told.as_ref().map_or(0, Vec::len),
+        };
+        u32::try_from(1 + bytes / 1024).unwrap_or(u32::MAX)
+    }
+}
+
 /// What a person was before a change.
 #[derive(Debug, Clone)]
 pub enum Before {
-    /// Their packed profile before and after; their lists stayed as they are.
+    /// Their packed profile before and after; their lists stayed as they were.
     Packed(Vec<u8>, Vec<u8>),
     /// Whether they were on one list, and until when. Told is what that did to `others`; the list
     /// itself is told already.
@@ -64,8 +78,8 @@ pub enum Before {
     },
     /// All of them, and what was told of them, if that was kept: they are erased.
     Erased(Box<UserState>, Option<Vec<u8>>),
-    /// All of them before and after; none: nobody.
-    Whole(Option<Box<UserState>>, Option<Box<UserState>>),
+    /// All of them before, what was told of them, if that was kept and is gone now, and all of them after; none: nobody.
+    Whole(Option<Box<UserState>>, Option<Vec<u8>>, Option<Box<UserState>>),
 }
 
 /// What the store has of a person.
@@ -95,28 +109,37 @@ pub(super) fn advance(
     let person = known.and_then(|known| known.person.as_ref());
     let row = known.and_then(|known| known.standing.as_ref());
     let mut told = Told { rules, account, uid, erased: false, rows: Vec::new() };
-    for note in notes {
+    let lists = lists(notes, person);
+    let noted = || notes.iter().zip(&lists);
+    for (note, lists) in noted() {
         told.erased |= matches!(note.before, Before::Erased(..));
         // who moves in a list is told of it with that, and a profile that is written changes no list
         if !matches!(note.before, Before::Listed { .. } | Before::Packed(..))
-            && let Some((before, after)) = sides(note, person)
+            && let Some((before, after)) = sides(note, lists, person)
         {
             let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, listed(rules), note.at);
             told.add(moved, note.at);
         }
     }
-    let at = notes.last().map_or(now, |note| note.at);
+    let at = notes.iter().map(|note| note.at).max().unwrap_or(now);
     let state = person.and_then(|person| unpack(person.row.clone()).ok());
     let mut walk = Walk { uid, rules, told, again: None };
     let kept = match row.and_then(|row| Some((row, Standing::decode(&row.packed).ok()?))) {
         Some((row, mut standing)) => {
             walk.again = Some(row.due);
-            // what changed before the row began, it never saw
-            let earlier = |note: &&Note| note.versions.is_some_and(|(_, version)| version <= row.base);
-            for note in notes.iter().filter(earlier) {
-                if let Some((before, after)) = sides(note, person) {
-                    let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, dynamic(rules), note.at);
+            for (note, lists) in noted() {
+                let Some((before, after)) = sides(note, lists, person) else { continue };
+                let (before, after) = (before.as_ref(), after.as_ref());
+                if note.versions.is_some_and(|(_, version)| version <= row.base) {
+                    // what changed before the row began, it never saw
+                    let moved = transitions(uid, before, after, rules, dynamic(rules), note.at);
                     walk.told.add(moved, note.at);
+                } else if let Before::Listed { others, .. } = &note.before
+                    && note.at <= row.made
+                {
+                    // it may have begun with the lists as they were by then, as if that had been told
+                    let others = others.iter().filter_map(|key| rules.ix(key));
+                    standing.take_back(&transitions(uid, before, after, rules, others, note.at), rules);
                 }
             }
             walk.pass(&mut standing, state.as_ref(), at);
@@ -128,8 +151,10 @@ pub(super) fn advance(
             standing
         }
         None if timeless(rules, uid, notes, state.as_ref()) => {
-            for note in notes {
-                if let (Before::Listed { others, .. }, Some((before, after))) = (&note.before, sides(note, person)) {
+            for (note, lists) in noted() {
+                if let (Before::Listed { others, .. }, Some((before, after))) =
+                    (&note.before, sides(note, lists, person))
+                {
                     let others = others.iter().filter_map(|key| rules.ix(key));
                     let moved = transitions(uid, before.as_ref(), after.as_ref(), rules, others, note.at);
                     walk.told.add(moved, note.at);
@@ -139,10 +164,12 @@ pub(super) fn advance(
         }
         None => {
             let mut standing = None;
-            for note in notes {
-                let Some((before, after)) = sides(note, person) else { continue };
-                let kept =
-                    if let Before::Erased(_, Some(told)) = &note.before { Standing::decode(told).ok() } else { None };
+            for (note, lists) in noted() {
+                let Some((before, after)) = sides(note, lists, person) else { continue };
+                let kept = match &note.before {
+                    Before::Erased(_, Some(told)) | Before::Whole(_, Some(told), _) => Standing::decode(told).ok(),
+                    _ => None,
+                };
                 let of = || kept.unwrap_or_else(|| Standing::of(uid, before.as_ref(), rules, note.at));
                 let standing = standing.get_or_insert_with(of);
                 walk.again = None;
@@ -234,30 +261,46 @@ fn still(rules: &RuleSet, uid: Uid, ix: SegmentIx, state: Option<&UserState>, at
     instant(rules.holds(ix).enter) && instant(rules.holds(ix).exit) && until(uid, state, rules, ix, at).is_none()
 }
 
+/// The lists before and after each note: those of now, with what is noted of them undone from the last one on.
+fn lists(notes: &[Note], now: Option<&CrowdRow>) -> Vec<[Lists; 2]> {
+    let mut lists = Lists::new(now.iter().flat_map(|now| now.row.lists.iter().copied()));
+    let undone = notes.iter().rev().map(|note| {
+        let after = lists.clone();
+        if let Before::Listed { list, was, .. } = &note.before {
+            let list = NameHash::of(list.as_str());
+            let own = was.map(|until| Listed::from((list, until)));
+            lists = Lists::new(after.iter().filter(|other| other.list != list).chain(own));
+        }
+        [lists.clone(), after]
+    });
+    let mut undone: Vec<_> = undone.collect();
+    undone.reverse();
+    undone
+}
+
 /// The person before and after the change; `None` when what is kept of them is gone or cannot be read.
-fn sides(note: &Note, now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
-    let state = |packed: &[u8], lists: Lists| UserState::decode(packed, 0, lists, CapRing::default()).ok();
-    let relisted = |lists: &dyn Fn(&Lists) -> Lists| {
-        let after = unpack(now?.row.clone()).ok()?;
-        let mut before = after.clone();
-        before.lists = lists(&after.lists);
-        Some((Some(before), Some(after)))
-    };
+fn sides(note: &Note, lists: &[Lists; 2], now: Option<&CrowdRow>) -> Option<(Option<UserState>, Option<UserState>)> {
+    let state = |packed: &[u8], lists: &Lists| UserState::decode(packed, 0, lists.clone(), CapRing::default()).ok();
+    let [lists_before, lists_after] = lists;
     match &note.before {
-        Before::Whole(before, after) => {
+        Before::Whole(before, _, after) => {
             let side = |side: &Option<Box<UserState>>| side.as_deref().cloned();
             Some((side(before), side(after)))
         }
         Before::Packed(before, after) => {
-            let lists = Lists::new(now?.row.lists.iter().copied());
-            let was =
-                if before.is_empty() && lists.iter().len() == 0 { None } else { Some(state(before, lists.clone())?) };
-            Some((was, Some(state(after, lists)?)))
+            now?;
+            let nobody = before.is_empty() && lists_before.iter().len() == 0;
+            let was = if nobody { None } else { Some(state(before, lists_before)?) };
+            Some((was, Some(state(after, lists_after)?)))
         }
-        Before::Listed { list, was, .. } => {
-            let list = NameHash::of(list.as_str());
-            let own = was.map(|until| Listed::from((list, until)));
-            relisted(&|lists| Lists::new(lists.iter().filter(|other| other.list != list).chain(own)))
+        Before::Listed { .. } => {
+            let now = unpack(now?.row.clone()).ok()?;
+            let side = |lists: &Lists| {
+                let mut state = now.clone();
+                state.lists = lists.clone();
+                Some(state)
+            };
+            Some((side(lists_before), side(lists_after)))
         }
         Before::Erased(before, _) => Some((Some((**before).clone()), None)),
     }
@@ -299,7 +342,15 @@ mod tests {
 
     fn kept(step: &StandingStep) -> StandingRow {
         let (packed, due) = step.kept.clone().expect("kept");
-        StandingRow { account: 1, uid: WHO, version: step.seen.unwrap_or(0) + 1, base: step.base, packed, due }
+        StandingRow {
+            account: 1,
+            uid: WHO,
+            version: step.seen.unwrap_or(0) + 1,
+            base: step.base,
+            packed,
+            due,
+            made: Millis(0),
+        }
     }
 
     fn note(before: Vec<u8>, after: Vec<u8>, minute: i64) -> Note {
@@ -370,6 +421,63 @@ mod tests {
         assert_eq!(advance(&rules, 1, WHO, &[before(None)], None, at).map(|step| told(&step)), None);
         let step = advance(&rules, 1, WHO, &[before(Some(standing.encode()))], None, at).expect("a step");
         assert_eq!(told(&step), [(false, 40 * 24 * 60)]);
+    }
+
+    /// Somebody of whom one note tells what they did and another what moved them in the list `crm`, both taken at once or
+    /// one after the other; what followers are told of whoever is listed and has not bought.
+    fn listed_and_told(together: bool, was: Option<Option<Millis>>) -> Vec<bool> {
+        let crm: SegmentKey = "crm".parse().expect("a key");
+        let bought = json!({"not": {"event": "purchase", "count": {"gte": 1}, "in": {"ever": true}}});
+        let viewed = json!({"event": "view", "count": {"gte": 1}, "in": {"last": "PT1H"}});
+        let rule = |rule| SegmentRule::parse(&rule).expect("a rule");
+        let dynamic = |node| rule(json!({"v": 1, "kind": "dynamic", "match": node}));
+        let fresh: SegmentKey = "fresh".parse().expect("a key");
+        let rules = RuleSet::build(&[
+            (crm.clone(), rule(json!({"v": 1, "kind": "static"}))),
+            (fresh.clone(), dynamic(json!({"all": [{"list": "crm"}, bought]}))),
+            ("viewers".parse().expect("a key"), dynamic(viewed)),
+        ])
+        .0;
+        let seen = packed(&rules, &[("view", 0)]);
+        let mut of = known(seen.clone(), None);
+        if was.is_none() {
+            of.person.as_mut().expect("a person").row.lists = vec![(NameHash::of("crm"), None).into()];
+        }
+        let before = Before::Listed { list: crm, was, others: [fresh.clone()].into() };
+        let listed = Note { account: 1, uid: WHO, at: Millis(MINUTE), versions: None, before };
+        let notes = [note(Vec::new(), seen, 1), listed];
+        let mut all = Vec::new();
+        // taken one after the other, the list was changed before the first was
+        for notes in notes.chunks(if together { 2 } else { 1 }) {
+            let step = advance(&rules, 1, WHO, notes, Some(&of), Millis(MINUTE)).expect("a step");
+            of.standing = Some(StandingRow { made: Millis(2 * MINUTE), ..kept(&step) });
+            all.extend(step.told.iter().filter(|row| row.segment == fresh).map(|row| row.entered));
+        }
+        all
+    }
+
+    #[test]
+    fn who_is_listed_and_told_of_at_once_is_told_to_have_moved() {
+        assert_eq!((listed_and_told(true, None), listed_and_told(false, None)), (vec![true], vec![true]));
+        let left = Some(None);
+        assert_eq!((listed_and_told(true, left), listed_and_told(false, left)), (vec![false], vec![false]));
+    }
+
+    #[test]
+    fn what_was_told_of_a_key_that_was_merged_is_told_to_be_over() {
+        let rules = rules();
+        let filled = packed(&rules, &[("add_to_cart", 0)]);
+        let state = UserState::decode(&filled, 0, Lists::default(), CapRing::default()).expect("a person");
+        let mut standing = Standing::default();
+        standing.look(WHO, Some(&state), &rules, Millis(31 * MINUTE));
+        // in nothing any more when they are merged, which was not told yet
+        let at = Millis(48 * 60 * MINUTE);
+        let merged = |kept| {
+            let before = Before::Whole(Some(Box::new(state.clone())), kept, None);
+            let note = Note { account: 1, uid: WHO, at, versions: Some((1, 0)), before };
+            advance(&rules, 1, WHO, &[note], None, at).map(|step| told(&step))
+        };
+        assert_eq!((merged(None), merged(Some(standing.encode()))), (None, Some(vec![(false, 48 * 60)])));
     }
 
     #[test]

@@ -282,7 +282,11 @@ async fn merge(
 /// List the segments of a person
 ///
 /// Every membership at a time, with since when, until when time alone cannot end it, what puts the
-/// person in, and why.
+/// person in, and why. For now and the future `at` is answered exactly, if nothing else happens. For the
+/// past, up to 30 days, it is not (`exact` is false): events count as they happened, and whoever was put into
+/// a static segment later was not in it; but traits and rules are those of now, whoever was taken off a
+/// segment since is told not to have been in it, and one that was entered before that was recorded holds
+/// at any time.
 /// Needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/profiles/{user}/segments", tag = "profiles", operation_id = "list_profile_segments",

@@ -38,7 +38,10 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(follow))
 }
 
-problems!(FollowProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable]);
+problems!(
+    FollowProblems =
+        [BadRequest, Unauthorized, Forbidden, NotFound, Invalid, TooManyRequests, Overloaded, StoreUnavailable]
+);
 
 type Moves = Page<Telling>;
 
@@ -84,11 +87,15 @@ struct FollowQuery {
 /// Follow who enters and leaves a segment
 ///
 /// The oldest first, of the last 30 days; a page at a time, or, with `Accept: text/event-stream`, as
-/// server-sent events from now on or from `Last-Event-ID` on. Told are changes by events, traits,
+/// server-sent events from now on or from `Last-Event-ID` on; at most 64 such streams of an account are
+/// open at a time on a replica. Told are changes by events, traits,
 /// members added, removed or uploaded, and erasure, soon after they are made; and what time alone
 /// does, within a second, as of the millisecond at which it did. A rule's `enter_hold` and `exit_hold`
-/// keep back what has not lasted so long. A change of the rule itself is told of each person when
-/// something next happens to them. Of whom an upload makes known, only segments that rest on the list
+/// keep back what has not lasted so long. A new segment, or a change of its rule, is told of those alone
+/// whom time may move in some segment already, when something next happens to them or time next moves
+/// them. Whoever else is in by it counts as told: they may be told to have left and never to have
+/// entered, and what time alone does to them is told from the next time on that something happens to
+/// them. Of whom an upload makes known, only segments that rest on the list
 /// are told. Of somebody who was erased all is gone but that they left, which names them by `person`
 /// alone. What an upload does to its own list is recorded with it; what a replica has not told yet
 /// when it crashes is told at the person's next move, if time alone may move them, and else never.
@@ -126,12 +133,19 @@ async fn follow(
     let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default().parse::<Place>());
     let last =
         last.transpose().map_err(|detail| Problem::invalid(vec![Violation::new("", "last_event_id", detail)]))?;
+    let Some(place) = transitions.follower(account) else {
+        let detail = "Too many follow this account's segments already; read page by page, or have a webhook told.";
+        return Err(Problem::new(ProblemKind::TooManyRequests, detail));
+    };
     let from = match last.or(after) {
         Some(Place(cursor)) => cursor,
         None => transitions.end().await?,
     };
     let (sender, body) = pipe(16);
-    tokio::spawn(tell(transitions, account, key, from, sender));
+    tokio::spawn(async move {
+        tell(transitions, account, key, from, sender).await;
+        drop(place);
+    });
     let kind = HeaderValue::from_static("text/event-stream");
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }

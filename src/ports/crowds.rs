@@ -57,6 +57,8 @@ pub struct Crossing {
     pub uid: Uid,
     /// Whether they were on the list, and until when.
     pub was: Option<Option<Millis>>,
+    /// When, by the store's clock.
+    pub at: Millis,
 }
 
 /// An upload under way, with a connection of its own; dropping it leaves the list as the steps

@@ -73,6 +73,14 @@ pub struct FoldedPerson {
     pub packed: Vec<u8>,
 }
 
+impl FoldedPerson {
+    /// Whether their profile is another one now.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.version != self.base
+    }
+}
+
 /// What became of an [`EventBatch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BatchWritten {

@@ -39,6 +39,9 @@ pub struct StandingRow {
     pub packed: Vec<u8>,
     /// When to look at the person again.
     pub due: Millis,
+    /// When the row was made, by the store's clock: what moved the person in a list before, it may take
+    /// for told.
+    pub made: Millis,
 }
 
 /// What a look at somebody comes to: told and kept together, or not at all.
@@ -123,9 +126,11 @@ pub trait TransitionStore: Send + Sync {
     /// Takes steps, at most one of a person; answers whose row was another meanwhile: of them nothing
     /// is kept nor told.
     fn step(&self, steps: Vec<StandingStep>) -> Answer<'_, Vec<(u32, Uid)>>;
-    /// Tells who left a list because their time on it was over by `now`, each once and as of then;
-    /// how many.
-    fn expire(&self, now: Millis) -> Answer<'_, u64>;
+    /// Leaves people alone until then, of whom nothing can be told.
+    fn postpone(&self, who: Vec<(u32, Uid)>, until: Millis) -> Answer<'_, ()>;
+    /// Tells who left a list because their time on it was over by `now`, each once and as of then, at
+    /// most `limit`; how many: fewer than that when nobody is left to be told of, or others tell.
+    fn expire(&self, now: Millis, limit: u32) -> Answer<'_, u64>;
     /// Those of a segment after a place, in an order in which none is ever missed, at most `limit`;
     /// of erased people only that they left by it.
     fn read(

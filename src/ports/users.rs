@@ -124,6 +124,8 @@ pub struct Joined {
     pub before: Option<UserRow>,
     /// Whoever was known under the other key.
     pub other: Option<UserRow>,
+    /// What was told of whoever was known under the other key, where that was kept.
+    pub told: Option<Vec<u8>>,
     /// The person as they are.
     pub after: UserRow,
 }

@@ -40,7 +40,10 @@ impl Core {
         let catalogue = Arc::clone(&self.engine.catalogue);
         self.tasks.spawn("reservoir", move |stop| Arc::clone(&reservoir).run(Arc::clone(&catalogue), stop));
         let (ingest, catalogue) = (self.engine.ingest.clone(), Arc::clone(&self.engine.catalogue));
-        self.tasks.spawn("streams", move |stop| ingest.clone().backfill(Arc::clone(&catalogue), stop));
+        self.tasks.spawn("streams", move |stop| {
+            let catalogue = Arc::clone(&catalogue);
+            ingest.clone().backfill(move || catalogue.world(), stop)
+        });
         let transitions = self.engine.transitions.clone();
         self.tasks.spawn("transitions", move |stop| transitions.clone().work(stop));
         let deliveries = self.deliveries.clone();

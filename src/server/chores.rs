@@ -124,16 +124,14 @@ pub(super) async fn follow(
     }
 }
 
-/// Makes coming partitions and drops old ones: at the start and every ten minutes.
+/// Erases what is left, makes coming partitions and drops old ones: at the start and every ten minutes.
 pub(super) async fn maintain(opened: Opened, clock: Arc<dyn Clock>, stop: CancellationToken) {
     loop {
-        let pause = match opened.maintain(clock.now()).await {
-            Ok(()) => Duration::from_secs(600),
-            Err(error) => {
-                tracing::warn!(%error, "keeping the partitions failed");
-                Duration::from_secs(10)
-            }
-        };
+        let failed = opened.maintain(clock.now()).await;
+        for (step, error) in &failed {
+            tracing::warn!(%error, step, "upkeep failed; trying again");
+        }
+        let pause = Duration::from_secs(if failed.is_empty() { 600 } else { 10 });
         if stop.run_until_cancelled(time::sleep(pause)).await.is_none() {
             return;
         }

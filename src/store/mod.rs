@@ -97,20 +97,29 @@ impl Opened {
         self.schema.migrate()
     }
 
-    /// Makes the partitions of the coming days, drops what is past its retention, and deletes what
-    /// is left of the erased.
-    ///
-    /// # Errors
-    /// The database's; what is left undone is done the next time.
-    pub async fn maintain(&self, now: Millis) -> Result<(), StoreError> {
-        self.outcomes.maintain(now).await?;
-        self.events.maintain(now).await?;
-        self.transitions.maintain(now).await?;
-        self.learning.maintain(now).await?;
-        self.shadows.maintain(now).await?;
-        self.rendered.maintain(now).await?;
-        self.users.clear_leftovers().await?;
-        self.events.erase_events(None).await.map(drop)
+    /// Deletes what is left of the erased, which comes first, and sees to the partitions. Answers which
+    /// steps failed; what is left undone is done the next time.
+    pub async fn maintain(&self, now: Millis) -> Vec<(&'static str, StoreError)> {
+        let left = [
+            ("erased", self.events.erase_events(None).await.map(drop)),
+            ("leftovers", self.users.clear_leftovers().await),
+        ];
+        let failed = left.into_iter().filter_map(|(step, done)| Some((step, done.err()?)));
+        failed.chain(self.keep_partitions(now).await).collect()
+    }
+
+    /// Makes the partitions of the coming days and drops what is past its retention, each step on its
+    /// own, so that none waits for another that fails. Answers which failed.
+    pub async fn keep_partitions(&self, now: Millis) -> Vec<(&'static str, StoreError)> {
+        let done = [
+            ("outcomes", self.outcomes.maintain(now).await),
+            ("events", self.events.maintain(now).await),
+            ("transitions", self.transitions.maintain(now).await),
+            ("learning", self.learning.maintain(now).await),
+            ("shadows", self.shadows.maintain(now).await),
+            ("rendered", self.rendered.maintain(now).await),
+        ];
+        done.into_iter().filter_map(|(step, done)| Some((step, done.err()?))).collect()
     }
 }
 

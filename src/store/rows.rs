@@ -188,7 +188,7 @@ pub(super) fn moved(rows: &[PgRow]) -> Result<Moved, Error> {
         if row.try_get("crossed")? {
             let was = row.try_get::<bool, _>("listed")?;
             let was = was.then(|| maybe_millis(row, "was_until")).transpose()?;
-            moved.crossed.push(Crossing { uid: uid(row, "uid")?, was });
+            moved.crossed.push(Crossing { uid: uid(row, "uid")?, was, at: millis(row, "at")? });
         }
     }
     Ok(moved)

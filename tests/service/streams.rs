@@ -149,3 +149,52 @@ async fn what_rules_add_up_must_be_numbers() {
     let gone = service.request(Method::GET, "/v1/profiles/ben/segments").sent().await;
     assert_eq!(gone.status(), 410);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_put_into_a_list_was_not_in_it_before() {
+    let (service, _turn) = crate::service().await;
+    service.put("/v1/segments/crm", &json!({"name": "CRM", "rule": {"v": 1, "kind": "static"}})).await;
+    let (not, list) = (json!({"not": {"list": "crm"}}), json!({"v": 1, "kind": "dynamic"}));
+    let mut rule = list;
+    rule["match"] = not;
+    service.put("/v1/segments/strangers", &json!({"name": "Strangers", "rule": rule})).await;
+    service.patch("anna", &json!({"age": 31})).await;
+    let of = async |query: &str| {
+        let path = format!("/v1/profiles/anna/segments{query}");
+        let answer = read(service.request(Method::GET, &path).sent().await, 200).await;
+        let keys = answer["segments"].as_array().expect("segments").iter();
+        let is = |of: &str| keys.clone().any(|one| one["key"] == of);
+        (is("crm"), is("strangers"), answer["at"].as_str().expect("an instant").to_owned())
+    };
+    let (.., before) = of("").await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let change = service.request(Method::POST, "/v1/segments/crm/members").json(&json!({"add": ["anna"]})).sent().await;
+    read(change, 200).await;
+    let (crm, strangers, _) = of("").await;
+    assert!(crm && !strangers);
+    let (crm, strangers, _) = of(&format!("?at={before}")).await;
+    assert!(!crm && strangers, "they were put in later");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_has_so_many_places_to_follow_from() {
+    let (service, _turn) = crate::service().await;
+    author(&service).await;
+    let follow = async || {
+        let request = service.request(Method::GET, "/v1/segments/keen/transitions");
+        request.header("accept", "text/event-stream").send().await.expect("an answer")
+    };
+    let mut open = Vec::new();
+    let full = loop {
+        let answer = follow().await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        assert!(open.len() < 64, "no end");
+        open.push(answer);
+    };
+    assert_eq!((open.len(), full.status().as_u16()), (64, 429));
+    assert!(full.headers().contains_key("retry-after"));
+    drop(open);
+    until("there is room again", || async { follow().await.status() == 200 }).await;
+}

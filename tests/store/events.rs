@@ -323,3 +323,21 @@ pub(crate) async fn never_lack_a_partition_and_go_when_they_are_old(place: Arc<P
     let again = done(send(&store, &account, 0, vec![events[0].clone(), old]).await).0;
     assert_eq!(again, [Ingested::Duplicate, Ingested::Accepted], "ids are told apart for 35 days");
 }
+
+pub(crate) async fn upkeep_goes_on_beside_a_step_that_fails(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let anna = somebody(&account);
+    done(send(&store, &account, 0, vec![event(&anna, &account, now())]).await);
+    store.users.erase(account.number, anna.1).await.expect("an answer");
+    let mut connection = place.connect().await;
+    let mut run = async |sql: &'static str| {
+        query(sql).execute(&mut connection).await.expect("a statement of the test");
+    };
+    run("update event_erasure set at = 0").await;
+    run("alter function keep_transitions rename to keep_transitions_away").await;
+    let failed = store.maintain(now()).await;
+    run("alter function keep_transitions_away rename to keep_transitions").await;
+    let failed: Vec<_> = failed.iter().map(|(step, _)| *step).collect();
+    assert_eq!((failed, kept(&place, &account).await), (vec!["transitions"], 0));
+    assert_eq!(store.maintain(now()).await.len(), 0);
+}

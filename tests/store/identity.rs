@@ -12,7 +12,7 @@ use tessera::{
     },
     ports::{
         AccountRow, BackfillStep, Change, FoundProfile, FoundRecord, Ingested, Join, Joined, MemberChange, Membership,
-        Merge, Merged, Parts, ProfileWritten, UploadMode, UserRow,
+        Merge, Merged, Parts, ProfileWritten, StandingStep, UploadMode, UserRow,
     },
     store::Opened,
 };
@@ -93,9 +93,14 @@ pub(crate) async fn two_keys_become_one_person(place: Arc<Place>) {
     for person in [&anonymous, &anna] {
         store.outcomes.record(vec![impression(&account, Some(person.1))]).await.expect("an answer");
     }
+    let kept = Some((vec![1, 2, 3], Millis(i64::MAX)));
+    let (number, uid) = (account.number, anonymous.1);
+    let step = StandingStep { account: number, uid, seen: None, base: 0, kept, told: Vec::new() };
+    store.transitions.step(vec![step]).await.expect("an answer");
     let cursor = &mut position(&store).await;
     let done_so = joined(&store, &account, &anonymous, &anna).await;
     assert_eq!((done_so.uid, &done_so.key), (anna.1, &anna.0));
+    assert_eq!(done_so.told, Some(vec![1, 2, 3]), "what was told of the key is told to be over");
     let (other, own) = (done_so.other.expect("known"), done_so.before.expect("known"));
     assert_eq!((times(&other.packed).len(), times(&own.packed).len()), (3, 1));
     assert!(done_so.after.version > other.version.max(own.version), "newer than either");

@@ -59,21 +59,25 @@ pub(crate) async fn are_kept_with_what_is_told_or_not_at_all(place: Arc<Place>) 
 
     let due = |uid: Uid, seen: Option<i64>, entered: &[bool]| step(&account, uid, seen, Some(EARLY), entered);
     assert_eq!(take(vec![due(uids[0], None, &[true]), due(uids[1], None, &[])]).await, nothing);
-    let row = |uid, version| StandingRow {
-        account: account.number,
-        uid,
-        version,
-        base: 3,
-        packed: vec![1, 2, 3],
-        due: EARLY,
-    };
     let mut rows = standings(&store, &account, uids.clone()).await;
+    let made = rows[0].made;
+    assert!((now().0 - made.0).abs() < 60_000, "{made:?}");
+    let row = |uid, version| {
+        let (account, packed) = (account.number, vec![1, 2, 3]);
+        StandingRow { account, uid, version, base: 3, packed, due: EARLY, made }
+    };
     rows.sort_by_key(|row| uids.iter().position(|uid| *uid == row.uid));
+    rows.iter_mut().for_each(|row| row.made = made);
     assert_eq!(rows, [row(uids[0], 1), row(uids[1], 1)]);
     let early = store.transitions.due(EARLY, 100).await.expect("an answer");
     assert_eq!(early.iter().filter(|row| row.account == account.number).count(), 2);
     let before = store.transitions.due(Millis(EARLY.0 - 1), 100).await.expect("an answer");
     assert!(before.iter().all(|row| row.account != account.number));
+
+    // whoever nothing can be told of is left alone for a while
+    store.transitions.postpone(vec![(account.number, uids[1])], Millis(EARLY.0 + 5)).await.expect("an answer");
+    let early = store.transitions.due(EARLY, 100).await.expect("an answer");
+    assert!(early.iter().any(|row| row.uid == uids[0]) && early.iter().all(|row| row.uid != uids[1]));
 
     // another replica was there first: nothing of this one is kept nor told
     let stale = take(vec![due(uids[0], None, &[true]), due(uids[1], Some(1), &[true]), due(uids[2], Some(4), &[true])]);
@@ -81,7 +85,9 @@ pub(crate) async fn are_kept_with_what_is_told_or_not_at_all(place: Arc<Place>) 
     passed.sort_unstable();
     assert_eq!(stale.await, passed);
     assert_eq!(take(vec![step(&account, uids[0], Some(1), None, &[false])]).await, nothing);
-    assert_eq!(standings(&store, &account, uids.clone()).await, [row(uids[1], 2)]);
+    let mut rows = standings(&store, &account, uids.clone()).await;
+    rows.iter_mut().for_each(|row| row.made = made);
+    assert_eq!(rows, [row(uids[1], 2)]);
     let moves = told(&store, &account, &segment(), 3).await;
     let moves: Vec<_> = moves.iter().map(|one| (one.uid, one.entered)).collect();
     assert_eq!(moves, [(uids[0], true), (uids[1], true), (uids[0], false)]);
@@ -129,7 +135,7 @@ pub(crate) async fn who_leaves_a_list_when_their_time_is_over_is_told_once(place
     let list: SegmentKey = "trial".parse().expect("a segment");
     let people: Vec<_> = (0..3).map(|_| somebody(&account)).collect();
     let over = Millis(now().0 + 600);
-    store.transitions.expire(now()).await.expect("an answer");
+    store.transitions.expire(now(), 1_000).await.expect("an answer");
     let mut upload = store.crowds.upload(account.number, list.clone(), UploadMode::Add).await.expect("an upload");
     let until = [Some(over), None, Some(Millis(over.0 + 3_600_000))];
     let rows = people.iter().zip(until).map(|(one, until)| listed(one, until)).collect();
@@ -138,10 +144,39 @@ pub(crate) async fn who_leaves_a_list_when_their_time_is_over_is_told_once(place
     while now() <= over {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (one, two) = tokio::join!(store.transitions.expire(now()), other.transitions.expire(now()));
+    let (one, two) = tokio::join!(store.transitions.expire(now(), 1_000), other.transitions.expire(now(), 1_000));
     one.and(two).expect("an answer");
-    store.transitions.expire(now()).await.expect("an answer");
+    store.transitions.expire(now(), 1_000).await.expect("an answer");
     let moves = told(&store, &account, &list, 4).await;
     let left: Vec<_> = moves.iter().filter(|one| !one.entered).map(|one| (one.uid, one.at)).collect();
     assert_eq!((moves.len(), left), (4, vec![(people[0].1, over)]), "as of the instant it was over");
+}
+
+pub(crate) async fn a_wave_of_those_whose_time_is_over_is_told_page_by_page(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let list: SegmentKey = "wave".parse().expect("a segment");
+    let mut people: Vec<_> = (0..7).map(|_| somebody(&account)).collect();
+    people.sort_by_key(|(_, uid)| *uid);
+    store.transitions.expire(now(), 1_000).await.expect("an answer");
+    // all at one instant
+    let over = Millis(now().0 + 800);
+    let change = async |mode, rows| {
+        let mut upload = store.crowds.upload(account.number, list.clone(), mode).await.expect("an upload");
+        upload.stage(rows).await.expect("staged");
+        while upload.step().await.expect("a step").is_some() {}
+    };
+    change(UploadMode::Add, people.iter().map(|one| listed(one, Some(over))).collect()).await;
+    while now() <= over {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let page = async || store.transitions.expire(now(), 3).await.expect("an answer");
+    assert_eq!(page().await, 3);
+    // of two who are taken off by hand one was told of, the other leaves by it
+    change(UploadMode::Remove, [0, 6].map(|n| listed(&people[n], None)).into()).await;
+    assert_eq!((page().await, page().await, page().await), (3, 0, 0));
+    let moves = told(&store, &account, &list, 14).await;
+    let mut left: Vec<_> = moves.iter().filter(|one| !one.entered).map(|one| (one.uid, one.at == over)).collect();
+    left.sort_unstable();
+    let all: Vec<_> = people.iter().enumerate().map(|(n, (_, uid))| (*uid, n != 6)).collect();
+    assert_eq!(left, all, "each once");
 }

@@ -47,6 +47,19 @@ impl Standing {
         Self { inside, waiting: Vec::new() }
     }
 
+    /// Takes back what was taken for told: of segments that the person moved in, what they were before is
+    /// what was told.
+    pub fn take_back(&mut self, moved: &[Transition], rules: &RuleSet) {
+        for one in moved {
+            let name = rules.hash(one.segment);
+            match (self.inside.binary_search(&name), one.entered) {
+                (Ok(place), true) => drop(self.inside.remove(place)),
+                (Err(place), false) => self.inside.insert(place, name),
+                _ => {}
+            }
+        }
+    }
+
     /// Looks at the person as they are at `at`: what differs from what was told, and has for as long
     /// as the segment's rule asks (`enter_hold`, `exit_hold`), is told. Without a state it is nobody,
     /// who is in nothing. Segments that are gone are forgotten.

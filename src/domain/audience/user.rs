@@ -46,6 +46,12 @@ impl Lists {
         Self(lists.into())
     }
 
+    /// Those that the person was in by a time that is past, as far as it is known when they were put in.
+    #[must_use]
+    pub fn as_of(&self, at: Millis) -> Self {
+        Self(self.0.iter().filter(|listed| listed.since.is_none_or(|since| since <= at)).copied().collect())
+    }
+
     /// The membership of `list`, be it over or not.
     #[must_use]
     pub fn get(&self, list: NameHash) -> Option<Listed> {

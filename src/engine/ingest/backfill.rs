@@ -7,38 +7,45 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ingest, streams::fold_into};
 use crate::{
-    engine::catalogue::Catalogue,
+    engine::world::World,
     ports::{BackfillStep, StoreError},
 };
 
-impl Ingest {
-    /// Time between looks for streams that lack history.
-    const EVERY: Duration = Duration::from_millis(250);
+/// Time between looks for streams that lack something.
+const EVERY: Duration = Duration::from_millis(250);
 
-    /// Keeps the store's streams those that the catalogue's rules need, and folds what was kept of
-    /// earlier events into those that are new, until `stop`.
-    pub async fn backfill(self, catalogue: Arc<Catalogue>, stop: CancellationToken) {
-        let mut pause = Self::EVERY;
-        while stop.run_until_cancelled(time::sleep(pause)).await.is_some() {
-            pause = match self.catch_up(&catalogue, &stop).await {
-                Ok(()) => Self::EVERY,
-                Err(error) => {
-                    tracing::warn!(%error, "streams could not be brought up to date; trying again");
-                    Duration::from_secs(2)
-                }
-            };
-        }
+/// Looks again and again until `stop`, later after a look that failed.
+async fn again<F: Future<Output = Result<(), StoreError>>>(stop: &CancellationToken, mut look: impl FnMut() -> F) {
+    let mut pause = EVERY;
+    while stop.run_until_cancelled(time::sleep(pause)).await.is_some() {
+        pause = match look().await {
+            Ok(()) => EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "streams could not be brought up to date; trying again");
+                Duration::from_secs(2)
+            }
+        };
+    }
+}
+
+impl Ingest {
+    /// Keeps the store's streams those that the world's rules need, and folds what was kept of
+    /// earlier events into those that are new, until `stop`. What rules need is looked after however
+    /// long a history takes.
+    pub async fn backfill(self, world: impl Fn() -> Arc<World> + Send + Sync, stop: CancellationToken) {
+        tokio::join!(again(&stop, || self.register(world())), again(&stop, || self.catch_up(&stop)));
     }
 
-    /// One look at every account.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn catch_up(&self, catalogue: &Catalogue, stop: &CancellationToken) -> Result<(), StoreError> {
-        let world = catalogue.world();
+    /// Has the store remember what the rules of every account need from now on.
+    async fn register(&self, world: Arc<World>) -> Result<(), StoreError> {
         for account in world.accounts() {
             self.streams().ensure(account.number(), &account.snapshot.streams).await?;
         }
+        Ok(())
+    }
+
+    /// Gives every account's streams the history that they lack.
+    async fn catch_up(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         for account in self.streams().accounts() {
             self.catch_up_account(account, stop).await?;
         }

@@ -105,9 +105,9 @@ struct Shared {
 struct Changed(Option<(Transitions, Arc<dyn Clock>)>);
 
 impl Changed {
-    async fn folded(&self, account: u32, person: &FoldedPerson) {
+    async fn folded(&self, account: u32, person: FoldedPerson) {
         if let Some((transitions, clock)) = &self.0 {
-            let sides = (person.before.clone(), person.packed.clone());
+            let sides = (person.before, person.packed);
             let note = Note::written(account, person.uid, clock.now(), (person.base, person.version), sides);
             transitions.note(note).await;
         }
@@ -253,16 +253,24 @@ impl Ingest {
     async fn commit(&self, account: u32, mut parcels: Vec<Parcel>) {
         let events: Vec<EventRow> = parcels.iter().flat_map(|parcel| parcel.events.iter().cloned()).collect();
         match self.write(account, events).await {
-            Ok(written) => answer(parcels, written),
+            Ok(written) => self.answer(account, parcels, written).await,
             Err(StoreError::Refused(_)) if parcels.len() > 1 => {
                 while let Some(parcel) = parcels.pop() {
                     match self.write(account, parcel.events.clone()).await {
-                        Ok(written) => answer(vec![parcel], written),
+                        Ok(written) => self.answer(account, vec![parcel], written).await,
                         Err(error) => refuse(vec![parcel], error),
                     }
                 }
             }
             Err(error) => refuse(parcels, error),
+        }
+    }
+
+    /// Answers senders, and then has followers told: when there is no room for that, what comes next
+    /// waits, and not who is answered already.
+    async fn answer(&self, account: u32, parcels: Vec<Parcel>, written: Written) {
+        for person in answer(parcels, written).into_iter().filter(FoldedPerson::is_changed) {
+            self.0.changed.folded(account, person).await;
         }
     }
 
@@ -274,12 +282,8 @@ impl Ingest {
             let batch = EventBatch { account, epoch: streams.epoch, events: events.clone(), fold: streams.fold() };
             match shared.store.ingest(batch).await? {
                 BatchWritten::Done { events, people, xid } => {
-                    let changed = || people.iter().filter(|person| person.version != person.base);
-                    for person in changed() {
+                    for person in people.iter().filter(|person| person.is_changed()) {
                         shared.users.advance(account, person.uid, person.base, person.version, &person.packed);
-                    }
-                    for person in changed() {
-                        shared.changed.folded(account, person).await;
                     }
                     return Ok(Written { became: events, people, xid });
                 }
@@ -311,7 +315,8 @@ struct Written {
     xid: u64,
 }
 
-fn answer(parcels: Vec<Parcel>, written: Written) {
+/// Answers senders; the people who were written.
+fn answer(parcels: Vec<Parcel>, written: Written) -> Vec<FoldedPerson> {
     let Written { became, people, xid } = written;
     let mut became = became.into_iter();
     for parcel in parcels {
@@ -324,6 +329,7 @@ fn answer(parcels: Vec<Parcel>, written: Written) {
         let person = parcel.events.first().filter(|_| alone).and_then(version);
         let _gone = parcel.answer.send(Ok(Part { became, person, xid }));
     }
+    people
 }
 
 fn refuse(parcels: Vec<Parcel>, error: StoreError) {

@@ -11,15 +11,20 @@ use std::{
 use serde_json::json;
 
 use super::*;
-use crate::engine::consistency::Consistency;
+use crate::engine::{
+    consistency::Consistency,
+    fakes::{FakeClock, FakeFollowers},
+    world::World,
+};
 use crate::{
     domain::{
         audience::activity::{Keep, Stream, Streams},
+        catalog::snapshot::Snapshot,
         ids::{EventId, EventName},
         values::Millis,
     },
     engine::{fakes::FakeUsers, users::UsersConfig},
-    ports::{Answer, BackfillStep, Fold, StreamRow},
+    ports::{AccountRow, Answer, BackfillStep, Fold, StreamRow},
     telemetry,
 };
 
@@ -77,7 +82,10 @@ impl EventStore for Store {
     }
 
     fn backfill(&self, _: u32, _: i64, _: Vec<EventName>, _: Fold) -> Answer<'_, BackfillStep> {
-        unreachable!("not here")
+        Box::pin(async {
+            time::sleep(Duration::from_millis(1)).await;
+            Ok(BackfillStep::More)
+        })
     }
 
     fn erase_events(&self, _: Option<(u32, Vec<Uid>)>) -> Answer<'_, u64> {
@@ -90,13 +98,17 @@ impl EventStore for Store {
 }
 
 fn ingest() -> (Arc<Store>, Ingest, CancellationToken) {
+    ingest_and_tell(None)
+}
+
+fn ingest_and_tell(changed: Option<(Transitions, Arc<dyn Clock>)>) -> (Arc<Store>, Ingest, CancellationToken) {
     let (store, stop) = (Arc::new(Store::default()), CancellationToken::new());
     let meters = telemetry::metrics().0;
     let config = UsersConfig { absent_keys: 100, ..UsersConfig::default() };
     let users = Users::new(config, Arc::new(FakeUsers::default()), &meters);
     let streams = Arc::new(StreamRegistry::new(store.clone()));
     let config = IngestConfig { patience: Duration::from_millis(50), ..IngestConfig::default() };
-    let ingest = Ingest::new(config, store.clone(), users, streams, None, meters);
+    let ingest = Ingest::new(config, store.clone(), users, streams, changed, meters);
     for worker in 0..ingest.workers() {
         tokio::spawn(ingest.clone().work(worker, stop.clone()));
     }
@@ -192,4 +204,46 @@ async fn a_store_that_is_away_is_told_at_once() {
         .collect();
     time::sleep(Duration::from_millis(100)).await;
     assert_eq!(filled.iter().filter(|call| call.is_finished()).count(), 1, "the queue has an end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sent_events_is_answered_while_followers_cannot_be_told() {
+    let followers = Arc::new(FakeFollowers);
+    let meters = telemetry::metrics().0;
+    let world = Arc::new(World::new(&[], &[], &[]));
+    let world = move || Arc::clone(&world);
+    let clock: Arc<dyn Clock> = Arc::new(FakeClock);
+    let transitions =
+        Transitions::new(followers.clone(), followers, world, Arc::clone(&clock), meters.transitions_dropped);
+    let (_, ingest, stop) = ingest_and_tell(Some((transitions.clone(), clock)));
+    tokio::spawn(transitions.work(stop));
+    time::sleep(Duration::from_millis(1)).await;
+    // one call more than may wait to be told of
+    for call in 0..11 {
+        let events = (0..2_000).map(|n| event(call * 2_000 + n, call * 2_000 + n, "e")).collect();
+        let answer = time::timeout(Duration::from_secs(60), ingest.ingest(1, events)).await;
+        assert_eq!(answer.expect("answered").expect("kept").became.len(), 2_000, "call {call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_streams_do_not_wait_for_the_history_of_others() {
+    let (store, ingest, stop) = ingest();
+    let row = AccountRow { number: 1, id: "shop".parse().expect("an id"), secret: [0; 32], catalog_version: 1 };
+    let world = |events: &[&str]| {
+        let stream = |event: &&str| Stream::new(event.parse().expect("a name"), vec![], None, None, Keep::Some);
+        let mut snapshot = Snapshot::empty();
+        snapshot.streams = events.iter().map(stream).collect();
+        World::new(std::slice::from_ref(&row), &[], &[]).with_snapshot(1, Arc::new(snapshot))
+    };
+    let current = Arc::new(Mutex::new(Arc::new(world(&["a"]))));
+    let seen = Arc::clone(&current);
+    tokio::spawn(ingest.backfill(move || Arc::clone(&seen.lock().unwrap_or_else(PoisonError::into_inner)), stop));
+    let known = || store.streams.lock().unwrap_or_else(PoisonError::into_inner).len();
+    time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(known(), 1);
+    // the history of the first one never ends here
+    *current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(world(&["a", "b"]));
+    time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(known(), 2);
 }

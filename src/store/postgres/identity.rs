@@ -84,11 +84,11 @@ async fn join(connection: &mut PgConnection, account: i32, merge: &Merge) -> Res
     }
     let joined = (merge.join)(&person.parts, &other.parts, from);
     let joined = joined.ok_or_else(|| Error::Decode("a person cannot be read".into()))?;
-    let (version, from_version) = write(&mut tx, account, (from, &other), (into, &person), &joined).await?;
+    let (version, from_version, told) = write(&mut tx, account, (from, &other), (into, &person), &joined).await?;
     tx.commit().await?;
     let after = UserRow { version, ..joined.row };
     let (before, other) = (known(&person), known(&other));
-    Ok(Some(Merged::Done(Box::new(Joined { uid: into, key, from_version, before, other, after }))))
+    Ok(Some(Merged::Done(Box::new(Joined { uid: into, key, from_version, before, other, told, after }))))
 }
 
 /// Locks people in the order of their uid, as every writer does.
@@ -119,7 +119,7 @@ async fn elsewhere(tx: &mut PgConnection, account: i32, to: Uid) -> Result<Optio
     Ok(Some(Merged::Elsewhere(rows::parsed(&row, "key")?)))
 }
 
-/// Writes both; the versions of the person and of the key that leads to them. Whoever led to that
+/// Writes both; the versions of the person and of the key that leads to them, and what was told of the key. Whoever led to that
 /// key leads to the person.
 async fn write(
     tx: &mut PgConnection,
@@ -127,7 +127,7 @@ async fn write(
     (from, other): (Uid, &Person),
     (into, person): (Uid, &Person),
     joined: &Parts,
-) -> Result<(i64, i64), Error> {
+) -> Result<(i64, i64, Option<Vec<u8>>), Error> {
     let row = query(
         "with joined as (
              update profile set packed = $4, caps = $5, traits = $6::json, version = $7, updated_at = now_ms(),
@@ -142,7 +142,7 @@ async fn write(
          told as (
              insert into change_log (kind, account, uid, version)
              select 'person', $1, uid, version from (table joined union all table led) changed),
-         untold as (delete from standing where account = $1 and uid = $2),
+         untold as (delete from standing where account = $1 and uid = $2 returning packed),
          moved as (delete from list_member where account = $1 and uid = $2 returning list, expires_at, added_at),
          listed as (
              insert into list_member as held (account, uid, list, expires_at, added_at)
@@ -154,7 +154,8 @@ async fn write(
                                  when excluded.expires_at <= now_ms() then held.added_at
                                  when held.added_at is null or excluded.added_at is null then null
                                  else least(held.added_at, excluded.added_at) end)
-         select joined.version, led.version as from_version from joined, led where led.uid = $2",
+         select joined.version, led.version as from_version, (select packed from untold) as told
+         from joined, led where led.uid = $2",
     )
     .bind(account)
     .bind(from.as_uuid())
@@ -166,7 +167,7 @@ async fn write(
     .bind(other.parts.row.version.max(person.parts.row.version) + 1)
     .fetch_one(tx)
     .await?;
-    Ok((row.try_get("version")?, row.try_get("from_version")?))
+    Ok((row.try_get("version")?, row.try_get("from_version")?, row.try_get("told")?))
 }
 
 pub(super) async fn erase(connection: &mut PgConnection, account: i32, uid: Uuid) -> Result<Erasure, Error> {

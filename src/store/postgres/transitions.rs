@@ -32,12 +32,12 @@ impl Transitions {
 
 impl TransitionStore for Transitions {
     fn standings(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<StandingRow>> {
-        self.admin.run(move |connection| {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
                 let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
                 let rows = query(
                     "select s.* from unnest($2::uuid[]) k (uid) cross join lateral (
-                         select account, uid, version, base, packed, due from standing
+                         select account, uid, version, base, packed, due, made from standing
                          where account = $1 and uid = k.uid limit 1) s",
                 );
                 let rows = rows.bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;
@@ -47,10 +47,10 @@ impl TransitionStore for Transitions {
     }
 
     fn due(&self, now: Millis, limit: u32) -> Answer<'_, Vec<StandingRow>> {
-        self.admin.run(move |connection| {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
                 let rows = query(
-                    "select account, uid, version, base, packed, due from standing where due <= $1 order by due limit $2",
+                    "select account, uid, version, base, packed, due, made from standing where due <= $1 order by due limit $2",
                 );
                 let rows = rows.bind(now.0).bind(i64::from(limit)).fetch_all(connection).await?;
                 rows.iter().map(standing).collect()
@@ -78,22 +78,52 @@ impl TransitionStore for Transitions {
         })
     }
 
-    fn expire(&self, now: Millis) -> Answer<'_, u64> {
+    fn postpone(&self, who: Vec<(u32, Uid)>, until: Millis) -> Answer<'_, ()> {
         self.ingest.run(move |connection| {
             Box::pin(async move {
-                let told = query(
-                    "with passed as (
-                         select upto from list_expiry where upto < $1 for update skip locked),
-                     moved as (
-                         update list_expiry set upto = least($1, now_ms()) where exists (select from passed))
-                     insert into transition (day, account, segment, uid, entered, at)
-                     select m.expires_at / 86400000, m.account, l.name, m.uid, false, m.expires_at
-                     from passed
-                     join list_member m on m.expires_at > passed.upto and m.expires_at <= least($1, now_ms())
-                     join list l on l.account = m.account and l.list = m.list
-                     order by m.expires_at",
+                let (accounts, uids): (Vec<_>, Vec<_>) =
+                    who.into_iter().map(|(account, uid)| (account.cast_signed(), uid.as_uuid())).unzip();
+                let call = query(
+                    "update standing s set due = greatest(s.due, $3) from unnest($1::int[], $2::uuid[]) w (account, uid)
+                     where s.account = w.account and s.uid = w.uid",
                 );
-                Ok(told.bind(now.0).execute(connection).await?.rows_affected())
+                call.bind(accounts).bind(uids).bind(until.0).execute(connection).await.map(drop)
+            })
+        })
+    }
+
+    fn expire(&self, now: Millis, limit: u32) -> Answer<'_, u64> {
+        self.ingest.run(move |connection| {
+            Box::pin(async move {
+                // A page that is not full was the last one.
+                let told = query_scalar::<_, i64>(
+                    "with passed as materialized (
+                         select *, least($1, now_ms()) as now from list_expiry where upto < $1 for update skip locked),
+                     page as materialized (
+                         select m.* from passed p cross join lateral (
+                             select expires_at, account, list, uid from list_member
+                             where expires_at is not null and expires_at <= p.now
+                               and (expires_at, account, list, uid) > (p.upto, p.account, p.list, p.uid)
+                             order by expires_at, account, list, uid limit $2) m),
+                     last as (
+                         select * from page order by expires_at desc, account desc, list desc, uid desc limit 1),
+                     moved as (
+                         update list_expiry e
+                         set upto = case when n.more then n.expires_at else n.now end,
+                             account = case when n.more then n.account else 2147483647 end,
+                             list = case when n.more then n.list else 9223372036854775807 end,
+                             uid = case when n.more then n.uid else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end
+                         from (select p.now, l.*, (select count(*) from page) = $2 as more
+                               from passed p left join last l on true) n),
+                     told as (
+                         insert into transition (day, account, segment, uid, entered, at)
+                         select m.expires_at / 86400000, m.account, l.name, m.uid, false, m.expires_at
+                         from page m cross join lateral (
+                             select name from list where account = m.account and list = m.list limit 1) l
+                         order by m.expires_at)
+                     select count(*) from page",
+                );
+                Ok(told.bind(now.0).bind(i64::from(limit)).fetch_one(connection).await?.unsigned_abs())
             })
         })
     }
@@ -210,7 +240,8 @@ pub(in crate::store) async fn record(connection: &mut PgConnection, rows: &[Tran
 fn standing(row: &PgRow) -> Result<StandingRow, sqlx::Error> {
     let (account, uid) = (rows::account(row, "account")?, rows::uid(row, "uid")?);
     let (version, base, packed) = (row.try_get("version")?, row.try_get("base")?, row.try_get("packed")?);
-    Ok(StandingRow { account, uid, version, base, packed, due: rows::millis(row, "due")? })
+    let (due, made) = (rows::millis(row, "due")?, rows::millis(row, "made")?);
+    Ok(StandingRow { account, uid, version, base, packed, due, made })
 }
 
 /// A transition that followers are told.

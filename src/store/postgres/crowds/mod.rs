@@ -21,6 +21,7 @@ use crate::{
 /// See [`CrowdStore`].
 pub(in crate::store) struct Crowds {
     admin: Lane,
+    ingest: Lane,
     connect: PgConnectOptions,
 }
 
@@ -31,7 +32,7 @@ impl Crowds {
             ("maintenance_work_mem", "128MB"),
             ("temp_buffers", "32MB"),
         ]);
-        Self { admin: lanes.admin.clone(), connect }
+        Self { admin: lanes.admin.clone(), ingest: lanes.ingest.clone(), connect }
     }
 }
 
@@ -89,7 +90,8 @@ impl CrowdStore for Crowds {
     }
 
     fn people(&self, account: u32, uids: Vec<Uid>) -> Answer<'_, Vec<CrowdRow>> {
-        self.admin.run(move |connection| {
+        // what is told of people is not to wait for what people read
+        self.ingest.run(move |connection| {
             Box::pin(async move {
                 let uids: Vec<_> = uids.into_iter().map(Uid::as_uuid).collect();
                 let rows = query(PEOPLE).bind(account.cast_signed()).bind(uids).fetch_all(connection).await?;

@@ -74,15 +74,15 @@ macro_rules! telling {
         concat!(
             $($moves),+,
             ", clock as materialized (
-                 select now_ms() as now, coalesce((select upto from list_expiry), now_ms()) as told),
+                 select now_ms() as now, e.* from (select) one left join list_expiry e on true),
              crossed as materialized (
-                 select m.*, m.listed and coalesce(m.was_until > c.told, true) as was,
+                 select m.*, m.listed and coalesce((m.was_until, $1, $4, m.uid) > (c.upto, c.account, c.list, c.uid), true) as was,
                         m.stays and coalesce(m.until > c.now, true) as entered, c.now
                  from moves m cross join clock c),
              told as (
                  insert into transition (day, account, segment, uid, entered, at)
                  select now / 86400000, $1, $5, uid, entered, now from crossed where was <> entered order by uid)
-             select uid, was or entered as crossed, listed, was_until from crossed"
+             select uid, was or entered as crossed, listed, was_until, now as at from crossed"
         )
     };
 }

@@ -15,7 +15,8 @@ use crate::{
         values::Millis,
     },
     ports::{
-        Answer, BackfillStep, BatchWritten, EventBatch, EventRow, EventStore, Fold, FoldedPerson, Ingested, StreamRow,
+        Answer, BackfillStep, BatchWritten, EventBatch, EventRow, EventStore, Fold, FoldedPerson, Ingested, StoreError,
+        StreamRow,
     },
     store::{Options, rows},
 };
@@ -75,31 +76,36 @@ impl EventStore for Events {
     }
 
     fn maintain(&self, now: Millis) -> Answer<'_, ()> {
-        let event_days = self.event_days;
-        self.admin.run(move |connection| {
-            Box::pin(async move {
-                query("select maintain_events($1, $2, $3)")
-                    .bind(now.0)
-                    .bind(event_days)
-                    .bind(KEY_DAYS)
-                    .execute(&mut *connection)
-                    .await?;
-                // what the function itself drops keeps pace with few events only, and not beside a backfill
-                loop {
-                    let old = query(
-                        "delete from event_key where ctid = any (array(
-                             select ctid from event_key where at < least($1, now_ms()) - $2 limit $3))",
-                    );
-                    let age = i64::from(KEY_DAYS) * 86_400_000;
-                    let gone =
-                        old.bind(now.0).bind(age).bind(OLD_KEYS).execute(&mut *connection).await?.rows_affected();
-                    if gone < OLD_KEYS.unsigned_abs() {
-                        return Ok(());
-                    }
-                }
-            })
+        let (lane, event_days) = (self.admin.clone(), self.event_days);
+        super::detached(async move {
+            let partitions = lane.run(move |connection| {
+                Box::pin(async move {
+                    let call = query("select maintain_events($1, $2, $3)").bind(now.0).bind(event_days).bind(KEY_DAYS);
+                    call.execute(connection).await.map(drop)
+                })
+            });
+            let partitions = partitions.await;
+            // What the function itself drops keeps pace with few events only, and not beside a backfill. Each
+            // call has the lane's whole time.
+            while forget_keys(&lane, now).await? >= OLD_KEYS.unsigned_abs() {}
+            partitions
         })
     }
+}
+
+/// Forgets some ids of events that are too old to come again; how many.
+async fn forget_keys(lane: &Lane, now: Millis) -> Result<u64, StoreError> {
+    let forget = lane.run(move |connection| {
+        Box::pin(async move {
+            let old = query(
+                "delete from event_key where ctid = any (array(
+                     select ctid from event_key where at < least($1, now_ms()) - $2 limit $3))",
+            );
+            let old = old.bind(now.0).bind(i64::from(KEY_DAYS) * 86_400_000).bind(OLD_KEYS);
+            Ok(old.execute(connection).await?.rows_affected())
+        })
+    });
+    forget.await
 }
 
 /// The UTC day of an instant.
