@@ -134,9 +134,7 @@ impl Core {
         };
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
-            Ok(()) => {
-                opened.keep_partitions(clock.now()).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
-            }
+            Ok(()) => boot::partitions(&opened, clock.now()).await,
             failed => failed,
         };
         let strict = config.users.strict.iter().map(|id| {

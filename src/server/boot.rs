@@ -76,6 +76,12 @@ pub(super) async fn migrate(opened: &Opened, patience: Duration) -> Result<(), S
     }
 }
 
+/// Makes the partitions that a start needs.
+pub(super) async fn partitions(opened: &Opened, now: crate::domain::values::Millis) -> Result<(), StoreError> {
+    let failed = opened.keep_partitions(now).await;
+    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
 /// Brings the schema up to date once the database is there.
 pub(super) async fn migrate_later(opened: Opened, stop: CancellationToken) {
     while let Err(error) = opened.migrate().await {
