@@ -337,11 +337,11 @@ pub(crate) async fn move_once_whoever_else_moves_them(place: Arc<Place>) {
         let page = store.users.members(account.number, list(name), None, 10).await.expect("an answer");
         page.into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
     };
-    let held = async |connection: &mut PgConnection| {
+    let held = async |connection: &mut PgConnection, by: &str| {
         for _ in 0..500 {
             let waits = "select count(*) from pg_locks l join pg_stat_activity a using (pid)
-                         where not l.granted and a.datname = current_database() and l.locktype <> 'advisory'";
-            if query_scalar::<_, i64>(waits).fetch_one(&mut *connection).await.expect("a count") > 0 {
+                         where not l.granted and a.datname = current_database() and (l.locktype = 'advisory') = ($1 = 'advisory')";
+            if query_scalar::<_, i64>(waits).bind(by).fetch_one(&mut *connection).await.expect("a count") > 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -356,7 +356,7 @@ pub(crate) async fn move_once_whoever_else_moves_them(place: Arc<Place>) {
     let of = NameHash::of("ends").0.cast_signed();
     query(change).bind(number).bind(who.1.as_uuid()).bind(of).execute(&mut *tx).await.expect("a change");
     let (_, ()) = tokio::join!(carry(&store, &account, "ends", UploadMode::Remove, vec![row(who, None)]), async {
-        held(&mut looker).await;
+        held(&mut looker, "row").await;
         tx.commit().await.expect("an end");
     });
     assert_eq!(listed("ends").await, []);
@@ -364,6 +364,9 @@ pub(crate) async fn move_once_whoever_else_moves_them(place: Arc<Place>) {
     // who is merged while an upload puts them on
     let (from, into) = (&people[1], &people[2]);
     let mut tx = writer.begin().await.expect("a transaction");
+    // as those who merge do first
+    let merging = query("select pg_advisory_xact_lock_shared(7358808, $1)").bind(number);
+    merging.execute(&mut *tx).await.expect("a lock");
     for statement in [
         "select from profile where account = $1 and uid = any(array[$2, $3]) for update",
         "update profile set merged_into = $3, version = version + 1 where account = $1 and uid = $2",
@@ -372,7 +375,7 @@ pub(crate) async fn move_once_whoever_else_moves_them(place: Arc<Place>) {
         statement.execute(&mut *tx).await.expect("a step");
     }
     let (_, ()) = tokio::join!(carry(&store, &account, "merged", UploadMode::Add, vec![row(from, None)]), async {
-        held(&mut looker).await;
+        held(&mut looker, "advisory").await;
         tx.commit().await.expect("an end");
     });
     assert_eq!(listed("merged").await, [into.1], "nobody is on it under a key that leads elsewhere");

@@ -15,6 +15,9 @@ use crate::{
 /// lock with others; erasing holds it alone, so that nobody writes what they looked for too early.
 pub(super) const WRITE_ABOUT_PEOPLE: &str = "select pg_advisory_xact_lock_shared(7358802)";
 
+/// Those who merge people of the account `$1` hold this lock with others; a step of an upload holds it alone.
+const MERGING: &str = "select pg_advisory_xact_lock_shared(7358808, $1)";
+
 /// Makes rows for people who have none, and fills in the name of those known from impressions
 /// alone. The people must come in the order of their uid, as in every writer, so that writers never
 /// wait for each other in a circle. Erased people stay as they are.
@@ -58,6 +61,7 @@ async fn join(connection: &mut PgConnection, account: i32, merge: &Merge) -> Res
     let (from, asked) = (merge.from.0, merge.into.0);
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
+    query(MERGING).bind(account).execute(&mut *tx).await?;
     let into = leads(&mut tx, account, &[asked.as_uuid()]).await?.get(&asked.as_uuid()).map_or(asked, |&to| to.into());
     let mut people = vec![(from, &merge.from.1), (into, &merge.into.1)];
     people.sort_unstable_by_key(|(uid, _)| *uid);

@@ -7,9 +7,7 @@ use std::{fmt::Write as _, sync::Arc};
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgConnectOptions, query, query_scalar};
 use tokio::{sync::Mutex, time::timeout};
 
-use self::moves::{
-    ALONE, ENTER, GO, HOLD_ENTER, HOLD_GO, HOLD_LEAVE, LEAVE, MEET, SURVEY_ENTER, SURVEY_GO, SURVEY_LEAVE,
-};
+use self::moves::{ALONE, ENTER, GO, LEAVE, MEET, SURVEY_ENTER, SURVEY_GO, SURVEY_LEAVE};
 pub(super) use self::moves::{BESIDE, CHANGE};
 use super::{Lane, Lanes, UPLOAD_LIMIT, detached, dial, limited};
 use crate::{
@@ -277,10 +275,10 @@ impl Job {
         query(super::identity::WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
         let mut moved = Moved::default();
         query(ALONE).bind(account).bind(list).execute(&mut *tx).await?;
-        let statements: &[(&'static str, bool)] = match self.mode {
-            UploadMode::Add => &[(HOLD_ENTER, false), (ENTER, true)],
-            UploadMode::Remove => &[(HOLD_LEAVE, false), (LEAVE, true)],
-            UploadMode::Replace => &[(HOLD_ENTER, false), (HOLD_GO, false), (ENTER, true), (GO, true)],
+        let statements: &[&'static str] = match self.mode {
+            UploadMode::Add => &[ENTER],
+            UploadMode::Remove => &[LEAVE],
+            UploadMode::Replace => &[ENTER, GO],
         };
         if self.mode != UploadMode::Remove {
             query("insert into list (account, list, name) values ($1, $2, $3) on conflict do nothing")
@@ -291,12 +289,8 @@ impl Job {
                 .await?;
             query(MEET).bind(account).bind(from.as_uuid()).bind(upto.as_uuid()).execute(&mut *tx).await?;
         }
-        for (statement, moves) in statements {
+        for statement in statements {
             let statement = query(*statement).bind(account).bind(from.as_uuid()).bind(upto.as_uuid()).bind(list);
-            if !*moves {
-                statement.execute(&mut *tx).await?;
-                continue;
-            }
             let rows = statement.bind(self.list.as_str()).fetch_all(&mut *tx).await?;
             let step = rows::moved(&rows)?;
             moved.changed += step.changed;

@@ -13,46 +13,14 @@ macro_rules! part {
 }
 
 /// While an upload moves some people, nobody else moves anybody in that list, so that whoever moves is told of
-/// once; `$1` is the account and `$2` the list. Taken before anything of people is locked.
-pub(super) const ALONE: &str = "select pg_advisory_xact_lock(7358807, hashint8($1::bigint # $2))";
+/// once, and nobody of the account is merged, so that none moves under a key that leads elsewhere. `$1` is the
+/// account and `$2` the list. Taken before anything of people is locked.
+pub(super) const ALONE: &str =
+    "select pg_advisory_xact_lock(7358808, $1), pg_advisory_xact_lock(7358807, hashint8($1::bigint # $2))";
 
 /// Those who move single people, whom they lock, share it.
 pub(in crate::store::postgres) const BESIDE: &str =
     "select pg_advisory_xact_lock_shared(7358807, hashint8($1::bigint # $2))";
-
-/// Holds the people of `moving`, in the order of their uid, so that none is merged while they move. What comes next
-/// sees who was merged before.
-macro_rules! holding {
-    ($($moving:expr),+) => {
-        concat!(
-            $($moving),+,
-            " select count(*) from moving s cross join lateral (
-                 select 1 from profile p where p.account = $1 and p.uid = s.uid for key share) held"
-        )
-    };
-}
-
-pub(super) const HOLD_ENTER: &str = holding!(part!(
-    ", moving as materialized (
-         select s.uid from part s
-         left join lateral (
-             select m.uid, m.expires_at from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1
-         ) held on true
-         where held.uid is null or held.expires_at is distinct from s.expires_at order by s.uid)"
-));
-
-pub(super) const HOLD_LEAVE: &str = holding!(part!(
-    ", moving as materialized (
-         select s.uid from part s cross join lateral (
-             select 1 from list_member m where m.account = $1 and m.uid = s.uid and m.list = $4 limit 1) held
-         order by s.uid)"
-));
-
-pub(super) const HOLD_GO: &str = holding!(
-    "with moving as materialized (
-         select m.uid from list_member m where m.account = $1 and m.list = $4 and m.uid between $2 and $3
-           and (select max(s.n) from staged s where s.uid = m.uid) is null order by m.uid)"
-);
 
 /// Makes rows for people who have none, and fills in the names of those known from impressions
 /// alone. Everybody is looked up by key, whatever the planner believes of the tables' sizes.
