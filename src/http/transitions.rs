@@ -99,6 +99,7 @@ struct FollowQuery {
 /// are told. Of somebody who was erased all is gone but that they left, which names them by `person`
 /// alone. What an upload does to its own list is recorded with it; what a replica has not told yet
 /// when it crashes is told at the person's next move, if time alone may move them, and else never.
+/// Somebody who is moved in two lists within a moment may be told of twice, or not, in segments that rest on both.
 /// Needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/segments/{key}/transitions", tag = "segments", operation_id = "follow_segment",

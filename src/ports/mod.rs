@@ -52,6 +52,15 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Timeout(_))
     }
+
+    /// What a timeout says where no connection was free: nothing was asked.
+    pub const BUSY: &'static str = "no connection free in time";
+
+    /// Whether what was asked took too long, and may again.
+    #[must_use]
+    pub fn is_of_the_work(&self) -> bool {
+        matches!(self, Self::Timeout(why) if why != Self::BUSY)
+    }
 }
 
 /// Everything the engine needs from the outside.

@@ -138,8 +138,9 @@ async fn first_bundle(engine: &Engine, account: &Account, folder: &Path, data: &
         }
         Err(error) => {
             tracing::error!(%error, folder = %folder.display(), "the first bundle was not loaded whole");
-            // with faults nothing is
-            !error.faults().is_empty()
+            // with faults nothing is loaded; and where no document came in, the next start begins anew
+            let world = engine.catalogue.world();
+            !error.faults().is_empty() || world.account(account.number()).is_none_or(|now| now.snapshot.version == 0)
         }
     };
     if whole && let Err(error) = std::fs::remove_file(&mark) {
