@@ -202,15 +202,14 @@ impl Decider {
                 seed,
             )
         };
-        let (counted, uid_asked) = (request.person.filter(|_| counts && preview.is_none()), uid);
-        let (mut decision, reserved) = match counted {
-            Some(uid) => {
+        let (decision, reserved) = match request.person.filter(|_| counts && preview.is_none()) {
+            Some(counted) => {
                 // others wait meanwhile, so it is explained afterwards, from the same
                 let brief =
                     (request.explain > Explain::None).then(|| AdRequest { explain: Explain::None, ..request.clone() });
                 let current = |moment: Moment| user.was_current_at(moment);
                 // what the key was being served when it came to lead to the person
-                let key = user.merged_into.and(uid_asked);
+                let key = user.merged_into.and(uid);
                 let led = key
                     .map_or_else(Vec::new, |key| self.reservations.with(key, current, |held| (held.to_vec(), vec![])));
                 let reserve = |reserved: &[(NameHash, Millis)]| {
@@ -220,14 +219,12 @@ impl Decider {
                         decided.as_ref().map_or_else(|_| Vec::new(), |decision| Reservation::all_of(decision, now));
                     ((decided, reserved), added)
                 };
-                let (decided, reserved) = self.reservations.with(uid, current, reserve);
-                (decided?, reserved)
+                let (decided, reserved) = self.reservations.with(counted, current, reserve);
+                let decided = decided?;
+                (if brief.is_some() { work(&request, &reserved)? } else { decided }, reserved)
             }
             None => (work(&request, &[])?, Vec::new()),
         };
-        if counted.is_some() && request.explain > Explain::None {
-            decision = work(&request, &reserved)?;
-        }
         let inputs = self.is_recorded(&request, &decision).then(|| {
             let origin = Origin {
                 snapshot: &account.snapshot,

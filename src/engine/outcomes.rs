@@ -302,7 +302,7 @@ impl Shared {
                         *place = Some(answer);
                     }
                 }
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Timeout(_))) => return Err(error),
+                Err(error) if error.is_passing() => return Err(error),
                 Err(error) if to - from == 1 => {
                     tracing::error!(%error, decision = %outcomes[from].decision, "the store refuses an outcome");
                 }

@@ -1,6 +1,9 @@
 //! A bounded queue that is emptied in groups.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, MutexGuard, mpsc, oneshot},
@@ -18,6 +21,11 @@ pub(super) struct Queue<T> {
     sender: mpsc::Sender<Item<T>>,
     /// Held by whoever empties the queue, also by the one that starts after a panic.
     receiver: Mutex<mpsc::Receiver<Item<T>>>,
+    /// What an item weighs.
+    weigh: fn(&T) -> usize,
+    /// All that is offered and not dealt with, and the most that may be.
+    weight: AtomicUsize,
+    most: usize,
 }
 
 /// Some of a queue, in order.
@@ -29,13 +37,24 @@ pub(super) struct Group<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new(room: usize) -> Self {
+        Self::weighing(room, usize::MAX, |_| 0)
+    }
+
+    /// A queue of at most so many items, that weigh at most so much together.
+    pub(super) fn weighing(room: usize, most: usize, weigh: fn(&T) -> usize) -> Self {
         let (sender, receiver) = mpsc::channel(room);
-        Self { sender, receiver: Mutex::new(receiver) }
+        Self { sender, receiver: Mutex::new(receiver), weigh, weight: AtomicUsize::new(0), most }
     }
 
     /// Adds an item if there is room; whether there was.
     pub(super) fn offer(&self, item: T) -> bool {
-        self.sender.try_send(Item::One(item)).is_ok()
+        let weight = (self.weigh)(&item);
+        let fits = self.weight.fetch_add(weight, Ordering::Relaxed).saturating_add(weight) <= self.most;
+        let taken = fits && self.sender.try_send(Item::One(item)).is_ok();
+        if !taken {
+            self.weight.fetch_sub(weight, Ordering::Relaxed);
+        }
+        taken
     }
 
     /// Waits until everything offered so far is dealt with.
@@ -48,35 +67,54 @@ impl<T> Queue<T> {
 
     /// The right to empty the queue, which one task has at a time.
     pub(super) async fn reader(&self) -> Reader<'_, T> {
-        Reader(self.receiver.lock().await)
+        Reader { receiver: self.receiver.lock().await, queue: self, taken: 0 }
     }
 }
 
-pub(super) struct Reader<'a, T>(MutexGuard<'a, mpsc::Receiver<Item<T>>>);
+pub(super) struct Reader<'a, T> {
+    receiver: MutexGuard<'a, mpsc::Receiver<Item<T>>>,
+    queue: &'a Queue<T>,
+    /// What the last group weighs.
+    taken: usize,
+}
 
 impl<T> Reader<'_, T> {
-    /// Waits for an item and then for others, at most `most` together and `within` a time. After
-    /// `stop` it waits for nothing; none once the queue is empty then.
+    /// Waits for an item and then for others, at most `most` together and `within` a time; the group
+    /// before is dealt with then. After `stop` it waits for nothing; none once the queue is empty then.
     pub(super) async fn next(&mut self, stop: &CancellationToken, most: usize, within: Duration) -> Option<Group<T>> {
-        let mut next = match stop.run_until_cancelled(self.0.recv()).await {
+        self.release();
+        let mut next = match stop.run_until_cancelled(self.receiver.recv()).await {
             Some(item) => item,
-            None => self.0.try_recv().ok(),
+            None => self.receiver.try_recv().ok(),
         };
         let end = Instant::now() + within;
         let (mut items, mut flush) = (Vec::new(), None);
         while let Some(item) = next.take() {
             match item {
-                Item::One(item) => items.push(item),
+                Item::One(item) => {
+                    self.taken += (self.queue.weigh)(&item);
+                    items.push(item);
+                }
                 Item::Flush(done) => flush = Some(done),
             }
             if flush.is_none() && items.len() < most {
-                next = match stop.run_until_cancelled(time::timeout_at(end, self.0.recv())).await {
+                next = match stop.run_until_cancelled(time::timeout_at(end, self.receiver.recv())).await {
                     Some(item) => item.ok().flatten(),
-                    None => self.0.try_recv().ok(),
+                    None => self.receiver.try_recv().ok(),
                 };
             }
         }
         (!items.is_empty() || flush.is_some()).then_some(Group { items, flush })
+    }
+
+    fn release(&mut self) {
+        self.queue.weight.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
+    }
+}
+
+impl<T> Drop for Reader<'_, T> {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -103,6 +141,19 @@ mod tests {
             group.items
         });
         assert_eq!(group, [5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_dealt_with_weighs_so_much_at_most() {
+        let (queue, stop) = (Queue::weighing(9, 10, |item: &usize| *item), CancellationToken::new());
+        assert!(queue.offer(6) && !queue.offer(5) && queue.offer(4) && !queue.offer(1));
+        let mut reader = queue.reader().await;
+        assert_eq!(reader.next(&stop, 1, WITHIN).await.expect("a group").items, [6]);
+        assert!(!queue.offer(1), "it is being dealt with");
+        assert_eq!(reader.next(&stop, 1, WITHIN).await.expect("a group").items, [4]);
+        assert!(queue.offer(6) && !queue.offer(1));
+        drop(reader);
+        assert!(queue.offer(4) && !queue.offer(1));
     }
 
     #[tokio::test(start_paused = true)]

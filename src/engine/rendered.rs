@@ -1,12 +1,6 @@
 //! What was rendered late: whoever loads it again sees the same, on whichever replica.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Counter;
 use moka::{policy::EvictionPolicy, sync::Cache};
@@ -47,8 +41,6 @@ pub struct Rendered {
     /// Who was erased while their frames may open: a rendering that was under way is not kept.
     erased: Cache<(u32, Uid), ()>,
     queue: Arc<Queue<RenderedRow>>,
-    /// Bytes of markup in the queue.
-    waiting: Arc<AtomicUsize>,
     store: Arc<dyn RenderedStore>,
     lost: Counter,
     quiet: Arc<Quiet>,
@@ -84,8 +76,7 @@ impl Rendered {
             here: here.support_invalidation_closures().build(),
             // whoever came last is kept, however often others are asked for
             erased: erased.eviction_policy(EvictionPolicy::lru()).build(),
-            queue: Arc::new(Queue::new(Self::QUEUE)),
-            waiting: Arc::default(),
+            queue: Arc::new(Queue::weighing(Self::QUEUE, Self::QUEUE_BYTES, |row| row.markup.len())),
             store,
             lost,
             quiet: Arc::default(),
@@ -122,7 +113,8 @@ impl Rendered {
     #[must_use]
     pub fn keep(&self, frame: Frame, markup: String) -> Arc<str> {
         self.hold(frame, markup.into(), |markup| {
-            if !self.offer(frame, markup) {
+            let Frame { account, decision, person } = frame;
+            if !self.queue.offer(RenderedRow { account, decision, person, markup: markup.to_owned() }) {
                 self.lost.increment(1);
             }
         })
@@ -161,23 +153,11 @@ impl Rendered {
         shown.markup
     }
 
-    fn offer(&self, frame: Frame, markup: &str) -> bool {
-        let Frame { account, decision, person } = frame;
-        let row = RenderedRow { account, decision, person, markup: markup.to_owned() };
-        let room = self.waiting.fetch_add(markup.len(), Ordering::Relaxed) + markup.len() <= Self::QUEUE_BYTES;
-        let taken = room && self.queue.offer(row);
-        if !taken {
-            self.waiting.fetch_sub(markup.len(), Ordering::Relaxed);
-        }
-        taken
-    }
-
     /// Writes what is kept, until `stop` and until the queue is empty then.
     pub async fn write(self, stop: CancellationToken) {
         let mut reader = self.queue.reader().await;
         while let Some(group) = reader.next(&stop, Self::BATCH, Self::GATHER).await {
             let count = group.items.len() as u64;
-            let bytes = group.items.iter().map(|row| row.markup.len()).sum();
             let store = Arc::clone(&self.store);
             // apart, so that giving up cancels nothing
             let call = tokio::spawn(async move { store.keep(group.items).await });
@@ -185,7 +165,6 @@ impl Rendered {
                 tracing::warn!(count, "what was rendered late is kept on this replica alone");
                 self.lost.increment(count);
             }
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
             if let Some(done) = group.flush {
                 let _gone = done.send(());
             }

@@ -4,10 +4,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -40,8 +37,6 @@ use crate::{
 #[derive(Clone)]
 pub struct Shadows {
     queue: Arc<Queue<Noted>>,
-    /// Bytes of what waits.
-    waiting: Arc<AtomicUsize>,
     lines: Arc<Lines>,
     store: Arc<dyn ShadowStore>,
     lost: Counter,
@@ -80,6 +75,15 @@ enum Noted {
     Seen(ShadowSeen),
 }
 
+impl Noted {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Decided(shadowed) => shadowed.bytes(),
+            Self::Seen(_) => 0,
+        }
+    }
+}
+
 /// A decision as it was noted on the path: what it was made of, and nothing of what it would show.
 struct Shadowed {
     account: Arc<Account>,
@@ -109,8 +113,8 @@ impl Shadows {
     /// [`Shadows::write`] as a background task.
     #[must_use]
     pub fn new(store: Arc<dyn ShadowStore>, lost: Counter) -> Self {
-        let queue = Arc::new(Queue::new(Self::QUEUE));
-        Self { queue, waiting: Arc::default(), lines: Arc::default(), store, lost }
+        let queue = Arc::new(Queue::weighing(Self::QUEUE, Self::BYTES, Noted::bytes));
+        Self { queue, lines: Arc::default(), store, lost }
     }
 
     /// Decides as for anybody, but as a preview: nothing counts, and nothing is learned from it.
@@ -130,11 +134,7 @@ impl Shadows {
         let (id, at) = (decision.id, decision.at);
         let line_item = line_item.and_then(|line| self.lines.named(account.number(), tag(&request), line, at));
         let noted = Shadowed { account, request, id, at, user, purposes, seed, line_item };
-        let bytes = noted.bytes();
-        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > Self::BYTES
-            || !self.queue.offer(Noted::Decided(Box::new(noted)))
-        {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if !self.queue.offer(Noted::Decided(Box::new(noted))) {
             self.lost.increment(1);
         }
         Ok(id)
@@ -185,8 +185,6 @@ impl Shadows {
 
     async fn keep(&self, noted: Vec<Noted>) {
         let count = noted.len() as u64;
-        let bytes = noted.iter().map(|noted| if let Noted::Decided(shadowed) = noted { shadowed.bytes() } else { 0 });
-        self.waiting.fetch_sub(bytes.sum(), Ordering::Relaxed);
         let store = Arc::clone(&self.store);
         // Apart, so that giving up cancels nothing.
         let call = tokio::spawn(async move {

@@ -45,9 +45,7 @@ impl Note {
     ) -> Self {
         Self { account, uid, at, versions: Some(versions), before: Before::Packed(before, after) }
     }
-}
 
-impl Note {
     /// About how much memory it takes.
     pub(super) fn kib(&self) -> u32 {
         let state = |side: &Option<Box<UserState>>| side.as_ref().map_or(0, |state| state.heap_bytes());

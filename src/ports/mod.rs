@@ -38,6 +38,9 @@ pub enum StoreError {
     /// It took too long: try again.
     #[error("the store timed out: {0}")]
     Timeout(String),
+    /// No connection was free in time, so nothing was asked: try again.
+    #[error("no connection to the store was free in time")]
+    Busy,
     /// What it holds cannot be read.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
@@ -50,16 +53,7 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Timeout(_))
-    }
-
-    /// What a timeout says where no connection was free: nothing was asked.
-    pub const BUSY: &'static str = "no connection free in time";
-
-    /// Whether what was asked took too long, and may again.
-    #[must_use]
-    pub fn is_of_the_work(&self) -> bool {
-        matches!(self, Self::Timeout(why) if why != Self::BUSY)
+        matches!(self, Self::Unavailable(_) | Self::Timeout(_) | Self::Busy)
     }
 }
 

@@ -333,12 +333,13 @@ impl Snapshot {
         self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
         self.approved = self.approved.evolve(&self.creatives, &self.audits);
-        self.targeted = Arc::new(Targeted {
-            traits: self.targeting().flat_map(|condition| condition.traits().iter().copied()).collect(),
-            streams: self.targeting().flat_map(|condition| condition.streams().iter().map(Stream::id)).collect(),
-        });
-        let mut streams = self.rules.streams().clone();
-        streams.extend(self.targeting().flat_map(|condition| condition.streams().iter().cloned()));
+        let (mut targeted, mut streams) = (Targeted::default(), self.rules.streams().clone());
+        for condition in self.targeting() {
+            targeted.traits.extend(condition.traits());
+            targeted.streams.extend(condition.streams().iter().map(Stream::id));
+            streams.extend(condition.streams().iter().cloned());
+        }
+        self.targeted = Arc::new(targeted);
         streams.extend(self.models.values().flat_map(|model| model.streams()));
         for picking in self.creatives.values().flat_map(|creative| creative.pickings()) {
             let segments = self.shown_feeds.entry(picking.feed.clone()).or_default();

@@ -212,16 +212,23 @@ impl Authoring {
             }
         }
         if !bundle.people.is_empty() || !bundle.events.is_empty() {
-            faults.extend(bundle.unfit(&self.compiled(work, &writes)));
+            // of people, segments are all that counts
+            let counts =
+                |key: &DocumentKey| !bundle.events.is_empty() || matches!(key.kind, Kind::Segment | Kind::Model);
+            faults.extend(bundle.unfit(&self.compiled(work, &writes, counts)));
         }
         if faults.is_empty() { Ok((writes, imported)) } else { Err(BundleError::Faults(faults)) }
     }
 
-    /// The catalogue as it would be.
-    fn compiled(&self, work: &Workspace, writes: &[DocumentWrite]) -> Snapshot {
+    /// The catalogue as it would be, of the documents that count.
+    fn compiled(&self, work: &Workspace, writes: &[DocumentWrite], counts: impl Fn(&DocumentKey) -> bool) -> Snapshot {
         let known = work.documents.iter().filter_map(|(key, known)| Some((key, &known.as_ref()?.1)));
         let written = writes.iter().filter_map(|write| Some((&write.key, write.body.as_ref()?)));
-        let all = known.chain(written).map(|(key, body)| (key.clone(), Some(body.clone()))).collect();
+        let all = known
+            .chain(written)
+            .filter(|(key, _)| counts(key))
+            .map(|(key, body)| (key.clone(), Some(body.clone())))
+            .collect();
         Snapshot::empty().evolve(work.version, all, self.catalogue.public_url(), self.clock.now())
     }
 

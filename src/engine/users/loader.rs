@@ -258,7 +258,7 @@ impl Batch {
             Err(error) => {
                 loader.loads.failed.increment(self.waiting.len() as u64);
                 tracing::warn!(keys = self.waiting.len(), %error, "reading people failed");
-                let timeout = matches!(error, StoreError::Timeout(_));
+                let timeout = matches!(error, StoreError::Timeout(_) | StoreError::Busy);
                 let why = if timeout { Degraded::StoreTimeout } else { Degraded::StoreUnavailable };
                 vec![Loaded::Failed(why); self.waiting.len()]
             }
@@ -268,7 +268,7 @@ impl Batch {
         for (waiting, answer) in self.waiting.drain(..).zip(answers) {
             waiting.answer.send_replace(Some(answer));
         }
-        let down = matches!(result, Err(StoreError::Unavailable(_) | StoreError::Timeout(_)));
+        let down = result.as_ref().is_err_and(StoreError::is_passing);
         match (in_time, down) {
             (true, false) => {
                 state.breaker.succeeded();

@@ -86,6 +86,7 @@ pub fn parse(
     }
     let mut context = faults.keep("/context", parse_context(context)).unwrap_or_default();
     let consent = wire.consent.unwrap_or_default();
+    check_consent(&consent, &mut faults);
     if wire.deadline_ms.is_some_and(|ms| !(1..=60_000).contains(&ms)) {
         faults.push("/deadline_ms", "range", "must be 1 to 60000");
     }
@@ -123,6 +124,24 @@ pub fn parse(
         zone: zone.unwrap_or(TimeZone::UTC),
         consistency: consistency.and_then(Result::ok),
     })
+}
+
+fn check_consent(consent: &ConsentWire, faults: &mut Violations) {
+    for (pointer, text, most) in [
+        ("/consent/tcf", &consent.tcf, 8_192),
+        ("/consent/gpp", &consent.gpp, 8_192),
+        ("/consent/us_privacy", &consent.us_privacy, 64),
+    ] {
+        if text.as_ref().is_some_and(|text| text.len() > most) {
+            faults.push(pointer, "length", format!("must be at most {most} bytes"));
+        }
+    }
+    let asserted = consent.asserted.as_ref().map_or(0, Vec::len);
+    for (pointer, len, most) in [("/consent/gpp_sid", consent.gpp_sid.len(), 32), ("/consent/asserted", asserted, 4)] {
+        if len > most {
+            faults.push(pointer, "length", format!("must be at most {most} long"));
+        }
+    }
 }
 
 fn allowed(consent: &ConsentWire, country: Option<Country>, rules: Rules) -> Reading<'_> {
@@ -334,6 +353,9 @@ mod tests {
             ],
             "user": {"traits": {"Bad Name": 1}},
             "context": {"ip": "1.2.3", "geo": {"lat": 91.0, "lon": 0.0}, "time_zone": "Mars/Olympus", "data": {"x": []}},
+            "consent": {
+                "tcf": "C".repeat(8_193), "gpp_sid": vec![2; 33], "us_privacy": "1".repeat(65), "asserted": vec!["basic"; 5]
+            },
             "deadline_ms": 0, "consistency_token": "x", "preview": {"seed": "abc"}
         }));
         assert_eq!(
@@ -351,6 +373,10 @@ mod tests {
                 "/context/ip",
                 "/context/geo",
                 "/context/data/x",
+                "/consent/tcf",
+                "/consent/us_privacy",
+                "/consent/gpp_sid",
+                "/consent/asserted",
                 "/deadline_ms",
                 "/consistency_token",
                 "/preview/seed"

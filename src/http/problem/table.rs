@@ -13,7 +13,7 @@ use crate::{
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Timeout(_) => {
+            StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Busy => {
                 Self::new(ProblemKind::StoreUnavailable, "").caused_by(error)
             }
             StoreError::Corrupt(_) | StoreError::Refused(_) => Self::internal(error),

@@ -12,6 +12,7 @@ use sqlx::{
     Error, PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
     query,
+    types::Uuid,
 };
 use tokio::{sync::Mutex, time::timeout};
 
@@ -47,6 +48,20 @@ impl Changes {
         let connect = limited(lanes.connect.clone(), LIMIT).options([("enable_seqscan", "off")]);
         Self { connect, reader: Arc::default() }
     }
+}
+
+/// Tells every replica that lists of people changed, of `first` to `last`.
+pub(super) async fn tell_lists(tx: &mut PgConnection, account: i32, first: Uuid, last: Uuid) -> Result<(), Error> {
+    query(
+        "insert into change_log (kind, account, uid, upto, version)
+         values ('lists', $1, $2, $3, nextval('list_change'))",
+    )
+    .bind(account)
+    .bind(first)
+    .bind(last)
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
 impl ChangeFeed for Changes {

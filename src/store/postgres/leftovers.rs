@@ -4,7 +4,7 @@
 
 use sqlx::{Connection, Error, PgConnection, query, query_as, query_scalar, types::Uuid};
 
-use super::Lane;
+use super::{Lane, changes::tell_lists};
 use crate::ports::StoreError;
 
 /// Answers looked through in one statement, and most of their bytes but for the first's.
@@ -123,15 +123,7 @@ pub(super) async fn clear_some(tx: &mut PgConnection, account: i32, list: i64) -
             .bind(last)
             .execute(&mut *tx)
             .await?;
-        query(
-            "insert into change_log (kind, account, uid, upto, version)
-             values ('lists', $1, $2, $3, nextval('list_change'))",
-        )
-        .bind(account)
-        .bind(first)
-        .bind(last)
-        .execute(&mut *tx)
-        .await?;
+        tell_lists(tx, account, *first, *last).await?;
     }
     Ok((uids.len() as i64) < PEOPLE)
 }

@@ -293,7 +293,7 @@ impl From<Error> for StoreError {
             };
         }
         match error {
-            Error::PoolTimedOut => Self::Timeout(Self::BUSY.into()),
+            Error::PoolTimedOut => Self::Busy,
             Error::Io(error) => Self::Unavailable(error.kind().to_string()),
             Error::Tls(error) => Self::Unavailable(error.to_string()),
             Error::Protocol(_) | Error::PoolClosed | Error::WorkerCrashed | Error::BeginFailed => {

@@ -9,7 +9,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use self::moves::{ALONE, ENTER, GO, LEAVE, MEET, SURVEY_ENTER, SURVEY_GO, SURVEY_LEAVE};
 pub(super) use self::moves::{BESIDE, CHANGE};
-use super::{Lane, Lanes, UPLOAD_LIMIT, detached, dial, limited};
+use super::{Lane, Lanes, UPLOAD_LIMIT, changes::tell_lists, detached, dial, limited};
 use crate::{
     domain::ids::{NameHash, SegmentKey, Uid},
     ports::{Answer, CrowdRow, CrowdStore, ListUpload, Moved, StoreError, UploadMode, UploadRow, UploadStep},
@@ -297,15 +297,7 @@ impl Job {
             moved.crossed.extend(step.crossed);
         }
         if moved.changed > 0 {
-            query(
-                "insert into change_log (kind, account, uid, upto, version)
-                 values ('lists', $1, $2, $3, nextval('list_change'))",
-            )
-            .bind(account)
-            .bind(from.as_uuid())
-            .bind(upto.as_uuid())
-            .execute(&mut *tx)
-            .await?;
+            tell_lists(&mut tx, account, from.as_uuid(), upto.as_uuid()).await?;
         }
         tx.commit().await?;
         Ok(moved)
