@@ -15,6 +15,7 @@ use crate::{
     domain::{
         audience::user::UserState,
         ids::{NameHash, Uid, UserKey},
+        values::Millis,
         violation::Violation,
     },
     ports::{Erasure, Joined, Merge, Merged, Parts, UserRow},
@@ -51,6 +52,8 @@ impl People {
             return Err(PeopleError::Invalid(vec![Violation::new("/into", "same", detail)]));
         }
         let keys = |key: &UserKey| (account.uid(key), key.clone());
+        let now = self.clock.now();
+        let join = move |own: &Parts, other: &Parts, of| join(own, other, of, now);
         let merge = Merge { from: keys(from), into: keys(into), join: Arc::new(join) };
         let (merged_into, merged, version) = match self.store.merge(account.number(), merge).await? {
             Merged::Done(joined) => (joined.key.clone(), true, self.tell(account, account.uid(from), *joined).await),
@@ -101,10 +104,11 @@ impl People {
     }
 }
 
-/// The person who has what is kept of both; none when one of them cannot be read.
-fn join(own: &Parts, other: &Parts, of: Uid) -> Option<Parts> {
+/// The person who has what is kept of both at `now`; none when one of them cannot be read.
+fn join(own: &Parts, other: &Parts, of: Uid, now: Millis) -> Option<Parts> {
     let read = |row: &UserRow| -> Option<UserState> { unpack(row.clone()).ok() };
-    let (mut person, theirs) = (read(&own.row)?, read(&other.row)?);
+    let (mut person, mut theirs) = (read(&own.row)?, read(&other.row)?);
+    [&mut person, &mut theirs].into_iter().for_each(|person| person.caps.forget_ahead(now));
     person.merge(&theirs, of);
     let mut traits = own.traits.as_object()?.clone();
     for (name, value) in other.traits.as_object()? {
@@ -130,10 +134,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::{
-        audience::{caps::CapRing, profile::Traits, user::Lists},
-        values::Millis,
-    };
+    use crate::domain::audience::{caps::CapRing, profile::Traits, user::Lists};
+
+    const NOW: Millis = Millis(3);
 
     fn parts(traits: &Value, at: i64, lists: &[u64]) -> Parts {
         let parsed = Traits::parse(traits, Millis(at)).expect("traits");
@@ -149,15 +152,15 @@ mod tests {
     fn traits_are_the_same_for_people_and_for_decisions() {
         let own = parts(&json!({"age": 30}), 1, &[1]);
         let other = parts(&json!({"age": 31, "city": "Berlin"}), 2, &[1, 2]);
-        let joined = join(&own, &other, Uid(2)).expect("readable");
+        let joined = join(&own, &other, Uid(2), NOW).expect("readable");
         let state = unpack(joined.row.clone()).expect("readable");
         assert_eq!(joined.traits["age"], json!({"value": 31, "set_at": Millis(2)}));
-        let back = join(&other, &own, Uid(2)).expect("readable");
+        let back = join(&other, &own, Uid(2), NOW).expect("readable");
         assert_eq!(back.traits["age"], json!({"value": 31, "set_at": Millis(2)}));
         assert_eq!(joined.traits["city"], json!({"value": "Berlin", "set_at": Millis(2)}));
         assert_eq!(state.traits.iter().len(), 2);
         assert_eq!(joined.row.lists, [(NameHash(1), None).into(), (NameHash(2), None).into()]);
         let broken = Parts { row: UserRow { packed: vec![255], ..other.row.clone() }, ..other };
-        assert_eq!(join(&own, &broken, Uid(2)), None, "nobody is joined whom nobody can read");
+        assert_eq!(join(&own, &broken, Uid(2), NOW), None, "nobody is joined whom nobody can read");
     }
 }

@@ -44,12 +44,18 @@ impl CapRing {
     /// The same at a time `now` by another clock: what one clock counted when it was ahead is forgotten once
     /// both say so, and takes no others with it.
     pub fn absorb_at(&mut self, now: Millis, campaign: NameHash, at: Millis, longest: Span) {
-        let latest = now.max(at).plus(Self::SKEW_MS);
+        self.forget_ahead(now.max(at));
+        self.insert(campaign, at, longest);
+        self.drop_passed(now.plus(Self::SKEW_MS));
+    }
+
+    /// Forgets what a clock counted that was ahead of `now`.
+    pub fn forget_ahead(&mut self, now: Millis) {
+        let latest = now.plus(Self::SKEW_MS);
         for ring in &mut self.0 {
             ring.seen.drain(..ring.seen.partition_point(|&seen| seen > latest));
         }
-        self.insert(campaign, at, longest);
-        self.drop_passed(now.plus(Self::SKEW_MS));
+        self.0.retain(|ring| !ring.seen.is_empty());
     }
 
     fn insert(&mut self, campaign: NameHash, at: Millis, longest: Span) {
@@ -231,6 +237,10 @@ mod tests {
         ring.absorb_at(Millis(now + 5), name(1), Millis(now + 5), longest(1));
         assert_eq!((count(&ring, 0, now + 5), count(&ring, 1, now + 5)), (1, 2));
         assert_eq!(count(&ring, 0, ahead), 0, "it is forgotten");
+        let (mut late, mut early) = (absorbed([(0, now)]), absorbed([(1, ahead)]));
+        [&mut late, &mut early].into_iter().for_each(|ring| ring.forget_ahead(Millis(now)));
+        late.merge(&early);
+        assert_eq!((count(&late, 0, now), count(&late, 1, ahead)), (1, 0), "nor do people who turn out to be one");
         // a clock that goes before by less than clocks do is believed
         ring.absorb_at(Millis(now + 6), name(0), Millis(now + 6 + CapRing::SKEW_MS), longest(0));
         ring.absorb_at(Millis(now + 6), name(0), Millis(now + 6), longest(0));
