@@ -23,6 +23,8 @@ impl Records {
     const BATCH: usize = 200;
     /// Records that may wait to be written.
     const QUEUE: usize = 4_096;
+    /// The same in bytes.
+    const BYTES: usize = 64 << 20;
     /// How long a record waits for others.
     const GATHER: Duration = Duration::from_secs(1);
     /// A write that takes longer is given up, not cancelled.
@@ -32,7 +34,7 @@ impl Records {
     /// [`Records::write`] as a background task.
     #[must_use]
     pub fn new(store: Arc<dyn OutcomeStore>, lost: Counter) -> Self {
-        Self { queue: Arc::new(Queue::new(Self::QUEUE)), store, lost }
+        Self { queue: Arc::new(Queue::weighing(Self::QUEUE, Self::BYTES, |record| record.body.len())), store, lost }
     }
 
     /// Keeps a record if there is room. Never waits.

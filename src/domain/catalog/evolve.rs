@@ -335,6 +335,7 @@ impl Snapshot {
         self.approved = self.approved.evolve(&self.creatives, &self.audits);
         let (mut targeted, mut streams) = (Targeted::default(), self.rules.streams().clone());
         for condition in self.targeting() {
+            targeted.segments.extend(condition.segments());
             targeted.traits.extend(condition.traits());
             targeted.streams.extend(condition.streams().iter().map(Stream::id));
             streams.extend(condition.streams().iter().cloned());

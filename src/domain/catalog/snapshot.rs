@@ -84,9 +84,10 @@ pub struct Snapshot {
     pub(super) targeted: Arc<Targeted>,
 }
 
-/// What the targeting of campaigns and components asks about people itself, not by a segment.
+/// What the targeting of campaigns and components asks about people: by a segment, and itself.
 #[derive(Debug, Default)]
 pub(super) struct Targeted {
+    pub(super) segments: BTreeSet<SegmentIx>,
     pub(super) traits: BTreeSet<NameHash>,
     pub(super) streams: BTreeSet<StreamId>,
 }
@@ -226,6 +227,12 @@ impl Snapshot {
     #[must_use]
     pub fn line(&self, id: &CampaignId) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// Segments that the targeting of campaigns and components names.
+    #[must_use]
+    pub fn targeted_segments(&self) -> &BTreeSet<SegmentIx> {
+        &self.targeted.segments
     }
 
     /// Traits that the targeting of campaigns and components names itself, not by a segment.

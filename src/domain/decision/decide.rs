@@ -45,13 +45,7 @@ pub fn decide(
 ) -> Result<Decision, Vec<Violation>> {
     let registered = registered(snapshot, request)?;
     let forced = forced(snapshot, request, person, purposes);
-    let view = UserView {
-        uid: request.person.filter(|_| purposes.basic),
-        state: person.state.filter(|_| purposes.profile_read),
-        request_traits: purposes.profile_read.then_some(&request.traits),
-        forced: &forced,
-        only_forced: request.segments_mode == SegmentsMode::Override && purposes.profile_read,
-    };
+    let view = view(request, person, purposes, &forced);
     let mut random = generator(seed);
     let id = DecisionId(uuid_v7(now, &mut random));
     let nobody = Sticky(u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()));
@@ -106,6 +100,39 @@ pub fn decide(
         evaluated,
         explanation: run.explanation,
     })
+}
+
+/// The segments that targeting names and that the person is in, also those that a decision need not look at.
+pub(super) fn memberships(
+    snapshot: &Snapshot,
+    request: &AdRequest,
+    person: &Person<'_>,
+    purposes: Purposes,
+    now: Millis,
+) -> Vec<(SegmentIx, Verdict)> {
+    let forced = forced(snapshot, request, person, purposes);
+    let view = view(request, person, purposes, &forced);
+    let mut evaluator = Evaluator::new(&snapshot.rules, view, &request.context, now);
+    let named = snapshot.targeted_segments().iter().map(|ix| (*ix, evaluator.segment(*ix)));
+    named.filter(|(_, verdict)| verdict.holds()).collect()
+}
+
+/// The person as rules may see them.
+fn view<'a>(
+    request: &'a AdRequest,
+    person: &Person<'a>,
+    purposes: Purposes,
+    forced: &'a [(SegmentIx, Verdict)],
+) -> UserView<'a> {
+    let overridden = request.segments_mode == SegmentsMode::Override && purposes.profile_read;
+    UserView {
+        uid: request.person.filter(|_| purposes.basic),
+        state: person.state.filter(|_| purposes.profile_read),
+        request_traits: purposes.profile_read.then_some(&request.traits),
+        forced,
+        // a record holds every segment that they were in
+        only_forced: overridden || person.replay.is_some(),
+    }
 }
 
 /// The most campaigns that an explanation may list, over all items.

@@ -1,6 +1,8 @@
 //! What is kept of a decision so that it can be explained and replayed: the inputs themselves,
 //! not references to things that change.
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use crate::domain::{
     catalog::snapshot::Snapshot,
     consent::Purposes,
     decision::{
-        decide::decide,
+        decide::{self, decide},
         decided::{Decision, Item, Person, Showing},
         exclusion::ComponentExclusion,
         explanation::ItemExplanation,
@@ -44,7 +46,7 @@ pub struct Inputs {
     /// The person's events that targeting asks about itself, packed, in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub activity: String,
-    /// Every membership that was looked at.
+    /// Every membership that was looked at, and those in other segments that targeting names.
     pub memberships: Vec<(SegmentKey, Verdict)>,
     /// The person's packed cap counters, in base64.
     pub caps: String,
@@ -123,6 +125,10 @@ impl Inputs {
     #[must_use]
     pub fn take(origin: &Origin<'_>, decision: &Decision) -> Self {
         let (snapshot, person) = (origin.snapshot, origin.person);
+        let mut memberships = decision.evaluated.clone();
+        let looked: BTreeSet<_> = memberships.iter().map(|(ix, _)| *ix).collect();
+        let named = decide::memberships(snapshot, origin.request, person, origin.purposes, decision.at);
+        memberships.extend(named.into_iter().filter(|(ix, _)| !looked.contains(ix)));
         let asked = snapshot.targeted_streams();
         let state = person.state.filter(|_| origin.purposes.profile_read);
         let activity = state.map(|state| state.activity.among(|id| asked.contains(&id))).unwrap_or_default();
@@ -136,10 +142,9 @@ impl Inputs {
             degraded: person.degraded.to_vec(),
             traits: state.map(|state| state.traits.among(snapshot.targeted_traits())).unwrap_or_default(),
             activity: STANDARD.encode(activity.as_bytes()),
-            memberships: decision
-                .evaluated
-                .iter()
-                .map(|(ix, verdict)| (snapshot.rules.key(*ix).clone(), *verdict))
+            memberships: memberships
+                .into_iter()
+                .map(|(ix, verdict)| (snapshot.rules.key(ix).clone(), verdict))
                 .collect(),
             caps: STANDARD.encode(caps.unwrap_or_default()),
             reserved: person.reserved.to_vec(),

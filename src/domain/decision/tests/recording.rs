@@ -70,6 +70,12 @@ proptest! {
                 };
                 prop_assert_eq!(reasons(&again), reasons(&decision));
                 prop_assert!(again.explanation.len() <= 1, "the others are not asked for");
+                // also what was not looked at then
+                let full = |request: &AdRequest| AdRequest { explain: Explain::Full, ..request.clone() };
+                let (explained, _) = recorded(&snapshot, &full(&asked), &person, purposes);
+                let later_asked = Inputs { request: full(&inputs.request), ..inputs.clone() };
+                let (again, ..) = later_asked.replay(&later, *id).expect("a decision");
+                prop_assert_eq!(reasons(&again), reasons(&explained));
             }
         }
     }
