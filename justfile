@@ -45,6 +45,10 @@ proof-kill:
 proof-ingest:
     TESSERA_PROOF_ROUNDS=100 cargo test --release --test faults ingest -- --nocapture
 
+# Ask two replicas in parallel for campaigns that may be seen once, and count how often they are
+proof-cap:
+    cargo test --release --test service cap_is_overshot -- --nocapture
+
 # Have a player's parser read the demo's video in every version of VAST
 vast-client:
     @scripts/vast-client

@@ -119,6 +119,8 @@ pub struct Decisions {
     pub reserve_ms: u64,
     /// Share of decisions whose full record is kept, 0 to 1.
     pub record_share: f64,
+    /// How long records are kept, in days of their decision.
+    pub record_days: u16,
 }
 
 /// Webhooks.
@@ -197,7 +199,7 @@ impl Default for Users {
 
 impl Default for Decisions {
     fn default() -> Self {
-        Self { budget_ms: 20, reserve_ms: 2, record_share: 0.01 }
+        Self { budget_ms: 20, reserve_ms: 2, record_share: 0.01, record_days: 7 }
     }
 }
 
@@ -271,6 +273,7 @@ impl Config {
         )?;
         range((0.1..=1_000.0).contains(&self.http.lag_scale), "http.lag_scale", "must be 0.1 to 1000")?;
         range((0.0..=1.0).contains(&self.decisions.record_share), "decisions.record_share", "must be 0 to 1")?;
+        range((1..=400).contains(&self.decisions.record_days), "decisions.record_days", "must be 1 to 400")?;
         range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
         range(self.users.strict_lease_ms >= 100, "users.strict_lease_ms", "must be at least 100")?;
         range((1..=1_000_000).contains(&self.users.sampled), "users.sampled", "must be 1 to 1000000")?;

@@ -121,7 +121,7 @@ impl Core {
     /// no catalogue on disk either.
     pub async fn open(config: &Config, guard: PathBuf, public_url: String) -> Result<Self, StartError> {
         let database = Database::find(config, guard).await?;
-        let opened = store::open(&store::Options::new(database.url.clone()))?;
+        let opened = store::open(&database.options(config))?;
         let migrated = match &database.failure {
             Some(failure) => Err(StoreError::Unavailable(failure.to_string())),
             None => boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await,

@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::{
     config::Config,
-    store::embedded::{self, EmbeddedError, PrivateCluster},
+    store::{
+        self,
+        embedded::{self, EmbeddedError, PrivateCluster},
+    },
 };
 
 /// How long after a failed start of the private cluster it is tried again.
@@ -36,6 +39,11 @@ pub(super) struct Cluster {
 }
 
 impl Database {
+    /// How it is used.
+    pub(super) fn options(&self, config: &Config) -> store::Options {
+        store::Options { record_days: config.decisions.record_days, ..store::Options::new(self.url.clone()) }
+    }
+
     /// The configured database, or the private cluster, started. A cluster that does not start is
     /// no error yet: there may be a catalogue on disk to serve without it.
     ///

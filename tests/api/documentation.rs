@@ -24,6 +24,7 @@ pub(crate) async fn the_description_and_the_pages_are_served(service: Arc<Servic
     }
     let starter = send(service.anonymous(Method::GET, "/docs/swagger-initializer.js")).await;
     assert!(starter.text().contains("/openapi.json"), "{}", starter.text());
+    assert!(starter.text().contains("\"validatorUrl\": \"none\""), "nobody else is asked: {}", starter.text());
 
     // every path is served: none answers that there is no such operation
     for path in document["paths"].as_object().expect("paths").keys() {

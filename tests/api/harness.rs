@@ -4,6 +4,7 @@ use std::{
     fs::{self, Permissions},
     future::Future,
     os::unix::fs::PermissionsExt,
+    path::Path,
     pin::Pin,
     sync::{
         Arc,
@@ -18,7 +19,7 @@ use reqwest::{
 };
 use serde_json::Value;
 use tessera::{config::Config, server::Server};
-use tokio::task::JoinSet;
+use tokio::{process::Command, task::JoinSet};
 
 /// A check: an async function over the service, boxed so that all fit one list.
 pub(crate) type Check = (&'static str, fn(Arc<Service>) -> Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -174,4 +175,22 @@ impl Answer {
         let faults = problem["errors"].as_array().into_iter().flatten();
         faults.map(|fault| (text(&fault["pointer"]), text(&fault["code"]))).collect()
     }
+}
+
+/// What a script of the documentation says of this service; nothing where its tools are missing. It may
+/// write `sheet`.
+pub(crate) async fn tour(service: &Service, script: &str, sheet: &Path) -> Option<String> {
+    for program in ["curl", "jq"] {
+        if Command::new(program).arg("--version").output().await.is_err() {
+            eprintln!("no {program}: the tour was not tried");
+            return None;
+        }
+    }
+    let mut tour = Command::new("bash");
+    let tour = tour.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
+    let tour = tour.env("TESSERA_URL", service.url("")).env("TESSERA_ADMIN_KEY", ADMIN).env("SHEET", sheet);
+    let ran = tour.output().await.expect("bash, curl and jq");
+    let (said, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{said}\n{complained}");
+    Some(said.into_owned())
 }

@@ -1,13 +1,14 @@
 //! Segments as their authors see them.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::{Service, send};
+use crate::harness::{Service, send, tour};
 
 fn dynamic(condition: &Value) -> Value {
     json!({"v": 1, "kind": "dynamic", "match": condition})
@@ -259,4 +260,25 @@ pub(crate) async fn what_uploads_and_erasures_do_is_told(service: Arc<Service>) 
     let gone = told(&calm, 3).await.pop().expect("the last");
     assert_eq!((&gone["event"], &gone["person"], &gone["user"]), (&json!("left"), &person, &json!(null)));
     told(&list, 1_199).await;
+}
+
+/// The script that the README shows, against this service.
+pub(crate) async fn the_tour_shows_how_a_person_moves(service: Arc<Service>) {
+    let Some(said) = tour(&service, "docs/tour-segments.sh", Path::new("/dev/null")).await else { return };
+    let held = |part: &str| -> Vec<String> {
+        let lines = part.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut keys: Vec<_> = lines.filter_map(|line| Some(line.get("key")?.as_str()?.to_owned())).collect();
+        keys.sort();
+        keys
+    };
+    let parts: Vec<Vec<String>> = said.split("\n# ").skip(1).map(held).collect();
+    let none: [&str; 0] = [];
+    assert_eq!(parts[..2], [none, none], "{said}");
+    assert_eq!(parts[2], ["young-buyers"], "{said}");
+    assert_eq!(parts[3], ["young-buyers"], "nothing moves yet: {said}");
+    assert_eq!(parts[4], ["basket-left", "young-buyers"], "{said}");
+    assert_eq!(parts[5], ["young-buyers"], "{said}");
+    assert_eq!(parts[6], none, "{said}");
+    assert_eq!(parts[7], ["basket-left"], "{said}");
+    assert!(said.contains("3 basket_emptied"), "{said}");
 }

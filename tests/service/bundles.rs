@@ -141,6 +141,21 @@ async fn the_people_of_the_demo_see_different_creatives() {
     }
     let ready = service.request(Method::GET, "/readyz").send().await.expect("an answer");
     assert_eq!(ready.status(), 200);
+
+    // somebody fills a basket, and then nothing happens any more
+    let event = json!({"user": "left", "type": "add_to_cart", "properties": {"cart_id": "c-1"}});
+    let sent = service.request(Method::POST, "/v1/events").json(&event).sent().await;
+    assert_eq!(sent.status(), 200);
+    let added = jiff::Timestamp::now();
+    let mut moves = Vec::new();
+    for minutes in [0, 29, 31, 7 * 24 * 60 - 1, 7 * 24 * 60 + 31] {
+        let at = added.saturating_add(jiff::SignedDuration::from_mins(minutes)).expect("a time");
+        let answer = service.request(Method::GET, &format!("/v1/profiles/left/segments?at={at}")).sent().await;
+        let answer: Value = answer.json().await.expect("JSON");
+        let segments = answer["segments"].as_array().expect("segments");
+        moves.push(segments.iter().any(|segment| segment["key"] == "potential-re-engagement"));
+    }
+    assert_eq!(moves, [false, false, true, true, false], "after half an hour, until it is seven days ago");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,9 +97,14 @@ async fn decide(service: &Service, body: &Value, key: &str) -> (Decided, String)
     let engine = service.server.engine();
     let mut body = body.clone();
     body["user"]["key"] = json!(key);
-    let parsed =
-        parse(serde_json::from_value(body).expect("a request"), engine.clock.now(), RULES, &Enrichment::default())
-            .expect("sound");
+    let parsed = parse(
+        serde_json::from_value(body).expect("a request"),
+        engine.clock.now(),
+        RULES,
+        &Enrichment::default(),
+        |_| true,
+    )
+    .expect("sound");
     let world = engine.catalogue.world();
     let account = Arc::clone(world.named("default").expect("the account"));
     let rules = Arc::clone(&account.snapshot.rules);

@@ -25,7 +25,7 @@ use crate::domain::{
         rotation::Sticky,
         run::Run,
     },
-    ids::{DecisionId, SegmentKey},
+    ids::{DecisionId, PlacementId, SegmentKey},
     values::Millis,
     violation::{Violation, Violations},
 };
@@ -164,13 +164,18 @@ fn registered<'a>(snapshot: &'a Snapshot, request: &AdRequest) -> Result<Vec<Opt
         found.push(placement.placement.as_ref().and_then(|id| {
             let known = snapshot.placements.get(id);
             if known.is_none() {
-                let detail = format!("no placement {id} is registered");
-                faults.push(format!("/placements/{at}/placement"), "unknown_placement", detail);
+                faults.extend_under(&format!("/placements/{at}"), [unknown_placement(id)]);
             }
             known
         }));
     }
     faults.into_result().map(|()| found)
+}
+
+/// What is wrong with a slot whose placement is not registered.
+#[must_use]
+pub fn unknown_placement(id: &PlacementId) -> Violation {
+    Violation::new("/placement", "unknown_placement", format!("no placement {id} is registered"))
 }
 
 /// Memberships that no rule decides: recorded, brought by the request, or pretended by a preview.

@@ -70,7 +70,8 @@ pub struct SegmentHeldDoc {
     pub key: SegmentKey,
     /// How it gets its members.
     pub kind: SegmentKind,
-    /// Since when, if that is known.
+    /// Since when at the latest, if that is known: of rules over events perhaps the newest that counts.
+    /// `GET /v1/profiles/{user}/segments` works out the first.
     pub since: Option<Millis>,
     /// When time alone may end it.
     pub valid_until: Option<Millis>,

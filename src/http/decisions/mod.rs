@@ -26,7 +26,7 @@ use self::{
 };
 use super::{app::App, auth::Caller, extract::JsonBytes, problem::Problem, request::RequestInfo};
 use crate::{
-    domain::access::Scope,
+    domain::{access::Scope, ids::PlacementId},
     engine::{
         deadline::Deadline,
         decider::{Call, Decided},
@@ -77,7 +77,8 @@ async fn decide(
         .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
     let max_staleness_ms = wire.max_staleness_ms.map(i64::from);
     let now = app.engine.clock.now();
-    let parsed = parse::parse(wire, now, app.consent, &app.enrichment).map_err(Problem::invalid)?;
+    let registered = |id: &PlacementId| caller.account.snapshot.placements.contains_key(id);
+    let parsed = parse::parse(wire, now, app.consent, &app.enrichment, registered).map_err(Problem::invalid)?;
     app.steps.parse.increment(ns(began));
     if parsed.asserts {
         caller.must(Scope::Consent)?;

@@ -16,8 +16,11 @@ use crate::{
         },
         consent::{Purposes, Reading, Relayed, Rules, Signals, read},
         creative::VideoRequest,
-        decision::request::{AdRequest, Candidate, PlacementRequest, Preview},
-        ids::UserKey,
+        decision::{
+            decide::unknown_placement,
+            request::{AdRequest, Candidate, PlacementRequest, Preview},
+        },
+        ids::{PlacementId, UserKey},
         values::{Country, Millis},
         violation::{Violation, Violations, token},
     },
@@ -42,7 +45,8 @@ pub struct Parsed {
 }
 
 /// Reads a body. `now` is when its traits count as set; `rules` say how its privacy signals are read,
-/// `enrichment` what its user agent and address tell where it does not say.
+/// `enrichment` what its user agent and address tell where it does not say, `registered` which placements
+/// there are.
 ///
 /// # Errors
 /// Every fault, with its pointer.
@@ -51,6 +55,7 @@ pub fn parse(
     now: Millis,
     rules: Rules,
     enrichment: &Enrichment,
+    registered: impl Fn(&PlacementId) -> bool,
 ) -> Result<Parsed, Vec<Violation>> {
     let mut faults = Violations::new();
     if !(1..=50).contains(&wire.placements.len()) {
@@ -64,6 +69,9 @@ pub fn parse(
     }
     let mut placements: Vec<PlacementRequest> = Vec::with_capacity(wire.placements.len().min(50));
     for (at, placement) in wire.placements.into_iter().take(50).enumerate() {
+        if let Some(id) = placement.placement.as_ref().filter(|id| !registered(id)) {
+            faults.extend_under(&format!("/placements/{at}"), [unknown_placement(id)]);
+        }
         if let Some(placement) = faults.keep(&format!("/placements/{at}"), parse_placement(placement)) {
             placements.push(placement);
         }
@@ -339,7 +347,8 @@ mod tests {
 
     fn faults(body: Value) -> Vec<String> {
         let wire = serde_json::from_value(body).expect("the types of the body");
-        let faults = parse(wire, Millis(0), Rules::default(), &Enrichment::default()).expect_err("refused");
+        let faults = parse(wire, Millis(0), Rules::default(), &Enrichment::default(), |id| id.as_str() == "top")
+            .expect_err("refused");
         faults.into_iter().map(|fault| fault.pointer).collect()
     }
 
@@ -348,7 +357,7 @@ mod tests {
         let pointers = faults(json!({
             "placements": [
                 {"id": "", "count": 0, "click_macro": "javascript:1//", "candidates": {}},
-                {"id": "b", "keywords": ["x".repeat(200)]},
+                {"id": "b", "keywords": ["x".repeat(200)], "placement": "nope"},
                 {"id": "b", "candidates": {"campaign": "c", "creative": "d"}}
             ],
             "user": {"traits": {"Bad Name": 1}},
@@ -366,6 +375,7 @@ mod tests {
                 "/placements/0/count",
                 "/placements/0/click_macro",
                 "/placements/0/candidates",
+                "/placements/1/placement",
                 "/placements/1/keywords/0",
                 "/placements/2/candidates",
                 "/user/traits/Bad Name",
@@ -397,6 +407,7 @@ mod tests {
                 Millis(0),
                 Rules::default(),
                 &Enrichment::default(),
+                |_| true,
             )
             .expect("a request");
             (parsed.purposes, parsed.request.context.country.map(|country| country.to_string()))

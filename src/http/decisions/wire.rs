@@ -62,7 +62,7 @@ pub struct DecisionRequest {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SegmentsListed {
-    /// Those that targeting asked about.
+    /// Those that the decision looked at: of campaigns that could not win any more, none.
     #[default]
     InPlay,
     /// All of them.
