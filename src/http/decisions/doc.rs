@@ -21,7 +21,35 @@ use crate::domain::{
 /// What was decided.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = DecisionAnswer)]
+#[schema(as = DecisionAnswer, example = json!({
+    "request_decision_id": "01a20656-f488-73c9-86e2-5052a82a2480",
+    "catalog_version": 12,
+    "decided_at": "2026-11-23T02:58:11.720Z",
+    "user": {
+        "key": "u-1", "known": true, "as_of": "2026-11-23T02:58:11.719Z", "staleness_ms": 1,
+        "segments": [{
+            "key": "young-buyers", "kind": "dynamic",
+            "since": "2026-11-11T02:58:07.199Z", "valid_until": "2026-12-11T02:58:07.199Z"
+        }]
+    },
+    "purposes_used": ["basic", "profile_read", "profile_write", "measure"],
+    "placements": {"top": [{
+        "decision_id": "01a20656-f488-7bee-b3c7-03e2d069d67d",
+        "status": "filled",
+        "campaign": "spring", "creative": "spring-hero", "revision": 3,
+        "combination_id": "799b2c4fc02ec324", "crid": "3746a67766ec96c55dd3b453aafede93",
+        "format": "html", "width": 300, "height": 250,
+        "markup": "<!doctype html><a href=\"https://ads.example/v1/c/AQETAQ\">Run further</a>",
+        "components": {"headline": "headline-young"},
+        "content": {"headline": "Run further"},
+        "impression_url": "https://ads.example/v1/i/AQETAQ", "view_url": "https://ads.example/v1/v/AQETAQ",
+        "click_url": "https://ads.example/v1/c/AQETAQ", "conversion_token": "AQETAQ",
+        "reason": "optimized", "segments_matched": ["young-buyers"],
+        "fallback_level": "personalised", "degraded": []
+    }]},
+    "errors": [],
+    "timing_us": {"user": 6, "decide": 18, "assemble": 7, "total": 64}
+}))]
 pub struct DecisionAnswerDoc {
     /// Names the whole request; each item has a `decision_id` of its own.
     pub request_decision_id: DecisionId,
