@@ -130,7 +130,7 @@ pub trait EventStore: Send + Sync {
     /// The account's epoch and all its streams.
     fn streams(&self, account: u32) -> Answer<'_, (i64, Vec<StreamRow>)>;
     /// Adds streams that are not there yet, under a new epoch. Every batch that is written
-    /// afterwards must be folded with them.
+    /// afterwards must be folded with them. Of those that are there the definitions are written anew.
     fn add_streams(&self, account: u32, streams: Vec<StreamRow>) -> Answer<'_, ()>;
     /// Folds some events of before an epoch into the streams that it added. Progress is part of
     /// the same transaction, so that every event is folded once, whenever this is stopped.

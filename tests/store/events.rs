@@ -218,6 +218,11 @@ pub(crate) async fn wait_for_replicas_that_know_all_streams(place: Arc<Place>) {
     let (epoch, streams) = store.events.streams(account.number).await.expect("an answer");
     assert_eq!((epoch, streams.len()), (1, 2));
     assert!(streams.iter().all(|stream| !stream.live && stream.epoch == 1));
+    let better = StreamRow { definition: json!({"event": "viewed", "where": {}}), ..stream(2) };
+    store.events.add_streams(account.number, vec![better.clone()]).await.expect("told better");
+    let (epoch, streams) = store.events.streams(account.number).await.expect("an answer");
+    assert_eq!((epoch, streams[1].epoch), (1, 1), "nothing was added");
+    assert!(streams.contains(&StreamRow { epoch: 1, ..better }), "{streams:?}");
     let sent = event(&anna, &account, now());
     assert_eq!(send(&store, &account, 0, vec![sent.clone()]).await, BatchWritten::Behind);
     assert_eq!(load(&store, &account, anna.1).await, None, "nothing was written");

@@ -8,12 +8,15 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    domain::audience::{
-        activity::{AmountError, Event, Keep, Stream, StreamId, Streams},
-        caps::CapRing,
-        node::Node,
-        rule::Targeting,
-        user::{Lists, UserState},
+    domain::{
+        audience::{
+            activity::{AmountError, Event, Keep, Stream, StreamId, Streams},
+            caps::CapRing,
+            node::Node,
+            rule::Targeting,
+            user::{Lists, UserState},
+        },
+        ids::EventName,
     },
     ports::{EventStore, Fold, StoreError, StreamRow},
 };
@@ -28,27 +31,37 @@ pub struct Streamed {
     pub streams: Arc<Streams>,
     /// Those whose earlier events are still being folded, with the epoch that added them.
     pub backfilling: HashMap<StreamId, i64>,
+    /// Those whose definitions are not understood.
+    unread: Vec<StreamId>,
 }
 
 impl Streamed {
     /// `needed` are the streams that rules were seen to need; others are read back from their
     /// definitions.
     fn of(epoch: i64, rows: &[StreamRow], needed: &HashMap<StreamId, Stream>) -> Self {
-        let stream = |row: &StreamRow| {
-            let stream = needed.get(&StreamId(row.id)).cloned().or_else(|| parse(row));
-            if stream.is_none() {
-                tracing::error!(stream = row.id, "a stream that no rule here needs is not understood and stands still");
+        let (mut streams, mut unread) = (Streams::default(), Vec::new());
+        for row in rows {
+            match needed.get(&StreamId(row.id)).cloned().or_else(|| parse(row)) {
+                Some(stream) => streams.extend([stream]),
+                None => unread.push(StreamId(row.id)),
             }
-            stream
-        };
-        let streams = rows.iter().filter_map(stream).collect();
+        }
         let backfilling = rows.iter().filter(|row| !row.live).map(|row| (StreamId(row.id), row.epoch)).collect();
-        Self { epoch, streams: Arc::new(streams), backfilling }
+        Self { epoch, streams: Arc::new(streams), backfilling, unread }
     }
 
     /// Folds events into every stream.
-    pub(super) fn fold(&self) -> Fold {
-        fold_into(Arc::clone(&self.streams))
+    ///
+    /// # Errors
+    /// Some streams are not understood here. What is folded without them they would lack for good, so
+    /// events wait until a rule here says what they are of, or a newer version does.
+    pub(super) fn fold(&self) -> Result<Fold, StoreError> {
+        match self.unread.first() {
+            None => Ok(fold_into(Arc::clone(&self.streams))),
+            Some(StreamId(id)) => {
+                Err(StoreError::Unavailable(format!("no rule here needs stream {id}, and its definition says nothing")))
+            }
+        }
     }
 
     /// Those added by one epoch.
@@ -58,8 +71,11 @@ impl Streamed {
         Arc::new(self.streams.only(&ids))
     }
 
-    /// Epochs whose streams lack history, oldest first.
+    /// Epochs whose streams lack history, oldest first; none while one is not understood.
     pub(super) fn unfinished(&self) -> Vec<i64> {
+        if !self.unread.is_empty() {
+            return Vec::new();
+        }
         let mut epochs: Vec<i64> = self.backfilling.values().copied().collect();
         epochs.sort_unstable();
         epochs.dedup();
@@ -94,17 +110,19 @@ pub(super) fn fold_into(streams: Arc<Streams>) -> Fold {
 /// The stream behind a definition, if it has one and means the same as when it was written.
 fn parse(row: &StreamRow) -> Option<Stream> {
     let definition = row.definition.as_object()?;
+    let event: EventName = definition.get("event")?.as_str()?.parse().ok()?;
     let text = |name: &str| definition.get(name).and_then(Value::as_str).map(Box::from);
     let keep = usize::try_from(definition.get("keep")?.as_u64()?).ok()?;
-    // The rules' own parser reads the filter.
-    let mut condition = json!({"event": definition.get("event")?, "last_seen": {"within": "P1D"}});
-    if let Some(filter) = definition.get("where").filter(|filter| filter.as_object().is_some_and(|map| !map.is_empty()))
-    {
-        condition["where"] = filter.clone();
+    let more = definition.get("and").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut filter = Vec::new();
+    for (property, tests) in definition.get("where").into_iter().chain(more).filter_map(Value::as_object).flatten() {
+        // The rules' own parser reads the tests; properties can be more here than in one rule's condition.
+        let condition = json!({"event": event, "where": {property: tests}, "last_seen": {"within": "P1D"}});
+        let Ok(Node::Event(condition)) = Targeting::parse(&condition) else { return None };
+        filter.extend(condition.filter);
     }
-    let Ok(Node::Event(condition)) = Targeting::parse(&condition) else { return None };
-    let keep = Keep::for_threshold(keep - 1);
-    let stream = Stream::new(condition.event, condition.filter, text("key"), text("value"), keep);
+    let keep = Keep::for_threshold(keep.checked_sub(1)?);
+    let stream = Stream::new(event, filter, text("key"), text("value"), keep);
     (stream.id() == StreamId(row.id)).then_some(stream)
 }
 
@@ -129,12 +147,12 @@ impl StreamRegistry {
         Self { store, known: Mutex::default(), needed: Mutex::default() }
     }
 
-    /// The streams of an account, as they were last read.
+    /// The streams of an account, as they were last read and understood.
     ///
     /// # Errors
-    /// The store's, if they were never read.
+    /// The store's, if they never were.
     pub async fn of(&self, account: u32) -> Result<Arc<Streamed>, StoreError> {
-        if let Some(known) = self.known(account) {
+        if let Some(known) = self.known(account).filter(|known| known.unread.is_empty()) {
             return Ok(known);
         }
         self.reload(account).await?;
@@ -160,7 +178,11 @@ impl StreamRegistry {
         let (epoch, rows) = self.store.streams(account).await?;
         let needed = self.needed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let streamed = Arc::new(Streamed::of(epoch, &rows, &needed));
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(account, streamed);
+        let unread = !streamed.unread.is_empty();
+        let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(account, Arc::clone(&streamed));
+        if unread && before.is_none_or(|before| before.unread != streamed.unread) {
+            tracing::error!(account, streams = ?streamed.unread, "definitions of streams are not understood: events wait");
+        }
         Ok(())
     }
 
@@ -188,8 +210,119 @@ impl StreamRegistry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::values::Millis;
+
+    fn row(stream: &Stream) -> StreamRow {
+        StreamRow { id: stream.id().0, definition: stream.definition(), epoch: 1, live: true }
+    }
+
+    /// As it comes back from the store.
+    fn read_back(stream: &Stream) -> Option<Stream> {
+        let definition = serde_json::from_str(&stream.definition().to_string()).expect("JSON");
+        parse(&StreamRow { definition, ..row(stream) })
+    }
+
+    fn needed(node: &Value) -> Vec<Stream> {
+        match Targeting::parse(node).unwrap_or_else(|faults| panic!("{node}: {faults:?}")) {
+            Node::Event(condition) => vec![condition.stream()],
+            Node::Sequence(sequence) => sequence.streams(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "shop", "price", "a", "", "3", "3.0", "-0", "true", "inf", "NaN", "\u{0}\"/", "\u{fc}",
+        ])
+    }
+
+    fn numbers() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(|n| json!(if n.is_finite() { n } else { -0.0 })),
+            (0..5_i32).prop_map(Value::from),
+        ]
+    }
+
+    fn scalars() -> impl Strategy<Value = Value> {
+        prop_oneof![texts().prop_map(Value::from), numbers(), any::<bool>().prop_map(Value::from)]
+    }
+
+    fn tests() -> impl Strategy<Value = Value> {
+        let choice = prop_oneof![
+            (prop::sample::select(vec!["gt", "gte", "lt", "lte"]), numbers()),
+            (Just("eq"), scalars()),
+            (Just("in"), prop::collection::vec(scalars(), 1..4).prop_map(Value::from)),
+        ];
+        prop::collection::vec(choice, 1..=2).prop_map(|tests| tests.into_iter().collect())
+    }
+
+    /// Conditions that need a stream, of every kind.
+    fn conditions() -> impl Strategy<Value = Value> {
+        let filter = prop::collection::hash_map(texts().prop_map(str::to_owned), tests(), 1..=6);
+        let filter = filter.prop_map(|tests| tests.into_iter().collect::<Value>());
+        let measures = prop_oneof![
+            (0..=63_u8).prop_map(|least| json!({"count": {"gte": least}, "in": {"ever": true}})),
+            Just(json!({"sum": {"of": "price", "is": {"gte": 1}}, "in": {"ever": true}})),
+            Just(json!({"distinct": {"of": "a", "is": {"gte": 2}}, "in": {"ever": true}})),
+            Just(json!({"last_seen": {"within": "P1D"}})),
+            Just(json!({"sequence": {"lookback": "P1D", "same": "a"}})),
+        ];
+        let key = prop::option::of((texts(), texts()));
+        (prop::option::of(filter), key, measures).prop_map(|(filter, key, mut condition)| {
+            let event = match condition.get_mut("sequence") {
+                Some(sequence) => {
+                    sequence["then"] = json!([{"not": "b", "within": "PT1H"}]);
+                    sequence["start"] = json!({});
+                    &mut sequence["start"]
+                }
+                None => {
+                    key.into_iter().for_each(|(of, text)| condition["key"] = json!({of: text}));
+                    &mut condition
+                }
+            };
+            event["event"] = json!("e");
+            filter.into_iter().for_each(|filter| event["where"] = filter);
+            condition
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_rule_needs_reads_back_from_its_definition(condition in conditions()) {
+            for stream in needed(&condition) {
+                prop_assert_eq!(read_back(&stream), Some(stream.clone()), "{} as {}", condition, stream.definition());
+            }
+        }
+    }
+
+    #[test]
+    fn tests_of_one_property_stay_apart_and_definitions_of_before_read() {
+        let seen = |filter: Value| json!({"event": "e", "where": filter, "last_seen": {"within": "P1D"}});
+        let twice = &needed(&seen(json!({"shop": {"eq": "a", "in": ["a", "b"]}})))[0];
+        assert_eq!(twice.definition()["where"], json!({"shop": {"eq": "a", "in": ["a", "b"]}}));
+        let mut condition = json!({"event": "e", "key": {"shop": "c"}, "in": {"ever": true},
+            "distinct": {"of": "item", "is": {"gte": 2}},
+            "where": {"a": {"gt": 1}, "b": {"gt": 1}, "c": {"gt": 1}, "d": {"gt": 1}, "e": {"gt": 1}, "shop": {"eq": "c"}}});
+        condition["where"]["shop"] = json!({"in": ["b", "c"]});
+        let same = &needed(&condition)[0];
+        let (filter, more) = (&same.definition()["where"], &same.definition()["and"]);
+        assert_eq!((filter["shop"].clone(), more), (json!({"in": ["c"]}), &json!([{"shop": {"in": ["b", "c"]}}])));
+        // seven properties, written as before
+        condition["key"] = json!({"f": "c"});
+        let seven = &needed(&condition)[0];
+        assert_eq!(seven.definition()["where"].as_object().map(serde_json::Map::len), Some(7));
+        for stream in [twice, same, seven] {
+            assert_eq!(read_back(stream).as_ref(), Some(stream));
+        }
+        let before = json!({"event": "e", "where": {"shop": {"in": ["a"]}}, "key": null, "value": null, "keep": 16});
+        let one = &needed(&seen(json!({"shop": {"eq": "a"}})))[0];
+        assert_eq!(parse(&StreamRow { definition: before.clone(), ..row(one) }).as_ref(), Some(one));
+        assert_eq!(parse(&StreamRow { definition: before, ..row(twice) }), None, "it means something else");
+    }
 
     #[test]
     fn everything_that_cannot_be_added_up_is_named() {

@@ -173,6 +173,24 @@ async fn a_replica_that_lags_folds_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_wait_for_streams_that_nobody_understands() {
+    let (store, ingest, _stop) = ingest();
+    let stream = Stream::new("e".parse().expect("a name"), vec![], None, None, Keep::Some);
+    let row = StreamRow { id: stream.id().0, definition: json!({"event": "e", "new": 1}), epoch: 1, live: false };
+    store.streams.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+    store.epoch.store(1, Ordering::SeqCst);
+    let told = ingest.ingest(1, vec![event(1, 5, "e")]).await;
+    assert!(matches!(told, Err(IngestError::Store(error)) if error.is_passing()));
+    assert_eq!(store.ids.lock().unwrap_or_else(PoisonError::into_inner).len(), 0, "nothing is kept without them");
+    let streamed = ingest.streams().of(1).await.expect("read");
+    assert!(streamed.unfinished().is_empty(), "nor is their epoch called live");
+    // a rule says what they are of
+    let needed: Streams = [stream].into_iter().collect();
+    ingest.streams().ensure(1, &needed).await.expect("known");
+    assert_eq!(ingest.ingest(1, vec![event(1, 5, "e")]).await.expect("kept").became, [Ingested::Accepted]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_senders_fault_is_not_anothers() {
     let (_, ingest, _stop) = ingest();
     let call = |id, name: &'static str| {

@@ -50,7 +50,9 @@ fn largest(range: &Range) -> usize {
 
 /// A filter that lets through the events of one key: whatever counts as the text `key`.
 fn only(property: &str, key: &str) -> Where {
-    let number = key.parse::<f64>().ok().filter(|number| number.to_string() == key).map(Scalar::Number);
+    // "inf" and "NaN" are numbers too, of which there are none in JSON
+    let number = key.parse::<f64>().ok().filter(|number| number.is_finite() && number.to_string() == key);
+    let number = number.map(Scalar::Number);
     let yes = key.parse::<bool>().ok().map(Scalar::Bool);
     let choices = Choices::new([Scalar::Text(key.into())].into_iter().chain(number).chain(yes));
     Where { property: property.into(), tests: vec![Test::OneOf(choices)] }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, map::Entry};
 
 use super::Event;
 use crate::domain::{
@@ -142,22 +142,23 @@ impl Stream {
         self.keep
     }
 
-    /// The definition as a document, for people and for the store.
+    /// The definition as a document, for people and for the store: a rule's `where`, and under `and`
+    /// what is asked of a property beside that, each as a `where` of its own.
     #[must_use]
     pub fn definition(&self) -> Value {
-        let mut filter = Map::new();
+        let (mut filter, mut more) = (Map::new(), Vec::new());
         for Where { property, tests } in &self.filter {
-            let own = filter.entry(&**property).or_insert_with(|| json!({}));
-            for test in tests {
-                let (operator, operand) = match test {
-                    Test::Number(order, bound) => (sign(*order), json!(bound)),
-                    Test::OneOf(choices) => ("in", choices.scalars().map(|scalar| json!(scalar)).collect()),
-                    other => ("is", json!(other.to_string())),
-                };
-                own[operator] = operand;
+            let tests = operators(tests);
+            match filter.entry(&**property) {
+                Entry::Vacant(place) => _ = place.insert(tests),
+                Entry::Occupied(_) => more.push(json!({&**property: tests})),
             }
         }
-        json!({"event": self.event, "where": filter, "key": self.key, "value": self.value, "keep": self.keep.count()})
+        let mut definition = json!({"event": self.event, "where": filter, "key": self.key, "value": self.value, "keep": self.keep.count()});
+        if !more.is_empty() {
+            definition["and"] = more.into();
+        }
+        definition
     }
 
     /// What `event` adds to this stream, if anything: under which key, and which amount.
@@ -178,6 +179,29 @@ fn sign(order: Order) -> &'static str {
         Order::Lt => "lt",
         Order::Lte => "lte",
     }
+}
+
+/// Tests of one property as a rule has them, each under an operator of its own: of two choices one
+/// was an `eq`.
+fn operators(tests: &[Test]) -> Value {
+    let mut own = Map::new();
+    let twice = tests.iter().filter(|test| matches!(test, Test::OneOf(_))).count() > 1;
+    for test in tests {
+        let (operator, operand) = match test {
+            Test::Number(order, bound) => (sign(*order), json!(bound)),
+            Test::OneOf(choices) => {
+                let mut scalars: Vec<Value> = choices.scalars().map(|scalar| json!(scalar)).collect();
+                if twice && scalars.len() == 1 && !own.contains_key("eq") {
+                    ("eq", scalars.remove(0))
+                } else {
+                    ("in", scalars.into())
+                }
+            }
+            other => ("is", json!(other.to_string())),
+        };
+        own.insert(operator.into(), operand);
+    }
+    own.into()
 }
 
 fn put_where(out: &mut Vec<u8>, Where { property, tests }: &Where) {

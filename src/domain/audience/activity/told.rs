@@ -15,6 +15,10 @@ pub struct Told {
     /// Which of them: conditions on their properties.
     #[schema(value_type = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Value>>)]
     pub r#where: Value,
+    /// Further conditions, where one property is asked for two reasons.
+    #[schema(value_type = Option<Vec<std::collections::BTreeMap<String, std::collections::BTreeMap<String, Value>>>>)]
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub and: Value,
     /// The property that keeps them apart, and how many of its values are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Keys>,
@@ -78,6 +82,7 @@ fn told(stream: &Stream, kept: StreamView<'_>) -> Option<Told> {
     (count > 0).then(|| Told {
         event: stream.event().clone(),
         r#where: definition["where"].take(),
+        and: definition.get_mut("and").map(Value::take).unwrap_or_default(),
         key: stream.key().map(|of| Keys { of: of.to_owned(), kept: tracks.len() as u64 }),
         value: stream.value().map(|of| Total { of: of.to_owned(), sum: sum as f64 / MILLION }),
         count,

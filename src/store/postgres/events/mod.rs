@@ -114,7 +114,8 @@ fn day(at: Millis) -> i32 {
 }
 
 /// Whoever adds streams holds this lock alone, whoever folds events with others: an event that is
-/// folded without a stream was there before the stream.
+/// folded without a stream was there before the stream. Ids stand for meanings, so that what is
+/// written otherwise than it was is only told better.
 async fn add_streams(connection: &mut PgConnection, account: i32, streams: Vec<StreamRow>) -> Result<(), Error> {
     let mut tx = connection.begin().await?;
     query("select pg_advisory_xact_lock(7358804, $1)").bind(account).execute(&mut *tx).await?;
@@ -124,6 +125,10 @@ async fn add_streams(connection: &mut PgConnection, account: i32, streams: Vec<S
         "with new as (
              select * from unnest($2::bigint[], $3::text[]) w (id, definition)
              where (select s.epoch from stream s where s.account = $1 and s.id = w.id) is null),
+         mended as (
+             update stream s set definition = w.definition::json
+             from unnest($2::bigint[], $3::text[]) w (id, definition)
+             where s.account = $1 and s.id = w.id and s.definition::text <> w.definition),
          added as (
              insert into stream_epoch (account, epoch)
              select $1, 1 + coalesce((select max(epoch) from stream_epoch where account = $1), 0)
