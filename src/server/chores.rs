@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::ids::Uid,
     engine::{
-        Engine, catalogue::Catalogue, feed::Listener, rendered::Rendered, reservations::Reservations,
-        reservoir::Reservoir,
+        Engine, catalogue::Catalogue, feed::Listener, ingest::StreamRegistry, rendered::Rendered,
+        reservations::Reservations, reservoir::Reservoir,
     },
     ports::Clock,
     store::Opened,
@@ -29,14 +29,15 @@ pub(super) struct Notes {
     engine: std::sync::Weak<Catalogue>,
     reservoir: Arc<Reservoir>,
     rendered: Rendered,
+    streams: Arc<StreamRegistry>,
     sender: mpsc::UnboundedSender<Note>,
 }
 
 impl Notes {
     pub(super) fn new(engine: &Engine, reservoir: Arc<Reservoir>) -> (Arc<Self>, mpsc::UnboundedReceiver<Note>) {
         let (sender, notes) = mpsc::unbounded_channel();
-        let rendered = engine.rendered.clone();
-        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), reservoir, rendered, sender }), notes)
+        let (rendered, streams) = (engine.rendered.clone(), Arc::clone(engine.ingest.streams()));
+        (Arc::new(Self { engine: Arc::downgrade(&engine.catalogue), reservoir, rendered, streams, sender }), notes)
     }
 
     fn tell(&self, note: Note) {
@@ -63,6 +64,7 @@ impl Listener for Notes {
     fn on_reset(&self) {
         self.reservoir.on_reset();
         self.rendered.on_reset();
+        self.streams.on_reset();
         self.tell(Note::Reset);
     }
 

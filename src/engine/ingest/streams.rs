@@ -165,6 +165,11 @@ impl StreamRegistry {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&account).cloned()
     }
 
+    /// Forgets what was read: another server may have given the same epochs to other streams.
+    pub fn on_reset(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Accounts whose streams were read.
     pub(super) fn accounts(&self) -> Vec<u32> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()

@@ -173,6 +173,23 @@ async fn a_replica_that_lags_folds_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_epoch_of_another_server_is_read_anew() {
+    let (store, ingest, _stop) = ingest();
+    let set = |value: &str| -> Streams {
+        [Stream::new("e".parse().expect("a name"), vec![], None, Some(value.into()), Keep::Few)].into_iter().collect()
+    };
+    ingest.streams().ensure(1, &set("lost")).await.expect("added");
+    // a server that never heard of it, where another replica has come by
+    store.streams.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    store.epoch.store(0, Ordering::SeqCst);
+    StreamRegistry::new(store.clone()).ensure(1, &set("new")).await.expect("added");
+    ingest.streams().on_reset();
+    ingest.ingest(1, vec![event(1, 5, "e")]).await.expect("kept");
+    let streamed = ingest.streams().known(1).expect("read");
+    assert_eq!((streamed.epoch, &*streamed.streams), (1, &set("new")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_wait_for_streams_that_nobody_understands() {
     let (store, ingest, _stop) = ingest();
     let stream = Stream::new("e".parse().expect("a name"), vec![], None, None, Keep::Some);
