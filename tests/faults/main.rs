@@ -12,6 +12,7 @@ mod kills;
 mod load;
 mod outages;
 mod process;
+mod replicas;
 
 /// A number from the environment.
 fn setting(name: &str, default: u64) -> u64 {
