@@ -37,26 +37,39 @@ pub use crate::engine::authoring::bundle::Imported;
 #[derive(Debug, Default)]
 pub(super) struct Welcome {
     address: Option<SocketAddr>,
-    admin_key: Option<String>,
+    admin: Option<Admin>,
     /// A request body that the demo answers.
     request: Option<PathBuf>,
+}
+
+/// A key that opens everything.
+#[derive(Debug)]
+enum Admin {
+    /// The one that was made here: it is printed, as nobody else knows it.
+    Made(String),
+    /// The one of the settings.
+    Configured,
 }
 
 impl fmt::Display for Welcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(address) = self.address else { return Ok(()) };
         writeln!(f, "Tessera is listening on http://{address} (docs at http://{address}/docs)")?;
-        let Some(key) = &self.admin_key else {
-            return writeln!(f, "Make a key with: tessera keys make ops --scopes admin");
+        let key = match &self.admin {
+            None => return writeln!(f, "Make a key with: tessera keys make ops --scopes admin"),
+            Some(Admin::Configured) => "$TESSERA_ADMIN_KEY",
+            Some(Admin::Made(secret)) => {
+                writeln!(f, "Admin key: {secret}")?;
+                secret
+            }
         };
-        writeln!(f, "Admin key: {key}")?;
         let Some(request) = &self.request else { return Ok(()) };
         writeln!(f, "Try a decision:")?;
         writeln!(f)?;
         writeln!(
             f,
-            "  curl -s http://{address}/v1/decisions -H 'Authorization: Bearer {key}' \
-             -H 'Content-Type: application/json' -d @{}",
+            "  curl -s http://{address}/v1/decisions -H \"Authorization: Bearer {key}\" \
+             -H 'Content-Type: application/json' -d '@{}'",
             request.display()
         )
     }
@@ -98,14 +111,16 @@ pub(super) async fn first_start(core: &Core, config: &Config, address: SocketAdd
     if core.origin != Some(crate::engine::catalogue::Origin::Store) {
         return Ok(welcome);
     }
-    welcome.admin_key = admin_key(&core.engine, config, address).await?;
+    welcome.admin = admin_key(&core.engine, config, address).await?;
     if let Some(folder) = bundle(config) {
         let world = core.engine.catalogue.world();
         let account = world.named("default").cloned();
         if let Some(account) = account {
             first_bundle(&core.engine, &account, &folder, &config.store.data).await;
         }
-        welcome.request = Some(folder.join("requests/young-buyer.json")).filter(|request| request.exists());
+        // whoever reads it may be in another folder
+        let request = std::path::absolute(folder.join("requests/young-buyer.json"));
+        welcome.request = request.ok().filter(|request| request.exists());
     } else if config.store.database_url.is_none() {
         tracing::warn!("no folder creatives/demo was found here or beside the program, so no demo is loaded");
     }
@@ -148,32 +163,38 @@ async fn first_bundle(engine: &Engine, account: &Account, folder: &Path, data: &
     }
 }
 
-/// The admin key to print: the configured one, or one that is made when there is none and only
-/// this machine can reach the service. It is kept in the data folder, readable by its owner alone,
-/// so that it can be printed again.
-async fn admin_key(engine: &Engine, config: &Config, address: SocketAddr) -> Result<Option<String>, StartError> {
+/// The key to try the service with: the first one, which is the configured one, or one that is made
+/// where only this machine can reach the service. That one is kept in the data folder, readable by
+/// its owner alone, so that it can be printed again. Where there is an admin key already none is set:
+/// it would bring back what was rotated away or revoked.
+async fn admin_key(engine: &Engine, config: &Config, address: SocketAddr) -> Result<Option<Admin>, StartError> {
     let world = engine.catalogue.world();
     let Some(account) = world.named("default").map(|account| account.number()) else { return Ok(None) };
-    let id = || "admin".parse().map_err(|error| StartError::Internal(format!("{error}")));
-    if let Some(secret) = &config.store.admin_key {
-        if world.principal(secret, engine.clock.now()).is_none() {
-            engine.keys.keep(account, id()?, vec![Scope::Admin, Scope::Consent], secret).await?;
-        }
-        return Ok(Some(secret.clone()));
-    }
-    if !address.ip().is_loopback() {
-        return Ok(None);
-    }
-    let file = config.store.data.join("admin.key");
-    let known = std::fs::read_to_string(&file).ok().map(|secret| secret.trim().to_owned());
+    let (configured, file) = (config.store.admin_key.as_ref(), config.store.data.join("admin.key"));
+    let known = match configured {
+        Some(secret) => Some(secret.clone()),
+        None if !address.ip().is_loopback() => return Ok(None),
+        None => std::fs::read_to_string(&file).ok().map(|secret| secret.trim().to_owned()),
+    };
+    let shown = |secret| if configured.is_some() { Admin::Configured } else { Admin::Made(secret) };
     if let Some(secret) = known.filter(|secret| world.principal(secret, engine.clock.now()).is_some()) {
-        return Ok(Some(secret));
+        return Ok(Some(shown(secret)));
     }
-    let admin = |row: &crate::ports::ApiKeyRow| row.scopes.contains(&Scope::Admin);
-    if engine.keys.list(account).await?.iter().any(admin) {
+    if engine.keys.list(account).await?.iter().any(|row| row.scopes.contains(&Scope::Admin)) {
+        if configured.is_some() {
+            tracing::warn!(
+                "the configured admin key opens nothing and is not used: it is for the first one, and there is one"
+            );
+        }
         return Ok(None);
     }
-    let secret = engine.keys.make(account, id()?, vec![Scope::Admin, Scope::Consent]).await?;
+    let id = "admin".parse().map_err(|error| StartError::Internal(format!("{error}")))?;
+    let scopes = vec![Scope::Admin, Scope::Consent];
+    if let Some(secret) = configured {
+        engine.keys.keep(account, id, scopes, secret).await?;
+        return Ok(Some(Admin::Configured));
+    }
+    let secret = engine.keys.make(account, id, scopes).await?;
     let mut options = std::fs::OpenOptions::new();
     let written = std::fs::create_dir_all(&config.store.data)
         .and_then(|()| options.create(true).write(true).truncate(true).mode(0o600).open(&file))
@@ -181,7 +202,7 @@ async fn admin_key(engine: &Engine, config: &Config, address: SocketAddr) -> Res
     if let Err(error) = written {
         tracing::warn!(%error, "the admin key could not be kept: note it, it is printed only now");
     }
-    Ok(Some(secret))
+    Ok(Some(Admin::Made(secret)))
 }
 
 /// The bundle for an empty catalogue: the configured one, or the demo where no database is named.
@@ -303,5 +324,26 @@ pub(super) fn reach(config: &Config) -> Reach {
         Some(WebhookReach::Private) => Reach::Private,
         None if config.http.bind.ip().is_loopback() => Reach::Loopback,
         None => Reach::Public,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_that_was_made_here_is_told() {
+        let told = |admin| {
+            let request = Some(PathBuf::from("/a folder/one.json"));
+            Welcome { address: Some(([127, 0, 0, 1], 8080).into()), admin, request }.to_string()
+        };
+        let made = told(Some(Admin::Made("tsk_x".to_owned())));
+        assert!(made.contains("Admin key: tsk_x\n") && made.contains("Bearer tsk_x\""), "{made}");
+        let configured = told(Some(Admin::Configured));
+        assert!(
+            !configured.contains("Admin key") && configured.contains("\"Authorization: Bearer $TESSERA_ADMIN_KEY\"")
+        );
+        assert!(configured.contains("-d '@/a folder/one.json'"), "{configured}");
+        assert!(!told(None).contains("curl"));
     }
 }

@@ -25,6 +25,7 @@ mod refusals;
 mod replicas;
 mod reports;
 mod shadow;
+mod starts;
 mod streams;
 mod tags;
 mod video;
