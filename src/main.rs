@@ -238,7 +238,7 @@ impl Short {
 
 async fn open(config: &Config) -> anyhow::Result<Short> {
     let url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.bind));
-    Ok(Short(Core::open(config, std::env::current_exe()?, url).await?))
+    Ok(Short(Core::open(config, std::env::current_exe()?, url, None).await?))
 }
 
 async fn export_folder(core: &Core, account: &str, folder: &std::path::Path) -> anyhow::Result<ExitCode> {

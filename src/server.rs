@@ -5,8 +5,14 @@ mod boot;
 mod chores;
 mod database;
 mod error;
+mod settings;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +27,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    domain::{consent::Rules, ids::AccountId},
+    domain::consent::Rules,
     engine::{
         Engine,
         archive::Archive,
@@ -32,7 +38,6 @@ use crate::{
         decision_log::DecisionLog,
         deliveries::Deliveries,
         disk::Disk,
-        enrichment::Enrichment,
         ingest::{Ingest, IngestConfig, StreamRegistry},
         insight::Insight,
         keys::Keys,
@@ -54,7 +59,7 @@ use crate::{
         tasks::Tasks,
         training::Trainer,
         transitions::Transitions,
-        users::{Users, UsersConfig},
+        users::Users,
         webhooks::Webhooks,
     },
     http::{
@@ -115,11 +120,18 @@ pub struct Core {
 
 impl Core {
     /// Puts the engine together on its store. Of the background work only that runs which keeps events.
+    /// `files` is the folder in which a service keeps the last catalogue and outcomes not yet stored.
+    /// Nobody else writes there, so a command, which may run beside a service, has none.
     ///
     /// # Errors
     /// The private cluster does not start, or the database cannot be reached in time and there is
     /// no catalogue on disk either.
-    pub async fn open(config: &Config, guard: PathBuf, public_url: String) -> Result<Self, StartError> {
+    pub async fn open(
+        config: &Config,
+        guard: PathBuf,
+        public_url: String,
+        files: Option<&Path>,
+    ) -> Result<Self, StartError> {
         let database = Database::find(config, guard).await?;
         let opened = store::open(&database.options(config))?;
         let migrated = match &database.failure {
@@ -137,20 +149,7 @@ impl Core {
             Ok(()) => boot::partitions(&opened, clock.now()).await,
             failed => failed,
         };
-        let strict = config.users.strict.iter().map(|id| {
-            let named = id.parse::<AccountId>();
-            named.map_err(|_| StartError::Setting(format!("users.strict: {id:?} is no name of an account")))
-        });
-        let users_config = UsersConfig {
-            cache_bytes: config.users.cache_mb << 20,
-            absent_keys: usize::try_from(config.users.cached_absent).unwrap_or(usize::MAX),
-            lease: Duration::from_millis(config.users.lease_ms),
-            stale_limit: Duration::from_millis(config.users.stale_limit_ms),
-            strict_lease: Duration::from_millis(config.users.strict_lease_ms),
-            strict: strict.collect::<Result<_, _>>()?,
-            ..UsersConfig::default()
-        };
-        let users = Users::new(users_config, Arc::clone(&opened.users), &meters);
+        let users = Users::new(settings::users(config)?, Arc::clone(&opened.users), &meters);
         // a second of slack: a decision is not always awake
         let settled = Duration::from_millis(config.users.lease_ms + config.decisions.budget_ms + 1_000);
         let reservations = Arc::new(Reservations::new(400_000, settled, meters.reservations_refused.clone()));
@@ -158,12 +157,12 @@ impl Core {
         let log = DecisionLog::new(Arc::clone(&opened.learning), meters.records_dropped.clone());
         let outcomes_config = OutcomesConfig {
             patience: Duration::from_millis(config.store.beacon_wait_ms),
-            ..OutcomesConfig::in_dir(config.store.data.join("outcomes"))
+            ..OutcomesConfig::new(files.map(|folder| folder.join("outcomes")))
         };
         let outcomes =
             Outcomes::open(outcomes_config, Arc::clone(&opened.outcomes), users.clone(), Arc::clone(&reservations));
         let outcomes = outcomes.map_err(|error| StartError::Io { what: "opening the outcome log".into(), error })?;
-        let disk = Disk::new(config.store.data.join("catalogue"));
+        let disk = Disk::new(files.map(|folder| folder.join("catalogue")));
         let catalogue = Catalogue::new(Arc::clone(&opened.catalog), Arc::clone(&clock), disk, public_url);
         let catalogue = Arc::new(catalogue);
         let mut unstarted = false;
@@ -209,7 +208,7 @@ impl Core {
             told,
             meters.clone(),
         );
-        let reach = boot::reach(config);
+        let reach = settings::reach(config);
         let courier = HttpCourier::new(reach).map_err(|error| StartError::Internal(error.to_string()))?;
         let courier = Arc::new(courier);
         let first_retry = i64::try_from(config.webhooks.first_retry_ms).unwrap_or(i64::MAX);
@@ -315,7 +314,7 @@ impl Server {
         let listener = listener.map_err(|error| StartError::Io { what: format!("listening on {bind}"), error })?;
         let address = listener.local_addr().map_err(|error| StartError::Io { what: "listening".into(), error })?;
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let mut core = Core::open(&config, guard, public_url).await?;
+        let mut core = Core::open(&config, guard, public_url, Some(&config.store.data)).await?;
         let welcome = boot::first_start(&core, &config, address).await?;
         core.run(&config);
         let admission = Admission::new(AdmissionLimits::default().scaled(config.http.lag_scale));
@@ -329,10 +328,7 @@ impl Server {
         let edge = Edge::new(admission, core.meters.clone(), BODY_DEADLINE);
         let readiness = Readiness::new(&["catalogue"]);
         readiness.set("catalogue", true);
-        let enrichment = Enrichment::open(config.geo.database.as_deref()).map_err(|error| {
-            let what = config.geo.database.as_ref().map_or(String::new(), |path| path.display().to_string());
-            StartError::Io { what: format!("reading the database of places {what}"), error: io::Error::other(error) }
-        })?;
+        let enrichment = settings::enrichment(&config)?;
         let app = App {
             engine: Arc::clone(&core.engine),
             schemas: Arc::clone(&core.schemas),

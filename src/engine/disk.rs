@@ -23,10 +23,10 @@ use crate::{
 /// Accounts, API keys and secrets.
 pub type Access = (Vec<AccountRow>, Vec<ApiKeyRow>, Vec<SigningKeyRow>);
 
-/// The folder of the files.
+/// The folder of the files, for one process to write in.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     files: Arc<Mutex<HashMap<u32, File>>>,
 }
 
@@ -52,9 +52,10 @@ impl Disk {
     /// Changes that may stand beside a small catalogue.
     const SLACK: usize = 1_000;
 
-    /// Files in `folder`, which is made when the first one is written.
+    /// Files in `folder`, which is made when the first one is written. Without one nothing is kept and
+    /// nothing is there.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
+    pub fn new(folder: Option<PathBuf>) -> Self {
         Self { folder, files: Arc::default() }
     }
 
@@ -107,7 +108,7 @@ impl Disk {
 
     /// Accounts, keys and secrets as last written.
     pub async fn read_access(&self) -> Option<Access> {
-        let bytes = tokio::fs::read(self.folder.join("access.json")).await.ok()?;
+        let bytes = tokio::fs::read(self.folder.as_ref()?.join("access.json")).await.ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -118,7 +119,8 @@ impl Disk {
 
     /// The same, and whether that is all of the file.
     async fn entries(&self, account: u32) -> (Vec<(i64, Vec<Changed>)>, bool) {
-        let bytes = tokio::fs::read(self.folder.join(format!("account-{account}.jsonl"))).await.unwrap_or_default();
+        let Some(folder) = &self.folder else { return (Vec::new(), true) };
+        let bytes = tokio::fs::read(folder.join(format!("account-{account}.jsonl"))).await.unwrap_or_default();
         let mut entries = Vec::new();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let Ok(Entry { version, documents }) = serde_json::from_slice(line) else { return (entries, false) };
@@ -129,7 +131,8 @@ impl Disk {
 
     /// Whether it was written.
     async fn write<T: Serialize>(&self, name: String, content: &T, append: bool) -> bool {
-        let path = self.folder.join(&name);
+        let Some(folder) = &self.folder else { return true };
+        let path = folder.join(&name);
         let line = serde_json::to_vec(content);
         let work = move || -> io::Result<()> {
             let mut line = line?;
@@ -174,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_grows_no_further_than_its_catalogue() {
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(Some(folder.path().to_owned()));
         let key = |n: i64| DocumentKey::new(Kind::Campaign, format!("c-{n}"));
         disk.replace(1, 0, &[(key(0), Some(json!(0))), (key(1), Some(json!(0)))]).await;
         for version in 1..=1_010 {
@@ -189,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn what_could_not_be_written_is_missing_until_all_is_written_anew() {
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(Some(folder.path().to_owned()));
         let key = |n: i64| DocumentKey::new(Kind::Campaign, format!("c-{n}"));
         let change = |n: i64| [(key(n), Some(json!(n)))];
         disk.replace(1, 1, &change(1)).await;
@@ -213,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn a_spoilt_file_is_never_made_one_line() {
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = Disk::new(folder.path().to_owned());
+        let disk = Disk::new(Some(folder.path().to_owned()));
         let key = |n: i64| DocumentKey::new(Kind::Campaign, format!("c-{n}"));
         disk.replace(1, 0, &[(key(0), Some(json!(0)))]).await;
         let file = folder.path().join("account-1.jsonl");
@@ -230,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn a_torn_last_line_is_left_out() {
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = Disk::new(folder.path().join("catalogue"));
+        let disk = Disk::new(Some(folder.path().join("catalogue")));
         let key = DocumentKey::new(Kind::Campaign, "c");
         disk.replace(3, 1, &[(key.clone(), Some(json!({"a": 1})))]).await;
         assert!(disk.append(3, 2, &[(key.clone(), None)]).await);

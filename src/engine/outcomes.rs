@@ -61,8 +61,9 @@ impl From<Recorded> for Reported {
 /// Settings of the outcome writer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomesConfig {
-    /// Where the local log lives.
-    pub dir: PathBuf,
+    /// Where the local log lives, which one process writes. Without one an outcome that the store does
+    /// not take is lost.
+    pub dir: Option<PathBuf>,
     /// Most bytes of the local log. Default 256 MiB, some 700,000 outcomes.
     pub log_bytes: u64,
     /// How long to gather before a commit. Default 5 ms.
@@ -75,9 +76,9 @@ pub struct OutcomesConfig {
 }
 
 impl OutcomesConfig {
-    /// The defaults, with the local log in `dir`.
+    /// The defaults, with the local log in `dir`, or with none.
     #[must_use]
-    pub fn in_dir(dir: PathBuf) -> Self {
+    pub fn new(dir: Option<PathBuf>) -> Self {
         Self {
             dir,
             log_bytes: 256 << 20,
@@ -100,7 +101,7 @@ struct Shared {
     store: Arc<dyn OutcomeStore>,
     users: Users,
     reservations: Arc<Reservations>,
-    spool: Mutex<Spool>,
+    spool: Mutex<Option<Spool>>,
     /// Whether the store failed last, so that outcomes go to the log without asking it.
     away: AtomicBool,
     commits: Arc<Semaphore>,
@@ -127,7 +128,7 @@ impl Outcomes {
         users: Users,
         reservations: Arc<Reservations>,
     ) -> std::io::Result<Self> {
-        let spool = Mutex::new(Spool::open(&config.dir, config.log_bytes)?);
+        let spool = config.dir.as_ref().map(|dir| Spool::open(dir, config.log_bytes)).transpose()?;
         let queue = Queue::new(Self::QUEUE);
         let commits = Arc::new(Semaphore::new(config.concurrent_commits.max(1)));
         let away = AtomicBool::new(false);
@@ -136,7 +137,7 @@ impl Outcomes {
             store,
             users,
             reservations,
-            spool,
+            spool: Mutex::new(spool),
             away,
             commits,
             config,
@@ -355,7 +356,10 @@ impl Shared {
         work: impl FnOnce(&mut Spool) -> std::io::Result<R> + Send + 'static,
     ) -> std::io::Result<R> {
         let shared = self.clone();
-        let run = move || work(&mut shared.spool.lock().unwrap_or_else(PoisonError::into_inner));
+        let run = move || match &mut *shared.spool.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(spool) => work(spool),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        };
         task::spawn_blocking(run).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
     }
 
@@ -423,7 +427,7 @@ mod tests {
         let users = Users::new(config, people.clone(), &meters);
         let reservations = Reservations::new(100, Duration::from_secs(3), meters.reservations_refused);
         let reservations = Arc::new(reservations);
-        let config = OutcomesConfig { log_bytes, ..OutcomesConfig::in_dir(dir.path().to_owned()) };
+        let config = OutcomesConfig { log_bytes, ..OutcomesConfig::new(Some(dir.path().to_owned())) };
         let outcomes = Outcomes::open(config, store.clone(), users.clone(), reservations.clone()).expect("a log");
         let stop = CancellationToken::new();
         tokio::spawn(outcomes.clone().write(stop.clone()));
@@ -449,7 +453,9 @@ mod tests {
         /// Waits until `counted` outcomes are in the store.
         async fn counted(&self, counted: usize) {
             for _ in 0..1_000 {
-                if self.store.counted() == counted && self.outcomes.0.spool.lock().unwrap().is_empty() {
+                if self.store.counted() == counted
+                    && self.outcomes.0.spool.lock().unwrap().as_ref().is_none_or(Spool::is_empty)
+                {
                     return;
                 }
                 time::sleep(Duration::from_millis(10)).await;

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Core, StartError};
 use crate::{
-    config::{Config, WebhookReach},
-    domain::{access::Scope, violation::Violation, webhook::Reach},
+    config::Config,
+    domain::{access::Scope, violation::Violation},
     engine::{
         Engine,
         authoring::{
@@ -314,17 +314,6 @@ async fn populate(engine: &Engine, account: &Account, bundle: Bundle) -> Result<
     let report = engine.ingest.ingest(number, rows.collect()).await?;
     let events = report.became.iter().filter(|became| **became == Ingested::Accepted).count();
     Ok(Imported { people, events, ..Imported::default() })
-}
-
-/// How far webhooks may lead.
-pub(super) fn reach(config: &Config) -> Reach {
-    match config.webhooks.reach {
-        Some(WebhookReach::Public) => Reach::Public,
-        Some(WebhookReach::Loopback) => Reach::Loopback,
-        Some(WebhookReach::Private) => Reach::Private,
-        None if config.http.bind.ip().is_loopback() => Reach::Loopback,
-        None => Reach::Public,
-    }
 }
 
 #[cfg(test)]

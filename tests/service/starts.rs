@@ -1,6 +1,12 @@
-//! What a start sets up and says.
+//! What a start sets up and says, and what commands beside the service leave alone.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -67,4 +73,38 @@ async fn the_line_to_try_works_in_any_folder_and_does_not_tell_the_configured_ke
     let answer: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
     assert!(answer["placements"].is_object(), "{line}: {answer}");
     service.server.shutdown().await;
+}
+
+/// The files of the folders in which a service keeps what it would serve and store without its database.
+fn kept(data: &Path) -> BTreeMap<PathBuf, (u64, Vec<u8>)> {
+    let folders = ["catalogue", "outcomes"].map(|folder| fs::read_dir(data.join(folder)).expect("a folder"));
+    let files = folders.into_iter().flatten().map(|entry| entry.expect("an entry").path());
+    files
+        .map(|path| (path.clone(), (fs::metadata(&path).expect("a file").ino(), fs::read(path).expect("bytes"))))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_leave_the_files_of_a_service_alone() {
+    let _turn = turn(1).await;
+    let url = cluster().await.database().await;
+    let service = Service::start(&url, |_| {}).await;
+    service.server.shutdown().await;
+    let data = service.data.path();
+    // as somebody finds it while the service appends an outcome, and then a version
+    let log = data.join("outcomes/outcomes.log");
+    fs::OpenOptions::new().append(true).open(log).expect("the log").write_all(b"half a record").expect("written");
+    let before = kept(data);
+    assert!(before.keys().any(|path| path.ends_with("catalogue/account-1.jsonl")), "{:?}", before.keys());
+    let out = folder();
+    let out = out.path().join("out").display().to_string();
+    let commands = [&["migrate"][..], &["import", "creatives/demo"], &["export", &out], &["keys", "list"], &["doctor"]];
+    let make = ["keys", "make", "ops", "--scopes", "report"];
+    for arguments in commands.into_iter().chain([&make[..]]) {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tessera"));
+        let command = command.args(arguments).env("DATABASE_URL", &url).env("TESSERA_DATA", data);
+        let ran = command.output().await.expect("it runs");
+        assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+        assert!(kept(data) == before, "{arguments:?}");
+    }
 }
