@@ -113,7 +113,7 @@ pub struct Core {
     listener: Arc<Notes>,
     cluster: Option<Cluster>,
     simulated: Option<Arc<SimulatedClock>>,
-    /// Whether the private cluster could not be started yet.
+    /// Whether the private cluster does not run yet.
     unstarted: bool,
     origin: Option<Origin>,
 }
@@ -132,11 +132,12 @@ impl Core {
         public_url: String,
         files: Option<&Path>,
     ) -> Result<Self, StartError> {
-        let database = Database::find(config, guard).await?;
+        let disk = Disk::new(files.map(|folder| folder.join("catalogue")));
+        let database = Database::find(config, guard, disk.read_access().await.is_some()).await?;
         let opened = store::open(&database.options(config))?;
         let migrated = match &database.failure {
             Some(failure) => Err(StoreError::Unavailable(failure.to_string())),
-            None => boot::migrate(&opened, Duration::from_millis(config.store.start_wait_ms)).await,
+            None => boot::migrate(&opened, database.patience).await,
         };
         let (meters, exposition) = telemetry::metrics();
         let simulated = config.http.simulation.then(|| Arc::new(SimulatedClock::default()));
@@ -162,7 +163,6 @@ impl Core {
         let outcomes =
             Outcomes::open(outcomes_config, Arc::clone(&opened.outcomes), users.clone(), Arc::clone(&reservations));
         let outcomes = outcomes.map_err(|error| StartError::Io { what: "opening the outcome log".into(), error })?;
-        let disk = Disk::new(files.map(|folder| folder.join("catalogue")));
         let catalogue = Catalogue::new(Arc::clone(&opened.catalog), Arc::clone(&clock), disk, public_url);
         let catalogue = Arc::new(catalogue);
         let mut unstarted = false;
@@ -174,7 +174,7 @@ impl Core {
                     unstarted = failure.is_some();
                     Some(origin)
                 }
-                (None, Some(failure)) => return Err(failure.into()),
+                (None, Some(failure)) => return Err(failure),
                 (None, None) => return Err(NoCatalogue(error).into()),
             },
         };

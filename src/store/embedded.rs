@@ -26,6 +26,7 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::{binaries::search_folders, error::EmbeddedError};
 use self::{error::Doing, leftovers::Status, place::Place, postmaster::Postmaster};
@@ -69,14 +70,23 @@ impl PrivateCluster {
     /// # Errors
     /// [`EmbeddedError`], whose message names the remedy.
     pub fn start(options: Options) -> Result<PrivateCluster, EmbeddedError> {
+        Self::start_until(options, CancellationToken::new())
+    }
+
+    /// The same, given up when `stop` is cancelled: a server that was on its way is then stopped before
+    /// this returns.
+    ///
+    /// # Errors
+    /// As [`PrivateCluster::start`], or [`EmbeddedError::GivenUp`].
+    pub fn start_until(options: Options, stop: CancellationToken) -> Result<PrivateCluster, EmbeddedError> {
         let mut place = Place::of(&options.data_dir)?;
-        let Some(lock) = own_or_join(&place)? else {
+        let Some(lock) = own_or_join(&place, &stop)? else {
             return Ok(PrivateCluster { place, postmaster: None, _lock: None });
         };
         let existing = place.major()?;
         let wanted = existing.as_deref().map(|major| (place.pgdata.as_path(), major));
         let binaries = binaries::find(options.binaries.as_deref(), &options.search, place.account, wanted)?;
-        let programs = postmaster::Programs { guard: options.guard, binaries };
+        let programs = postmaster::Programs { guard: options.guard, binaries, stop };
         match existing {
             Some(_) => place.check_existing()?,
             None => programs.create(&mut place)?,
@@ -115,7 +125,7 @@ impl PrivateCluster {
 }
 
 /// The lock that says who runs the cluster, or nothing when another process has it and its server is ready.
-fn own_or_join(place: &Place) -> Result<Option<Flock<fs::File>>, EmbeddedError> {
+fn own_or_join(place: &Place, stop: &CancellationToken) -> Result<Option<Flock<fs::File>>, EmbeddedError> {
     let began = Instant::now();
     let mut ready_since = None;
     loop {
@@ -126,6 +136,9 @@ fn own_or_join(place: &Place) -> Result<Option<Flock<fs::File>>, EmbeddedError> 
             return Ok(lock);
         }
         ready_since = ready;
+        if stop.is_cancelled() {
+            return Err(EmbeddedError::GivenUp);
+        }
         if began.elapsed() > JOIN_LIMIT {
             let owner = fs::read_to_string(place.lock()).unwrap_or_default();
             return Err(EmbeddedError::InUse { data_dir: place.data_dir.clone(), owner });

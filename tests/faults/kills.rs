@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -146,4 +147,69 @@ async fn a_database_that_does_not_start_is_waited_for_with_the_last_catalogue() 
     })
     .await;
     process.remote.patch("anna", &json!({"age": 31})).await;
+}
+
+/// Programs of PostgreSQL whose server does not begin for as long as `hold` is there.
+fn held_programs(data: &Path, folder: &Path, hold: &Path) -> PathBuf {
+    let started = std::fs::read_to_string(data.join("pg/postmaster.opts")).expect("how the server was started");
+    let server = Path::new(started.split(' ').next().expect("a program"));
+    let programs = folder.join("bin");
+    std::fs::create_dir(&programs).expect("a folder");
+    symlink(server.with_file_name("initdb"), programs.join("initdb")).expect("a link");
+    let (postgres, hold, server) = (programs.join("postgres"), hold.display(), server.display());
+    let script = format!(
+        "#!/bin/sh\ntrap 'exit 1' INT\n[ \"$1\" = --version ] || while [ -e {hold} ]; do sleep 0.05; done\n\
+         trap - INT\nexec {server} \"$@\"\n"
+    );
+    std::fs::write(&postgres, script).expect("written");
+    std::fs::set_permissions(&postgres, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    programs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_slow_to_start_is_not_waited_for_where_there_is_a_catalogue() {
+    let (data, aside) = (folder(), folder());
+    let process = Process::start(data.path(), None, PATIENCE);
+    process.remote.author().await;
+    process.remote.patch("anna", &json!({"age": 30})).await;
+    process.end(Signal::SIGTERM);
+    let hold = aside.path().join("hold");
+    let programs = held_programs(data.path(), aside.path(), &hold);
+    // however long a start would wait, this test ends
+    let late = hold.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(3 * PATIENCE);
+        std::fs::remove_file(late).ok();
+    });
+    let start = || {
+        std::fs::write(&hold, "").expect("a file");
+        let wait = Duration::from_secs(1);
+        let process = tokio::task::block_in_place(|| Process::start_on(data.path(), None, wait, Some(&programs)));
+        assert!(hold.exists(), "it listens before its database does");
+        process
+    };
+
+    let process = start();
+    let family = process.family();
+    assert!(family.len() > 1, "the database's start goes on");
+    let began = Instant::now();
+    assert!(process.end(Signal::SIGTERM).success());
+    assert!(began.elapsed() < PATIENCE / 2, "it ended after {:?}", began.elapsed());
+    assert!(hold.exists(), "nothing was waited for");
+    family.into_iter().for_each(gone);
+
+    let process = start();
+    let without = process.remote.item("anna", "home").await;
+    assert_eq!((&without["status"], &without["fallback_level"]), (&json!("filled"), &json!("contextual")));
+    let family = process.family();
+    std::fs::remove_file(&hold).expect("let go");
+    until("people are known again", || async {
+        process.remote.item("anna", "home").await["fallback_level"] == "personalised"
+    })
+    .await;
+    process.remote.patch("anna", &json!({"age": 31})).await;
+    let server = server_of(data.path());
+    assert!(family.contains(&server), "it is the server whose start was under way");
+    assert!(process.end(Signal::SIGTERM).success());
+    gone(server);
 }

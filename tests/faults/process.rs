@@ -30,6 +30,11 @@ impl Process {
     /// Starts the service on a data folder, with a private cluster where no database is named, and
     /// waits until it listens. It gives the database so long to answer.
     pub(crate) fn start(data: &Path, database: Option<&str>, wait: Duration) -> Self {
+        Self::start_on(data, database, wait, None)
+    }
+
+    /// The same with the programs of PostgreSQL in a folder.
+    pub(crate) fn start_on(data: &Path, database: Option<&str>, wait: Duration, programs: Option<&Path>) -> Self {
         let log = fs::File::options().create(true).append(true).open(data.join("service.log")).expect("a log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tessera"))
             .env("TESSERA_BIND", "127.0.0.1:0")
@@ -39,6 +44,7 @@ impl Process {
             .env("TESSERA_STORE__BUNDLE", data.join("none"))
             .env("TESSERA_STORE__START_WAIT_MS", wait.as_millis().to_string())
             .env("DATABASE_URL", database.unwrap_or_default())
+            .envs(programs.map(|programs| ("TESSERA_POSTGRES_BIN", programs)))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -52,6 +58,11 @@ impl Process {
         }
         let address = line[line.find("http://").expect("an address")..].split(' ').next().expect("an address");
         Self { child, remote: Remote::at(address.trim().to_owned()), _stdout: stdout }
+    }
+
+    /// It and all that it started.
+    pub(crate) fn family(&self) -> Vec<Pid> {
+        family(self.child.id().cast_signed()).into_iter().map(Pid::from_raw).collect()
     }
 
     /// Whether it still runs.

@@ -87,6 +87,9 @@ pub enum EmbeddedError {
         /// Who must own it.
         uid: u32,
     },
+    /// Nobody wants the cluster any more.
+    #[error("the start of the private database was given up")]
+    GivenUp,
     /// The new cluster could not be made.
     #[error("{program} failed ({status}) while making a new database: {output}")]
     Create {

@@ -11,6 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{EmbeddedError, error::Doing, place::Place};
 
@@ -40,7 +41,7 @@ impl Status {
 /// data folder's lock, so nobody else is starting one.
 ///
 /// A survivor is not kept: nothing would tie it to this process, so that it could outlive this one too.
-pub(super) fn clear(place: &Place) -> Result<(), EmbeddedError> {
+pub(super) fn clear(place: &Place, stop: &CancellationToken) -> Result<(), EmbeddedError> {
     let began = Instant::now();
     loop {
         let found = servers(&place.pgdata);
@@ -48,6 +49,9 @@ pub(super) fn clear(place: &Place) -> Result<(), EmbeddedError> {
             // Only sure when every server process could be looked at; otherwise PostgreSQL decides.
             return if found.all_seen { remove_locks(place) } else { Ok(()) };
         };
+        if stop.is_cancelled() {
+            return Err(EmbeddedError::GivenUp);
+        }
         if began.elapsed() > PATIENCE {
             return Err(EmbeddedError::Survivor { pgdata: place.pgdata.clone(), pid: first.as_raw() });
         }

@@ -15,6 +15,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, User},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     EmbeddedError, START_LIMIT, binaries::Binaries, error::Doing, guard, is_ready, leftovers, log_tail, place::Place,
@@ -60,6 +61,8 @@ const IMMEDIATE: Duration = Duration::from_secs(10);
 pub(super) struct Programs {
     pub(super) guard: PathBuf,
     pub(super) binaries: Binaries,
+    /// Cancelled when a start is to be given up.
+    pub(super) stop: CancellationToken,
 }
 
 impl Programs {
@@ -86,7 +89,7 @@ impl Programs {
 
     /// Starts the server; it may still be recovering when this returns.
     fn spawn(&self, place: &Place) -> Result<Child, EmbeddedError> {
-        leftovers::clear(place)?;
+        leftovers::clear(place, &self.stop)?;
         let path = place.log();
         if fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_LIMIT) {
             fs::rename(&path, path.with_extension("log.1")).doing("rename", &path)?;
@@ -107,7 +110,7 @@ impl Programs {
         let mut attempt = 1;
         loop {
             let mut child = self.spawn(place)?;
-            match await_ready(&mut child, place) {
+            match self.await_ready(&mut child, place) {
                 Ok(()) => return Ok(child),
                 Err(EmbeddedError::Exited { .. }) if attempt < ATTEMPTS => sleep(Duration::from_millis(200) * attempt),
                 Err(error) => {
@@ -117,6 +120,24 @@ impl Programs {
             }
             attempt += 1;
         }
+    }
+
+    fn await_ready(&self, child: &mut Child, place: &Place) -> Result<(), EmbeddedError> {
+        let began = Instant::now();
+        while !is_ready(place, Some(child.id())) {
+            if self.stop.is_cancelled() {
+                return Err(EmbeddedError::GivenUp);
+            }
+            if let Some(status) = child.try_wait().doing("watch", &place.pgdata)? {
+                return Err(EmbeddedError::Exited { status, log: place.log(), tail: log_tail(place) });
+            }
+            if began.elapsed() > START_LIMIT {
+                let seconds = START_LIMIT.as_secs();
+                return Err(EmbeddedError::NotReady { seconds, log: place.log(), tail: log_tail(place) });
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 }
 
@@ -136,21 +157,6 @@ fn run(program: &'static str, command: &mut Command, input: &str) -> Result<(), 
     }
     let output = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).trim().to_owned();
     Err(EmbeddedError::Create { program, status: done.status, output })
-}
-
-fn await_ready(child: &mut Child, place: &Place) -> Result<(), EmbeddedError> {
-    let began = Instant::now();
-    while !is_ready(place, Some(child.id())) {
-        if let Some(status) = child.try_wait().doing("watch", &place.pgdata)? {
-            return Err(EmbeddedError::Exited { status, log: place.log(), tail: log_tail(place) });
-        }
-        if began.elapsed() > START_LIMIT {
-            let seconds = START_LIMIT.as_secs();
-            return Err(EmbeddedError::NotReady { seconds, log: place.log(), tail: log_tail(place) });
-        }
-        sleep(Duration::from_millis(5));
-    }
-    Ok(())
 }
 
 /// The running server, and the thread that started it: the kernel ends the server with that *thread*, so
