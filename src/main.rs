@@ -37,7 +37,10 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date and end.
     Migrate,
-    /// Import a bundle: a folder of documents, images and people, all or nothing.
+    /// Import a bundle: a folder of documents, images and people, checked whole before any of it is kept.
+    ///
+    /// The documents go in together, people and events after them. An import that was interrupted is
+    /// finished by running it again, which doubles nothing.
     Import {
         /// The folder.
         folder: PathBuf,

@@ -252,10 +252,12 @@ impl ImportError {
     }
 }
 
-/// Imports a folder: images, then all documents in one commit, then people and what they did.
+/// Imports a folder: images, then all documents in one commit, then people one by one, and what they
+/// did. Everything is checked before anything is kept; doing it again finishes what was interrupted.
 ///
 /// # Errors
-/// Every fault of every file, and then nothing was changed; or the store's.
+/// Every fault of every file, and then nothing was changed; or the store's, and then what had come
+/// before stays.
 pub async fn import(engine: &Engine, account: &Account, folder: &Path, dry_run: bool) -> Result<Imported, ImportError> {
     let bundle: Bundle = engine.authoring.read_bundle(folder)?;
     let author = Author { account: account.number(), by: "import".into(), dry_run };

@@ -202,8 +202,11 @@ async fn nothing_is_imported_when_people_do_not_fit() {
     // with that mended, all of it comes
     write("profiles.ndjson", "{\"user\": \"ida\", \"traits\": {\"age\": 40}}\n");
     write("events.ndjson", &format!("{event}{{\"value\": 120}}}}\n"));
-    let ran = command(false).await;
-    assert!(ran.status.success(), "{ran:?}");
+    for (documents, events) in [(" 2 documents", " 1 events"), (" 0 documents", " 0 events")] {
+        let ran = command(false).await;
+        let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert!(told.contains(documents) && told.contains(events), "done again nothing is doubled: {ran:?}");
+    }
     let known = service.request(Method::GET, "/v1/profiles/ida").send().await.expect("an answer");
     assert_eq!(known.status(), 200);
 }
