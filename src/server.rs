@@ -189,7 +189,8 @@ impl Core {
         let schemas =
             Arc::new(crate::http::openapi::schemas().map_err(|error| StartError::Internal(error.to_string()))?);
         let people = usize::try_from(config.users.sampled).unwrap_or(usize::MAX);
-        let reservoir = Arc::new(Reservoir::new(Arc::clone(&opened.crowds), people));
+        let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));
+        let reservoir = Arc::new(Reservoir::new(Arc::clone(&opened.crowds), people, Arc::clone(&streams)));
         let known = Arc::clone(&catalogue);
         let transitions = Transitions::new(
             Arc::clone(&opened.transitions),
@@ -199,7 +200,6 @@ impl Core {
             meters.transitions_dropped.clone(),
         );
         let told = Some((transitions.clone(), Arc::clone(&clock)));
-        let streams = Arc::new(StreamRegistry::new(Arc::clone(&opened.events)));
         let ingest = Ingest::new(
             IngestConfig::default(),
             Arc::clone(&opened.events),

@@ -57,8 +57,9 @@ pub struct Preview {
     pub asked: u64,
     /// Whether everybody was asked about everything, so that the numbers are exact.
     pub exact: bool,
-    /// Events that are not kept per person as this rule asks for them: nobody counts by them here.
-    /// Their history is read once the rule is saved; `GET /v1/segments/{key}/status` says when.
+    /// Events that are not kept per person as this rule asks for them, or whose history is still
+    /// being read: some or all of those who had them do not count here. History is read once the
+    /// rule is saved; `GET /v1/segments/{key}/status` says when.
     pub unread_events: Vec<EventName>,
     /// Whether the sample is as large as it will be; false for some seconds after a start.
     pub complete: bool,
@@ -183,9 +184,10 @@ impl Insight {
         let probe =
             Arc::new(Probe::new(draft, known, &others, account.snapshot.rules.models()).map_err(PeopleError::Invalid)?);
         let now = self.clock.now();
+        // Before anybody is asked: a history that ends meanwhile may be missing in the first of them.
+        let unread_events = self.reservoir.unread(account.number(), probe.streams()).await?;
         let drawn = self.reservoir.draw(account.number());
         let lint = self.lint_with(account, None, &parsed, &drawn);
-        let unread_events: Vec<EventName> = probe.unread(&account.snapshot.streams).into_iter().collect();
         let (asked, population, complete) = if question.exact {
             let asked = self.ask_all(account.number(), &probe, now, question.members).await?;
             let population = crate::domain::audience::preview::Population::whole(asked.tally.asked());

@@ -14,7 +14,7 @@ use crate::{
             report::{Matrix, Shown, TraitSurvey, index, survey},
             training::protected::attribute,
         },
-        ids::{SegmentKey, TraitName},
+        ids::{EventName, SegmentKey, TraitName},
         values::Millis,
         violation::Violation,
     },
@@ -46,7 +46,7 @@ pub struct SegmentQuestion {
 #[schema(example = json!({
     "at": "2026-11-22T08:30:00.000Z", "from": "2026-11-21", "to": "2026-11-22", "kept_days": 30,
     "population": {"people": 1_000_000, "at_least": 986_140, "at_most": 1_013_860},
-    "asked": 20_000, "exact": false, "complete": true,
+    "asked": 20_000, "exact": false, "unread_events": [], "complete": true,
     "segments": [{
         "key": "vip", "kind": "dynamic", "size": {"people": 50_000, "at_least": 46_400, "at_most": 53_900},
         "mistyped": {"people": 0, "at_least": 0, "at_most": 150}, "share": 0.05,
@@ -76,8 +76,11 @@ pub struct SegmentReport {
     pub population: Estimate,
     /// People who were asked: those whose uid, a hash, is smallest.
     pub asked: u64,
-    /// Whether everybody was asked.
+    /// Whether everybody was asked about everything.
     pub exact: bool,
+    /// Events that the segments ask about and whose history is still being read: some of those who
+    /// had them do not count yet.
+    pub unread_events: Vec<EventName>,
     /// Whether the sample is as large as it will be; false for some seconds after a start.
     pub complete: bool,
     /// The segments, in the order of their keys.
@@ -242,6 +245,7 @@ impl Reports {
         }
         let Some(chosen) = chosen.ok().filter(|_| faults.is_empty()) else { return Err(PeopleError::Invalid(faults)) };
         let keys: Vec<SegmentKey> = chosen.iter().map(|(key, _)| key.clone()).collect();
+        let unread_events = self.reservoir.unread(account.number(), &account.snapshot.streams_of(&keys)).await?;
         let days = self.transitions.daily(account.number(), keys, from, to).await?;
         let drawn = self.reservoir.draw(account.number());
         let (allowed, protected): (Vec<String>, Vec<String>) = drawn.traits.iter().cloned().partition(|name| {
@@ -279,7 +283,8 @@ impl Reports {
             kept_days: kept,
             population: population.size(),
             asked: found.matrix.asked(),
-            exact: population.estimated.is_none() && complete,
+            exact: population.estimated.is_none() && complete && unread_events.is_empty(),
+            unread_events,
             complete,
             segments: segments.collect(),
             overlap: found.overlap(&chosen),
@@ -298,17 +303,11 @@ fn chosen(account: &Account, asked: Option<Vec<SegmentKey>>) -> Result<Vec<(Segm
         return Ok(all);
     };
     let unknown = asked.iter().enumerate().filter(|(_, key)| rules.ix(key).is_none());
-    let mut faults: Vec<_> = unknown
-        .map(|(at, key)| {
-            Violation::new(format!("/segments/{at}"), "unknown_segment", format!("no segment is called \"{key}\""))
-        })
-        .collect();
+    let fault = |at: usize, detail| Violation::new(format!("/segments/{at}"), "unknown_segment", detail);
+    let mut faults: Vec<_> = unknown.map(|(at, key)| fault(at, format!("no segment is called \"{key}\""))).collect();
     if asked.len() > Reports::MOST {
-        faults.push(Violation::new(
-            "/segments",
-            "out_of_range",
-            format!("must name at most {} segments", Reports::MOST),
-        ));
+        let detail = format!("must name at most {} segments", Reports::MOST);
+        faults.push(Violation::new("/segments", "out_of_range", detail));
     }
     if !faults.is_empty() {
         return Err(faults);

@@ -11,11 +11,11 @@ use std::{
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::{backoff::Backoff, catalogue::Catalogue, unpack::unpack};
+use super::{backoff::Backoff, catalogue::Catalogue, ingest::StreamRegistry, unpack::unpack};
 use crate::{
     domain::{
-        audience::{preview::Population, user::UserState},
-        ids::{NameHash, Uid},
+        audience::{activity::Streams, preview::Population, user::UserState},
+        ids::{EventName, NameHash, Uid},
     },
     ports::{CrowdRow, CrowdStore, StoreError},
 };
@@ -25,6 +25,7 @@ pub struct Reservoir {
     store: Arc<dyn CrowdStore>,
     /// People in a sample; a person takes about 2 KiB.
     size: usize,
+    streams: Arc<StreamRegistry>,
     samples: Mutex<BTreeMap<u32, Sample>>,
 }
 
@@ -97,12 +98,21 @@ impl Reservoir {
 
     /// Empty samples of up to `size` people.
     #[must_use]
-    pub fn new(store: Arc<dyn CrowdStore>, size: usize) -> Self {
-        Self { store, size, samples: Mutex::default() }
+    pub fn new(store: Arc<dyn CrowdStore>, size: usize, streams: Arc<StreamRegistry>) -> Self {
+        Self { store, size, streams, samples: Mutex::default() }
     }
 
     fn samples(&self) -> MutexGuard<'_, BTreeMap<u32, Sample>> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The events of those of these streams that people lack, wholly or in part. To be asked before
+    /// the people are: a history that ends meanwhile may be missing in the first of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn unread(&self, account: u32, needed: &Streams) -> Result<Vec<EventName>, StoreError> {
+        Ok(self.streams.of(account).await?.unread(needed))
     }
 
     /// The sample of an account.
@@ -277,6 +287,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::ids::SegmentKey,
+        engine::ingest::tests::Store as Events,
         ports::{Answer, ListUpload, UploadMode, UserRow},
     };
 
@@ -336,7 +347,7 @@ mod tests {
     #[tokio::test]
     async fn the_sample_is_the_smallest_uids_whatever_comes_and_goes() {
         let crowd = Arc::new(Crowd::default());
-        let reservoir = Reservoir::new(crowd.clone(), 500);
+        let reservoir = Reservoir::new(crowd.clone(), 500, Arc::new(StreamRegistry::new(Arc::<Events>::default())));
         for n in 1..=300 {
             crowd.write(n, 1);
         }

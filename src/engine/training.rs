@@ -2,17 +2,31 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{reservoir::Reservoir, world::Account};
 use crate::{
     domain::{
         audience::training::{Proposal, Settings, TooFew, train},
-        ids::ModelKey,
+        ids::{EventName, ModelKey},
         violation::Violation,
     },
-    ports::Clock,
+    ports::{Clock, StoreError},
 };
+
+/// What a model would become, and how much is known of what it is learned from.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Trained {
+    /// What the model would become.
+    #[serde(flatten)]
+    pub proposal: Proposal,
+    /// Whether the sample is as large as it will be; false for some seconds after a start.
+    pub complete: bool,
+    /// Events that the model takes and whose history is still being read: it was learned without
+    /// some of them.
+    pub unread_events: Vec<EventName>,
+}
 
 /// Why nothing was learned.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +43,9 @@ pub enum TrainingError {
     /// Another model is being trained.
     #[error("another training is under way")]
     Busy,
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The training itself failed: a fault of this program.
     #[error("the training ended early")]
     Ended,
@@ -53,23 +70,22 @@ impl Trainer {
     ///
     /// # Errors
     /// See [`TrainingError`].
-    pub async fn train(
-        &self,
-        account: &Account,
-        key: &ModelKey,
-        settings: Settings,
-    ) -> Result<Proposal, TrainingError> {
+    pub async fn train(&self, account: &Account, key: &ModelKey, settings: Settings) -> Result<Trained, TrainingError> {
         settings.check().map_err(TrainingError::Invalid)?;
         let document = account.snapshot.model(key).ok_or_else(|| TrainingError::NotFound(key.clone()))?;
         let document = Arc::clone(document);
         let turn = Arc::clone(&self.turn).try_lock_owned().map_err(|_| TrainingError::Busy)?;
-        let people: Vec<_> = self.reservoir.draw(account.number()).people.into_iter().map(|(_, state)| state).collect();
+        let streams = document.streams().into_iter().collect();
+        let unread_events = self.reservoir.unread(account.number(), &streams).await?;
+        let drawn = self.reservoir.draw(account.number());
+        let people: Vec<_> = drawn.people.into_iter().map(|(_, state)| state).collect();
         let now = self.clock.now();
         let learn = move || {
             // held until the end, even when the caller has left
             let _turn = turn;
             train(&document, &people, now, &settings)
         };
-        Ok(tokio::task::spawn_blocking(learn).await.map_err(|_| TrainingError::Ended)??)
+        let proposal = tokio::task::spawn_blocking(learn).await.map_err(|_| TrainingError::Ended)??;
+        Ok(Trained { proposal, complete: drawn.complete, unread_events })
     }
 }

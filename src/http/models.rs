@@ -12,11 +12,8 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{
-        access::Scope,
-        audience::training::{Proposal, Settings},
-        ids::ModelKey,
-    },
+    domain::{access::Scope, audience::training::Settings, ids::ModelKey},
+    engine::training::Trained,
     problems,
 };
 
@@ -36,7 +33,8 @@ problems!(
         PayloadTooLarge,
         UnsupportedMediaType,
         Invalid,
-        Overloaded
+        Overloaded,
+        StoreUnavailable
     ]
 );
 
@@ -54,7 +52,8 @@ struct One {
 /// features, how well the clusters are apart, and how many people would move from the live one's
 /// clusters or fifths. Nothing changes: rules follow the new version when you PUT the answer's
 /// `document`, which is the time to look at it first (a preview of a segment that names the model
-/// tells who is in it now). Clusters that continue live ones keep their numbers. The same
+/// tells who is in it now). While the history of events is being read it is learned without some of them,
+/// which `unread_events` names. Clusters that continue live ones keep their numbers. The same
 /// sample, time and seed give the same answer. Nothing is learned from traits; features that may
 /// tell a protected attribute (age, gender, religion, ethnicity, nationality, health, politics,
 /// sexual orientation, unions, genes and bodies, family, crimes) are refused unless
@@ -64,14 +63,14 @@ struct One {
 #[utoipa::path(
     post, path = "/v1/models/{id}/train", tag = "models", operation_id = "train_model",
     params(One), request_body = Settings, security(("key" = [])),
-    responses((status = 200, description = "What the model would become.", body = Proposal), TrainProblems)
+    responses((status = 200, description = "What the model would become.", body = Trained), TrainProblems)
 )]
 async fn train(
     State(app): State<App>,
     caller: Caller,
     ApiPath(one): ApiPath<One>,
     ApiJson(settings): ApiJson<Settings>,
-) -> Result<Json<Proposal>, Problem> {
+) -> Result<Json<Trained>, Problem> {
     caller.must(Scope::Author)?;
     Ok(Json(app.engine.trainer.train(&caller.account, &one.id, settings).await?))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection, query};
 
 use crate::{
     events::{counts, send},
@@ -197,4 +198,71 @@ async fn an_account_has_so_many_places_to_follow_from() {
     assert!(full.headers().contains_key("retry-after"));
     drop(open);
     until("there is room again", || async { follow().await.status() == 200 }).await;
+}
+
+/// Keeps every history from being read while the connection is open.
+async fn hold_history(database: &str) -> PgConnection {
+    let mut connection = PgConnection::connect(database).await.expect("a connection");
+    query("select pg_advisory_lock(7358803)").execute(&mut connection).await.expect("a lock");
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lacks_its_history_says_so_everywhere() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |_| {}).await;
+    let views = |n: u32, id: &str| json!({"id": format!("{n}-{id}"), "user": format!("u-{n}"), "type": "viewed"});
+    send(&service, &json!((0..60).map(|n| views(n, "before")).collect::<Vec<_>>())).await;
+    let held = hold_history(&database).await;
+    let rule =
+        json!({"v": 1, "kind": "dynamic", "match": {"event": "viewed", "count": {"gte": 1}, "in": {"last": "P7D"}}});
+    service.put("/v1/segments/keen", &json!({"name": "Keen", "rule": rule})).await;
+    let features = json!([{"event": "viewed", "measure": "recency"}]);
+    service.put("/v1/models/viewers", &json!({"name": "Viewers", "kind": "clusters", "features": features})).await;
+
+    let ask = |method: Method, path: &'static str, body: Value| {
+        let request = service.request(method, path).json(&body);
+        async move { read(request.sent().await, 200).await }
+    };
+    let preview = |exact: bool| ask(Method::POST, "/v1/segments/preview", json!({"rule": rule, "exact": exact}));
+    let train = || ask(Method::POST, "/v1/models/viewers/train", json!({"seed": 7}));
+    let report = || ask(Method::GET, "/v1/reports/segments?segments=keen", json!({}));
+    // sixty more, whose events count at once while those of before do not
+    until("new events are remembered", || async {
+        let id = format!("{:?}", std::time::Instant::now());
+        send(&service, &json!((60..120).map(|n| views(n, &id)).collect::<Vec<_>>())).await;
+        preview(false).await["size"]["people"] == 60 && report().await["segments"][0]["size"]["people"] == 60
+    })
+    .await;
+    until("there is something to learn from", || async {
+        let request = service.request(Method::POST, "/v1/models/viewers/train").json(&json!({}));
+        request.sent().await.status() == 200
+    })
+    .await;
+    for partial in [preview(true).await, preview(false).await, report().await] {
+        assert_eq!((&partial["unread_events"], &partial["exact"]), (&json!(["viewed"]), &json!(false)), "{partial:#}");
+    }
+    let partial = train().await;
+    assert_eq!((&partial["unread_events"], &partial["complete"]), (&json!(["viewed"]), &json!(true)), "{partial:#}");
+
+    held.close().await.expect("closed");
+    live(&service).await;
+    let whole = preview(true).await;
+    assert_eq!(
+        (&whole["size"]["people"], &whole["unread_events"], &whole["exact"]),
+        (&json!(120), &json!([]), &json!(true))
+    );
+    until("the sample has it too", || async { preview(false).await["size"]["people"] == 120 }).await;
+    assert_eq!(report().await["exact"], true);
+    assert_eq!(train().await["unread_events"], json!([]));
+
+    // what was counted for a rule stays counted when the rule goes
+    let gone = service.request(Method::DELETE, "/v1/segments/keen").header("if-match", "*").sent().await;
+    read(gone, 204).await;
+    let kept = preview(true).await;
+    assert_eq!(
+        (&kept["size"]["people"], &kept["unread_events"], &kept["exact"]),
+        (&json!(120), &json!([]), &json!(true))
+    );
 }

@@ -16,7 +16,7 @@ use super::{
     user::UserState,
 };
 use crate::domain::{
-    ids::{EventName, SegmentKey, Uid},
+    ids::{SegmentKey, Uid},
     values::Millis,
     violation::Violation,
 };
@@ -66,12 +66,10 @@ pub struct ConditionTally {
 }
 
 impl Probe {
-    /// Events that the rule asks about in a way in which they are not among what is `kept` of
-    /// people: nobody has any of them yet.
+    /// What must be remembered of events to ask the rule, and those that it is compared with.
     #[must_use]
-    pub fn unread(&self, kept: &Streams) -> BTreeSet<EventName> {
-        let unread = self.rules.streams().iter().filter(|stream| !kept.contains(stream.id()));
-        unread.map(|stream| stream.event().clone()).collect()
+    pub fn streams(&self) -> &Streams {
+        self.rules.streams()
     }
 
     /// A rule made ready, to be compared with `others`. `known` are the account's segments; those

@@ -202,10 +202,10 @@ impl Snapshot {
         self.models.get(key)
     }
 
-    /// What must be remembered of events to answer a segment and those that it names.
+    /// What must be remembered of events to answer segments and those that they name.
     #[must_use]
-    pub fn streams_of(&self, segment: &SegmentKey) -> Streams {
-        let (mut streams, mut waiting, mut seen) = (Streams::default(), vec![segment.clone()], BTreeSet::new());
+    pub fn streams_of(&self, segments: &[SegmentKey]) -> Streams {
+        let (mut streams, mut waiting, mut seen) = (Streams::default(), segments.to_vec(), BTreeSet::new());
         while let Some(key) = waiting.pop() {
             let rule = self.segments.iter().find(|(of, _)| *of == key).and_then(|(_, rule)| rule.as_ref());
             let own = self.rules.ix(&key).map_or(&[][..], |ix| self.rules.own_streams(ix));

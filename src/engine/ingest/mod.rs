@@ -8,7 +8,7 @@
 mod backfill;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(in crate::engine) mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

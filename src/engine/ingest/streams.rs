@@ -82,10 +82,14 @@ impl Streamed {
         epochs
     }
 
-    /// Whether any of these streams lacks history, or is not known at all.
+    /// The events of those of these streams that lack history, or are not known at all; each once.
     #[must_use]
-    pub fn lacks_history(&self, of: &Streams) -> bool {
-        of.iter().any(|stream| self.backfilling.contains_key(&stream.id()) || !self.streams.contains(stream.id()))
+    pub fn unread(&self, of: &Streams) -> Vec<EventName> {
+        let lacks =
+            |stream: &&Stream| self.backfilling.contains_key(&stream.id()) || !self.streams.contains(stream.id());
+        let mut unread: Vec<_> = of.iter().filter(lacks).map(|stream| stream.event().clone()).collect();
+        unread.dedup();
+        unread
     }
 }
 

@@ -64,8 +64,8 @@ async fn status(
     if snapshot.rules.ix(&key).is_none() {
         return Err(Problem::new(ProblemKind::NotFound, format!("There is no segment {key}.")));
     }
-    let needed = snapshot.streams_of(&key);
+    let needed = snapshot.streams_of(&[key]);
     let streamed = app.engine.ingest.streamed(caller.account.number()).await?;
-    let state = if streamed.lacks_history(&needed) { History::Backfilling } else { History::Live };
+    let state = if streamed.unread(&needed).is_empty() { History::Live } else { History::Backfilling };
     Ok(Json(SegmentStatus { state, streams: needed.len() }))
 }

@@ -139,6 +139,7 @@ impl From<TrainingError> for Problem {
                 "too_few_people",
                 format!("{few}; of a new model the history of events may still be being read"),
             )]),
+            TrainingError::Store(error) => error.into(),
             TrainingError::Busy => Self::new(ProblemKind::Overloaded, "Another training is under way."),
             TrainingError::Ended => Self::internal(error),
         }
