@@ -54,7 +54,7 @@ struct One {
 /// `document`, which is the time to look at it first (a preview of a segment that names the model
 /// tells who is in it now). While the history of events is being read it is learned without some of them,
 /// which `unread_events` names. Clusters that continue live ones keep their numbers. The same
-/// sample, time and seed give the same answer. Nothing is learned from traits; features that may
+/// sample, time and seed give the same answer. Nothing is learned from traits; events and properties that may
 /// tell a protected attribute (age, gender, religion, ethnicity, nationality, health, politics,
 /// sexual orientation, unions, genes and bodies, family, crimes) are refused unless
 /// `allow_protected` names them. Fifths take 50 people who bought within the window; clusters take

@@ -9,7 +9,7 @@ use super::{
     cluster::FeatureCheck,
     models::{ClusterModel, Feature, FeatureKind, Models, RfmModel},
     node::{Node, Rfm},
-    training::protected,
+    training::protected::attribute,
 };
 use crate::domain::{
     ids::{EventName, ModelKey, TraitName},
@@ -49,6 +49,10 @@ pub enum ModelDoc {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<Vec<f64>>, min_items = 4, max_items = 4)]
         money: Option<[f64; 4]>,
+        /// Protected attributes that it may nevertheless be about, each by name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schema(max_items = 32)]
+        allow_protected: Vec<TraitName>,
     },
     /// Groups of people who behave alike.
     Clusters {
@@ -148,7 +152,7 @@ impl ModelDoc {
     pub fn check(&self) -> Result<(), Vec<Violation>> {
         let mut faults = Violations::new();
         match (self, self.learned()) {
-            (Self::Rfm { recency, frequency, money, .. }, learned) => {
+            (Self::Rfm { event, amount, recency, frequency, money, allow_protected, .. }, learned) => {
                 let given = [recency.is_some(), frequency.is_some(), money.is_some()];
                 let fields = ["/recency", "/frequency", "/money"];
                 for (field, _) in fields.into_iter().zip(given).filter(|(_, given)| !given && learned.is_none()) {
@@ -158,6 +162,8 @@ impl ModelDoc {
                 }
                 let sound = if let Some(Learned::Rfm(model)) = learned { Some(model) } else { self.unlearned() };
                 faults.extend_under("", sound.iter().flat_map(RfmModel::faults));
+                let named = [("/event", event.as_str()), ("/amount", amount.as_str())];
+                faults.extend_under("", protected(named, allow_protected));
             }
             (Self::Clusters { features, centroids, names, allow_protected, .. }, _) => {
                 let centroids = if centroids.is_empty() { vec![vec![0.0; features.len()]] } else { centroids.clone() };
@@ -165,25 +171,32 @@ impl ModelDoc {
                     faults.push("/names", "out_of_range", "must name every cluster, or none");
                 }
                 faults.extend_under("", ClusterModel { features: features.clone(), centroids }.faults());
-                let allowed = |name: &str| allow_protected.iter().any(|allowed| allowed.as_str() == name);
                 for (at, feature) in features.iter().enumerate() {
                     let of = match &feature.measure {
                         FeatureKind::Sum { of, .. } => Some(("/measure/sum/of", of.as_str())),
                         FeatureKind::Distinct { of, .. } => Some(("/measure/distinct/of", of.as_str())),
                         FeatureKind::Recency | FeatureKind::Count { .. } => None,
                     };
-                    for (place, name) in [Some(("/event", feature.event.as_str())), of].into_iter().flatten() {
-                        if let Some(attribute) = protected::attribute(name).filter(|_| !allowed(name)) {
-                            let detail =
-                                format!("\"{name}\" may tell {attribute}; to use it, name it in allow_protected");
-                            faults.push(format!("/features/{at}{place}"), "protected_attribute", detail);
-                        }
-                    }
+                    let named = std::iter::once(("/event", feature.event.as_str())).chain(of);
+                    faults.extend_under(&format!("/features/{at}"), protected(named, allow_protected));
                 }
             }
         }
         faults.into_result()
     }
+}
+
+/// What these names may tell, unless it is allowed.
+fn protected<'a>(
+    named: impl IntoIterator<Item = (&'static str, &'a str)>,
+    allowed: &[TraitName],
+) -> impl Iterator<Item = Violation> {
+    let named = named.into_iter().filter(|(_, name)| !allowed.iter().any(|allowed| allowed.as_str() == *name));
+    named.filter_map(|(place, name)| {
+        let attribute = attribute(name)?;
+        let detail = format!("\"{name}\" may tell {attribute}; to use it, name it in allow_protected");
+        Some(Violation::new(place, "protected_attribute", detail))
+    })
 }
 
 impl Models {
@@ -241,6 +254,13 @@ mod tests {
         let one = |at: &str| (at.to_owned(), "protected_attribute");
         assert_eq!(faults(document(json!([]))), [one("/features/0/measure/distinct/of"), one("/features/1/event")]);
         assert_eq!(faults(document(json!(["gender", "health_article_read"]))), []);
+        let fifths = |allowed: Value| {
+            json!({"name": "Patients", "kind": "rfm", "event": "medication_bought", "amount": "health.cost",
+                "window": "P90D", "allow_protected": allowed})
+        };
+        assert_eq!(faults(fifths(json!([]))), [one("/event"), one("/amount")]);
+        assert_eq!(faults(fifths(json!(["health.cost"]))), [one("/event")]);
+        assert_eq!(faults(fifths(json!(["medication_bought", "health.cost"]))), []);
     }
 
     #[test]
