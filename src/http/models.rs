@@ -53,7 +53,9 @@ struct One {
 /// clusters or fifths. Nothing changes: rules follow the new version when you PUT the answer's
 /// `document`, which is the time to look at it first (a preview of a segment that names the model
 /// tells who is in it now). While the history of events is being read it is learned without some of them,
-/// which `unread_events` names. Clusters that continue live ones keep their numbers. The same
+/// which `unread_events` names. Clusters that continue live ones keep their numbers;
+/// the number of one that is no more is left out, with an empty list among `centroids`, until a later
+/// training needs one. A document without a cluster that a rule names is refused. The same
 /// sample, time and seed give the same answer. Nothing is learned from traits; events and properties that may
 /// tell a protected attribute (age, gender, religion, ethnicity, nationality, health, politics,
 /// sexual orientation, unions, genes and bodies, family, crimes) are refused unless

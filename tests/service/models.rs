@@ -120,6 +120,10 @@ async fn models_are_declared_trained_put_and_named_by_rules() {
     let breaks = replace(&service, "/v1/models/shoppers", &clusters, 422).await;
     let words = breaks["errors"][0]["detail"].as_str().expect("words");
     assert!(words.starts_with("breaks segment/"), "{breaks:#}");
+    let mut fewer = again["document"].clone();
+    (fewer["centroids"][1], fewer["names"][1]) = (json!([]), json!(""));
+    let named = replace(&service, "/v1/models/shoppers", &fewer, 422).await;
+    assert_eq!(named["errors"][0]["code"], "unknown_cluster", "{named:#}");
     for segment in ["bargain", "grand", "top"] {
         delete(&service, &format!("/v1/segments/{segment}"), 204).await;
     }

@@ -112,9 +112,10 @@ impl ClusterCheck {
         among: &[u32],
         max_distance: Option<f64>,
     ) -> Result<Self, Violation> {
-        let clusters = model.centroids.len();
-        if let Some(at) = among.iter().position(|&cluster| cluster as usize >= clusters) {
-            let detail = format!("\"{name}\" has the clusters 0 to {}", clusters - 1);
+        let known: Vec<u32> = model.clusters().map(|(cluster, _)| cluster).collect();
+        if let Some(at) = among.iter().position(|cluster| !known.contains(cluster)) {
+            let known: Vec<String> = known.iter().map(u32::to_string).collect();
+            let detail = format!("\"{name}\" has the clusters {}", known.join(", "));
             return Err(Violation::new(format!("/in/{at}"), "unknown_cluster", detail));
         }
         let features = model.features.iter().map(FeatureCheck::new).collect();
@@ -161,8 +162,8 @@ impl ClusterCheck {
         let normal =
             |(feature, check): (&Feature, &FeatureCheck)| (check.value(activity, now) - feature.mean) / feature.scale;
         let point: Vec<f64> = self.model.features.iter().zip(&self.features).map(normal).collect();
-        let squared = |centroid: &Vec<f64>| centroid.iter().zip(&point).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
-        let distances = self.model.centroids.iter().map(squared).zip(0..);
+        let squared = |centroid: &[f64]| centroid.iter().zip(&point).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+        let distances = self.model.clusters().map(|(cluster, centroid)| (squared(centroid), cluster));
         // Of equally near ones the first.
         let (distance, cluster) = distances.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_default();
         (cluster, distance.sqrt())

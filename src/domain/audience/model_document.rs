@@ -62,11 +62,12 @@ pub enum ModelDoc {
         /// What people are compared by.
         #[schema(min_items = 1, max_items = 32)]
         features: Vec<Feature>,
-        /// Learned: the middle of each cluster in normalised features, `(value - mean) / scale`.
+        /// Learned: the middle of each cluster in normalised features, `(value - mean) / scale`, by
+        /// number; empty where a cluster is no more.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[schema(max_items = 64)]
         centroids: Vec<Vec<f64>>,
-        /// What each cluster is called; proposed by training and free to edit.
+        /// What each cluster is called, by number; proposed by training and free to edit.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[schema(max_items = 64)]
         names: Vec<String>,
@@ -268,5 +269,12 @@ mod tests {
         let document = json!({"name": "K", "kind": "clusters", "features": [{"event": "view", "measure": "recency"}],
             "centroids": [[0.5], [1.5]], "names": ["one"]});
         assert_eq!(faults(document), [("/names".to_owned(), "out_of_range")]);
+        let gaps = |centroids: Value| {
+            faults(json!({"name": "K", "kind": "clusters", "centroids": centroids,
+                "features": [{"event": "view", "measure": "recency"}]}))
+        };
+        assert_eq!(gaps(json!([[], [0.5]])), []);
+        assert_eq!(gaps(json!([[], []])), [("/centroids".to_owned(), "out_of_range")]);
+        assert_eq!(gaps(json!([[], [1, 2]])), [("/centroids/1".to_owned(), "out_of_range")]);
     }
 }

@@ -53,7 +53,8 @@ pub struct RfmModel {
 pub struct ClusterModel {
     /// What people are compared by; 1 to 32.
     pub features: Vec<Feature>,
-    /// The middle of each cluster in normalised features; 1 to 64, each as long as `features`.
+    /// The middle of each cluster in normalised features; 1 to 64, each as long as `features`, or
+    /// empty: there is no cluster of this number.
     pub centroids: Vec<Vec<f64>>,
 }
 
@@ -236,13 +237,19 @@ fn runs(fifths: &[u8]) -> Vec<(usize, usize)> {
 }
 
 impl ClusterModel {
+    /// The clusters that there are, by number.
+    pub(super) fn clusters(&self) -> impl Iterator<Item = (u32, &[f64])> {
+        let numbered = (0..).zip(self.centroids.iter().map(Vec::as_slice));
+        numbered.filter(|(_, centroid)| !centroid.is_empty())
+    }
+
     pub(super) fn faults(&self) -> Vec<Violation> {
         let mut faults = Violations::new();
         if !(1..=32).contains(&self.features.len()) {
             faults.push("/features", "out_of_range", "must be 1 to 32");
         }
-        if !(1..=64).contains(&self.centroids.len()) {
-            faults.push("/centroids", "out_of_range", "must be 1 to 64");
+        if self.centroids.len() > 64 || self.clusters().next().is_none() {
+            faults.push("/centroids", "out_of_range", "must be at most 64, and not all be empty");
         }
         for (at, feature) in self.features.iter().enumerate() {
             if !(feature.mean.is_finite() && feature.scale.is_finite() && feature.scale > 0.0) {
@@ -255,9 +262,13 @@ impl ClusterModel {
                 faults.push(format!("/features/{at}/measure/last"), "out_of_range", detail);
             }
         }
-        for (at, centroid) in self.centroids.iter().enumerate() {
+        for (at, centroid) in self.clusters() {
             if centroid.len() != self.features.len() || !centroid.iter().all(|value| value.is_finite()) {
-                faults.push(format!("/centroids/{at}"), "out_of_range", "must have a number for every feature");
+                faults.push(
+                    format!("/centroids/{at}"),
+                    "out_of_range",
+                    "must have a number for every feature, or none",
+                );
             }
         }
         faults.into_vec()

@@ -54,7 +54,7 @@ pub(super) fn train(
     let old: Centroids = old.iter().map(|centroid| normalise(centroid, features)).collect();
     let sizes = kmeans::sizes(&points.labels(&fitted), fitted.len());
     let order = numbered(&fitted, &sizes, &old);
-    let centroids: Centroids = order.into_iter().map(|at| fitted[at].clone()).collect();
+    let centroids: Centroids = order.into_iter().map(|at| at.map_or_else(Vec::new, |at| fitted[at].clone())).collect();
 
     let labels = points.labels(&centroids);
     let sizes = kmeans::sizes(&labels, centroids.len());
@@ -78,7 +78,8 @@ pub(super) fn train(
         share: sizes[at] as f64 / points.len() as f64,
         strongest: naming::strongest(&centroids[at]).into_iter().take(TOLD).collect(),
     };
-    let clusters = proposed_names.into_iter().enumerate().map(view).collect();
+    let there = proposed_names.into_iter().enumerate().filter(|(at, _)| !centroids[*at].is_empty());
+    let clusters = there.map(view).collect();
     let silhouette = kmeans::silhouette(&points.first(JUDGING), &centroids);
     (*live, *names) = (centroids, kept_names);
     Ok(Proposal {
@@ -113,29 +114,31 @@ fn choose(points: &Points, settings: &Settings) -> (Centroids, Vec<Tried>) {
     (centroids, tried)
 }
 
-/// The order in which clusters get their numbers: each that continues an old one, by centroids,
-/// the nearest pairs first, has that one's; the others have what is left, the largest first.
-fn numbered(fitted: &[Vec<f64>], sizes: &[usize], old: &[Vec<f64>]) -> Vec<usize> {
-    let pairs = old.iter().enumerate().flat_map(|(number, old)| {
+/// Which cluster has each number: one that continues an old one, by centroids, the nearest pairs
+/// first, keeps that one's; the others have the lowest that are free, the largest first. A number
+/// whose cluster none continues stays free, so that it never comes to mean other people unseen.
+fn numbered(fitted: &[Vec<f64>], sizes: &[usize], old: &[Vec<f64>]) -> Vec<Option<usize>> {
+    let there = old.iter().enumerate().filter(|(_, old)| !old.is_empty());
+    let pairs = there.flat_map(|(number, old)| {
         fitted.iter().enumerate().map(move |(at, new)| (kmeans::squared(old, new), number, at))
     });
     let mut pairs: Vec<_> = pairs.collect();
     pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut order, mut taken) = (vec![None; fitted.len()], vec![false; old.len()]);
-    let mut placed = vec![false; fitted.len()];
+    let (mut order, mut placed) = (vec![None; old.len().max(fitted.len())], vec![false; fitted.len()]);
     for (_, number, at) in pairs {
-        if !taken[number] && !placed[at] {
-            taken[number] = true;
-            if let Some(slot) = order.get_mut(number) {
-                *slot = Some(at);
-                placed[at] = true;
-            }
+        if order[number].is_none() && !placed[at] {
+            (order[number], placed[at]) = (Some(at), true);
         }
     }
     let mut rest: Vec<usize> = (0..fitted.len()).filter(|&at| !placed[at]).collect();
     rest.sort_by_key(|&at| std::cmp::Reverse(sizes[at]));
-    let mut rest = rest.into_iter();
-    order.into_iter().filter_map(|slot| slot.or_else(|| rest.next())).collect()
+    // Where any are left, every old one goes on.
+    let free = order.iter_mut().filter(|slot| slot.is_none());
+    free.zip(rest).for_each(|(slot, at)| *slot = Some(at));
+    while order.last().is_some_and(Option::is_none) {
+        order.pop();
+    }
+    order
 }
 
 /// Takes the mean and the standard deviation of every feature from the points.

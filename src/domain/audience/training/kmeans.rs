@@ -40,9 +40,11 @@ impl Points {
     }
 }
 
-/// The nearest centroid, of equally near ones the first, and the square of its distance.
+/// The nearest centroid, of equally near ones the first, and the square of its distance. Nobody is
+/// near an empty one.
 pub(super) fn nearest(row: &[f64], centroids: &[Vec<f64>]) -> (usize, f64) {
-    let distances = centroids.iter().map(|centroid| squared(row, centroid)).enumerate();
+    let there = centroids.iter().enumerate().filter(|(_, centroid)| !centroid.is_empty());
+    let distances = there.map(|(at, centroid)| (at, squared(row, centroid)));
     distances.fold((0, f64::INFINITY), |best, next| if next.1 < best.1 { next } else { best })
 }
 

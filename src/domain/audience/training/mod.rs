@@ -144,7 +144,8 @@ pub struct Tried {
 pub struct Transition {
     /// `clusters`, `recency`, `frequency` or `money`.
     pub of: &'static str,
-    /// A row for each live cluster or fifth, a column for each proposed one.
+    /// A row for each live cluster or fifth, a column for each proposed one, by number; of clusters
+    /// that are no more all are 0.
     pub people: Vec<Vec<u64>>,
 }
 

@@ -17,11 +17,15 @@ pub(super) fn strongest(centroid: &[f64]) -> Vec<Strength> {
     strong
 }
 
-/// A name for each cluster, all different.
+/// A name for each cluster, all different, and none for a number without one.
 pub(super) fn names(features: &[Feature], centroids: &[Vec<f64>]) -> Vec<String> {
     let one_event = features.iter().all(|feature| feature.event == features[0].event);
     let mut names: Vec<String> = Vec::new();
     for centroid in centroids {
+        if centroid.is_empty() {
+            names.push(String::new());
+            continue;
+        }
         let never = |feature: &Feature| {
             let of =
                 |(other, deviations): (&Feature, &f64)| other.event == feature.event && is_never(other, *deviations);

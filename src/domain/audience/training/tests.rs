@@ -137,6 +137,45 @@ fn numbers_and_names_stay_when_people_do() {
 }
 
 #[test]
+fn a_number_whose_cluster_is_gone_comes_to_mean_nobody_else() {
+    let model = shoppers();
+    let train = |live: &ModelDoc, all: &[Vec<Purchase>]| {
+        let people = people(&model, all);
+        let proposal = train(live, &people, NOW, &Settings::default()).expect("enough people");
+        assert_eq!(proposal.document.check(), Ok(()));
+        (people, proposal)
+    };
+    let all = kinds(60);
+    let three = train(&model, &all).1.document;
+    let ModelDoc::Clusters { centroids: before, .. } = &three else { panic!("clusters") };
+    for gone in 0..3 {
+        // the kinds take turns: all of one stay away
+        let kind = all
+            .iter()
+            .take(3)
+            .position(|one| holds(&three, json!({"cluster": {"model": "m", "in": [gone]}}), &person(&model, one)));
+        let kind = kind.expect("each kind is a cluster");
+        let left: Vec<_> =
+            all.iter().enumerate().filter(|(at, _)| at % 3 != kind).map(|(_, one)| one.clone()).collect();
+        let (people, proposal) = train(&three, &left);
+        let two = &proposal.document;
+        let stayed: Vec<u32> = (0..3).filter(|number| *number != gone).collect();
+        assert_eq!(proposal.clusters.iter().map(|one| one.cluster).collect::<Vec<_>>(), stayed);
+        for number in &stayed {
+            let rule = json!({"cluster": {"model": "m", "in": [number]}});
+            for person in &people {
+                assert_eq!(holds(two, rule.clone(), person), holds(&three, rule.clone(), person), "{number}");
+            }
+        }
+        // who comes back has the number that was free, and nobody else moves
+        let (_, again) = train(two, &all);
+        let ModelDoc::Clusters { centroids, .. } = &again.document else { panic!("clusters") };
+        assert_eq!(centroids, before);
+        assert_eq!(again.clusters.len(), 3);
+    }
+}
+
+#[test]
 fn small_clusters_join_others() {
     let model = shoppers();
     let mut all = kinds(60);
