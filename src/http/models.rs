@@ -40,9 +40,9 @@ problems!(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct One {
+pub(super) struct Model {
     /// The model.
-    id: ModelKey,
+    pub(super) id: ModelKey,
 }
 
 /// Train a model
@@ -64,15 +64,15 @@ struct One {
 /// scope `author`.
 #[utoipa::path(
     post, path = "/v1/models/{id}/train", tag = "models", operation_id = "train_model",
-    params(One), request_body = Settings, security(("key" = [])),
+    params(Model), request_body = Settings, security(("key" = [])),
     responses((status = 200, description = "What the model would become.", body = Trained), TrainProblems)
 )]
 async fn train(
     State(app): State<App>,
     caller: Caller,
-    ApiPath(one): ApiPath<One>,
+    ApiPath(Model { id }): ApiPath<Model>,
     ApiJson(settings): ApiJson<Settings>,
 ) -> Result<Json<Trained>, Problem> {
     caller.must(Scope::Author)?;
-    Ok(Json(app.engine.trainer.train(&caller.account, &one.id, settings).await?))
+    Ok(Json(app.engine.trainer.train(&caller.account, &id, settings).await?))
 }

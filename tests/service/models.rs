@@ -87,6 +87,12 @@ async fn models_are_declared_trained_put_and_named_by_rules() {
         let name = |one: &&Value| one["proposed_name"].as_str().expect("a name").contains(word);
         found.iter().find(name).unwrap_or_else(|| panic!("{word}: {learned:#}"))["cluster"].clone()
     };
+    let versions = service.request(Method::GET, "/v1/models/shoppers/versions").sent().await;
+    let versions = read(versions, 200).await["items"].take();
+    assert_eq!(versions.as_array().map(Vec::len), Some(2), "{versions:#}");
+    assert_eq!(versions[0]["document"], learned["document"]);
+    assert_eq!((&versions[1]["document"]["centroids"], &versions[1]["until"]), (&Value::Null, &versions[0]["version"]));
+    read(service.request(Method::GET, "/v1/models/nothing/versions").sent().await, 404).await;
     service.put("/v1/segments/bargain", &cluster(&number("low amount"))).await;
     service.put("/v1/segments/grand", &cluster(&number("high amount"))).await;
     let again = train(&service, "shoppers", 200).await;
