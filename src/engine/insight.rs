@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         audience::{
+            activity::Stream,
             lint::{Vocabulary, lint},
             preview::{Estimate, Probe, Tally},
             rule::SegmentRule,
@@ -132,21 +133,24 @@ impl Insight {
     }
 
     /// What the author of a segment's rule should look at. `own` is the segment itself, whose
-    /// names count for nothing.
-    #[must_use]
-    pub fn lint(&self, account: &Account, own: Option<&SegmentKey>, rule: &SegmentRule) -> Vec<Violation> {
-        self.lint_with(account, own, rule, &self.reservoir.draw(account.number()))
+    /// traits count for nothing.
+    pub async fn lint(&self, account: &Account, own: Option<&SegmentKey>, rule: &SegmentRule) -> Vec<Violation> {
+        self.lint_with(account, own, rule, &self.reservoir.draw(account.number())).await
     }
 
-    fn lint_with(
+    async fn lint_with(
         &self,
         account: &Account,
         own: Option<&SegmentKey>,
         rule: &SegmentRule,
         drawn: &Drawn,
     ) -> Vec<Violation> {
-        let mut known = Vocabulary { traits: drawn.traits.clone(), ..Vocabulary::default() };
-        for (key, other) in account.snapshot.segments() {
+        let snapshot = &account.snapshot;
+        let remembered = snapshot.streams.iter().chain(snapshot.feeds.values().flat_map(|feed| feed.streams.all()));
+        let events = remembered.map(Stream::event).chain(snapshot.write_keys.values().flat_map(|key| &key.events));
+        let mut known = Vocabulary { traits: drawn.traits.clone(), events: events.map(EventName::to_string).collect() };
+        known.events.extend(self.reservoir.event_types(account.number()).await);
+        for (key, other) in snapshot.segments() {
             if let Some(other) = other.as_ref().filter(|_| Some(key) != own) {
                 known.learn(other);
             }
@@ -187,7 +191,7 @@ impl Insight {
         // Before anybody is asked: a history that ends meanwhile may be missing in the first of them.
         let unread_events = self.reservoir.unread(account.number(), probe.streams()).await?;
         let drawn = self.reservoir.draw(account.number());
-        let lint = self.lint_with(account, None, &parsed, &drawn);
+        let lint = self.lint_with(account, None, &parsed, &drawn).await;
         let (asked, population, complete) = if question.exact {
             let asked = self.ask_all(account.number(), &probe, now, question.members).await?;
             let population = crate::domain::audience::preview::Population::whole(asked.tally.asked());

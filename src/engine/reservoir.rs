@@ -115,6 +115,11 @@ impl Reservoir {
         Ok(self.streams.of(account).await?.unread(needed))
     }
 
+    /// Types of events that came, as far as the store tells.
+    pub async fn event_types(&self, account: u32) -> Vec<String> {
+        self.streams.types(account).await
+    }
+
     /// The sample of an account.
     #[must_use]
     pub fn draw(&self, account: u32) -> Drawn {

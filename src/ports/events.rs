@@ -132,6 +132,10 @@ pub trait EventStore: Send + Sync {
     /// Adds streams that are not there yet, under a new epoch. Every batch that is written
     /// afterwards must be folded with them. Of those that are there the definitions are written anew.
     fn add_streams(&self, account: u32, streams: Vec<StreamRow>) -> Answer<'_, ()>;
+    /// Keeps types of events that came, while the account has fewer than `most`.
+    fn keep_types(&self, account: u32, names: Vec<EventName>, most: usize) -> Answer<'_, ()>;
+    /// Types of events that came.
+    fn types(&self, account: u32) -> Answer<'_, Vec<String>>;
     /// Folds some events of before an epoch into the streams that it added. Progress is part of
     /// the same transaction, so that every event is folded once, whenever this is stopped.
     /// `names` are the events that the streams remember.

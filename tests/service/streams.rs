@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection, query};
+use sqlx::{Connection as _, PgConnection, query, query_scalar};
 
 use crate::{
     events::{counts, send},
@@ -265,4 +265,43 @@ async fn what_lacks_its_history_says_so_everywhere() {
         (&kept["size"]["people"], &kept["unread_events"], &kept["exact"]),
         (&json!(120), &json!([]), &json!(true))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_events_that_nobody_knows_are_warned_of() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |_| {}).await;
+    let rule =
+        |event: &str| json!({"v": 1, "kind": "dynamic", "match": {"event": event, "last_seen": {"within": "P7D"}}});
+    let lint = |service: &Service, event: &str| {
+        let request = service.request(Method::POST, "/v1/segments/preview").json(&json!({"rule": rule(event)}));
+        async move { read(request.sent().await, 200).await["lint"].take() }
+    };
+    assert_eq!(lint(&service, "purchase").await[0]["code"], "unknown_event");
+    send(&service, &json!({"user": "anna", "type": "purchase"})).await;
+    let page = json!({"name": "Shop", "origins": ["https://shop.example"], "events": ["page_seen"]});
+    service.put("/v1/write-keys/shop", &page).await;
+    let model = json!({"name": "M", "kind": "clusters", "features": [{"event": "searched", "measure": "recency"}]});
+    service.put("/v1/models/m", &model).await;
+    for known in ["purchase", "page_seen", "searched"] {
+        assert_eq!(lint(&service, known).await, json!([]), "{known}");
+    }
+    let first = service.put("/v1/segments/buyers", &json!({"name": "Buyers", "rule": rule("purchase")})).await;
+    assert_eq!(first["lint"], Value::Null, "{first:#}");
+    // the same from what is written down, without the rule
+    let gone = service.request(Method::DELETE, "/v1/segments/buyers").header("if-match", "*").sent().await;
+    read(gone, 204).await;
+    until("it is written down", || async {
+        let mut connection = PgConnection::connect(&database).await.expect("a connection");
+        let kept: i64 =
+            query_scalar("select count(*) from event_type").fetch_one(&mut connection).await.expect("a count");
+        kept == 1
+    })
+    .await;
+    service.server.shutdown().await;
+    let service = Service::start(&database, |_| {}).await;
+    assert_eq!(lint(&service, "purchase").await, json!([]));
+    let detail = lint(&service, "purchse").await[0]["detail"].take();
+    assert!(detail.as_str().expect("words").ends_with("did you mean \"purchase\"?"), "{detail}");
 }

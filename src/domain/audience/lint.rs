@@ -16,7 +16,7 @@ use crate::domain::violation::Violation;
 pub struct Vocabulary {
     /// Traits that people have or other rules name.
     pub traits: BTreeSet<String>,
-    /// Events that came or that other rules name.
+    /// Events that came, that are remembered or that pages may send.
     pub events: BTreeSet<String>,
 }
 
@@ -131,7 +131,7 @@ impl Lint<'_> {
     fn event(&mut self, name: &str, at: &str) {
         if !self.known.events.contains(name) {
             let hint = hint(name, self.known.events.iter().map(String::as_str));
-            self.note(at, "unknown_event", format!("no other rule asks about an event \"{name}\"{hint}"));
+            self.note(at, "unknown_event", format!("no event \"{name}\" has come, and nothing else names it{hint}"));
         }
     }
 }

@@ -33,7 +33,11 @@ impl Ingest {
     /// earlier events into those that are new, until `stop`. What rules need is looked after however
     /// long a history takes.
     pub async fn backfill(self, world: impl Fn() -> Arc<World> + Send + Sync, stop: CancellationToken) {
-        tokio::join!(again(&stop, || self.register(world())), again(&stop, || self.catch_up(&stop)));
+        tokio::join!(
+            again(&stop, || self.register(world())),
+            again(&stop, || self.catch_up(&stop)),
+            again(&stop, || self.streams().keep_types())
+        );
     }
 
     /// Has the store remember what the rules of every account need from now on.

@@ -269,7 +269,9 @@ impl Ingest {
     /// Answers senders, and then has followers told: when there is no room for that, what comes next
     /// waits, and not who is answered already.
     async fn answer(&self, account: u32, parcels: Vec<Parcel>, written: Written) {
-        for person in answer(parcels, written).into_iter().filter(FoldedPerson::is_changed) {
+        let (people, events) = answer(parcels, written);
+        self.streams().note_types(account, events.iter().map(|event| &event.event.name));
+        for person in people.into_iter().filter(FoldedPerson::is_changed) {
             self.0.changed.folded(account, person).await;
         }
     }
@@ -315,10 +317,10 @@ struct Written {
     xid: u64,
 }
 
-/// Answers senders; the people who were written.
-fn answer(parcels: Vec<Parcel>, written: Written) -> Vec<FoldedPerson> {
+/// Answers senders; the people who were written, and the events.
+fn answer(parcels: Vec<Parcel>, written: Written) -> (Vec<FoldedPerson>, Vec<EventRow>) {
     let Written { became, people, xid } = written;
-    let mut became = became.into_iter();
+    let (mut became, mut events) = (became.into_iter(), Vec::new());
     for parcel in parcels {
         let became: Vec<Ingested> = became.by_ref().take(parcel.events.len()).collect();
         let version = |event: &EventRow| {
@@ -328,8 +330,9 @@ fn answer(parcels: Vec<Parcel>, written: Written) -> Vec<FoldedPerson> {
         let alone = parcel.events.windows(2).all(|pair| pair[0].uid == pair[1].uid);
         let person = parcel.events.first().filter(|_| alone).and_then(version);
         let _gone = parcel.answer.send(Ok(Part { became, person, xid }));
+        events.extend(parcel.events);
     }
-    people
+    (people, events)
 }
 
 fn refuse(parcels: Vec<Parcel>, error: StoreError) {

@@ -1,7 +1,7 @@
 //! What profiles remember of events, as the store has agreed it with every replica.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -142,13 +142,63 @@ pub struct StreamRegistry {
     store: Arc<dyn EventStore>,
     known: Mutex<HashMap<u32, Arc<Streamed>>>,
     needed: Mutex<HashMap<StreamId, Stream>>,
+    came: Mutex<HashMap<u32, Came>>,
+}
+
+/// Types of events that came to an account here, and those of them that the store does not have yet.
+#[derive(Default)]
+struct Came {
+    all: HashSet<EventName>,
+    new: Vec<EventName>,
 }
 
 impl StreamRegistry {
+    /// The most types of events that are known of an account.
+    const TYPES: usize = 1_000;
+
     /// Knows nothing yet.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>) -> Self {
-        Self { store, known: Mutex::default(), needed: Mutex::default() }
+        Self { store, known: Mutex::default(), needed: Mutex::default(), came: Mutex::default() }
+    }
+
+    /// Notes types of events that came, for [`StreamRegistry::keep_types`].
+    pub(super) fn note_types<'a>(&self, account: u32, names: impl Iterator<Item = &'a EventName>) {
+        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let Came { all, new } = came.entry(account).or_default();
+        for name in names {
+            if !all.contains(name) && all.len() < Self::TYPES {
+                all.insert(name.clone());
+                new.push(name.clone());
+            }
+        }
+    }
+
+    /// Writes down the types of events that came first since the last time.
+    ///
+    /// # Errors
+    /// The store's; they are written the next time.
+    pub(super) async fn keep_types(&self) -> Result<(), StoreError> {
+        let came = || self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<_> = came().iter_mut().map(|(account, came)| (*account, std::mem::take(&mut came.new))).collect();
+        let mut kept = Ok(());
+        for (account, names) in new.into_iter().filter(|(_, names)| !names.is_empty()) {
+            if kept.is_ok() {
+                kept = self.store.keep_types(account, names.clone(), Self::TYPES).await;
+            }
+            if kept.is_err() {
+                came().entry(account).or_default().new.extend(names);
+            }
+        }
+        kept
+    }
+
+    /// Types of events that came to an account: to any replica, or here while the store is away.
+    pub async fn types(&self, account: u32) -> Vec<String> {
+        let mut types = self.store.types(account).await.unwrap_or_default();
+        let came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        types.extend(came.get(&account).into_iter().flat_map(|came| &came.all).map(EventName::to_string));
+        types
     }
 
     /// The streams of an account, as they were last read and understood.

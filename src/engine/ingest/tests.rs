@@ -33,6 +33,7 @@ use crate::{
 pub(in crate::engine) struct Store {
     ids: Mutex<HashSet<EventId>>,
     streams: Mutex<Vec<StreamRow>>,
+    types: Mutex<Vec<EventName>>,
     epoch: AtomicI64,
     batches: AtomicUsize,
     away: AtomicBool,
@@ -79,6 +80,20 @@ impl EventStore for Store {
         let added = streams.into_iter().map(|stream| StreamRow { epoch, ..stream });
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend(added);
         Box::pin(async { Ok(()) })
+    }
+
+    fn keep_types(&self, _: u32, names: Vec<EventName>, _: usize) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.check()?;
+            self.types.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+            Ok(())
+        })
+    }
+
+    fn types(&self, _: u32) -> Answer<'_, Vec<String>> {
+        let types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
+        let types = types.iter().map(EventName::to_string).collect();
+        Box::pin(async { Ok(types) })
     }
 
     fn backfill(&self, _: u32, _: i64, _: Vec<EventName>, _: Fold) -> Answer<'_, BackfillStep> {
@@ -205,6 +220,27 @@ async fn events_wait_for_streams_that_nobody_understands() {
     let needed: Streams = [stream].into_iter().collect();
     ingest.streams().ensure(1, &needed).await.expect("known");
     assert_eq!(ingest.ingest(1, vec![event(1, 5, "e")]).await.expect("kept").became, [Ingested::Accepted]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn types_of_events_are_written_down_once_even_when_the_store_was_away() {
+    let (store, ingest, _stop) = ingest();
+    let written = || store.types.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    ingest.ingest(1, vec![event(1, 5, "e"), event(2, 6, "f"), event(3, 5, "e")]).await.expect("kept");
+    time::sleep(Duration::from_millis(1)).await;
+    store.away.store(true, Ordering::SeqCst);
+    ingest.streams().keep_types().await.expect_err("away");
+    store.away.store(false, Ordering::SeqCst);
+    ingest.streams().keep_types().await.expect("kept");
+    assert_eq!(written().len(), 2);
+    ingest.ingest(1, vec![event(4, 5, "e")]).await.expect("kept");
+    time::sleep(Duration::from_millis(1)).await;
+    ingest.streams().keep_types().await.expect("kept");
+    assert_eq!(written().len(), 2, "both are known");
+    let names: Vec<EventName> = (0..2_000).map(|n| format!("e{n}").parse().expect("a name")).collect();
+    ingest.streams().note_types(1, names.iter());
+    ingest.streams().keep_types().await.expect("kept");
+    assert_eq!(written().len(), 1_000, "there is an end to it");
 }
 
 #[tokio::test(start_paused = true)]

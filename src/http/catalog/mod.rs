@@ -235,7 +235,7 @@ impl<'a> Desk<'a> {
             id: id.to_owned(),
             version: written.version,
             changed_at: None,
-            lint: self.lint(id, &written.body),
+            lint: self.lint(id, &written.body).await,
             document: written.body,
         };
         let tag = [(header::ETAG, etag::tag(written.version))];
@@ -261,13 +261,13 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn lint(&self, id: &str, document: &Value) -> Vec<Violation> {
+    async fn lint(&self, id: &str, document: &Value) -> Vec<Violation> {
         if self.place.kind == Kind::Campaign {
             return self.unpublished(document);
         }
         let rule = document.get("rule").filter(|_| self.place.kind == Kind::Segment);
         let Some(rule) = rule.and_then(|rule| SegmentRule::parse(rule).ok()) else { return Vec::new() };
-        let found = self.insight.lint(&self.caller.account, id.parse().ok().as_ref(), &rule);
+        let found = self.insight.lint(&self.caller.account, id.parse().ok().as_ref(), &rule).await;
         found.into_iter().map(|found| found.under("/rule")).collect()
     }
 

@@ -5,7 +5,7 @@ mod erasure;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sqlx::{Connection, Error, PgConnection, Row, query, query_as, types::Uuid};
+use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
 
 use super::{Lane, Lanes};
 use crate::{
@@ -63,6 +63,30 @@ impl EventStore for Events {
 
     fn add_streams(&self, account: u32, streams: Vec<StreamRow>) -> Answer<'_, ()> {
         self.ingest.run(move |connection| Box::pin(add_streams(connection, account.cast_signed(), streams)))
+    }
+
+    fn keep_types(&self, account: u32, names: Vec<EventName>, most: usize) -> Answer<'_, ()> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let keep = query(
+                    "insert into event_type (account, type)
+                     select $1, n.type from unnest($2::text[]) n (type)
+                     where (select count(*) from event_type where account = $1) < $3
+                     order by n.type on conflict do nothing",
+                );
+                let names: Vec<&str> = names.iter().map(EventName::as_str).collect();
+                keep.bind(account.cast_signed()).bind(names).bind(most as i64).execute(connection).await.map(drop)
+            })
+        })
+    }
+
+    fn types(&self, account: u32) -> Answer<'_, Vec<String>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let types = query_scalar("select type from event_type where account = $1");
+                types.bind(account.cast_signed()).fetch_all(connection).await
+            })
+        })
     }
 
     fn backfill(&self, account: u32, epoch: i64, names: Vec<EventName>, fold: Fold) -> Answer<'_, BackfillStep> {
