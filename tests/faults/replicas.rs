@@ -43,9 +43,9 @@ async fn connect(database: &str) -> PgConnection {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_processes_one_misses_nothing_beside_a_long_writer() {
     const PEOPLE: usize = 10;
-    const ROUNDS: usize = 6;
+    const ROUNDS: usize = 12;
     let cluster = Cluster::start().await;
-    let database = cluster.database().await;
+    let database = cluster.url("catalogue");
     let (one, other) = (folder(), folder());
     let start = |data: &Path| tokio::task::block_in_place(|| Process::start(data, Some(&database), PATIENCE));
     let (mut writer, mut reader) = (start(one.path()), start(other.path()));
@@ -135,12 +135,9 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_failover_took_back_is_no_longer_believed() {
-    let Cluster { mut server, folder: site, .. } = {
-        let cluster = Cluster::start().await;
-        cluster.database().await;
-        cluster
-    };
-    let database = server.url().replacen("/tessera?", "/test_0?", 1);
+    let cluster = Cluster::start().await;
+    let database = cluster.url("catalogue");
+    let Cluster { mut server, folder: site, .. } = cluster;
     let (pg, standby) = (site.path().join("pg"), site.path().join("standby"));
     let data = folder();
     let mut process = tokio::task::block_in_place(|| Process::start(data.path(), Some(&database), PATIENCE));
