@@ -202,8 +202,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::init_logs(&config.log.filter)?;
     raise_file_limit();
     let server = Server::start(config, std::env::current_exe()?).await?;
+    // before anybody is told that it runs, and may ask it to end
+    let ended = ended()?;
     print!("{}", server.welcome());
-    ended().await?;
+    ended.await;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -218,15 +220,16 @@ fn raise_file_limit() {
     }
 }
 
-/// Resolves when the process is asked to end.
-async fn ended() -> anyhow::Result<()> {
+/// Resolves when the process is asked to end, from now on.
+fn ended() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The engine for one command, without the edge.
