@@ -219,9 +219,11 @@ impl StreamRegistry {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&account).cloned()
     }
 
-    /// Forgets what was read: another server may have given the same epochs to other streams.
+    /// Forgets what was read and written: another server may have given the same epochs to other
+    /// streams, and may lack types of events.
     pub fn on_reset(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.came.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Accounts whose streams were read.

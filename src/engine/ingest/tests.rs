@@ -237,6 +237,13 @@ async fn types_of_events_are_written_down_once_even_when_the_store_was_away() {
     time::sleep(Duration::from_millis(1)).await;
     ingest.streams().keep_types().await.expect("kept");
     assert_eq!(written().len(), 2, "both are known");
+    // a server that never heard of them
+    store.types.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    ingest.streams().on_reset();
+    ingest.ingest(1, vec![event(5, 5, "e")]).await.expect("kept");
+    time::sleep(Duration::from_millis(1)).await;
+    ingest.streams().keep_types().await.expect("kept");
+    assert_eq!(written().len(), 1);
     let names: Vec<EventName> = (0..2_000).map(|n| format!("e{n}").parse().expect("a name")).collect();
     ingest.streams().note_types(1, names.iter());
     ingest.streams().keep_types().await.expect("kept");
