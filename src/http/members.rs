@@ -28,6 +28,7 @@ use crate::{
     },
     engine::{Membership, UploadMode, members::RuleMember},
     problems,
+    schema::object,
 };
 
 /// The routes of this module.
@@ -105,6 +106,7 @@ enum NewMember {
     /// For good.
     Forever(UserKey),
     /// Until a time, if one is given.
+    #[serde(deserialize_with = "object::plain")]
     Until(MemberUntil),
 }
 

@@ -29,6 +29,7 @@ use crate::{
         results::{CampaignReport, Question},
     },
     problems,
+    schema::object,
 };
 
 /// The routes of this module.
@@ -159,7 +160,7 @@ struct EvaluateRequest {
     /// How it would choose.
     rotation: OtherRotation,
     /// For `without`: components that would not be shown.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::each")]
     without: Vec<OneComponent>,
     /// The first day (UTC) of the decisions. Left out: as far back as they are kept, 30 days.
     #[serde(default, deserialize_with = "day")]

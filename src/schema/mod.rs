@@ -5,10 +5,12 @@
 //! validators: when a typed read fails, or always for authored documents, they find all faults.
 
 mod faults;
+pub mod object;
 mod strict;
 
 use std::collections::HashMap;
 
+use self::object::Object;
 use jsonschema::{Draft, Validator};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -92,15 +94,7 @@ impl Schemas {
     /// # Errors
     /// Every fault, or the place where it stops being JSON.
     pub fn read<T: DeserializeOwned + ToSchema>(&self, bytes: &[u8]) -> Result<T, ReadError> {
-        let read = serde_json::from_slice(bytes).map_err(|error| self.explain::<T>(bytes, &error))?;
-        // A list of an object's members in their order is an object to serde, and to nobody else.
-        if bytes.trim_ascii_start().starts_with(b"[") {
-            let document = strict::parse(bytes).map_err(|error| malformed(&error))?;
-            let faults = self.faults(&T::name(), &document);
-            if !faults.is_empty() {
-                return Err(ReadError::Invalid(faults));
-            }
-        }
+        let Object(read) = serde_json::from_slice(bytes).map_err(|error| self.explain::<T>(bytes, &error))?;
         Ok(read)
     }
 

@@ -25,6 +25,7 @@ use crate::{
         problem::{Problem, ProblemKind},
         request::RequestInfo,
     },
+    schema::object,
 };
 
 /// The most events in a request of a page.
@@ -48,10 +49,11 @@ pub(super) struct PageEvents {
     #[schema(pattern = "^[0-9a-f]{32}$")]
     pub(super) visitor: Option<String>,
     /// What they did.
+    #[serde(deserialize_with = "object::each")]
     #[schema(min_items = 1, max_items = 100)]
     pub(super) events: Vec<PageEvent>,
     /// The privacy signals of the page.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::plain")]
     pub(super) consent: PageConsent,
 }
 

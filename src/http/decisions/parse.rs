@@ -398,6 +398,35 @@ mod tests {
     }
 
     #[test]
+    fn no_list_is_a_record() {
+        let whole = json!({
+            "placements": [{"id": "a", "candidates": {"campaign": "c"}, "floor": {"cpm": "1.00", "currency": "USD"}, "video": {}}],
+            "user": {"key": "u"}, "context": {"geo": {"country": "US"}, "device": {"type": "tv"}}, "consent": {},
+            "preview": {}
+        });
+        assert!(serde_json::from_value::<DecisionRequest>(whole.clone()).is_ok());
+        for record in [
+            "/placements/0",
+            "/placements/0/candidates",
+            "/placements/0/floor",
+            "/placements/0/video",
+            "/user",
+            "/context",
+            "/context/geo",
+            "/context/device",
+            "/consent",
+            "/preview",
+        ] {
+            for list in [json!([]), json!([null]), json!([null, null]), json!(["a"]), json!([1])] {
+                let mut body = whole.clone();
+                *body.pointer_mut(record).expect("a record") = list;
+                let read = serde_json::from_str::<DecisionRequest>(&body.to_string());
+                assert!(read.is_err(), "{record}: {body}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_allows_nothing() {
         let purposes = |consent: Value, country: &str| {
             let body =

@@ -6,11 +6,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::domain::{
-    creative::VastVersion,
-    decision::request::{Explain, SegmentsMode},
-    ids::{CampaignId, CreativeId, PlacementId, SegmentKey, UserKey},
-    values::{Country, Format, Locale, Millis, Money, Size},
+use crate::{
+    domain::{
+        creative::VastVersion,
+        decision::request::{Explain, SegmentsMode},
+        ids::{CampaignId, CreativeId, PlacementId, SegmentKey, UserKey},
+        values::{Country, Format, Locale, Millis, Money, Size},
+    },
+    schema::object,
 };
 
 /// A request for decisions: the slots to fill and what is known of the person and the moment.
@@ -23,16 +26,17 @@ use crate::domain::{
 }))]
 pub struct DecisionRequest {
     /// The slots to fill, 1 to 50.
+    #[serde(deserialize_with = "object::each")]
     #[schema(min_items = 1, max_items = 50)]
     pub placements: Vec<PlacementWire>,
     /// Who is looking.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub user: Option<UserWire>,
     /// Where, on what, about what and when.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub context: Option<ContextWire>,
     /// The privacy signals.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub consent: Option<ConsentWire>,
     /// The longest the answer may take, in ms; the server's budget (20 by default) is the most.
     #[serde(default)]
@@ -54,7 +58,7 @@ pub struct DecisionRequest {
     #[serde(default)]
     pub explain: Explain,
     /// Pretends: another time, seed or membership. Never counted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub preview: Option<PreviewWire>,
 }
 
@@ -103,17 +107,17 @@ pub struct PlacementWire {
     #[schema(max_length = 1_000, example = "%%CLICK_URL_UNESC%%")]
     pub click_macro: Option<String>,
     /// The line item that is already chosen, priced and paced; only its variant is decided.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub candidates: Option<CandidatesWire>,
     /// Creatives not to show.
     #[serde(default)]
     #[schema(max_items = 200)]
     pub blocked_creatives: Vec<CreativeId>,
     /// The least a campaign must pay per thousand impressions.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub floor: Option<FloorWire>,
     /// What the player takes, where `vast` is among the formats; left out: every video, in VAST 4.2.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub video: Option<VideoWire>,
 }
 
@@ -214,10 +218,10 @@ pub struct ContextWire {
     #[serde(default)]
     pub language: Option<Locale>,
     /// Where.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub geo: Option<GeoWire>,
     /// On what.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub device: Option<DeviceWire>,
     /// IANA time zone of the person, for `hour`, `weekday` and `daypart`; when left out that of `ip`,
     /// where a database of places knows one, else UTC.
