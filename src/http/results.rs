@@ -164,11 +164,11 @@ struct EvaluateRequest {
     without: Vec<OneComponent>,
     /// The first day (UTC) of the decisions. Left out: as far back as they are kept, 30 days.
     #[serde(default, deserialize_with = "day")]
-    #[schema(value_type = String, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     from: Option<i64>,
     /// The last day. Left out: today.
     #[serde(default, deserialize_with = "day")]
-    #[schema(value_type = String, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     to: Option<i64>,
 }
 

@@ -25,6 +25,9 @@ use crate::{
 /// How long after a failed start of the private cluster it is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// What a server that runs gets at least to answer in.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// A start of the private cluster, under way.
 type Start = JoinHandle<Result<PrivateCluster, EmbeddedError>>;
 
@@ -84,7 +87,7 @@ impl Database {
         };
         let failure = match started {
             Ok(Ok(url)) => {
-                let patience = if dispensable { patience.saturating_sub(began.elapsed()) } else { patience };
+                let patience = if dispensable { patience.saturating_sub(began.elapsed()).max(LEAST) } else { patience };
                 return Ok(Self { url, failure: None, patience, cluster: Some(cluster) });
             }
             Ok(Err(failure)) => failure.into(),

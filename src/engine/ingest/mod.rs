@@ -281,7 +281,8 @@ impl Ingest {
         let shared = &self.0;
         for _ in 0..Self::TRIES {
             let streams = shared.streams.of(account).await?;
-            let batch = EventBatch { account, epoch: streams.epoch, events: events.clone(), fold: streams.fold()? };
+            let batch =
+                EventBatch { account, epoch: streams.epoch, events: events.clone(), fold: streams.fold(&events)? };
             match shared.store.ingest(batch).await? {
                 BatchWritten::Done { events, people, xid } => {
                     for person in people.iter().filter(|person| person.is_changed()) {

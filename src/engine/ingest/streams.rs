@@ -18,7 +18,7 @@ use crate::{
         },
         ids::EventName,
     },
-    ports::{EventStore, Fold, StoreError, StreamRow},
+    ports::{EventRow, EventStore, Fold, StoreError, StreamRow},
 };
 
 /// The streams of one account at an epoch. A stream stays for good, so that a rule that comes back
@@ -31,8 +31,8 @@ pub struct Streamed {
     pub streams: Arc<Streams>,
     /// Those whose earlier events are still being folded, with the epoch that added them.
     pub backfilling: HashMap<StreamId, i64>,
-    /// Those whose definitions are not understood.
-    unread: Vec<StreamId>,
+    /// Those whose definitions are not understood, and what they are of, if that is.
+    unread: Vec<(StreamId, Option<EventName>)>,
 }
 
 impl Streamed {
@@ -43,22 +43,24 @@ impl Streamed {
         for row in rows {
             match needed.get(&StreamId(row.id)).cloned().or_else(|| parse(row)) {
                 Some(stream) => streams.extend([stream]),
-                None => unread.push(StreamId(row.id)),
+                None => unread.push((StreamId(row.id), event(row))),
             }
         }
         let backfilling = rows.iter().filter(|row| !row.live).map(|row| (StreamId(row.id), row.epoch)).collect();
         Self { epoch, streams: Arc::new(streams), backfilling, unread }
     }
 
-    /// Folds events into every stream.
+    /// Folds `events` into every stream.
     ///
     /// # Errors
-    /// Some streams are not understood here. What is folded without them they would lack for good, so
-    /// events wait until a rule here says what they are of, or a newer version does.
-    pub(super) fn fold(&self) -> Result<Fold, StoreError> {
-        match self.unread.first() {
+    /// A stream of such events is not understood here. What is folded without it it would lack for good,
+    /// so they wait until a rule here says what it is of, or a newer version does.
+    pub(super) fn fold(&self, events: &[EventRow]) -> Result<Fold, StoreError> {
+        let waits =
+            |of: &Option<EventName>| of.as_ref().is_none_or(|of| events.iter().any(|event| event.event.name == *of));
+        match self.unread.iter().find(|(_, of)| waits(of)) {
             None => Ok(fold_into(Arc::clone(&self.streams))),
-            Some(StreamId(id)) => {
+            Some((StreamId(id), _)) => {
                 Err(StoreError::Unavailable(format!("no rule here needs stream {id}, and its definition says nothing")))
             }
         }
@@ -111,10 +113,15 @@ pub(super) fn fold_into(streams: Arc<Streams>) -> Fold {
     })
 }
 
+/// What a stream is of.
+fn event(row: &StreamRow) -> Option<EventName> {
+    row.definition.get("event")?.as_str()?.parse().ok()
+}
+
 /// The stream behind a definition, if it has one and means the same as when it was written.
 fn parse(row: &StreamRow) -> Option<Stream> {
     let definition = row.definition.as_object()?;
-    let event: EventName = definition.get("event")?.as_str()?.parse().ok()?;
+    let event = event(row)?;
     let text = |name: &str| definition.get(name).and_then(Value::as_str).map(Box::from);
     let keep = usize::try_from(definition.get("keep")?.as_u64()?).ok()?;
     let more = definition.get("and").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -219,11 +226,13 @@ impl StreamRegistry {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&account).cloned()
     }
 
-    /// Forgets what was read and written: another server may have given the same epochs to other
-    /// streams, and may lack types of events.
+    /// Forgets what was read: another server may have given the same epochs to other streams. It may lack
+    /// types of events as well, so they are written down anew.
     pub fn on_reset(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.came.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for came in self.came.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            came.new = came.all.iter().cloned().collect();
+        }
     }
 
     /// Accounts whose streams were read.

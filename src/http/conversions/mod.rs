@@ -31,6 +31,7 @@ use crate::{
     },
     engine::outcomes::Reported,
     problems,
+    schema::object,
 };
 
 mod import;
@@ -117,7 +118,7 @@ struct ConversionRequest {
     #[schema(min_length = 1, max_length = 128)]
     conversion_id: Option<String>,
     /// What it was worth, 0 to 1,000,000,000, in the currency of a campaign that is for value.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     value: Option<Money>,
     /// When it happened, at most 120 days ago. Left out: now. Needs a key.
     #[serde(default)]

@@ -183,7 +183,7 @@ pub struct UserWire {
     pub key: Option<UserKey>,
     /// Traits that go before those of the profile.
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = Option<BTreeMap<String, Value>>)]
     pub traits: Option<Value>,
     /// Segments the person is in.
     #[serde(default)]
