@@ -514,3 +514,74 @@ fn the_reader_of_imports_reads_imports() {
     assert_eq!(found, ["a::b::C", "a", "d", "r::e::F", "g::h"]);
     assert_eq!(blank("a // b\n\"c::d\" 'x' '\\n' r#\"e\"# f<'a>"), "a     \n                       f<'a>");
 }
+
+/// Statements of the store that rightly name no account: chores that go over all of them, by age or by partition.
+const OF_EVERY_ACCOUNT: [&str; 8] = [
+    "select * from unattributed where look_at <= now_ms()",
+    "delete from unattributed where day < $1",
+    "delete from event_key where ctid = any",
+    "delete from repeat_answer where at < now_ms() - $1",
+    "delete from campaign_lease where at < now_ms() - $1",
+    "insert into change_log (kind) values ('keys')",
+    // events by partition and block, each with its account
+    "select p.* from (",
+    "select inhrelid::regclass::text from pg_inherits where inhparent = 'event'::regclass",
+];
+
+/// Tables whose rows belong to an account, as the migrations leave them.
+fn tables_of_accounts() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let mut tables = BTreeSet::new();
+    for path in paths {
+        let text = fs::read_to_string(path).expect("a migration");
+        let lines: Vec<_> = text.lines().filter_map(|line| line.split("--").next()).collect();
+        for statement in lines.join(" ").split(';') {
+            let words: Vec<_> = statement.split(|c: char| !is_name(c)).filter(|word| !word.is_empty()).collect();
+            match words[..] {
+                ["create", "table", name, ref columns @ ..] if columns.contains(&"account") => {
+                    tables.insert(name.to_owned());
+                }
+                ["drop", "table", name, ..] => {
+                    tables.remove(name);
+                }
+                _ => {}
+            }
+        }
+    }
+    tables
+}
+
+#[test]
+fn every_statement_on_what_belongs_to_an_account_names_the_account() {
+    let tables = tables_of_accounts();
+    assert!(tables.len() > 20 && tables.contains("profile"), "{tables:?}");
+    let mut paths = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store"), &mut paths);
+    let (mut seen, mut broken, mut unused) = (0, Vec::new(), BTreeSet::from(OF_EVERY_ACCOUNT));
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("a source file");
+        for statement in text.split('"') {
+            let sql = statement.replace('\\', " ");
+            let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+            let words: BTreeSet<_> = sql.split(|c: char| !is_name(c)).collect();
+            let verbs = ["select ", "insert ", "update ", "delete ", "with ", "copy ", "merge "];
+            if !verbs.iter().any(|verb| sql.starts_with(verb)) || !tables.iter().any(|table| words.contains(&**table)) {
+                continue;
+            }
+            seen += 1;
+            match OF_EVERY_ACCOUNT.iter().find(|known| sql.starts_with(**known)) {
+                Some(known) => {
+                    unused.remove(known);
+                }
+                None if words.contains("account") => {}
+                None => broken.push(format!("{}: {sql}", path.display())),
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} statements were found");
+    assert!(unused.is_empty(), "no longer there: {unused:?}");
+    refuse(broken);
+}
