@@ -15,6 +15,7 @@ use crate::domain::{
         document::{AdvertiserDoc, RevisionDoc},
         index::Shape,
         landing,
+        templates::Templates,
     },
     creative::{
         ComponentDoc, ComponentStatus, Pairing, Picking, Prepared, SlotSpec, SlotType, SlotValue, Template, Video,
@@ -86,7 +87,7 @@ pub struct Component {
     /// Whether it may be chosen at all.
     pub active: bool,
     /// To whom; none for everybody.
-    pub condition: Option<Condition>,
+    pub condition: Option<Box<Condition>>,
     /// Its value as JSON.
     pub content: Content,
     /// A hash of its value.
@@ -138,7 +139,8 @@ const MOST_OF_A_SLOT: usize = 65_000;
 pub type Choice = [Option<u16>];
 
 impl Creative {
-    /// Reads a revision. Asset paths are made absolute under `public_url`.
+    /// Reads a revision. Asset paths are made absolute under `public_url`; `known` has templates that were
+    /// compiled before, and takes those that are compiled now.
     ///
     /// # Errors
     /// Everything that keeps it from being served, with pointers into the revision.
@@ -148,9 +150,10 @@ impl Creative {
         advertiser: Option<&AdvertiserDoc>,
         rules: &RuleSet,
         public_url: &str,
+        known: &mut Templates,
     ) -> Result<Self, Vec<Violation>> {
         let mut faults = Violations::new();
-        let templates = parse_templates(doc, &mut faults);
+        let templates = parse_templates(doc, known, &mut faults);
         let mut slots: Vec<Slot> = Vec::new();
         for template in doc.creative.templates.iter().filter_map(|id| doc.templates.get(id)) {
             for name in
@@ -240,9 +243,9 @@ impl Creative {
     }
 }
 
-type Parsed = (TemplateId, Shape, Template);
+type Parsed = (TemplateId, Shape, Arc<Template>);
 
-fn parse_templates(doc: &RevisionDoc, faults: &mut Violations) -> Vec<Parsed> {
+fn parse_templates(doc: &RevisionDoc, known: &mut Templates, faults: &mut Violations) -> Vec<Parsed> {
     let mut parsed: Vec<Parsed> = Vec::new();
     for (at, id) in doc.creative.templates.iter().enumerate() {
         let pointer = format!("/creative/templates/{at}");
@@ -256,7 +259,7 @@ fn parse_templates(doc: &RevisionDoc, faults: &mut Violations) -> Vec<Parsed> {
             continue;
         }
         let under = format!("/templates/{}", token(id.as_str()));
-        if let Some(template) = faults.keep(&under, Template::parse(template)) {
+        if let Some(template) = faults.keep(&under, known.parse(id, template)) {
             parsed.push((id.clone(), shape, template));
         }
     }
@@ -285,7 +288,7 @@ impl Reader<'_> {
         };
         let condition = doc.targeting.as_ref().and_then(|targeting| {
             let bound = Targeting::parse(targeting).and_then(|node| self.rules.bind(&node));
-            self.faults.keep(&format!("{pointer}/targeting"), bound)
+            self.faults.keep(&format!("{pointer}/targeting"), bound).map(Box::new)
         });
         if !(1..=10_000).contains(&doc.weight) {
             self.faults.push(format!("{pointer}/weight"), "range", "must be 1 to 10000");

@@ -72,6 +72,7 @@ impl Snapshot {
             models: self.models.clone(),
             segments: self.segments.clone(),
             sources: self.sources.clone(),
+            templates: self.templates.clone(),
             campaigns: self.campaigns.clone(),
             targeted: Arc::default(),
         };
@@ -156,7 +157,7 @@ impl Snapshot {
 
     fn keep(&mut self, key: DocumentKey, body: Option<Value>) {
         match body {
-            Some(body) => self.sources.insert(key, Arc::new(body)),
+            Some(body) => self.sources.insert(key, body.to_string().into()),
             None => self.sources.remove(&key),
         };
     }
@@ -228,9 +229,7 @@ impl Snapshot {
             self.segments.iter().zip(0..).filter(|((name, _), _)| kind(&rules, name) != kind(&self.rules, name));
         let turned: HashSet<SegmentIx> = turned.map(|(_, at)| SegmentIx(at)).collect();
         self.rules = Arc::new(rules);
-        // what could not be bound before may be bound now
-        let unbound = self.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign));
-        stale.documents.extend(unbound.cloned());
+        stale.documents.extend(self.unbound());
         let learned = stale.models;
         let names = |condition: &Condition| {
             learned && condition.names_models() || condition.segments().iter().any(|ix| turned.contains(ix))
@@ -238,7 +237,7 @@ impl Snapshot {
         let campaigns = self.campaigns.values().filter(|campaign| campaign.condition.as_ref().is_some_and(names));
         stale.documents.extend(campaigns.map(|campaign| DocumentKey::new(Kind::Campaign, campaign.id.as_str())));
         let creatives = self.creatives.values().filter(|creative| {
-            creative.components.iter().filter_map(|component| component.condition.as_ref()).any(names)
+            creative.components.iter().filter_map(|component| component.condition.as_deref()).any(names)
         });
         stale.documents.extend(creatives.map(|creative| DocumentKey::new(Kind::Publication, creative.id.as_str())));
     }
@@ -248,24 +247,17 @@ impl Snapshot {
         if stale.advertisers.is_empty() {
             return;
         }
-        for (key, body) in &self.sources {
-            let advertiser = match key.kind {
-                Kind::Campaign => body.get("advertiser"),
-                Kind::Publication => {
-                    self.revision_of(key).and_then(|body| body.get("creative")).and_then(|c| c.get("advertiser"))
-                }
-                _ => None,
-            };
-            let named = advertiser.and_then(Value::as_str);
-            if named.is_some_and(|named| stale.advertisers.iter().any(|id| id.as_str() == named)) {
-                stale.documents.insert(key.clone());
-            }
-        }
+        let changed = &stale.advertisers;
+        let campaigns = self.campaigns.values().filter(|campaign| changed.contains(&campaign.advertiser));
+        let campaigns = campaigns.map(|campaign| DocumentKey::new(Kind::Campaign, campaign.id.as_str()));
+        let creatives = self.creatives.values().filter(|creative| changed.contains(&creative.advertiser));
+        let creatives = creatives.map(|creative| DocumentKey::new(Kind::Publication, creative.id.as_str()));
+        stale.documents.extend(campaigns.chain(creatives).chain(self.unbound()));
     }
 
-    fn revision_of(&self, publication: &DocumentKey) -> Option<&Arc<Value>> {
-        let number = self.sources.get(publication)?.get("revision")?.as_u64()?;
-        self.sources.get(&DocumentKey::new(Kind::Revision, format!("{}/{number}", publication.id)))
+    /// What could not be used, and may be once what it names has changed.
+    fn unbound(&self) -> impl Iterator<Item = DocumentKey> {
+        self.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign)).cloned()
     }
 
     fn compile_creative(&mut self, key: &DocumentKey, public_url: &str) {
@@ -273,18 +265,19 @@ impl Snapshot {
         self.creatives.remove(&id);
         self.faults.remove(key);
         let Some(publication) = self.sources.get(key).cloned() else { return };
-        let Some(publication) = self.read::<PublicationDoc>(key, &publication) else { return };
+        let Some(publication) = self.read_again::<PublicationDoc>(key, &publication) else { return };
         if publication.status == PublicationStatus::Archived {
             return;
         }
-        let Some(body) = self.revision_of(key).cloned() else {
+        let revision = DocumentKey::new(Kind::Revision, format!("{id}/{}", publication.revision));
+        let Some(body) = self.sources.get(&revision).cloned() else {
             let fault = Violation::new("/revision", "unknown_revision", "there is no such revision");
             self.fault(key, vec![fault]);
             return;
         };
-        let Some(doc) = self.read::<RevisionDoc>(key, &body) else { return };
+        let Some(doc) = self.read_again::<RevisionDoc>(key, &body) else { return };
         let advertiser = self.advertisers.get(&doc.creative.advertiser).map(Arc::as_ref);
-        match Creative::compile(id.clone(), &doc, advertiser, &self.rules, public_url) {
+        match Creative::compile(id.clone(), &doc, advertiser, &self.rules, public_url, &mut self.templates) {
             Ok(creative) => {
                 self.creatives.insert(id, Arc::new(creative));
             }
@@ -297,7 +290,7 @@ impl Snapshot {
         self.campaigns.remove(&id);
         self.faults.remove(key);
         let Some(body) = self.sources.get(key).cloned() else { return };
-        let Some(doc) = self.read::<CampaignDoc>(key, &body) else { return };
+        let Some(doc) = self.read_again::<CampaignDoc>(key, &body) else { return };
         let advertiser = self.advertisers.get(&doc.advertiser).map(Arc::as_ref);
         match Campaign::compile(id.clone(), &doc, advertiser, &self.rules) {
             Ok(campaign) => {
@@ -352,7 +345,17 @@ impl Snapshot {
     }
 
     fn read<T: DeserializeOwned>(&mut self, key: &DocumentKey, body: &Value) -> Option<T> {
-        match T::deserialize(body) {
+        let read = T::deserialize(body);
+        self.sound(key, read)
+    }
+
+    fn read_again<T: DeserializeOwned>(&mut self, key: &DocumentKey, source: &str) -> Option<T> {
+        let read = serde_json::from_str(source);
+        self.sound(key, read)
+    }
+
+    fn sound<T>(&mut self, key: &DocumentKey, read: Result<T, serde_json::Error>) -> Option<T> {
+        match read {
             Ok(doc) => Some(doc),
             Err(error) => {
                 self.fault(key, vec![Violation::new("", "unreadable", error.to_string())]);

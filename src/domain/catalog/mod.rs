@@ -18,5 +18,6 @@ pub mod key;
 pub mod landing;
 mod playing;
 pub mod snapshot;
+pub mod templates;
 mod variant;
 pub mod warnings;

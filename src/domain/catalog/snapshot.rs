@@ -25,6 +25,7 @@ use crate::domain::{
         document::{AdvertiserDoc, CampaignStatus, PlacementDoc, WriteKeyDoc},
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
+        templates::Templates,
     },
     ids::{
         AdvertiserId, CampaignId, CreativeId, ExchangeId, FeedId, ModelKey, NameHash, PlacementId, SegmentKey,
@@ -78,8 +79,11 @@ pub struct Snapshot {
     /// Every segment there ever was, in the order of their positions; without a rule, it was
     /// deleted or cannot be read.
     pub(super) segments: Vec<(SegmentKey, Option<SegmentRule>)>,
-    /// Bodies of the documents that name others, to compile them again when those change.
-    pub(super) sources: BTreeMap<DocumentKey, Arc<Value>>,
+    /// Bodies of the documents that name others, to compile them again when those change: as JSON, a tenth
+    /// of the room of values.
+    pub(super) sources: BTreeMap<DocumentKey, Arc<str>>,
+    /// Templates of those of them that are revisions.
+    pub(super) templates: Templates,
     pub(super) campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
     pub(super) targeted: Arc<Targeted>,
 }
@@ -156,6 +160,7 @@ impl Snapshot {
             models: BTreeMap::new(),
             segments: Vec::new(),
             sources: BTreeMap::new(),
+            templates: Templates::default(),
             campaigns: BTreeMap::new(),
             targeted: Arc::default(),
         }
@@ -251,7 +256,7 @@ impl Snapshot {
     pub(crate) fn targeting(&self) -> impl Iterator<Item = &Condition> {
         let campaigns = self.lines.iter().filter_map(|line| line.campaign.condition.as_ref());
         let creatives = self.creatives.values().flat_map(|creative| &creative.components);
-        campaigns.chain(creatives.filter_map(|component| component.condition.as_ref()))
+        campaigns.chain(creatives.filter_map(|component| component.condition.as_deref()))
     }
 }
 

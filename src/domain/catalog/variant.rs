@@ -13,10 +13,10 @@ use crate::domain::{
 
 impl Variant {
     /// A template with what may stand in it.
-    pub(super) fn new((id, shape, template): (TemplateId, Shape, Template), places: Vec<Place>) -> Self {
+    pub(super) fn new((id, shape, template): (TemplateId, Shape, Arc<Template>), places: Vec<Place>) -> Self {
         let may_be =
             |place: &Place| place.default.is_insecure() || place.prepared.iter().any(|value| value.is_insecure());
         let insecure = template.is_insecure() || places.iter().any(may_be);
-        Self { id, shape, template: Arc::new(template), insecure, places }
+        Self { id, shape, template, insecure, places }
     }
 }

@@ -119,7 +119,7 @@ pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creativ
             shape.admit_component(at, &creative.components[*component as usize].id);
         }
     }
-    let named = creative.components.iter().filter_map(|component| component.condition.as_ref());
+    let named = creative.components.iter().filter_map(|component| component.condition.as_deref());
     let named = campaign.condition.iter().chain(named).flat_map(|condition| condition.segments());
     let mut first: Vec<&SegmentKey> = named.map(|ix| catalog.rules.key(*ix)).collect();
     first.sort_unstable();

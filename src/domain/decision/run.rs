@@ -298,7 +298,7 @@ impl<'a> Run<'a> {
 
     /// Segments named by what is shown that the person is in.
     fn matched(&mut self, campaign: Option<&Campaign>, creative: &Creative, choice: &[Option<u16>]) -> Vec<SegmentIx> {
-        let components = (0..creative.slots.len()).filter_map(|slot| creative.chosen(slot, choice)?.condition.as_ref());
+        let components = (0..creative.slots.len()).filter_map(|slot| creative.chosen(slot, choice)?.condition.as_deref());
         let conditions = campaign.and_then(|campaign| campaign.condition.as_ref()).into_iter().chain(components);
         let mut matched: Vec<SegmentIx> = Vec::new();
         for ix in conditions.flat_map(|condition| condition.segments()) {

@@ -12,6 +12,7 @@ use crate::{
             creative::Creative,
             document::{CampaignDoc, RevisionDoc},
             key::{DocumentKey, Kind},
+            templates::Templates,
             warnings,
         },
         creative::CreativeDoc,
@@ -197,7 +198,8 @@ impl Authoring {
         self.read(account, work, vec![DocumentKey::new(Kind::Advertiser, advertiser)]).await?;
         let advertiser = work.typed(Kind::Advertiser, advertiser);
         let url = self.catalogue.public_url();
-        let compiled = Creative::compile(id.clone(), &doc, advertiser.as_ref(), &work.rules, url);
+        let compiled =
+            Creative::compile(id.clone(), &doc, advertiser.as_ref(), &work.rules, url, &mut Templates::default());
         compiled.map(|compiled| (doc, compiled, false)).map_err(AuthoringError::Invalid)
     }
 

@@ -20,6 +20,7 @@ use crate::domain::{
         document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc},
         key::{DocumentKey, Kind},
         landing,
+        templates::Templates,
     },
     creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec, SlotValue, Template, TemplateDoc},
     ids::{ComponentId, ModelKey, SegmentKey, SlotName},
@@ -159,7 +160,7 @@ impl Workspace {
     ) -> Result<Creative, Vec<Violation>> {
         let id = creative.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
-        Creative::compile(id, doc, advertiser.as_ref(), &self.rules, public_url)
+        Creative::compile(id, doc, advertiser.as_ref(), &self.rules, public_url, &mut Templates::default())
     }
 
     fn read<T: DeserializeOwned>(&self, body: &Value) -> Result<T, Vec<Violation>> {
