@@ -10,7 +10,9 @@ use crate::domain::optimizer::{
     statistics::{Count, Statistics},
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without what was shown of late.
+const OLDER: u8 = 1;
 
 /// The bytes are no statistics of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,9 @@ impl Statistics {
                 out.extend_from_slice(&shift.to_le_bytes());
             },
         );
+        out.extend_from_slice(&(self.recent as f32).to_le_bytes());
+        let recently = self.recently.iter().map(|recently| *recently as f32);
+        sparse(&mut out, recently, |one| *one != 0.0, |out, one| out.extend_from_slice(&one.to_le_bytes()));
         out
     }
 
@@ -94,7 +99,8 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn statistics(&mut self) -> Option<Statistics> {
-        (self.take::<1>()? == [VERSION]).then_some(())?;
+        let [version] = self.take()?;
+        (version == VERSION || version == OLDER).then_some(())?;
         let slots = self.number(Shape::MOST_SLOTS)?;
         let sizes: Vec<u16> =
             (0..slots).map(|_| Some(self.number(Shape::MOST_COMPONENTS)? as u16)).collect::<Option<_>>()?;
@@ -111,6 +117,14 @@ impl Reader<'_> {
         self.sparse(read.precision.len(), |reader, at| {
             read.precision[at] = f32::from_le_bytes(reader.take()?).into();
             read.shift[at] = f32::from_le_bytes(reader.take()?).into();
+            Some(())
+        })?;
+        if version == OLDER {
+            return Some(read);
+        }
+        read.recent = f32::from_le_bytes(self.take()?).into();
+        self.sparse(read.recently.len(), |reader, at| {
+            read.recently[at] = f32::from_le_bytes(reader.take()?).into();
             Some(())
         })?;
         Some(read)

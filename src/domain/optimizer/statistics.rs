@@ -5,7 +5,10 @@
 //! of the likelihood (precision, and precision times mean), so that priors and forgetting are
 //! applied when they are read and cost nothing to change.
 
-use crate::domain::{optimizer::layout::Layout, values::Millis};
+use crate::domain::{
+    optimizer::layout::{Group, Layout},
+    values::Millis,
+};
 
 /// A stretch of time whose statistics fade together, in milliseconds.
 pub const EPOCH_MS: i64 = 3_600_000;
@@ -13,6 +16,8 @@ pub const EPOCH_MS: i64 = 3_600_000;
 pub const HALF_LIFE_MS: i64 = 30 * 86_400_000;
 /// 2 to the power of -1 / epochs in a half-life.
 const FADE: f64 = 0.999_037_758_833_783_4;
+/// The same of a day: after one, what was shown counts half as recent.
+const RECENT_FADE: f64 = 0.971_531_941_153_605_9;
 
 /// Number of an hour since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,8 +34,12 @@ impl Epoch {
     /// a clock that goes backwards neither fades nor raises anything.
     #[must_use]
     pub fn weight(self, now: Millis) -> f64 {
+        self.faded(now, FADE)
+    }
+
+    fn faded(self, now: Millis, fade: f64) -> f64 {
         let mut left = Self::of(now).0.saturating_sub(self.0).clamp(0, 1 << 20);
-        let (mut weight, mut square) = (1.0, FADE);
+        let (mut weight, mut square) = (1.0, fade);
         while left > 0 {
             if left & 1 == 1 {
                 weight *= square;
@@ -76,6 +85,9 @@ pub struct Statistics {
     pub(super) active: u64,
     /// Per component; then per feature, per component.
     pub(super) counts: Vec<Count>,
+    /// Impressions of late, those of a day before by half; of the creative, and per component.
+    pub(super) recent: f64,
+    pub(super) recently: Vec<f64>,
 }
 
 impl Statistics {
@@ -87,6 +99,7 @@ impl Statistics {
             precision: vec![0.0; weights],
             shift: vec![0.0; weights],
             counts: vec![Count::default(); counts],
+            recently: vec![0.0; layout.components()],
             layout,
             ..Self::default()
         }
@@ -126,12 +139,17 @@ impl Statistics {
         if layout == self.layout {
             return;
         }
-        let mut grown = Self { total: self.total, active: self.active, ..Self::new(layout.clone()) };
+        let (total, active, recent) = (self.total, self.active, self.recent);
+        let mut grown = Self { total, active, recent, ..Self::new(layout.clone()) };
         for (there, here) in layout.moved(&self.layout) {
             grown.precision[here] = self.precision[there];
             grown.shift[here] = self.shift[there];
         }
         let (old, new) = (self.layout.components(), layout.components());
+        for (there, recently) in self.recently.iter().enumerate() {
+            let (slot, place) = self.layout.place(there);
+            grown.recently[layout.slot(slot).start + usize::from(place)] = *recently;
+        }
         for (there, count) in self.counts.iter().enumerate() {
             let (slot, place) = self.layout.place(there % old);
             grown.counts[there / old * new + layout.slot(slot).start + usize::from(place)] = *count;
@@ -142,23 +160,6 @@ impl Statistics {
     /// Adds what another saw. In whatever order many are added, the sum is the same but for the
     /// rounding of the last bits.
     pub fn merge(&mut self, other: &Self) {
-        self.add(other, 1.0);
-    }
-
-    /// The sum of the statistics of several replicas and epochs as they weigh `now`. Forgetting
-    /// applies to what is learned and not to what was counted. After an alarm, what was learned in
-    /// epochs before it weighs [`Alarm::KEPT`].
-    #[must_use]
-    pub fn sum<'a>(rows: impl IntoIterator<Item = (Epoch, &'a Self)>, alarms: &[Alarm], now: Millis) -> Self {
-        let mut sum = Self::new(Layout::default());
-        for (epoch, row) in rows {
-            let forgot = alarms.iter().filter(|alarm| epoch < alarm.before).fold(1.0, |kept, _| kept * Alarm::KEPT);
-            sum.add(row, epoch.weight(now) * forgot);
-        }
-        sum
-    }
-
-    fn add(&mut self, other: &Self, weight: f64) {
         self.grow(&other.layout);
         let widened;
         let other = if other.layout == self.layout {
@@ -171,37 +172,70 @@ impl Statistics {
         };
         self.total.add(&other.total);
         self.active = self.active.saturating_add(other.active);
-        self.precision.iter_mut().zip(&other.precision).for_each(|(sum, more)| *sum = finite(*sum + weight * more));
-        self.shift.iter_mut().zip(&other.shift).for_each(|(sum, more)| *sum = finite(*sum + weight * more));
+        self.recent = finite(self.recent + other.recent);
+        let numbers = [
+            (&mut self.precision, &other.precision),
+            (&mut self.shift, &other.shift),
+            (&mut self.recently, &other.recently),
+        ];
+        for (sums, more) in numbers {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = finite(*sum + more));
+        }
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, more)| sum.add(more));
+    }
+
+    /// Lets the time pass from an epoch to now: what was learned weighs less, and what was shown is
+    /// less recent. What was counted stays.
+    pub fn fade(&mut self, from: Epoch, now: Millis) {
+        self.weigh(from.weight(now));
+        let recent = from.faded(now, RECENT_FADE);
+        self.recently.iter_mut().chain([&mut self.recent]).for_each(|number| *number *= recent);
     }
 
     /// Forgets most of what was learned, and nothing that was counted.
     pub fn forget(&mut self) {
-        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= Alarm::KEPT);
+        self.weigh(KEPT);
+    }
+
+    fn weigh(&mut self, weight: f64) {
+        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= weight);
+    }
+
+    /// Forgets all about a component of a slot, so that another one may have its number.
+    pub fn clear(&mut self, slot: usize, component: u16) {
+        let known = (slot < self.layout.slots()).then(|| self.layout.component(slot, component)).flatten();
+        let Some(at) = known else { return };
+        let components = self.layout.components();
+        let mut weights = vec![self.layout.group(Group::Main).start + at];
+        if self.layout.paired() {
+            let start = self.layout.group(Group::Pair).start;
+            weights.extend(
+                (0..components)
+                    .flat_map(|other| [at * components + other, other * components + at])
+                    .map(|pair| start + pair),
+            );
+        }
+        let start = self.layout.group(Group::Cross).start;
+        weights.extend((0..self.layout.features()).map(|feature| start + feature * components + at));
+        for weight in weights {
+            (self.precision[weight], self.shift[weight]) = (0.0, 0.0);
+        }
+        self.recently[at] = 0.0;
+        (0..=self.layout.features()).for_each(|row| self.counts[row * components + at] = Count::default());
     }
 
     /// Whether every number is finite and no precision negative.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let numbers = self.shift.iter().all(|shift| shift.is_finite())
-            && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0);
+            && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0)
+            && self.recently.iter().chain([&self.recent]).all(|recently| recently.is_finite() && *recently >= 0.0);
         numbers && self.counts.iter().chain([&self.total]).all(|count| count.value.is_finite() && count.value >= 0.0)
     }
 }
 
-/// The truth was seen to have changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Alarm {
-    /// What was learned in epochs before this one is mostly forgotten.
-    pub before: Epoch,
-}
-
-impl Alarm {
-    /// How much what was learned before weighs afterwards.
-    pub const KEPT: f64 = 0.1;
-}
+/// How much what was learned weighs after it was seen to be no longer true.
+const KEPT: f64 = 0.1;
 
 impl serde::Serialize for Epoch {
     fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {

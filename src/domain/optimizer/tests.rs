@@ -238,12 +238,16 @@ fn old_statistics_fade_and_a_clock_that_goes_back_does_not_raise_them() {
     assert!((epoch.weight(NOW.plus(10 * HALF_LIFE_MS)) - 1.0 / 1_024.0).abs() < 1e-9);
     assert!(epoch.weight(Millis(i64::MAX)) >= 0.0);
     let row = seen(&Layout::new(&[2, 2], 1), 1_000, 1);
-    let sum = |alarms: &[Alarm], now| Statistics::sum([(epoch, &row)], alarms, now);
-    let (fresh, faded) = (sum(&[], NOW), sum(&[], NOW.plus(HALF_LIFE_MS)));
-    assert!((faded.precision[0] / fresh.precision[0] - 0.5).abs() < 1e-9);
+    let mut faded = row.clone();
+    faded.fade(epoch, NOW.plus(-90 * 86_400_000));
+    assert_eq!(faded, row);
+    faded.fade(epoch, NOW.plus(86_400_000));
+    assert!((faded.recently[0] / row.recently[0] - 0.5).abs() < 1e-9 && (faded.recent / row.recent - 0.5).abs() < 1e-9);
+    faded.fade(epoch, NOW.plus(HALF_LIFE_MS - 86_400_000));
+    assert!((faded.precision[0] / row.precision[0] - 0.5).abs() < 1e-9);
     assert_eq!(faded.total(), row.total(), "what was counted stays");
-    let alarm = [Alarm { before: Epoch(epoch.0 + 1) }];
-    assert!((sum(&alarm, NOW).precision[0] / fresh.precision[0] - Alarm::KEPT).abs() < 1e-9);
+    faded.forget();
+    assert!((faded.precision[0] / row.precision[0] - 0.05).abs() < 1e-9);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From rows to what they say, and lists of numbers as bytes.
 
-use sqlx::{Error, Row, postgres::PgRow};
+use serde_json::Value;
+use sqlx::{Error, Row, postgres::PgRow, types::Json};
 
 use crate::{
     domain::{
@@ -59,6 +60,8 @@ pub(super) fn learned(row: &PgRow) -> Result<LearnedRow, Error> {
             statistics: row.try_get("statistics")?,
             epoch: row.try_get("epoch")?,
             watch: rows::json(row, "watch")?,
+            goal: row.try_get::<Option<_>, _>("goal")?.map_or(Value::Null, |Json(goal)| goal),
+            since: row.try_get("since")?,
         },
     })
 }
