@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tessera::config::Config;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -16,6 +17,14 @@ fn campaign(more: &Value) -> Value {
     });
     campaign.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     campaign
+}
+
+async fn start(database: &str) -> Service {
+    let tune = |config: &mut Config| {
+        config.http.simulation = true;
+        config.store.beacon_wait_ms = 20_000;
+    };
+    Service::start(database, tune).await
 }
 
 async fn author(service: &Service) {
@@ -81,7 +90,7 @@ async fn report(service: &Service) -> Value {
 async fn a_holdout_may_be_turned_on_and_changed_while_the_campaign_runs() {
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
-    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    let service = start(&database).await;
     author(&service).await;
     let late = live(&service, 0..600, false).await;
     assert!(report(&service).await["lift"].is_null(), "no holdout, no lift");
@@ -112,7 +121,7 @@ async fn a_holdout_may_be_turned_on_and_changed_while_the_campaign_runs() {
 async fn another_goal_is_learned_anew() {
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
-    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    let service = start(&database).await;
     author(&service).await;
     live(&service, 0..150, true).await;
     // what is believed of whatever is shown: half of all click

@@ -5,7 +5,7 @@ use std::{os::unix::fs::MetadataExt as _, time::Duration};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use tessera::domain::values::Millis;
+use tessera::{config::Config, domain::values::Millis};
 
 use crate::{
     harness::{KEY, Patient as _, Remote, Service, read, until},
@@ -77,7 +77,7 @@ async fn an_outcome_is_learned_from_on_every_replica_within_seconds() {
 async fn what_cannot_be_learned_from_keeps_nothing_else_from_being_learned() {
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
-    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    let service = Service::start(&database, simulated).await;
     author(&service).await;
     let refresh = async || read(service.request(Method::POST, "/v1/simulation/refresh").sent().await, 200).await;
     refresh().await;
@@ -106,7 +106,7 @@ async fn what_cannot_be_learned_from_keeps_nothing_else_from_being_learned() {
 async fn a_start_without_the_database_chooses_by_what_was_learned() {
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
-    let service = Service::start(&database, |config| config.http.simulation = true).await;
+    let service = Service::start(&database, simulated).await;
     author(&service).await;
     let refresh = async |service: &Service| {
         read(service.request(Method::POST, "/v1/simulation/refresh").sent().await, 200).await;
@@ -140,6 +140,11 @@ async fn a_start_without_the_database_chooses_by_what_was_learned() {
     assert!(shown > 30, "{shown} of 60");
     service.server.shutdown().await;
     assert_eq!(number(&file), before, "nothing was learned, so nothing is written");
+}
+
+fn simulated(config: &mut Config) {
+    config.http.simulation = true;
+    config.store.beacon_wait_ms = 20_000;
 }
 
 /// A service whose clock its requests set.

@@ -11,7 +11,7 @@ use crate::domain::optimizer::{
 };
 
 const VERSION: u8 = 2;
-/// Without what was shown of late.
+/// Without what was shown of late, and without gaps.
 const OLDER: u8 = 1;
 
 /// The bytes are no statistics of this version.
@@ -25,7 +25,18 @@ impl Statistics {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put(&mut out, self.layout.slots() as u64);
-        (0..self.layout.slots()).for_each(|slot| put(&mut out, self.layout.slot(slot).len() as u64));
+        for slot in 0..self.layout.slots() {
+            put(&mut out, self.layout.slot(slot).len() as u64);
+            // those of a slot that lacks some, each after how many are lacking before it
+            out.push(u8::from(self.layout.is_sparse(slot)));
+            if self.layout.is_sparse(slot) {
+                let mut next = 0;
+                for number in self.layout.numbers(slot) {
+                    put(&mut out, u64::from(number - next));
+                    next = number + 1;
+                }
+            }
+        }
         put(&mut out, self.layout.features() as u64);
         put_count(&mut out, &self.total);
         put(&mut out, self.active);
@@ -102,9 +113,8 @@ impl Reader<'_> {
         let [version] = self.take()?;
         (version == VERSION || version == OLDER).then_some(())?;
         let slots = self.number(Shape::MOST_SLOTS)?;
-        let sizes: Vec<u16> =
-            (0..slots).map(|_| Some(self.number(Shape::MOST_COMPONENTS)? as u16)).collect::<Option<_>>()?;
-        let layout = Layout::new(&sizes, self.number(Shape::MOST_FEATURES)? as u16);
+        let numbers = (0..slots).map(|_| self.numbers(version)).collect::<Option<Vec<_>>>()?;
+        let layout = Layout::of(numbers, self.number(Shape::MOST_FEATURES)? as u16);
         // room is made for what the bytes claim to hold, which must not be more than any shape has
         (layout.weights() <= MOST_WEIGHTS).then_some(())?;
         let mut read = Statistics::new(layout);
@@ -128,6 +138,21 @@ impl Reader<'_> {
             Some(())
         })?;
         Some(read)
+    }
+
+    /// The numbers of a slot's components.
+    fn numbers(&mut self, version: u8) -> Option<Vec<u16>> {
+        let size = self.number(Shape::MOST_COMPONENTS)?;
+        if version == OLDER || self.take::<1>()? == [0] {
+            return Some((0..size as u16).collect());
+        }
+        let mut next = 0;
+        let mut number = || {
+            let number = next + self.number(Shape::MOST_NUMBERS)?;
+            next = number + 1;
+            (number < Shape::MOST_NUMBERS).then_some(number as u16)
+        };
+        (0..size).map(|_| number()).collect()
     }
 
     fn sparse(&mut self, length: usize, mut read: impl FnMut(&mut Self, usize) -> Option<()>) -> Option<()> {

@@ -76,7 +76,7 @@ impl Lore {
                 LessonKind::Rewarded { value } => self.detector.rewarded(lesson.at, value, now),
             }
         }
-        self.statistics.merge(&posterior.take());
+        self.statistics.follow(&posterior.take());
         if self.detector.judge(now, rewards.longest_ms) {
             self.statistics.forget();
         }

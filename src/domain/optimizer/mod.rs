@@ -21,6 +21,7 @@ mod layout;
 mod lesson;
 mod likely;
 mod lore;
+mod marginals;
 mod mixture;
 mod posterior;
 mod random;
@@ -31,7 +32,7 @@ mod space;
 mod statistics;
 
 pub use change::Detector;
-pub use choose::{By, Chosen};
+pub use choose::{By, Chosen, Pins};
 pub use codec::NotStatistics;
 pub use explain::{Contribution, Score, Term};
 pub use layout::{DEFAULT, Group, Layout, MOST_PAIRED};

@@ -5,10 +5,7 @@
 //! of the likelihood (precision, and precision times mean), so that priors and forgetting are
 //! applied when they are read and cost nothing to change.
 
-use crate::domain::{
-    optimizer::layout::{Group, Layout},
-    values::Millis,
-};
+use crate::domain::{optimizer::layout::Layout, values::Millis};
 
 /// A stretch of time whose statistics fade together, in milliseconds.
 pub const EPOCH_MS: i64 = 3_600_000;
@@ -16,8 +13,8 @@ pub const EPOCH_MS: i64 = 3_600_000;
 pub const HALF_LIFE_MS: i64 = 30 * 86_400_000;
 /// 2 to the power of -1 / epochs in a half-life.
 const FADE: f64 = 0.999_037_758_833_783_4;
-/// The same of a day: after one, what was shown counts half as recent.
-const RECENT_FADE: f64 = 0.971_531_941_153_605_9;
+/// 2 to the power of -1 / 2,000: after so many impressions, those of before count half as recent.
+const RECENT_FADE: f64 = 0.999_653_486_459_409_3;
 
 /// Number of an hour since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,21 +31,21 @@ impl Epoch {
     /// a clock that goes backwards neither fades nor raises anything.
     #[must_use]
     pub fn weight(self, now: Millis) -> f64 {
-        self.faded(now, FADE)
+        power(FADE, Self::of(now).0.saturating_sub(self.0).clamp(0, 1 << 20).unsigned_abs())
     }
+}
 
-    fn faded(self, now: Millis, fade: f64) -> f64 {
-        let mut left = Self::of(now).0.saturating_sub(self.0).clamp(0, 1 << 20);
-        let (mut weight, mut square) = (1.0, fade);
-        while left > 0 {
-            if left & 1 == 1 {
-                weight *= square;
-            }
-            square *= square;
-            left >>= 1;
+/// The same to the last bit wherever it is worked out.
+fn power(base: f64, mut exponent: u64) -> f64 {
+    let (mut power, mut square) = (1.0, base);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power *= square;
         }
-        weight
+        square *= square;
+        exponent >>= 1;
     }
+    power
 }
 
 /// What was counted about a component, for everybody or for those with a feature.
@@ -85,7 +82,7 @@ pub struct Statistics {
     pub(super) active: u64,
     /// Per component; then per feature, per component.
     pub(super) counts: Vec<Count>,
-    /// Impressions of late, those of a day before by half; of the creative, and per component.
+    /// Impressions of late, those of 2,000 before by half; of the creative, and per component.
     pub(super) recent: f64,
     pub(super) recently: Vec<f64>,
 }
@@ -135,26 +132,28 @@ impl Statistics {
 
     /// Makes room for what `layout` has more.
     pub fn grow(&mut self, layout: &Layout) {
-        let layout = self.layout.joined(layout);
-        if layout == self.layout {
+        self.fit(&self.layout.joined(layout));
+    }
+
+    /// Takes on a layout: makes room for what it has more, and forgets what it has no longer.
+    pub fn fit(&mut self, layout: &Layout) {
+        if *layout == self.layout {
             return;
         }
         let (total, active, recent) = (self.total, self.active, self.recent);
-        let mut grown = Self { total, active, recent, ..Self::new(layout.clone()) };
+        let mut fitted = Self { total, active, recent, ..Self::new(layout.clone()) };
         for (there, here) in layout.moved(&self.layout) {
-            grown.precision[here] = self.precision[there];
-            grown.shift[here] = self.shift[there];
+            fitted.precision[here] = self.precision[there];
+            fitted.shift[here] = self.shift[there];
         }
         let (old, new) = (self.layout.components(), layout.components());
+        let rows = self.layout.features().min(layout.features()) + 1;
         for (there, recently) in self.recently.iter().enumerate() {
-            let (slot, place) = self.layout.place(there);
-            grown.recently[layout.slot(slot).start + usize::from(place)] = *recently;
+            let Some(here) = layout.place_of(&self.layout, there) else { continue };
+            fitted.recently[here] = *recently;
+            (0..rows).for_each(|row| fitted.counts[row * new + here] = self.counts[row * old + there]);
         }
-        for (there, count) in self.counts.iter().enumerate() {
-            let (slot, place) = self.layout.place(there % old);
-            grown.counts[there / old * new + layout.slot(slot).start + usize::from(place)] = *count;
-        }
-        *self = grown;
+        *self = fitted;
     }
 
     /// Adds what another saw. In whatever order many are added, the sum is the same but for the
@@ -184,12 +183,16 @@ impl Statistics {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, more)| sum.add(more));
     }
 
-    /// Lets the time pass from an epoch to now: what was learned weighs less, and what was shown is
-    /// less recent. What was counted stays.
+    /// Lets the time pass from an epoch to now: what was learned weighs less. What was counted stays.
     pub fn fade(&mut self, from: Epoch, now: Millis) {
         self.weigh(from.weight(now));
-        let recent = from.faded(now, RECENT_FADE);
+    }
+
+    /// Adds what was seen next: what was shown before is less recent then.
+    pub fn follow(&mut self, news: &Self) {
+        let recent = power(RECENT_FADE, news.total.shown);
         self.recently.iter_mut().chain([&mut self.recent]).for_each(|number| *number *= recent);
+        self.merge(news);
     }
 
     /// Forgets most of what was learned, and nothing that was counted.
@@ -199,29 +202,6 @@ impl Statistics {
 
     fn weigh(&mut self, weight: f64) {
         self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= weight);
-    }
-
-    /// Forgets all about a component of a slot, so that another one may have its number.
-    pub fn clear(&mut self, slot: usize, component: u16) {
-        let known = (slot < self.layout.slots()).then(|| self.layout.component(slot, component)).flatten();
-        let Some(at) = known else { return };
-        let components = self.layout.components();
-        let mut weights = vec![self.layout.group(Group::Main).start + at];
-        if self.layout.paired() {
-            let start = self.layout.group(Group::Pair).start;
-            weights.extend(
-                (0..components)
-                    .flat_map(|other| [at * components + other, other * components + at])
-                    .map(|pair| start + pair),
-            );
-        }
-        let start = self.layout.group(Group::Cross).start;
-        weights.extend((0..self.layout.features()).map(|feature| start + feature * components + at));
-        for weight in weights {
-            (self.precision[weight], self.shift[weight]) = (0.0, 0.0);
-        }
-        self.recently[at] = 0.0;
-        (0..=self.layout.features()).for_each(|row| self.counts[row * components + at] = Count::default());
     }
 
     /// Whether every number is finite and no precision negative.

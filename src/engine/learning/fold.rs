@@ -137,7 +137,7 @@ pub(super) fn learn(
     if let Some(goal) = &wish.goal {
         changed |= knowledge.aim(goal, now);
     }
-    knowledge.lore.statistics.grow(&knowledge.shape.layout());
+    knowledge.lore.statistics.fit(&knowledge.shape.layout());
     // outcomes of a campaign that is gone are taken as it was known last
     let goal = knowledge.goal.clone().unwrap_or_default();
     let slots = knowledge.shape.slots().len();
