@@ -183,6 +183,7 @@ impl Core {
             Arc::clone(&catalogue),
             Arc::clone(&clock),
             config.store.data.join("catalogue"),
+            meters.learning_failures.clone(),
         );
         learning.start().await;
         outcomes.tell(learning.clone());

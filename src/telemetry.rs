@@ -33,6 +33,8 @@ pub const BID_REFUSALS: &str = "tessera_bid_refusals_total";
 pub const BIDS: &str = "tessera_bids_total";
 /// Errors of video players, by `reason`: their code in VAST.
 pub const PLAYER_ERRORS: &str = "tessera_player_errors_total";
+/// Failures to learn about a creative while the store is there.
+pub const LEARNING_FAILURES: &str = "tessera_learning_failures_total";
 /// Decision records lost before they were written, because their queue was full or the store failed.
 pub const RECORDS_DROPPED: &str = "tessera_records_dropped_total";
 /// Servings of capped campaigns that were not reserved for want of room: until their impressions are
@@ -91,6 +93,7 @@ pub const METRICS: &[(&str, Kind, &str)] = &[
     (BIDS, Kind::Counter, "Bid requests answered, by the reason for no bid"),
     (PLAYER_ERRORS, Kind::Counter, "Errors of video players, by their code in VAST"),
     (RECORDS_DROPPED, Kind::Counter, "Decision records lost before they were written"),
+    (LEARNING_FAILURES, Kind::Counter, "Failures to learn about a creative while the store is there"),
     (RESERVATIONS_REFUSED, Kind::Counter, "Servings of capped campaigns not reserved for want of room"),
     (TRANSITIONS_DROPPED, Kind::Counter, "People of whom nothing could be told to those who follow segments"),
     (CONNECTIONS, Kind::Gauge, "Connections open now"),
@@ -244,6 +247,8 @@ pub struct Meters {
     pub outcomes: Outcomes,
     /// Decision records lost before they were written.
     pub records_dropped: Counter,
+    /// Failures to learn about a creative while the store is there.
+    pub learning_failures: Counter,
     /// Servings of capped campaigns that were not reserved for want of room.
     pub reservations_refused: Counter,
     /// People of whom nothing could be told to those who follow segments.
@@ -361,6 +366,7 @@ pub fn metrics() -> (Meters, Exposition) {
             events: Events::register(),
             outcomes: Outcomes::register(),
             records_dropped: counter!(RECORDS_DROPPED),
+            learning_failures: counter!(LEARNING_FAILURES),
             reservations_refused: counter!(RESERVATIONS_REFUSED),
             transitions_dropped: counter!(TRANSITIONS_DROPPED),
             connections: metrics::gauge!(CONNECTIONS),

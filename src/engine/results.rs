@@ -68,7 +68,8 @@ pub struct CampaignReport {
     /// What combinations are made of, where rows are about them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub combinations: BTreeMap<String, Combination>,
-    /// What personalisation adds to the control creative, of all days; none without a holdout.
+    /// What personalisation adds to the control creative, of all days with this holdout and control; none
+    /// without a holdout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lift: Option<LiftReport>,
     /// The smallest lift that the experiment finds four times of five, of that many people.
@@ -171,8 +172,8 @@ impl Results {
         let measure = Measure::new(goal, &totals);
         let replay = self.store.repeated(account.number(), id.clone(), days).await?;
         let invalid_traffic = InvalidTally { replay, ..totals.invalid };
-        let holdout = line.map_or(0.0, |campaign| campaign.holdout);
-        let [personalised, control] = self.store.arms(account.number(), id.clone(), measured).await?;
+        let (holdout, experiment) = line.map_or((0.0, 0), |campaign| (campaign.holdout, campaign.experiment));
+        let [personalised, control] = self.store.arms(account.number(), id.clone(), experiment, measured).await?;
         let experiment = Experiment { personalised, control, holdout, excluded };
         let lift = (holdout > 0.0).then(|| lift(&experiment));
         let plan = (holdout > 0.0).then(|| detectable(&experiment, question.people)).flatten();

@@ -82,6 +82,10 @@ pub struct LearnedBody {
     pub epoch: i64,
     /// What watches for changes, as a document.
     pub watch: Value,
+    /// For which goal, as a document; null where that is not known.
+    pub goal: Value,
+    /// From decisions of when on, in ms.
+    pub since: i64,
 }
 
 /// Outcomes of one combination on one day.
@@ -121,6 +125,8 @@ pub struct FeatureCell {
 pub struct Unit {
     /// Who.
     pub person: Uid,
+    /// Of which experiment.
+    pub experiment: u32,
     /// On which side they are.
     pub arm: Arm,
     /// When they were first decided for.
@@ -240,6 +246,6 @@ pub trait LearningStore: Send + Sync {
     ) -> Answer<'_, Vec<Rewarded>>;
     /// Makes the partitions of the coming days and drops what is past its retention.
     fn maintain(&self, now: Millis) -> Answer<'_, ()>;
-    /// What the people of each side did: personalised, then control.
-    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [Sums; 2]>;
+    /// What the people of each side of one experiment did: personalised, then control.
+    fn arms(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, [Sums; 2]>;
 }

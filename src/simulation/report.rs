@@ -24,7 +24,7 @@ pub struct Report {
 /// Rows of the plot.
 const ROWS: usize = 12;
 /// Marks of the policies in the plot.
-const MARKS: [char; 4] = ['T', 'u', 'a', 's'];
+const MARKS: [char; 5] = ['T', 'u', 'a', 's', 'e'];
 
 impl Report {
     /// Runs every policy through a scenario, `seeds` times each.

@@ -7,6 +7,7 @@ use super::{
     scenario::Scenario,
     world::{generator, unit},
 };
+use crate::domain::measurement::ln_beta;
 
 fn below(random: &mut ChaCha8Rng, end: usize) -> usize {
     (unit(random) * end as f64) as usize
@@ -139,13 +140,131 @@ impl Policy for SlotThompson {
     }
 }
 
+/// The same for each kind of person: what a component earns with a kind is drawn around what it earns
+/// with everybody, the closer the less kinds were seen to differ (empirical Bayes).
+pub(super) struct SlotShrunk {
+    options: Vec<Vec<u16>>,
+    /// Per kind of person, per slot, per component: shown and clicked.
+    counts: Vec<Vec<Vec<(f64, f64)>>>,
+    /// The same of everybody.
+    everybody: Vec<Vec<(f64, f64)>>,
+    /// Per kind of person, whatever was shown; and of everybody.
+    kinds: Vec<(f64, f64)>,
+    all: (f64, f64),
+    /// How many impressions of a kind's own what everybody's say is worth.
+    strength: f64,
+    ticks: usize,
+}
+
+impl SlotShrunk {
+    /// Ticks between two fits of the strength.
+    const FIT_EVERY: usize = 40;
+    /// Strengths that are tried.
+    const STRENGTHS: [f64; 6] = [30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
+
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let of_one: Vec<_> = scenario.slots.iter().map(|slot| vec![(0.0, 0.0); slot.components.len()]).collect();
+        let kinds = vec![(0.0, 0.0); scenario.users.len()];
+        Self {
+            options: Vec::new(),
+            counts: vec![of_one.clone(); kinds.len()],
+            everybody: of_one,
+            kinds,
+            all: (0.0, 0.0),
+            strength: 200.0,
+            ticks: 0,
+        }
+    }
+
+    fn note(&mut self, impression: &Impression, shown: f64, clicked: f64) {
+        let add = |count: &mut (f64, f64)| *count = (count.0 + shown, count.1 + clicked);
+        add(&mut self.all);
+        add(&mut self.kinds[impression.user]);
+        for (slot, one) in impression.choice.iter().enumerate() {
+            add(&mut self.everybody[slot][usize::from(*one)]);
+            add(&mut self.counts[impression.user][slot][usize::from(*one)]);
+        }
+    }
+
+    /// The rate over all.
+    fn base(&self) -> f64 {
+        (self.all.1 + 1.0) / (self.all.0.max(1.0) + 50.0)
+    }
+
+    /// How many times as likely as others a kind of person clicks.
+    fn lift(&self, user: usize) -> f64 {
+        let ((shown, clicked), base) = (self.kinds[user], self.base());
+        (clicked + 20.0 * base) / (shown + 20.0) / base
+    }
+
+    /// Takes the strength under which what was seen is most likely.
+    fn fit(&mut self) {
+        let base = self.base();
+        let mut likelihoods = [0.0; Self::STRENGTHS.len()];
+        for (user, slots) in self.counts.iter().enumerate() {
+            let lift = self.lift(user);
+            for (own, everybody) in slots.iter().flatten().zip(self.everybody.iter().flatten()) {
+                let rate = ((everybody.1 + 1.0) / (everybody.0 + 1.0 / base) * lift).clamp(1e-5, 0.9);
+                for (sum, strength) in likelihoods.iter_mut().zip(Self::STRENGTHS) {
+                    let (a, b) = (strength * rate, strength * (1.0 - rate));
+                    *sum += ln_beta(a + own.1, b + (own.0 - own.1).max(0.0)) - ln_beta(a, b);
+                }
+            }
+        }
+        let best = likelihoods.iter().zip(Self::STRENGTHS).max_by(|a, b| a.0.total_cmp(b.0));
+        self.strength = best.map_or(self.strength, |(_, strength)| strength);
+    }
+}
+
+impl Policy for SlotShrunk {
+    fn offer(&mut self, options: &[Vec<u16>]) {
+        self.options = options.to_vec();
+    }
+
+    fn choose(&mut self, user: usize, seed: u64) -> Vec<u16> {
+        let (mut random, base, lift) = (generator(seed, 0), self.base(), self.lift(user));
+        let mut draw = |slot: usize, one: usize| {
+            let (shown, clicked) = self.everybody[slot][one];
+            let rate = beta(&mut random, clicked + 1.0, (shown - clicked).max(0.0) + 1.0 / base - 1.0);
+            let rate = (rate * lift).clamp(1e-5, 0.9);
+            let (shown, clicked) = self.counts[user][slot][one];
+            let missed = (shown - clicked).max(0.0);
+            beta(&mut random, self.strength * rate + clicked, self.strength * (1.0 - rate) + missed)
+        };
+        let best = |(slot, options): (usize, &Vec<u16>)| {
+            let draws = options.iter().map(|one| (draw(slot, usize::from(*one)), *one));
+            draws.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, one)| one).unwrap_or_default()
+        };
+        self.options.iter().enumerate().map(best).collect()
+    }
+
+    fn shown(&mut self, impression: &Impression) {
+        self.note(impression, 1.0, 0.0);
+    }
+
+    fn clicked(&mut self, impression: &Impression) {
+        self.note(impression, 0.0, 1.0);
+    }
+
+    fn tick(&mut self, _: &Scenario, _: usize) {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(Self::FIT_EVERY) {
+            self.fit();
+        }
+    }
+}
+
 fn beta(random: &mut ChaCha8Rng, a: f64, b: f64) -> f64 {
     let (x, y) = (gamma(random, a), gamma(random, b));
     x / (x + y)
 }
 
-/// A gamma variate of a shape of at least 1 (Marsaglia and Tsang, ACM TOMS 2000).
+/// A gamma variate (Marsaglia and Tsang, ACM TOMS 2000).
 fn gamma(random: &mut ChaCha8Rng, shape: f64) -> f64 {
+    if shape < 1.0 {
+        let more = gamma(random, shape + 1.0);
+        return more * (1.0 - unit(random)).powf(1.0 / shape);
+    }
     let d = shape - 1.0 / 3.0;
     let c = 1.0 / (9.0 * d).sqrt();
     loop {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     policy::{Impression, Policy},
-    rivals::{AbCommit, SlotThompson, Uniform},
+    rivals::{AbCommit, SlotShrunk, SlotThompson, Uniform},
     scenario::Scenario,
     tessera::Tessera,
     world::{Luck, Truth},
@@ -24,11 +24,13 @@ pub enum Contender {
     AbCommit,
     /// Thompson sampling for each slot by itself.
     SlotThompson,
+    /// The same for each kind of person, shrunk towards everybody.
+    SlotShrunk,
 }
 
 impl Contender {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Tessera, Self::Uniform, Self::AbCommit, Self::SlotThompson];
+    pub const ALL: [Self; 5] = [Self::Tessera, Self::Uniform, Self::AbCommit, Self::SlotThompson, Self::SlotShrunk];
 
     /// Its name in reports.
     #[must_use]
@@ -38,6 +40,7 @@ impl Contender {
             Self::Uniform => "uniform",
             Self::AbCommit => "ab_commit",
             Self::SlotThompson => "slot_ts",
+            Self::SlotShrunk => "slot_beta_eb",
         }
     }
 }
@@ -88,6 +91,7 @@ impl<'a> Stage<'a> {
                 Contender::Uniform => self.one(&luck, Uniform::new()),
                 Contender::AbCommit => self.one(&luck, AbCommit::new(scenario, seed)),
                 Contender::SlotThompson => self.one(&luck, SlotThompson::new(scenario)),
+                Contender::SlotShrunk => self.one(&luck, SlotShrunk::new(scenario)),
             }
         };
         mean(&(1..=seeds.max(1)).map(run).collect::<Vec<_>>())

@@ -1,15 +1,11 @@
-//! The optimizer as a service of one replica would run it.
-
-use std::collections::BTreeMap;
+//! The optimizer as a service of one replica runs it: what learns, draws and chooses is the same.
 
 use super::{
     policy::{Impression, Policy},
     scenario::Scenario,
 };
 use crate::domain::{
-    optimizer::{
-        Alarm, Detector, Epoch, Free, Layout, Lesson, LessonKind, Posterior, Settings, Snapshot, Space, Statistics,
-    },
+    optimizer::{Free, Layout, Lesson, LessonKind, Lore, Posterior, Rewards, Settings, Snapshot, Space},
     values::Millis,
 };
 
@@ -19,42 +15,35 @@ const START: Millis = Millis(1_700_000_000_000);
 pub(super) struct Tessera {
     settings: Settings,
     step_ms: i64,
-    maturity_ms: i64,
+    rewards: Rewards,
     /// Per kind of person.
     features: Vec<Vec<u16>>,
     space: Option<Space<Free>>,
     layout: Layout,
     creative: u64,
     version: u64,
-    rows: BTreeMap<Epoch, Statistics>,
-    alarms: Vec<Alarm>,
-    known: Statistics,
-    posterior: Posterior,
+    lore: Lore,
     snapshot: Snapshot,
-    detector: Detector,
-    now: Millis,
+    /// What came since the last look.
+    waiting: Vec<(Impression, LessonKind)>,
 }
 
 impl Tessera {
     pub(super) fn new(scenario: &Scenario, settings: Settings, seed: u64) -> Self {
         let sizes: Vec<u16> = scenario.slots.iter().map(|slot| slot.components.len() as u16).collect();
         let layout = Layout::new(&sizes, scenario.features.len() as u16);
-        let known = Statistics::new(layout.clone());
-        let posterior = Posterior::new(&known, &settings);
+        let lore = Lore::new(layout.clone());
+        let longest_ms = (scenario.feedback.window().ceil() as i64).saturating_mul(scenario.step_ms);
         Self {
             step_ms: scenario.step_ms,
-            maturity_ms: (scenario.feedback.window().ceil() as i64).saturating_mul(scenario.step_ms),
+            rewards: Rewards { varied: 1.0, longest_ms },
             features: scenario.users.iter().map(|user| user.features.clone()).collect(),
             space: None,
             creative: scenario.seed ^ seed,
             version: 0,
-            rows: BTreeMap::new(),
-            alarms: Vec::new(),
-            snapshot: Snapshot::new(scenario.seed ^ seed, 0, &posterior, &known, &settings),
-            known,
-            posterior,
-            detector: Detector::default(),
-            now: START,
+            snapshot: drawn(scenario.seed ^ seed, 0, &lore, &settings),
+            lore,
+            waiting: Vec::new(),
             settings,
             layout,
         }
@@ -63,22 +52,10 @@ impl Tessera {
     fn at(&self, step: usize) -> Millis {
         START.plus(step as i64 * self.step_ms)
     }
+}
 
-    fn learn(&mut self, impression: &Impression, kind: LessonKind) {
-        let lesson = Lesson {
-            choice: &impression.choice,
-            features: &self.features[impression.user],
-            kind,
-            at: self.at(impression.step),
-        };
-        // the scenario was checked, so there is nothing here that the layout does not have
-        if let Ok(expected) = self.posterior.learn(&lesson) {
-            match kind {
-                LessonKind::Shown => self.detector.shown(lesson.at, expected),
-                LessonKind::Rewarded { value } => self.detector.rewarded(lesson.at, value),
-            }
-        }
-    }
+fn drawn(creative: u64, version: u64, lore: &Lore, settings: &Settings) -> Snapshot {
+    Snapshot::new(creative, version, &Posterior::new(&lore.statistics, settings), &lore.statistics, settings)
 }
 
 impl Policy for Tessera {
@@ -92,30 +69,25 @@ impl Policy for Tessera {
     }
 
     fn shown(&mut self, impression: &Impression) {
-        self.learn(impression, LessonKind::Shown);
+        self.waiting.push((impression.clone(), LessonKind::Shown));
     }
 
     fn clicked(&mut self, impression: &Impression) {
-        self.learn(impression, LessonKind::Rewarded { value: 1.0 });
+        self.waiting.push((impression.clone(), LessonKind::Rewarded { value: 1.0 }));
     }
 
     fn tick(&mut self, _: &Scenario, step: usize) {
-        let (before, now) = (Epoch::of(self.now), self.at(step));
-        self.now = now;
-        let epoch = Epoch::of(now);
-        let news = self.posterior.take();
-        self.rows.entry(epoch).or_insert_with(|| Statistics::new(self.layout.clone())).merge(&news);
-        let alarm = self.detector.judge(now, self.maturity_ms);
-        if alarm {
-            self.alarms.push(Alarm { before: epoch });
-        }
-        if alarm || before != epoch {
-            self.known = Statistics::sum(self.rows.iter().map(|(epoch, row)| (*epoch, row)), &self.alarms, now);
-        } else {
-            self.known.merge(&news);
-        }
+        let (waiting, mut lore) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.lore));
+        let lessons = waiting.iter().map(|(impression, kind)| Lesson {
+            choice: &impression.choice,
+            features: &self.features[impression.user],
+            kind: *kind,
+            at: self.at(impression.step),
+        });
+        let now = self.at(step);
+        lore.learn(lessons, &self.settings, &self.rewards, now);
+        self.lore = lore;
         self.version += 1;
-        self.posterior = Posterior::new(&self.known, &self.settings);
-        self.snapshot = Snapshot::new(self.creative, self.version, &self.posterior, &self.known, &self.settings);
+        self.snapshot = drawn(self.creative, self.version, &self.lore, &self.settings);
     }
 }

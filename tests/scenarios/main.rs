@@ -23,17 +23,17 @@ fn every_kind(kinds: &[Kind]) {
     let (seeds, scale) = if rounds > 1 { (rounds, 10) } else { (2, 1) };
     let mut broken = Vec::new();
     println!(
-        "{:<12} {:>8} {:>12} {:>12} {:>10} {:>10}",
-        "", "tessera", "first tenth", "last tenth", "ab_commit", "slot_ts"
+        "{:<12} {:>8} {:>12} {:>12} {:>10} {:>10} {:>13}",
+        "", "tessera", "first tenth", "last tenth", "ab_commit", "slot_ts", "slot_beta_eb"
     );
     for kind in kinds {
         let scenario = parse(&kind.scenario(scale, 11));
         let stage = Stage::new(&scenario);
         let run = |contender| stage.run(contender, &Settings::default(), seeds);
-        let [ours, even, test, slots] = Contender::ALL.map(run);
+        let [ours, even, test, slots, shrunk] = Contender::ALL.map(run);
         println!(
-            "{:<12} {:>8.3} {:>12.3} {:>12.3} {:>10.3} {:>10.3}",
-            kind.name, ours.norm, ours.norm_t10, ours.end_norm, test.norm, slots.norm
+            "{:<12} {:>8.3} {:>12.3} {:>12.3} {:>10.3} {:>10.3} {:>13.3}",
+            kind.name, ours.norm, ours.norm_t10, ours.end_norm, test.norm, slots.norm, shrunk.norm
         );
         let mut check = |holds: bool, what: &str| {
             if !holds {
@@ -44,6 +44,7 @@ fn every_kind(kinds: &[Kind]) {
         check(ours.norm <= kind.most, "more regret than may be");
         check(ours.end_norm < ours.norm_t10, "nothing was learned");
         check(ours.norm < test.norm * 1.1, "a test of 16 combinations is better");
+        check(shrunk.norm < 1.0, "slots by themselves for each kind of person learn nothing");
         check(ours.norm < slots.norm * kind.rival, "slots by themselves are better");
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));

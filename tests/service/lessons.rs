@@ -1,13 +1,14 @@
 //! What is learned reaches every replica in time, and what nothing can be learned from does no harm.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tessera::domain::values::Millis;
+use sqlx::{Connection as _, PgConnection};
+use tessera::{config::Config, domain::values::Millis};
 
 use crate::{
-    harness::{Patient as _, Remote, Service, read, until},
+    harness::{KEY, Patient as _, Remote, Service, read, until},
     turn,
 };
 
@@ -70,6 +71,80 @@ async fn an_outcome_is_learned_from_on_every_replica_within_seconds() {
     println!("an outcome is chosen by after so many ms, where it came and on another replica: {took:?}");
     let most = Duration::from_secs(5).as_millis();
     assert!(took.iter().all(|(here, there)| *here <= most && *there <= most), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_learned_from_keeps_nothing_else_from_being_learned() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, simulated).await;
+    author(&service).await;
+    let refresh = async || read(service.request(Method::POST, "/v1/simulation/refresh").sent().await, 200).await;
+    refresh().await;
+    // an outcome of a kind that this program does not know, and a state that it cannot read, of others
+    let mut connection = PgConnection::connect(&database).await.expect("a connection");
+    for statement in [
+        "insert into lesson (account, campaign, creative, decision, kind, revision, combination, exposure)
+         values (1, 'a-first', 'fallback', gen_random_uuid(), 99, 1, 1, '')",
+        "insert into learned (account, campaign, creative, version, shape, statistics, epoch, watch)
+         values (1, 'odd', 'fallback', 1, '[]', '', 0, '{}')",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.expect("written");
+    }
+    let before = version(&service).await;
+    let item = service.decide(&ask(1)).await["placements"]["top"][0].take();
+    assert_eq!(service.beacon(url(&item, "impression_url")).await.1, "recorded");
+    refresh().await;
+    assert!(version(&service).await > before, "it is learned from all the same");
+    let metrics = service.http.get(format!("{}/metrics", service.base)).bearer_auth(KEY).sent().await;
+    let metrics = metrics.text().await.expect("text");
+    let failures = metrics.lines().find(|line| line.starts_with("tessera_learning_failures_total"));
+    assert!(failures.is_some_and(|line| !line.ends_with(" 0")), "{failures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_the_database_chooses_by_what_was_learned() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, simulated).await;
+    author(&service).await;
+    let refresh = async |service: &Service| {
+        read(service.request(Method::POST, "/v1/simulation/refresh").sent().await, 200).await;
+    };
+    refresh(&service).await;
+    // whoever sees h1 clicks
+    for person in 0..60 {
+        let item = service.decide(&ask(person)).await["placements"]["top"][0].take();
+        assert_eq!(service.beacon(url(&item, "impression_url")).await.1, "recorded");
+        if item["components"]["headline"] == "h1" {
+            assert_eq!(service.beacon(url(&item, "click_url")).await.1, "recorded");
+        }
+    }
+    refresh(&service).await;
+    let learned = version(&service).await;
+    service.server.shutdown().await;
+    let Service { data, .. } = service;
+    let file = data.path().join("catalogue/learned.jsonl");
+    let number = |file: &std::path::Path| std::fs::metadata(file).expect("the file").ino();
+    let before = number(&file);
+
+    let away = "postgres://127.0.0.1:1/away";
+    let service = Service::start_in(data, away, |_| {}).await;
+    assert_eq!(version(&service).await, learned);
+    let mut shown = 0;
+    for person in 100..160 {
+        let item = service.decide(&ask(person)).await["placements"]["top"][0].take();
+        assert_eq!(item["reason"], "optimized");
+        shown += u32::from(item["components"]["headline"] == "h1");
+    }
+    assert!(shown > 30, "{shown} of 60");
+    service.server.shutdown().await;
+    assert_eq!(number(&file), before, "nothing was learned, so nothing is written");
+}
+
+fn simulated(config: &mut Config) {
+    config.http.simulation = true;
+    config.store.beacon_wait_ms = 20_000;
 }
 
 /// A service whose clock its requests set.

@@ -53,6 +53,9 @@ pub struct Campaign {
     pub holdout: f64,
     /// What the control is.
     pub control: Control,
+    /// Which experiment its people are in: another one where share or control differ; 0 without a
+    /// holdout.
+    pub experiment: u32,
     /// What it is for.
     pub goal: GoalDoc,
     /// For how long after a click conversions are its own.
@@ -138,6 +141,7 @@ impl Campaign {
             uncapped_users: doc.uncapped_users,
             holdout: doc.holdout,
             control: doc.control,
+            experiment: experiment(doc.holdout, doc.control),
             click_window: days(doc.attribution.click_days),
             view_window: doc.attribution.view_days.map(days),
             goal: doc.goal.clone(),
@@ -154,6 +158,15 @@ impl Campaign {
     pub fn cap_window(&self) -> Option<Span> {
         self.caps.iter().map(|cap| cap.per).max()
     }
+}
+
+/// The number of an experiment, small enough for four bytes of a token.
+fn experiment(holdout: f64, control: Control) -> u32 {
+    let control = match control {
+        Control::Default => "default",
+        Control::Even => "even",
+    };
+    if holdout > 0.0 { (NameHash::of(&format!("{holdout}/{control}")).0 as u32 >> 4).max(1) } else { 0 }
 }
 
 /// The most that a conversion is usually worth, in millionths.

@@ -16,6 +16,9 @@ use crate::domain::{
     violation::{Violation, Violations, token},
 };
 
+/// Components of a slot of which what works can be learned.
+pub const MOST_LEARNED: usize = 1_024;
+
 /// What an author should look at, with pointers into the revision. `campaigns` are those that show
 /// the creative.
 #[must_use]
@@ -30,6 +33,12 @@ pub fn warnings<'a>(
     dead(creative, &mut found);
     alike(doc, now, &mut found);
     gaps(creative, now, &mut found);
+    for slot in creative.slots.iter().filter(|slot| slot.candidates.len() > MOST_LEARNED) {
+        let (name, count, most) = (&slot.name, slot.candidates.len(), MOST_LEARNED);
+        let detail =
+            format!("slot {name} has {count} components; where rotation is optimized, {most} of them are shown");
+        found.push("/components", "too_many_components", detail);
+    }
     for (at, variant) in creative.variants.iter().enumerate() {
         if variant.shape.0 == Format::Html && !variant.template.counts_clicks() {
             let detail = format!("template {} has no {{{{click_url}}}}, so no click on it is counted", variant.id);

@@ -15,12 +15,16 @@ use crate::domain::{
         campaign::Campaign,
         creative::{Creative, Slot},
         snapshot::Snapshot,
+        warnings::MOST_LEARNED,
     },
     decision::spaces::{Paired, Spaces},
     ids::{NameHash, PlacementId, SegmentKey},
     measurement::exposure::Exposure,
-    optimizer::{By, DEFAULT, Shape, Snapshot as Draws, Space},
+    optimizer::{By, DEFAULT, Rules as _, Shape, Snapshot as Draws, Space},
 };
+
+// what authors are warned of is what there is room for
+const _: () = assert!(MOST_LEARNED == Shape::MOST_COMPONENTS);
 
 /// What was learned about every creative of every campaign.
 #[derive(Debug, Default)]
@@ -115,8 +119,13 @@ pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creativ
     let before = shape.clone();
     for slot in &creative.slots {
         let Some(at) = shape.admit_slot(&slot.name) else { continue };
-        for component in &slot.candidates {
-            shape.admit_component(at, &creative.components[*component as usize].id);
+        let ids = || slot.candidates.iter().map(|at| &creative.components[*at as usize].id);
+        let lacks = |shape: &mut Shape| ids().filter(|id| shape.admit_component(at, id).is_none()).count() > 0;
+        if lacks(shape) {
+            // what the revision does not have makes room
+            let own: BTreeSet<_> = ids().collect();
+            shape.retire(at, |id| own.contains(id));
+            let _still = lacks(shape);
         }
     }
     let named = creative.components.iter().filter_map(|component| component.condition.as_deref());
@@ -248,8 +257,10 @@ impl Learner {
     }
 
     /// The legal combinations of what may be shown: `eligible` has per slot of the creative the
-    /// candidates that may stand in it. `None` where some slot has candidates and none that is known
-    /// yet, or where the rules allow no combination of them.
+    /// candidates that may stand in it. Where the rules allow some of them only beside the default of
+    /// another slot, combinations with defaults are among them, those alone that no component could be
+    /// added to. `None` where some slot has candidates and none that is known yet, or where the rules
+    /// allow nothing but defaults.
     #[must_use]
     pub fn space(&self, creative: &Arc<Creative>, eligible: &[Vec<u16>]) -> Option<Arc<Space<Paired>>> {
         self.spaces.get(creative, eligible, || self.make_space(creative, eligible))
@@ -276,10 +287,25 @@ impl Learner {
             }
         }
         let slots = places.into_iter().map(|place| place.unwrap_or_default()).collect();
-        let rules = Paired::new(creative, slots, components);
         // a slot that the draws do not know yet is left to its default
-        options.truncate(draws.layout().slots());
-        Space::new(draws.layout(), options, rules).ok()
+        let known = draws.layout().slots();
+        options.truncate(known);
+        components.iter_mut().skip(known).for_each(Vec::clear);
+        let rules = Paired::new(creative, slots, components);
+        let full = Space::new(draws.layout(), options.clone(), rules.clone()).ok();
+        if full.as_ref().is_some_and(Space::reaches_all) {
+            return full;
+        }
+        for (place, options) in options.iter_mut().enumerate().filter(|(_, options)| !options.is_empty()) {
+            if rules.names(place) {
+                options.push(DEFAULT);
+            }
+        }
+        let sparing = Space::new(draws.layout(), options, rules.sparing()).ok();
+        // nothing but defaults is no choice
+        let chooses =
+            |space: &Space<Paired>| space.list_all(1).is_none_or(|all| all.concat().iter().any(|one| *one != DEFAULT));
+        sparing.filter(chooses).or(full)
     }
 
     /// Per slot of the shape the numbers of what may stand in it.

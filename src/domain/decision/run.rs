@@ -228,6 +228,7 @@ impl<'a> Run<'a> {
                 None if self.person.degraded.contains(&Degraded::NoConsent) => Arm::NoConsent,
                 None => Arm::Unassigned,
             },
+            experiment: campaign.map_or(0, |campaign| campaign.experiment),
             version: thought.as_ref().map_or(0, |thought| thought.learner.version),
             choice: learner.numbered(creative, &choice),
             features: match &thought {

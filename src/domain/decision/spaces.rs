@@ -80,6 +80,8 @@ pub struct Paired {
     slots: Vec<usize>,
     /// Per slot of the shape the numbers that may be chosen and the components they stand for.
     components: Vec<Vec<(u16, u32)>>,
+    /// Whether slots with components may show their defaults all the same.
+    sparing: bool,
 }
 
 impl Paired {
@@ -87,7 +89,34 @@ impl Paired {
     /// for each place the numbers that may be chosen and the components they stand for.
     #[must_use]
     pub fn new(creative: &Arc<Creative>, slots: Vec<usize>, components: Vec<Vec<(u16, u32)>>) -> Self {
-        Self { creative: Arc::clone(creative), slots, components }
+        Self { creative: Arc::clone(creative), slots, components, sparing: false }
+    }
+
+    /// The same where slots with components may show their defaults, as long as nothing that is shown
+    /// could be shown with more components beside it.
+    #[must_use]
+    pub fn sparing(self) -> Self {
+        Self { sparing: true, ..self }
+    }
+
+    /// Whether a slot that shows its default could show a component beside the others' choices.
+    fn wastes(&self, mut chosen: Vec<Option<u32>>) -> bool {
+        if chosen.iter().any(Option::is_none) {
+            return false;
+        }
+        for slot in 0..chosen.len() {
+            if chosen[slot] != Some(Pairing::DEFAULT) {
+                continue;
+            }
+            for (_, component) in &self.components[self.slots[slot]] {
+                chosen[slot] = Some(*component);
+                if self.creative.pairing.allows(&chosen) {
+                    return true;
+                }
+            }
+            chosen[slot] = Some(Pairing::DEFAULT);
+        }
+        false
     }
 }
 
@@ -98,7 +127,8 @@ impl Rules for Paired {
             let known = self.components[*place].iter().find(|(known, _)| *known == number);
             Some(known.map_or(Pairing::DEFAULT, |(_, component)| *component))
         };
-        self.creative.pairing.allows(&self.slots.iter().map(component).collect::<Vec<_>>())
+        let chosen: Vec<_> = self.slots.iter().map(component).collect();
+        self.creative.pairing.allows(&chosen) && !(self.sparing && self.wastes(chosen))
     }
 
     fn names(&self, slot: usize) -> bool {

@@ -56,6 +56,9 @@ impl Arm {
 pub struct Exposure {
     /// On which side.
     pub arm: Arm,
+    /// Of which experiment of the campaign; 0 where there is none.
+    #[serde(default)]
+    pub experiment: u32,
     /// The version of what was learned that chose; 0 where nothing did.
     pub version: u64,
     /// Per slot the number of the component, [`Exposure::DEFAULT`] for the slot's own default.
@@ -72,11 +75,17 @@ impl Exposure {
     /// Slots that are told at most; of a creative with more, nothing is learned.
     pub const SLOTS: usize = 64;
     const FORMAT: u8 = 1;
+    /// With the number of an experiment.
+    const IN_EXPERIMENT: u8 = 2;
 
     /// As few bytes as tokens have room for.
     #[must_use]
     pub fn pack(&self) -> Vec<u8> {
-        let mut out = vec![Self::FORMAT << 4 | self.arm.number()];
+        let format = if self.experiment == 0 { Self::FORMAT } else { Self::IN_EXPERIMENT };
+        let mut out = vec![format << 4 | self.arm.number()];
+        if self.experiment != 0 {
+            put(&mut out, self.experiment.into());
+        }
         put(&mut out, self.version);
         out.push(self.choice.len().min(Self::SLOTS) as u8);
         // the default is by far the commonest: 0
@@ -90,7 +99,12 @@ impl Exposure {
     #[must_use]
     pub fn unpack(packed: &[u8]) -> Option<Self> {
         let (&head, mut rest) = packed.split_first()?;
-        let arm = *Arm::ALL.get(usize::from(head & 0xf)).filter(|_| head >> 4 == Self::FORMAT)?;
+        let arm = *Arm::ALL.get(usize::from(head & 0xf))?;
+        let experiment = match head >> 4 {
+            Self::FORMAT => 0,
+            Self::IN_EXPERIMENT => u32::try_from(take(&mut rest)?).ok().filter(|number| *number > 0)?,
+            _ => return None,
+        };
         let version = take(&mut rest)?;
         let mut list = |most: usize| {
             let count = usize::from(*rest.split_off_first()?);
@@ -100,7 +114,13 @@ impl Exposure {
         let mut choice = list(Self::SLOTS)?;
         choice.iter_mut().for_each(|one| *one = one.wrapping_sub(1));
         let features = list(Self::FEATURES)?;
-        (rest.is_empty() && features.is_sorted_by(|a, b| a < b)).then_some(Self { arm, version, choice, features })
+        (rest.is_empty() && features.is_sorted_by(|a, b| a < b)).then_some(Self {
+            arm,
+            experiment,
+            version,
+            choice,
+            features,
+        })
     }
 }
 
@@ -136,20 +156,24 @@ mod tests {
     fn a_usual_one_is_small() {
         let usual = Exposure {
             arm: Arm::Personalised,
+            experiment: 0,
             version: 40_000,
             choice: vec![3, Exposure::DEFAULT, 0, 7, 2],
             features: vec![0, 5, 17, 63],
         };
         assert!(usual.pack().len() <= 16, "{}", usual.pack().len());
+        let tested = Exposure { experiment: u32::MAX >> 4, ..usual };
+        assert!(tested.pack().len() <= 20, "{}", tested.pack().len());
     }
 
     proptest! {
         #[test]
         fn what_is_packed_can_be_read(
-            arm in 0..Arm::ALL.len(), version in 0..1_u64 << 60, choice in vec(any::<u16>(), 0..64),
+            arm in 0..Arm::ALL.len(), experiment in any::<u32>(), version in 0..1_u64 << 60, choice in vec(any::<u16>(), 0..64),
             features in proptest::collection::btree_set(any::<u16>(), 0..16),
         ) {
-            let exposure = Exposure { arm: Arm::ALL[arm], version, choice, features: features.into_iter().collect() };
+            let features = features.into_iter().collect();
+            let exposure = Exposure { arm: Arm::ALL[arm], experiment, version, choice, features };
             prop_assert_eq!(Exposure::unpack(&exposure.pack()), Some(exposure));
         }
 

@@ -21,3 +21,5 @@ mod sequence;
 pub mod slate;
 pub mod traffic;
 pub mod user_token;
+
+pub use numbers::ln_beta;

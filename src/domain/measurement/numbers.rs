@@ -69,7 +69,8 @@ pub(super) fn ln_gamma(x: f64) -> f64 {
 }
 
 /// The logarithm of the beta function of two positive numbers.
-pub(super) fn ln_beta(a: f64, b: f64) -> f64 {
+#[must_use]
+pub fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
 }
 

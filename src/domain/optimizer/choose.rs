@@ -25,8 +25,18 @@ pub enum By {
     Member(u16),
     /// It was drawn from all legal combinations, so that each has a known chance.
     Floor,
-    /// It was drawn from those that hold a component which was hardly shown yet.
+    /// It was drawn from those that hold a component which was hardly shown yet, or too seldom of
+    /// late.
     Launch,
+}
+
+/// Components of which a share of decisions show one, all equally likely, whatever is believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pins {
+    /// The share of decisions.
+    pub share: f64,
+    /// A slot and a component each.
+    pub of: Vec<(u16, u16)>,
 }
 
 impl Snapshot {
@@ -35,13 +45,17 @@ impl Snapshot {
     #[must_use]
     pub fn choose<R: Rules>(&self, space: &Space<R>, features: &[u16], seed: u64) -> Chosen {
         let mut random = Random::new(seed ^ self.seed);
-        let (unit, launch) = (random.unit(), self.launches(space));
-        if unit < self.settings.floor {
+        let (unit, mut end) = (random.unit(), self.settings.floor);
+        if unit < end {
             return Chosen { choice: space.draw(&mut random), by: By::Floor };
         }
-        if !launch.is_empty() && unit < self.settings.floor + self.rare_share {
-            let pinned = launch[random.below(launch.len())];
-            return Chosen { choice: space.draw_with(Some(pinned), &mut random), by: By::Launch };
+        for pins in self.pins(space) {
+            end += pins.share;
+            if unit < end {
+                let (slot, one) = pins.of[random.below(pins.of.len())];
+                let pinned = Some((usize::from(slot), one));
+                return Chosen { choice: space.draw_with(pinned, &mut random), by: By::Launch };
+            }
         }
         let member = random.below(self.members().max(1));
         Chosen { choice: self.best(space, features, member), by: By::Member(member as u16) }
@@ -74,26 +88,57 @@ impl Snapshot {
                 wins += 1;
             }
         }
-        let launch = self.launches(space);
-        let launch_share = if launch.is_empty() { 0.0 } else { self.rare_share };
-        let launched: f64 = launch.iter().map(|(slot, one)| space.share_with(*slot, *one, choice)).sum();
-        (1.0 - self.settings.floor - launch_share) * f64::from(wins) / self.members().max(1) as f64
+        let pins = self.pins(space);
+        let rest = 1.0 - self.settings.floor - pins.iter().map(|pins| pins.share).sum::<f64>();
+        rest * f64::from(wins) / self.members().max(1) as f64
             + self.settings.floor * space.share(choice)
-            + launch_share * launched / launch.len().max(1) as f64
+            + pins.iter().map(|pins| pins.propensity(space, choice)).sum::<f64>()
     }
 
-    /// The components that were hardly shown and may be shown here.
-    pub(super) fn launches<R: Rules>(&self, space: &Space<R>) -> Vec<(usize, u16)> {
-        if self.rare_share == 0.0 {
-            return Vec::new();
-        }
-        let places = self.rare.iter().filter(|at| space.mask[**at] == 0.0).map(|at| self.layout.place(*at));
-        // one that has to be there in any case needs no help
-        places.filter(|(slot, one)| space.options[*slot].len() > 1 && space.count_with(*slot, *one) > 0.0).collect()
+    /// The components that are shown to some whatever is believed: those that were hardly shown yet, and
+    /// those that were shown too seldom of late; of both the ones that may be shown here.
+    pub(super) fn pins<R: Rules>(&self, space: &Space<R>) -> Vec<Pins> {
+        let here = |numbers: &[usize]| -> Vec<(u16, u16)> {
+            let places = numbers.iter().filter(|at| space.mask[**at] == 0.0).map(|at| self.layout.place(*at));
+            // one that has to be there in any case needs no help
+            let helped =
+                places.filter(|(slot, one)| space.options[*slot].len() > 1 && space.count_with(*slot, *one) > 0.0);
+            helped.map(|(slot, one)| (slot as u16, one)).collect()
+        };
+        let launching = Pins { share: self.settings.launch, of: here(&self.launching) };
+        let mut rare = here(&self.rare);
+        rare.retain(|(slot, _)| self.lack(space, *slot) > 0.0);
+        let rare = Pins { share: self.lacking(space, &rare), of: rare };
+        [launching, rare].into_iter().filter(|pins| pins.share > 0.0 && !pins.of.is_empty()).collect()
+    }
+
+    /// How much the floor leaves a component of a slot short of the least share.
+    fn lack<R: Rules>(&self, space: &Space<R>, slot: u16) -> f64 {
+        self.settings.least_share - self.settings.floor / space.options[usize::from(slot)].len() as f64
+    }
+
+    /// The share of decisions that gives each of the rare what it lacks: those that show another one
+    /// of them draw its slot evenly.
+    fn lacking<R: Rules>(&self, space: &Space<R>, rare: &[(u16, u16)]) -> f64 {
+        let all = rare.len() as f64;
+        let slots = rare.chunk_by(|a, b| a.0 == b.0).map(|of_slot| {
+            let (slot, own) = (of_slot[0].0, of_slot.len() as f64);
+            let options = space.options[usize::from(slot)].len() as f64;
+            self.lack(space, slot) / (1.0 / all + (1.0 - own / all) / options)
+        });
+        slots.fold(0.0, f64::max).min(self.settings.launch)
     }
 
     /// Features are ascending, and snapshots may be older than the newest of them.
     pub(super) fn known<'a>(&self, features: &'a [u16]) -> &'a [u16] {
         &features[..features.partition_point(|feature| usize::from(*feature) < self.layout.features())]
+    }
+}
+
+impl Pins {
+    /// How much of a choice's probability is owed to them.
+    pub(super) fn propensity<R: Rules>(&self, space: &Space<R>, choice: &[u16]) -> f64 {
+        let with: f64 = self.of.iter().map(|(slot, one)| space.share_with(usize::from(*slot), *one, choice)).sum();
+        self.share * with / self.of.len().max(1) as f64
     }
 }

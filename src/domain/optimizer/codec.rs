@@ -10,7 +10,9 @@ use crate::domain::optimizer::{
     statistics::{Count, Statistics},
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without what was shown of late, and without gaps.
+const OLDER: u8 = 1;
 
 /// The bytes are no statistics of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +25,18 @@ impl Statistics {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put(&mut out, self.layout.slots() as u64);
-        (0..self.layout.slots()).for_each(|slot| put(&mut out, self.layout.slot(slot).len() as u64));
+        for slot in 0..self.layout.slots() {
+            put(&mut out, self.layout.slot(slot).len() as u64);
+            // those of a slot that lacks some, each after how many are lacking before it
+            out.push(u8::from(self.layout.is_sparse(slot)));
+            if self.layout.is_sparse(slot) {
+                let mut next = 0;
+                for number in self.layout.numbers(slot) {
+                    put(&mut out, u64::from(number - next));
+                    next = number + 1;
+                }
+            }
+        }
         put(&mut out, self.layout.features() as u64);
         put_count(&mut out, &self.total);
         put(&mut out, self.active);
@@ -40,6 +53,9 @@ impl Statistics {
                 out.extend_from_slice(&shift.to_le_bytes());
             },
         );
+        out.extend_from_slice(&(self.recent as f32).to_le_bytes());
+        let recently = self.recently.iter().map(|recently| *recently as f32);
+        sparse(&mut out, recently, |one| *one != 0.0, |out, one| out.extend_from_slice(&one.to_le_bytes()));
         out
     }
 
@@ -94,11 +110,11 @@ struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn statistics(&mut self) -> Option<Statistics> {
-        (self.take::<1>()? == [VERSION]).then_some(())?;
+        let [version] = self.take()?;
+        (version == VERSION || version == OLDER).then_some(())?;
         let slots = self.number(Shape::MOST_SLOTS)?;
-        let sizes: Vec<u16> =
-            (0..slots).map(|_| Some(self.number(Shape::MOST_COMPONENTS)? as u16)).collect::<Option<_>>()?;
-        let layout = Layout::new(&sizes, self.number(Shape::MOST_FEATURES)? as u16);
+        let numbers = (0..slots).map(|_| self.numbers(version)).collect::<Option<Vec<_>>>()?;
+        let layout = Layout::of(numbers, self.number(Shape::MOST_FEATURES)? as u16);
         // room is made for what the bytes claim to hold, which must not be more than any shape has
         (layout.weights() <= MOST_WEIGHTS).then_some(())?;
         let mut read = Statistics::new(layout);
@@ -113,7 +129,30 @@ impl Reader<'_> {
             read.shift[at] = f32::from_le_bytes(reader.take()?).into();
             Some(())
         })?;
+        if version == OLDER {
+            return Some(read);
+        }
+        read.recent = f32::from_le_bytes(self.take()?).into();
+        self.sparse(read.recently.len(), |reader, at| {
+            read.recently[at] = f32::from_le_bytes(reader.take()?).into();
+            Some(())
+        })?;
         Some(read)
+    }
+
+    /// The numbers of a slot's components.
+    fn numbers(&mut self, version: u8) -> Option<Vec<u16>> {
+        let size = self.number(Shape::MOST_COMPONENTS)?;
+        if version == OLDER || self.take::<1>()? == [0] {
+            return Some((0..size as u16).collect());
+        }
+        let mut next = 0;
+        let mut number = || {
+            let number = next + self.number(Shape::MOST_NUMBERS)?;
+            next = number + 1;
+            (number < Shape::MOST_NUMBERS).then_some(number as u16)
+        };
+        (0..size).map(|_| number()).collect()
     }
 
     fn sparse(&mut self, length: usize, mut read: impl FnMut(&mut Self, usize) -> Option<()>) -> Option<()> {

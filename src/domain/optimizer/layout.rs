@@ -5,14 +5,19 @@
 //! list in that order. Components are numbered through all slots, so that those of a slot are
 //! neighbours.
 
-use std::ops::Range;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// How many slots, components and features there are, and where their numbers stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Per slot the number of its first component, and the number of all at the end.
+    /// Per slot where its first component stands, and how many there are at the end.
     starts: Vec<u32>,
     features: u16,
+    /// Of slots that lack some numbers those that they have, ascending.
+    sparse: BTreeMap<usize, Vec<u16>>,
 }
 
 /// A kind of term; the terms of a kind share a prior.
@@ -49,7 +54,27 @@ impl Layout {
             *end += u32::from(*size);
             Some(*end)
         });
-        Self { starts: std::iter::once(0).chain(ends).collect(), features }
+        Self { starts: std::iter::once(0).chain(ends).collect(), features, sparse: BTreeMap::new() }
+    }
+
+    /// Slots of components of these numbers, ascending, and so many features.
+    #[must_use]
+    pub fn of(numbers: Vec<Vec<u16>>, features: u16) -> Self {
+        let sizes: Vec<u16> = numbers.iter().map(|numbers| numbers.len() as u16).collect();
+        let gaps = |numbers: &Vec<u16>| numbers.last().is_some_and(|last| usize::from(*last) >= numbers.len());
+        let sparse = numbers.into_iter().enumerate().filter(|(_, numbers)| gaps(numbers)).collect();
+        Self { sparse, ..Self::new(&sizes, features) }
+    }
+
+    /// The numbers of a slot's components, ascending.
+    pub fn numbers(&self, slot: usize) -> impl Iterator<Item = u16> + '_ {
+        let sparse = self.sparse.get(&slot);
+        (0..self.slot(slot).len()).map(move |at| sparse.map_or(at as u16, |numbers| numbers[at]))
+    }
+
+    /// Whether a slot lacks numbers below its highest.
+    pub(super) fn is_sparse(&self, slot: usize) -> bool {
+        self.sparse.contains_key(&slot)
     }
 
     /// How many slots.
@@ -70,24 +95,29 @@ impl Layout {
         self.features.into()
     }
 
-    /// The numbers of a slot's components.
+    /// Where a slot's components stand among all.
     #[must_use]
     pub fn slot(&self, slot: usize) -> Range<usize> {
         self.starts[slot] as usize..self.starts[slot + 1] as usize
     }
 
-    /// The number of a slot's component; `None` for a default or one that is not known.
+    /// Where a slot's component of this number stands among all; `None` for a default or one that is
+    /// not known.
     #[must_use]
     pub fn component(&self, slot: usize, component: u16) -> Option<usize> {
         let range = self.slot(slot);
-        Some(range.start + usize::from(component)).filter(|at| *at < range.end)
+        match self.sparse.get(&slot) {
+            Some(numbers) => Some(range.start + numbers.binary_search(&component).ok()?),
+            None => Some(range.start + usize::from(component)).filter(|at| *at < range.end),
+        }
     }
 
-    /// The slot and the place in it of the component of this number.
+    /// The slot and the number in it of the component that stands here.
     #[must_use]
     pub fn place(&self, component: usize) -> (usize, u16) {
         let slot = self.starts.partition_point(|start| *start as usize <= component).saturating_sub(1);
-        (slot, (component - self.starts[slot] as usize) as u16)
+        let at = component - self.starts[slot] as usize;
+        (slot, self.sparse.get(&slot).map_or(at as u16, |numbers| numbers[at]))
     }
 
     /// Whether pairs are learned.
@@ -113,34 +143,52 @@ impl Layout {
         start..start + lengths[group as usize]
     }
 
-    /// Where everything stands in this layout that stood in an `older` one, which has no slot,
-    /// component or feature that this one lacks: (there, here) for each.
-    pub(super) fn moved<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = (usize, usize)> + 'a {
+    /// Where a component that stands somewhere in an `older` layout stands in this one; `None` where
+    /// this one lacks it.
+    pub(super) fn place_of(&self, older: &Self, at: usize) -> Option<usize> {
+        let (slot, number) = older.place(at);
+        (slot < self.slots()).then(|| self.component(slot, number)).flatten()
+    }
+
+    /// Where everything stands in this layout that stood in an `older` one, but for what this one
+    /// lacks: (there, here) for each.
+    pub(super) fn moved(&self, older: &Self) -> Vec<(usize, usize)> {
         let there = move |group: Group| older.group(group);
         let here = move |group: Group| self.group(group).start;
-        let component = move |at: usize| {
-            let (slot, place) = older.place(at);
-            self.starts[slot] as usize + usize::from(place)
-        };
-        let count = older.components();
-        let (old, new) = (count.max(1), self.components());
-        let single = there(Group::Bias).map(|at| (at, 0));
-        let mains = there(Group::Main).enumerate().map(move |(n, at)| (at, here(Group::Main) + component(n)));
-        let pairs = there(Group::Pair).enumerate().filter(|_| self.paired());
-        let pairs = pairs.map(move |(n, at)| (at, here(Group::Pair) + component(n / old) * new + component(n % old)));
-        let features = there(Group::Feature).enumerate().map(move |(n, at)| (at, here(Group::Feature) + n));
-        let crosses = there(Group::Cross).enumerate();
-        let crosses = crosses.map(move |(n, at)| (at, here(Group::Cross) + n / old * new + component(n % old)));
-        single.chain(mains).chain(pairs).chain(features).chain(crosses)
+        let (old, new) = (older.components().max(1), self.components());
+        let features = self.features().min(older.features());
+        let mut moved: Vec<(usize, usize)> = vec![(0, 0)];
+        let mains = (0..older.components()).filter_map(|at| Some((at, self.place_of(older, at)?)));
+        let mains: Vec<(usize, usize)> = mains.collect();
+        moved.extend(mains.iter().map(|(n, place)| (there(Group::Main).start + n, here(Group::Main) + place)));
+        if self.paired() && older.paired() {
+            for (first, place) in &mains {
+                let pair = |(second, other): &(usize, usize)| {
+                    (there(Group::Pair).start + first * old + second, here(Group::Pair) + place * new + other)
+                };
+                moved.extend(mains.iter().map(pair));
+            }
+        }
+        for feature in 0..features {
+            moved.push((there(Group::Feature).start + feature, here(Group::Feature) + feature));
+            let cross = |(n, place): &(usize, usize)| {
+                (there(Group::Cross).start + feature * old + n, here(Group::Cross) + feature * new + place)
+            };
+            moved.extend(mains.iter().map(cross));
+        }
+        moved
     }
 
     /// The smallest layout that holds both.
     #[must_use]
     pub fn joined(&self, other: &Self) -> Self {
-        let size = |of: &Self, slot| if slot < of.slots() { of.slot(slot).len() as u16 } else { 0 };
+        let of = |layout: &Self, slot| if slot < layout.slots() { layout.numbers(slot).collect() } else { Vec::new() };
+        let both = |slot| -> Vec<u16> {
+            let both: BTreeSet<u16> = of(self, slot).into_iter().chain(of(other, slot)).collect();
+            both.into_iter().collect()
+        };
         let slots = self.slots().max(other.slots());
-        let sizes: Vec<u16> = (0..slots).map(|slot| size(self, slot).max(size(other, slot))).collect();
-        Self::new(&sizes, self.features.max(other.features))
+        Self::of((0..slots).map(both).collect(), self.features.max(other.features))
     }
 }
 
@@ -156,7 +204,7 @@ mod tests {
         assert_eq!(new.place(4), (1, 1));
         assert_eq!(new.component(1, 1), Some(4));
         assert_eq!(new.component(1, DEFAULT), None);
-        let moved: std::collections::BTreeMap<_, _> = new.moved(&old).collect();
+        let moved: BTreeMap<_, _> = new.moved(&old).into_iter().collect();
         assert_eq!(moved.len(), old.weights());
         // slot 1's component was number 2 and is number 3
         assert_eq!(moved[&(1 + 2)], 1 + 3);
@@ -164,5 +212,18 @@ mod tests {
         assert_eq!(moved[&(13 + 1)], new.group(Group::Feature).start + 1);
         assert_eq!(moved[&(15 + 3 + 2)], new.group(Group::Cross).start + 6 + 3);
         assert_eq!(old.joined(&new), new);
+    }
+
+    #[test]
+    fn numbers_that_are_gone_take_no_place() {
+        let (full, sparse) = (Layout::new(&[4, 1], 1), Layout::of(vec![vec![1, 3], vec![0]], 1));
+        assert_eq!(Layout::of(vec![vec![0, 1], vec![0]], 1), Layout::new(&[2, 1], 1));
+        assert_eq!((sparse.components(), sparse.component(0, 3), sparse.component(0, 0)), (3, Some(1), None));
+        assert_eq!((sparse.place(0), sparse.place(1), sparse.place(2)), ((0, 1), (0, 3), (1, 0)));
+        assert_eq!(sparse.numbers(0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(full.joined(&sparse), full);
+        let moved: BTreeMap<_, _> = sparse.moved(&full).into_iter().collect();
+        assert_eq!(moved.len(), sparse.weights());
+        assert_eq!((moved[&(1 + 3)], moved.get(&1)), (1 + 1, None));
     }
 }

@@ -104,6 +104,12 @@ impl Statistics {
         match lesson.kind {
             LessonKind::Shown => {
                 self.active = self.active.saturating_add(lesson.features.len() as u64);
+                self.recent = finite(self.recent + 1.0);
+                for (slot, one) in lesson.choice.iter().enumerate() {
+                    if let Some(at) = self.layout.component(slot, *one) {
+                        self.recently[at] = finite(self.recently[at] + 1.0);
+                    }
+                }
                 self.count_each(lesson, |count| count.shown = count.shown.saturating_add(1));
             }
             LessonKind::Rewarded { value } => self.count_each(lesson, |count| {

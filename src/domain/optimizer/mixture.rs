@@ -8,6 +8,7 @@ use crate::domain::{
         slate::{Design, SlateError},
     },
     optimizer::{
+        choose::Pins,
         climb::Climb,
         snapshot::Snapshot,
         space::{Rules, Space},
@@ -19,10 +20,8 @@ use crate::domain::{
 pub struct Mixture {
     /// Share of any legal combination, all equally likely.
     pub floor: f64,
-    /// Share of combinations with one of the launched components.
-    pub launch: f64,
-    /// The launched: a slot and a component each.
-    pub launched: Vec<(u16, u16)>,
+    /// Shares of combinations with one of some components.
+    pub pins: Vec<Pins>,
     /// Combinations that members take for the best, and how many members do.
     pub members: Vec<(u16, Vec<u16>)>,
 }
@@ -42,15 +41,23 @@ impl Snapshot {
             .collect();
         all.sort_unstable();
         let members = all.chunk_by(|a, b| a == b).map(|same| (same.len() as u16, same[0].clone())).collect();
-        let launched = self.launches(space).into_iter().map(|(slot, one)| (slot as u16, one)).collect::<Vec<_>>();
-        let launch = if launched.is_empty() { 0.0 } else { self.rare_share };
-        Mixture { floor: self.settings.floor, launch, launched, members }
+        Mixture { floor: self.settings.floor, pins: self.pins(space), members }
     }
 }
 
 impl Mixture {
     /// The longest that is kept, packed.
     const LONGEST: usize = 8 << 10;
+    /// Stands before the shares; older ones begin with a share, of a million parts at most, and have
+    /// one set of pins.
+    const FORMAT: u64 = 2_000_000;
+    /// Sets of pins at most.
+    const MOST_PINS: u64 = 8;
+
+    /// The share of what members choose.
+    fn rest(&self) -> f64 {
+        1.0 - self.floor - self.pins.iter().map(|pins| pins.share).sum::<f64>()
+    }
 
     /// The probability of a choice.
     #[must_use]
@@ -58,11 +65,9 @@ impl Mixture {
         let all: u32 = self.members.iter().map(|(times, _)| u32::from(*times)).sum();
         let wins: u32 =
             self.members.iter().filter(|(_, best)| best == choice).map(|(times, _)| u32::from(*times)).sum();
-        let launched: f64 =
-            self.launched.iter().map(|(slot, one)| space.share_with(usize::from(*slot), *one, choice)).sum();
-        (1.0 - self.floor - self.launch) * f64::from(wins) / f64::from(all.max(1))
+        self.rest() * f64::from(wins) / f64::from(all.max(1))
             + self.floor * space.share(choice)
-            + self.launch * launched / self.launched.len().max(1) as f64
+            + self.pins.iter().map(|pins| pins.propensity(space, choice)).sum::<f64>()
     }
 
     /// The probabilities of components and of pairs of them, by their positions among the options of the
@@ -78,14 +83,16 @@ impl Mixture {
             return Err(SlateError::Probability);
         }
         for (times, best) in &self.members {
-            let weight = (1.0 - self.floor - self.launch) * f64::from(*times) / f64::from(all);
+            let weight = self.rest() * f64::from(*times) / f64::from(all);
             design.mix_choice(weight, &space.positions(best).ok_or(SlateError::Shape)?)?;
         }
         let even = space.marginals(None);
         design.mix_pairs(self.floor, |one, other| even.together(one, other))?;
-        for (slot, one) in &self.launched {
-            let with = space.marginals(Some((usize::from(*slot), *one)));
-            design.mix_pairs(self.launch / self.launched.len() as f64, |one, other| with.together(one, other))?;
+        for Pins { share, of } in &self.pins {
+            for (slot, one) in of {
+                let with = space.marginals(Some((usize::from(*slot), *one)));
+                design.mix_pairs(share / of.len() as f64, |one, other| with.together(one, other))?;
+            }
         }
         Ok(design)
     }
@@ -95,13 +102,17 @@ impl Mixture {
     pub fn pack(&self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let share = |share: f64| (share * 1e6).round() as u64;
+        put(&mut out, Self::FORMAT);
         put(&mut out, share(self.floor));
-        put(&mut out, share(self.launch));
-        put(&mut out, self.launched.len() as u64);
-        self.launched.iter().for_each(|(slot, one)| {
-            put(&mut out, (*slot).into());
-            put(&mut out, (*one).into());
-        });
+        put(&mut out, self.pins.len() as u64);
+        for pins in &self.pins {
+            put(&mut out, share(pins.share));
+            put(&mut out, pins.of.len() as u64);
+            pins.of.iter().for_each(|(slot, one)| {
+                put(&mut out, (*slot).into());
+                put(&mut out, (*one).into());
+            });
+        }
         put(&mut out, self.members.first().map_or(0, |(_, best)| best.len() as u64));
         for (times, best) in &self.members {
             put(&mut out, (*times).into());
@@ -115,18 +126,24 @@ impl Mixture {
     #[must_use]
     pub fn unpack(packed: &[u8]) -> Option<Self> {
         let mut rest = packed;
-        let mut share = || Some(take(&mut rest)? as f64 / 1e6).filter(|share| *share <= 1.0);
-        let (floor, launch) = (share()?, share()?);
+        let share = |number: u64| Some(number as f64 / 1e6).filter(|share| *share <= 1.0);
         let number = |rest: &mut &[u8]| u16::try_from(take(rest)?).ok();
-        let count = take(&mut rest)?;
-        // each takes two bytes at least
-        if count > rest.len() as u64 {
-            return None;
+        let first = take(&mut rest)?;
+        let (floor, sets) = match first {
+            Self::FORMAT => (share(take(&mut rest)?)?, take(&mut rest).filter(|sets| *sets <= Self::MOST_PINS)?),
+            older => (share(older)?, 1),
+        };
+        let mut pins = Vec::new();
+        for _ in 0..sets {
+            let (share, count) = (share(take(&mut rest)?)?, take(&mut rest)?);
+            // each takes two bytes at least
+            if count > rest.len() as u64 {
+                return None;
+            }
+            let of = (0..count).map(|_| Some((number(&mut rest)?, number(&mut rest)?))).collect::<Option<Vec<_>>>()?;
+            pins.push(Pins { share, of });
         }
-        let mut launched = Vec::new();
-        for _ in 0..count {
-            launched.push((number(&mut rest)?, number(&mut rest)?));
-        }
+        pins.retain(|pins| !pins.of.is_empty());
         let slots = number(&mut rest)?;
         let mut members = Vec::new();
         while !rest.is_empty() {
@@ -134,6 +151,7 @@ impl Mixture {
             let best = (0..slots).map(|_| Some(number(&mut rest)?.wrapping_sub(1))).collect::<Option<Vec<u16>>>()?;
             members.push((times, best));
         }
-        (floor + launch <= 1.0).then_some(Self { floor, launch, launched, members })
+        let read = Self { floor, pins, members };
+        (read.rest() >= 0.0).then_some(read)
     }
 }

@@ -15,10 +15,13 @@ mod change;
 mod choose;
 mod climb;
 mod codec;
+mod delays;
 mod explain;
 mod layout;
 mod lesson;
 mod likely;
+mod lore;
+mod marginals;
 mod mixture;
 mod posterior;
 mod random;
@@ -29,19 +32,20 @@ mod space;
 mod statistics;
 
 pub use change::Detector;
-pub use choose::{By, Chosen};
+pub use choose::{By, Chosen, Pins};
 pub use codec::NotStatistics;
 pub use explain::{Contribution, Score, Term};
 pub use layout::{DEFAULT, Group, Layout, MOST_PAIRED};
 pub use lesson::{Lesson, LessonError, LessonKind};
 pub use likely::Likely;
+pub use lore::{Lore, Rewards};
 pub use mixture::Mixture;
 pub use posterior::{Belief, Expected, Posterior};
 pub use settings::Settings;
 pub use shape::{Shape, ShapeSlot};
 pub use snapshot::Snapshot;
 pub use space::{Free, NoLegalCombination, Rules, Space};
-pub use statistics::{Alarm, Count, EPOCH_MS, Epoch, HALF_LIFE_MS, Statistics};
+pub use statistics::{Count, EPOCH_MS, Epoch, HALF_LIFE_MS, Statistics};
 
 #[cfg(test)]
 mod tests;

@@ -21,11 +21,12 @@ pub struct Settings {
     pub temperature: f64,
     /// Share of decisions that show any legal combination, all equally likely.
     pub floor: f64,
-    /// Share of decisions that show a component that was hardly shown yet, while there is one.
+    /// Share of decisions that show a component that was hardly shown yet, where there is one; and
+    /// the most that shows others for the sake of the least share.
     pub launch: f64,
     /// Impressions after which a component has been shown enough for that.
     pub launch_until: u64,
-    /// Share of decisions that each component gets at least.
+    /// Share of decisions that each component gets at least, of those in which it may be shown.
     pub least_share: f64,
     /// Starts of the search for the best combination of a draw.
     pub starts: u32,

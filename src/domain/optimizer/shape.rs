@@ -12,9 +12,9 @@ use crate::domain::{
 
 /// What is learned about one creative of one campaign.
 ///
-/// It only grows: a component, slot or feature keeps its number for good, so that what was learned
-/// stays true when the creative is revised. A component that was deleted keeps its place and is
-/// no longer chosen.
+/// A component, slot or feature keeps its number for good, so that what was learned and counted stays
+/// true when the creative is revised. A component that was deleted is no longer chosen, and what was
+/// learned of it is kept until others need its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -31,6 +31,9 @@ pub struct ShapeSlot {
     pub name: SlotName,
     /// Its components, by number.
     pub components: Vec<ComponentId>,
+    /// The numbers of those that nothing is learned about any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<u16>,
 }
 
 impl Shape {
@@ -38,8 +41,10 @@ impl Shape {
     pub const FEATURES: usize = 64;
     /// Slots at most.
     pub const MOST_SLOTS: usize = 64;
-    /// Components of a slot at most.
+    /// Components of a slot that something is learned about, at most.
     pub const MOST_COMPONENTS: usize = 1_024;
+    /// Components that a slot ever has, at most.
+    pub const MOST_NUMBERS: usize = 16_384;
     /// Features at most.
     pub const MOST_FEATURES: usize = 1_024;
     /// The longest name of a feature, in bytes.
@@ -82,19 +87,32 @@ impl Shape {
             return Some(known);
         }
         let room = self.slots.len() < Self::MOST_SLOTS;
-        room.then(|| self.slots.push(ShapeSlot { name: name.clone(), components: Vec::new() }))?;
+        room.then(|| self.slots.push(ShapeSlot { name: name.clone(), components: Vec::new(), gone: BTreeSet::new() }))?;
         Some(self.slots.len() - 1)
     }
 
     /// The number of a component of a slot of this shape, which it gets now if it has none. `None`
-    /// when there is no such slot or it has [`Self::MOST_COMPONENTS`].
+    /// when there is no such slot, or it has [`Self::MOST_COMPONENTS`] or had [`Self::MOST_NUMBERS`].
     pub fn admit_component(&mut self, slot: usize, id: &ComponentId) -> Option<u16> {
-        if let Some(known) = self.component(slot, id) {
-            return Some(known);
+        let known = self.component(slot, id);
+        let of = self.slots.get_mut(slot)?;
+        if let Some(number) = known.filter(|number| !of.gone.contains(number)) {
+            return Some(number);
         }
-        let components = &mut self.slots.get_mut(slot)?.components;
-        (components.len() < Self::MOST_COMPONENTS).then(|| components.push(id.clone()))?;
-        Some((components.len() - 1) as u16)
+        (of.components.len() - of.gone.len() < Self::MOST_COMPONENTS).then_some(())?;
+        if let Some(number) = known {
+            of.gone.remove(&number);
+            return Some(number);
+        }
+        (of.components.len() < Self::MOST_NUMBERS).then(|| of.components.push(id.clone()))?;
+        Some((of.components.len() - 1) as u16)
+    }
+
+    /// Gives up the places of a slot's components that are not `wanted`, with what was learned of them.
+    pub fn retire(&mut self, slot: usize, wanted: impl Fn(&ComponentId) -> bool) {
+        let Some(of) = self.slots.get_mut(slot) else { return };
+        let unwanted = of.components.iter().enumerate().filter(|(_, id)| !wanted(id));
+        of.gone.extend(unwanted.map(|(number, _)| number as u16));
     }
 
     /// The number of a feature, which it gets now if it has none. `None` when there are `most`
@@ -111,8 +129,10 @@ impl Shape {
     /// Where what is learned about it stands.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        let sizes: Vec<u16> = self.slots.iter().map(|slot| slot.components.len() as u16).collect();
-        Layout::new(&sizes, self.features.len() as u16)
+        let numbers = |slot: &ShapeSlot| -> Vec<u16> {
+            (0..slot.components.len() as u16).filter(|number| !slot.gone.contains(number)).collect()
+        };
+        Layout::of(self.slots.iter().map(numbers).collect(), self.features.len() as u16)
     }
 
     /// Whether a shape that was read from outside is one.
@@ -129,7 +149,10 @@ impl Shape {
         limit("/slots".into(), self.slots.len(), Self::MOST_SLOTS);
         limit("/features".into(), self.features.len(), Self::MOST_FEATURES);
         for (at, slot) in self.slots.iter().enumerate() {
-            limit(format!("/slots/{at}/components"), slot.components.len(), Self::MOST_COMPONENTS);
+            let gone = slot.gone.iter().filter(|number| usize::from(**number) < slot.components.len()).count();
+            limit(format!("/slots/{at}/components"), slot.components.len(), Self::MOST_NUMBERS);
+            limit(format!("/slots/{at}/components"), slot.components.len() - gone, Self::MOST_COMPONENTS);
+            limit(format!("/slots/{at}/gone"), slot.gone.len(), gone);
         }
         twice(self.slots.iter().map(|slot| slot.name.as_str()), |at| format!("/slots/{at}/name"), &mut faults);
         for (slot, components) in self.slots.iter().map(|slot| &slot.components).enumerate() {
@@ -178,6 +201,28 @@ mod tests {
         assert_eq!(shape.admit_feature("device:mobile", 1), Some(0));
         assert_eq!(shape.layout(), Layout::new(&[2, 1], 1));
         assert_eq!(shape.check(), Ok(()));
+        let written = serde_json::to_value(&shape).expect("a document");
+        assert_eq!(serde_json::from_value::<Shape>(written).expect("a shape"), shape);
+    }
+
+    #[test]
+    fn places_of_what_is_gone_are_given_to_others_and_numbers_are_not() {
+        let mut shape = Shape::default();
+        let slot = shape.admit_slot(&"image".parse().expect("a name")).expect("room");
+        let id = |n: usize| format!("c{n}").parse::<ComponentId>().expect("an id");
+        for n in 0..Shape::MOST_COMPONENTS {
+            assert_eq!(shape.admit_component(slot, &id(n)), Some(n as u16));
+        }
+        assert_eq!(shape.admit_component(slot, &id(5_000)), None);
+        shape.retire(slot, |of| *of != id(3) && *of != id(7));
+        assert_eq!(shape.admit_component(slot, &id(5_000)), Some(1_024));
+        assert_eq!(shape.admit_component(slot, &id(7)), Some(7), "its own");
+        assert_eq!(shape.admit_component(slot, &id(3)), None, "no room");
+        assert_eq!(shape.component(slot, &id(3)), Some(3), "what was counted keeps its name");
+        assert_eq!(shape.check(), Ok(()));
+        let layout = shape.layout();
+        assert_eq!((layout.components(), layout.component(slot, 3)), (1_024, None));
+        assert_eq!(layout.component(slot, 1_024), Some(1_023));
         let written = serde_json::to_value(&shape).expect("a document");
         assert_eq!(serde_json::from_value::<Shape>(written).expect("a shape"), shape);
     }

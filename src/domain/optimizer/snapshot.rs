@@ -21,10 +21,10 @@ pub struct Snapshot {
     /// Member after member: mains, a square of pairs, and per feature a row of components.
     weights: Vec<f32>,
     stride: usize,
-    /// Components that have not been shown enough, by number.
+    /// Components that were hardly shown yet, by number.
+    pub(super) launching: Vec<usize>,
+    /// Others that were shown too seldom of late.
     pub(super) rare: Vec<usize>,
-    /// Share of decisions that show one of these, where one may be shown.
-    pub(super) rare_share: f64,
 }
 
 /// One draw.
@@ -88,7 +88,7 @@ impl Snapshot {
                 member[mains.len() + pairs.len() + at - crosses.start] = draw(at);
             }
         }
-        let (rare, rare_share) = rare(statistics, &layout, settings);
+        let (launching, rare) = scarce(statistics, &layout, settings);
         Self {
             beliefs: posterior.beliefs().to_vec(),
             settings: settings.clone(),
@@ -96,8 +96,8 @@ impl Snapshot {
             seed,
             weights,
             stride,
+            launching,
             rare,
-            rare_share,
         }
     }
 
@@ -128,6 +128,7 @@ impl Snapshot {
             settings,
             beliefs: self.beliefs.clone(),
             layout: self.layout.clone(),
+            launching: Vec::new(),
             rare: Vec::new(),
             ..*self
         }
@@ -159,24 +160,17 @@ impl Snapshot {
     }
 }
 
-/// Components that need more impressions than they earn, and which share of decisions they get for
-/// it: launches the launch share, others what lifts the slot with most of them to the least share.
-fn rare(statistics: &Statistics, layout: &Layout, settings: &Settings) -> (Vec<usize>, f64) {
-    let shown = |component: usize| {
-        let (slot, place) = layout.place(component);
-        statistics.count(slot, place, None).shown
+/// Components that were hardly shown yet, and others that were shown less than the least share of
+/// late. Which of them count is for each decision to say: those that may be shown in it.
+fn scarce(statistics: &Statistics, layout: &Layout, settings: &Settings) -> (Vec<usize>, Vec<usize>) {
+    let launches = |at: &usize| {
+        let (slot, place) = layout.place(*at);
+        statistics.count(slot, place, None).shown < settings.launch_until
     };
-    let launches: Vec<usize> = (0..layout.components()).filter(|at| shown(*at) < settings.launch_until).collect();
-    if !launches.is_empty() {
-        return (launches, settings.launch);
-    }
-    let least = settings.least_share * statistics.total().shown as f64;
-    let rare: Vec<usize> = (0..layout.components()).filter(|at| (shown(*at) as f64) < least).collect();
-    let lack = (0..layout.slots()).map(|slot| {
-        let floor = settings.floor / layout.slot(slot).len().max(1) as f64;
-        let here = rare.iter().filter(|at| layout.slot(slot).contains(at)).count() as f64;
-        here * (settings.least_share - floor).max(0.0)
-    });
-    let share = lack.fold(0.0, f64::max).min(settings.launch);
-    (rare, share)
+    let (launching, known): (Vec<usize>, Vec<usize>) = (0..layout.components()).partition(launches);
+    // of few impressions of late nothing can be said
+    let many = statistics.recent >= settings.launch_until as f64;
+    // twice, so that who gets just the least keeps getting it
+    let least = 2.0 * settings.least_share * statistics.recent;
+    (launching, known.into_iter().filter(|at| many && statistics.recently[*at] < least).collect())
 }

@@ -13,6 +13,8 @@ pub const EPOCH_MS: i64 = 3_600_000;
 pub const HALF_LIFE_MS: i64 = 30 * 86_400_000;
 /// 2 to the power of -1 / epochs in a half-life.
 const FADE: f64 = 0.999_037_758_833_783_4;
+/// 2 to the power of -1 / 2,000: after so many impressions, those of before count half as recent.
+const RECENT_FADE: f64 = 0.999_653_486_459_409_3;
 
 /// Number of an hour since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,17 +31,21 @@ impl Epoch {
     /// a clock that goes backwards neither fades nor raises anything.
     #[must_use]
     pub fn weight(self, now: Millis) -> f64 {
-        let mut left = Self::of(now).0.saturating_sub(self.0).clamp(0, 1 << 20);
-        let (mut weight, mut square) = (1.0, FADE);
-        while left > 0 {
-            if left & 1 == 1 {
-                weight *= square;
-            }
-            square *= square;
-            left >>= 1;
-        }
-        weight
+        power(FADE, Self::of(now).0.saturating_sub(self.0).clamp(0, 1 << 20).unsigned_abs())
     }
+}
+
+/// The same to the last bit wherever it is worked out.
+fn power(base: f64, mut exponent: u64) -> f64 {
+    let (mut power, mut square) = (1.0, base);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power *= square;
+        }
+        square *= square;
+        exponent >>= 1;
+    }
+    power
 }
 
 /// What was counted about a component, for everybody or for those with a feature.
@@ -76,6 +82,9 @@ pub struct Statistics {
     pub(super) active: u64,
     /// Per component; then per feature, per component.
     pub(super) counts: Vec<Count>,
+    /// Impressions of late, those of 2,000 before by half; of the creative, and per component.
+    pub(super) recent: f64,
+    pub(super) recently: Vec<f64>,
 }
 
 impl Statistics {
@@ -87,6 +96,7 @@ impl Statistics {
             precision: vec![0.0; weights],
             shift: vec![0.0; weights],
             counts: vec![Count::default(); counts],
+            recently: vec![0.0; layout.components()],
             layout,
             ..Self::default()
         }
@@ -122,43 +132,33 @@ impl Statistics {
 
     /// Makes room for what `layout` has more.
     pub fn grow(&mut self, layout: &Layout) {
-        let layout = self.layout.joined(layout);
-        if layout == self.layout {
+        self.fit(&self.layout.joined(layout));
+    }
+
+    /// Takes on a layout: makes room for what it has more, and forgets what it has no longer.
+    pub fn fit(&mut self, layout: &Layout) {
+        if *layout == self.layout {
             return;
         }
-        let mut grown = Self { total: self.total, active: self.active, ..Self::new(layout.clone()) };
+        let (total, active, recent) = (self.total, self.active, self.recent);
+        let mut fitted = Self { total, active, recent, ..Self::new(layout.clone()) };
         for (there, here) in layout.moved(&self.layout) {
-            grown.precision[here] = self.precision[there];
-            grown.shift[here] = self.shift[there];
+            fitted.precision[here] = self.precision[there];
+            fitted.shift[here] = self.shift[there];
         }
         let (old, new) = (self.layout.components(), layout.components());
-        for (there, count) in self.counts.iter().enumerate() {
-            let (slot, place) = self.layout.place(there % old);
-            grown.counts[there / old * new + layout.slot(slot).start + usize::from(place)] = *count;
+        let rows = self.layout.features().min(layout.features()) + 1;
+        for (there, recently) in self.recently.iter().enumerate() {
+            let Some(here) = layout.place_of(&self.layout, there) else { continue };
+            fitted.recently[here] = *recently;
+            (0..rows).for_each(|row| fitted.counts[row * new + here] = self.counts[row * old + there]);
         }
-        *self = grown;
+        *self = fitted;
     }
 
     /// Adds what another saw. In whatever order many are added, the sum is the same but for the
     /// rounding of the last bits.
     pub fn merge(&mut self, other: &Self) {
-        self.add(other, 1.0);
-    }
-
-    /// The sum of the statistics of several replicas and epochs as they weigh `now`. Forgetting
-    /// applies to what is learned and not to what was counted. After an alarm, what was learned in
-    /// epochs before it weighs [`Alarm::KEPT`].
-    #[must_use]
-    pub fn sum<'a>(rows: impl IntoIterator<Item = (Epoch, &'a Self)>, alarms: &[Alarm], now: Millis) -> Self {
-        let mut sum = Self::new(Layout::default());
-        for (epoch, row) in rows {
-            let forgot = alarms.iter().filter(|alarm| epoch < alarm.before).fold(1.0, |kept, _| kept * Alarm::KEPT);
-            sum.add(row, epoch.weight(now) * forgot);
-        }
-        sum
-    }
-
-    fn add(&mut self, other: &Self, weight: f64) {
         self.grow(&other.layout);
         let widened;
         let other = if other.layout == self.layout {
@@ -171,37 +171,51 @@ impl Statistics {
         };
         self.total.add(&other.total);
         self.active = self.active.saturating_add(other.active);
-        self.precision.iter_mut().zip(&other.precision).for_each(|(sum, more)| *sum = finite(*sum + weight * more));
-        self.shift.iter_mut().zip(&other.shift).for_each(|(sum, more)| *sum = finite(*sum + weight * more));
+        self.recent = finite(self.recent + other.recent);
+        let numbers = [
+            (&mut self.precision, &other.precision),
+            (&mut self.shift, &other.shift),
+            (&mut self.recently, &other.recently),
+        ];
+        for (sums, more) in numbers {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = finite(*sum + more));
+        }
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, more)| sum.add(more));
+    }
+
+    /// Lets the time pass from an epoch to now: what was learned weighs less. What was counted stays.
+    pub fn fade(&mut self, from: Epoch, now: Millis) {
+        self.weigh(from.weight(now));
+    }
+
+    /// Adds what was seen next: what was shown before is less recent then.
+    pub fn follow(&mut self, news: &Self) {
+        let recent = power(RECENT_FADE, news.total.shown);
+        self.recently.iter_mut().chain([&mut self.recent]).for_each(|number| *number *= recent);
+        self.merge(news);
     }
 
     /// Forgets most of what was learned, and nothing that was counted.
     pub fn forget(&mut self) {
-        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= Alarm::KEPT);
+        self.weigh(KEPT);
+    }
+
+    fn weigh(&mut self, weight: f64) {
+        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= weight);
     }
 
     /// Whether every number is finite and no precision negative.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let numbers = self.shift.iter().all(|shift| shift.is_finite())
-            && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0);
+            && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0)
+            && self.recently.iter().chain([&self.recent]).all(|recently| recently.is_finite() && *recently >= 0.0);
         numbers && self.counts.iter().chain([&self.total]).all(|count| count.value.is_finite() && count.value >= 0.0)
     }
 }
 
-/// The truth was seen to have changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Alarm {
-    /// What was learned in epochs before this one is mostly forgotten.
-    pub before: Epoch,
-}
-
-impl Alarm {
-    /// How much what was learned before weighs afterwards.
-    pub const KEPT: f64 = 0.1;
-}
+/// How much what was learned weighs after it was seen to be no longer true.
+const KEPT: f64 = 0.1;
 
 impl serde::Serialize for Epoch {
     fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {

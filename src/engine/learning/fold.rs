@@ -14,36 +14,29 @@ use crate::{
             exposure::{Arm, Exposure},
             outcome::OutcomeKind,
         },
-        optimizer::{Detector, Epoch, Expected, Layout, Lesson, LessonKind, Posterior, Settings, Shape, Statistics},
+        optimizer::{Epoch, Lesson, LessonKind, Lore, Rewards, Settings, Shape, Statistics},
         values::Millis,
     },
     ports::{CombinationCell, FeatureCell, Learned, LearnedBody, LearnedRow, LessonRow, Unit},
 };
 
 /// What is known of a creative within a campaign.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Knowledge {
     /// The numbers of components and features.
     pub shape: Shape,
-    /// What was seen, as it weighs in the hour below.
-    pub statistics: Statistics,
-    /// The hour.
-    pub epoch: i64,
-    /// Watches for changes.
-    pub detector: Detector,
+    /// What was learned.
+    pub lore: Lore,
+    /// For which goal; none where that is not known.
+    pub goal: Option<GoalDoc>,
+    /// Decisions of before this time were made for another goal, and teach nothing.
+    pub since: Millis,
 }
 
 /// What is kept of a creative cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("what was learned cannot be read: {0}")]
 pub struct Unreadable(String);
-
-impl Default for Knowledge {
-    fn default() -> Self {
-        let statistics = Statistics::new(Layout::default());
-        Self { shape: Shape::default(), statistics, epoch: 0, detector: Detector::default() }
-    }
-}
 
 impl Knowledge {
     /// What a row keeps.
@@ -56,33 +49,41 @@ impl Knowledge {
         let statistics = Statistics::decode(&body.statistics).map_err(|error| Unreadable(error.to_string()))?;
         // one that cannot be read only starts to watch anew
         let detector = serde_json::from_value(body.watch.clone()).unwrap_or_default();
-        Ok(Self { shape, statistics, epoch: body.epoch, detector })
+        let lore = Lore { statistics, epoch: Epoch(body.epoch), detector };
+        let goal = serde_json::from_value(body.goal.clone()).ok();
+        Ok(Self { shape, lore, goal, since: Millis(body.since) })
     }
 
     fn write(&self) -> LearnedBody {
         LearnedBody {
             shape: serde_json::to_value(&self.shape).unwrap_or_default(),
-            statistics: self.statistics.encode(),
-            epoch: self.epoch,
-            watch: serde_json::to_value(&self.detector).unwrap_or_else(|_| json!({})),
+            statistics: self.lore.statistics.encode(),
+            epoch: self.lore.epoch.0,
+            watch: serde_json::to_value(&self.lore.detector).unwrap_or_else(|_| json!({})),
+            goal: self.goal.as_ref().and_then(|goal| serde_json::to_value(goal).ok()).unwrap_or_default(),
+            since: self.since.0,
         }
     }
 
-    /// Lets time pass: what was learned weighs less.
-    fn fade(&mut self, now: Millis) {
-        let hour = Epoch::of(now);
-        if hour.0 > self.epoch {
-            self.statistics = Statistics::sum([(Epoch(self.epoch), &self.statistics)], &[], now);
-            self.epoch = hour.0;
+    /// Begins anew where what was learned is about another goal. Whether anything changed.
+    fn aim(&mut self, goal: &GoalDoc, now: Millis) -> bool {
+        if self.goal.as_ref() == Some(goal) {
+            return false;
         }
+        if self.goal.replace(goal.clone()).is_some() {
+            (self.lore, self.since) = (Lore::default(), now);
+        }
+        true
     }
 }
 
 /// What a campaign wants.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
-    /// What counts as a reward.
-    pub(super) goal: GoalDoc,
+    /// What counts as a reward; none where the campaign is gone.
+    pub(super) goal: Option<GoalDoc>,
+    /// For how long conversions are its own, in ms.
+    pub(super) longest_ms: i64,
     /// What decisions expect before anything is seen.
     pub(super) settings: Settings,
 }
@@ -93,35 +94,28 @@ impl Wish {
     /// How much more values vary than whether there is one.
     const VARIED: f64 = 4.0;
 
-    /// How much more rewards vary than those that are all alike.
-    fn varied(&self) -> f64 {
-        if matches!(self.goal, GoalDoc::Value(_)) { Self::VARIED } else { 1.0 }
+    fn rewards(&self, goal: &GoalDoc) -> Rewards {
+        let varied = if matches!(goal, GoalDoc::Value(_)) { Self::VARIED } else { 1.0 };
+        Rewards { varied, longest_ms: self.longest_ms }
     }
+}
 
-    /// How long rewards take to come, before their absence says something, in ms.
-    fn maturity(&self) -> i64 {
-        match self.goal {
-            GoalDoc::Click => 30 * 60_000,
-            GoalDoc::Conversion(_) | GoalDoc::Value(_) => 3 * 86_400_000,
+/// What an outcome is to a goal.
+fn kind(goal: &GoalDoc, lesson: &LessonRow) -> Option<LessonKind> {
+    match (goal, lesson.kind) {
+        (_, OutcomeKind::Impression) => Some(LessonKind::Shown),
+        (GoalDoc::Click, OutcomeKind::Click) => Some(LessonKind::Rewarded { value: 1.0 }),
+        (GoalDoc::Conversion(wanted), OutcomeKind::Conversion) => {
+            let is = lesson.goal.as_ref().is_none_or(|goal| goal == wanted);
+            is.then_some(LessonKind::Rewarded { value: 1.0 })
         }
-    }
-
-    fn kind(&self, lesson: &LessonRow) -> Option<LessonKind> {
-        match (&self.goal, lesson.kind) {
-            (_, OutcomeKind::Impression) => Some(LessonKind::Shown),
-            (GoalDoc::Click, OutcomeKind::Click) => Some(LessonKind::Rewarded { value: 1.0 }),
-            (GoalDoc::Conversion(wanted), OutcomeKind::Conversion) => {
-                let is = lesson.goal.as_ref().is_none_or(|goal| goal == wanted);
-                is.then_some(LessonKind::Rewarded { value: 1.0 })
-            }
-            (GoalDoc::Value(wanted), OutcomeKind::Conversion) => {
-                let is = lesson.goal.as_ref().is_none_or(|goal| *goal == wanted.conversion);
-                let usual = wanted.usual.amount.micros().max(1) as f64;
-                let value = lesson.value_micros.map_or(1.0, |micros| micros as f64 / usual);
-                is.then_some(LessonKind::Rewarded { value: value.clamp(0.0, Self::MOST) })
-            }
-            _ => None,
+        (GoalDoc::Value(wanted), OutcomeKind::Conversion) => {
+            let is = lesson.goal.as_ref().is_none_or(|goal| *goal == wanted.conversion);
+            let usual = wanted.usual.amount.micros().max(1) as f64;
+            let value = lesson.value_micros.map_or(1.0, |micros| micros as f64 / usual);
+            is.then_some(LessonKind::Rewarded { value: value.clamp(0.0, Wish::MOST) })
         }
+        _ => None,
     }
 }
 
@@ -139,38 +133,37 @@ pub(super) fn learn(
         // the counts go on, what was learned begins anew
         Err(_) => Knowledge::default(),
     };
-    let grown = admit(&mut knowledge.shape) || known.is_none();
-    knowledge.fade(now);
-    knowledge.statistics.grow(&knowledge.shape.layout());
+    let mut changed = admit(&mut knowledge.shape) || known.is_none();
+    if let Some(goal) = &wish.goal {
+        changed |= knowledge.aim(goal, now);
+    }
+    knowledge.lore.statistics.fit(&knowledge.shape.layout());
+    // outcomes of a campaign that is gone are taken as it was known last
+    let goal = knowledge.goal.clone().unwrap_or_default();
+    let slots = knowledge.shape.slots().len();
     let mut tallies = Tallies::default();
-    let mut posterior: Option<Posterior> = None;
+    let mut told = Vec::new();
     for lesson in &lessons {
         let Some(mut exposure) = Exposure::unpack(&lesson.exposure) else { continue };
         let at = decided_at(lesson.decision);
         tallies.count(lesson, &exposure, at);
-        let Some(kind) = wish.kind(lesson).filter(|_| lesson.invalid.is_none()) else { continue };
-        exposure.choice.resize(knowledge.shape.slots().len(), Exposure::DEFAULT);
-        let posterior = posterior.get_or_insert_with(|| Posterior::new(&knowledge.statistics, &wish.settings));
-        let lesson = Lesson { choice: &exposure.choice, features: &exposure.features, kind, at };
-        // what names components that nobody knows teaches nothing; it was counted all the same
-        if let Ok(expected) = posterior.learn(&lesson) {
-            match kind {
-                LessonKind::Shown => {
-                    let variance = wish.varied() * expected.variance;
-                    knowledge.detector.shown(at, Expected { variance, ..expected });
-                }
-                LessonKind::Rewarded { value } => knowledge.detector.rewarded(at, value),
-            }
+        let teaches = lesson.invalid.is_none() && at >= knowledge.since;
+        if let Some(kind) = kind(&goal, lesson).filter(|_| teaches) {
+            exposure.choice.resize(slots, Exposure::DEFAULT);
+            told.push((exposure, kind, at));
         }
     }
-    let learned = posterior.is_some();
-    if let Some(mut posterior) = posterior {
-        knowledge.statistics.merge(&posterior.take());
-        if knowledge.detector.judge(now, wish.maturity()) {
-            knowledge.statistics.forget();
-        }
+    if !told.is_empty() {
+        let lessons = told.iter().map(|(exposure, kind, at)| Lesson {
+            choice: &exposure.choice,
+            features: &exposure.features,
+            kind: *kind,
+            at: *at,
+        });
+        knowledge.lore.learn(lessons, &wish.settings, &wish.rewards(&goal), now);
+        changed = true;
     }
-    tallies.into_learned((learned || grown).then(|| knowledge.write()))
+    tallies.into_learned(changed.then(|| knowledge.write()))
 }
 
 /// A day, a side and a revision's combination.
@@ -204,8 +197,10 @@ impl Tallies {
                 self.features.entry((day, arm, *feature, component)).or_default().add_assign(counts);
             }
         }
-        if let Some(person) = lesson.person.filter(|_| arm.is_side() && lesson.invalid.is_none()) {
-            self.units.push(Unit { person, arm, at, counts });
+        let experiment = exposure.experiment;
+        let counted = experiment != 0 && arm.is_side() && lesson.invalid.is_none();
+        if let Some(person) = lesson.person.filter(|_| counted) {
+            self.units.push(Unit { person, experiment, arm, at, counts });
         }
     }
 
@@ -254,15 +249,48 @@ mod tests {
     }
 
     fn learned(goal: GoalDoc, lessons: Vec<LessonRow>) -> (Statistics, Counts) {
-        let wish = Wish { goal, settings: Settings::default() };
-        let admit = |shape: &mut Shape| {
-            let slot = shape.admit_slot(&"image".parse().expect("a name")).expect("room");
-            shape.admit_component(slot, &"beach".parse().expect("an id"));
-            true
-        };
-        let learned = learn(None, lessons, &wish, Millis(1_770_000_000_000), admit);
+        let learned = learn(None, lessons, &wish(goal), NOW, admit);
         let body = learned.body.expect("something");
         (Statistics::decode(&body.statistics).expect("statistics"), learned.combinations[0].counts)
+    }
+
+    const NOW: Millis = Millis(1_770_000_000_000);
+
+    fn wish(goal: GoalDoc) -> Wish {
+        Wish { goal: Some(goal), longest_ms: 30 * 86_400_000, settings: Settings::default() }
+    }
+
+    fn admit(shape: &mut Shape) -> bool {
+        let slot = shape.admit_slot(&"image".parse().expect("a name")).expect("room");
+        shape.admit_component(slot, &"beach".parse().expect("an id"));
+        true
+    }
+
+    #[test]
+    fn another_goal_is_learned_anew_and_a_campaign_that_is_gone_keeps_its_own() {
+        let impressions = || vec![lesson(OutcomeKind::Impression, None); 3];
+        let step = |known: LearnedBody, lessons, wish: &Wish| {
+            let known = Some(LearnedRow { version: 1, body: known });
+            learn(known, lessons, wish, NOW.plus(60_000), |_| false)
+        };
+        let clicks = learn(None, impressions(), &wish(GoalDoc::Click), NOW, admit).body.expect("something");
+        let shown = |body: &LearnedBody| Knowledge::read(body).expect("own").lore.statistics.total().shown;
+        assert_eq!(shown(&clicks), 3);
+        assert_eq!(step(clicks.clone(), vec![], &wish(GoalDoc::Click)).body, None, "nothing new");
+
+        let bought = GoalDoc::Conversion("purchase".parse().expect("a name"));
+        let anew = step(clicks.clone(), vec![], &wish(bought.clone())).body.expect("another goal");
+        assert_eq!(shown(&anew), 0);
+        // decisions of before were made for the clicks: they are counted, and teach nothing
+        let late = step(anew.clone(), impressions(), &wish(bought.clone()));
+        assert_eq!((late.combinations[0].counts.impressions, late.body), (3, None));
+
+        let gone = Wish { goal: None, ..wish(GoalDoc::Click) };
+        let kept = Knowledge::read(&step(clicks, impressions(), &gone).body.expect("more")).expect("own");
+        assert_eq!((kept.goal, kept.lore.statistics.total().shown), (Some(GoalDoc::Click), 6));
+        // what was learned before goals were noted is the campaign's
+        let unnoted = LearnedBody { goal: serde_json::Value::Null, ..anew };
+        assert_eq!(Knowledge::read(&unnoted).expect("own").goal, None);
     }
 
     #[test]

@@ -25,6 +25,10 @@ struct Line {
     statistics: String,
     epoch: i64,
     watch: Value,
+    #[serde(default)]
+    goal: Value,
+    #[serde(default)]
+    since: i64,
 }
 
 impl Kept {
@@ -32,15 +36,15 @@ impl Kept {
         Self(folder.join("learned.jsonl"))
     }
 
-    /// Writes everything anew. A write that fails is logged: the store has it all.
-    pub(super) async fn write(&self, rows: Vec<(Subject, LearnedRow)>) {
+    /// Writes everything anew; whether it did. A write that fails is logged: the store has it all.
+    pub(super) async fn write(&self, rows: Vec<(Subject, LearnedRow)>) -> bool {
         let path = self.0.clone();
         let work = move || -> io::Result<()> {
             let mut bytes = Vec::new();
             for (Subject { account, campaign, creative }, LearnedRow { version, body }) in rows {
-                let LearnedBody { shape, statistics, epoch, watch } = body;
+                let LearnedBody { shape, statistics, epoch, watch, goal, since } = body;
                 let statistics = STANDARD.encode(statistics);
-                let line = Line { account, campaign, creative, version, shape, statistics, epoch, watch };
+                let line = Line { account, campaign, creative, version, shape, statistics, epoch, watch, goal, since };
                 serde_json::to_writer(&mut bytes, &line)?;
                 bytes.push(b'\n');
             }
@@ -52,9 +56,10 @@ impl Kept {
             std::fs::rename(fresh, path)
         };
         let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        if let Err(error) = result {
+        if let Err(error) = &result {
             tracing::warn!(%error, "what was learned could not be written to disk");
         }
+        result.is_ok()
     }
 
     /// What was last written; what cannot be read is left out.
@@ -62,9 +67,10 @@ impl Kept {
         let bytes = tokio::fs::read(&self.0).await.unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let read = lines.filter_map(|line| {
-            let Line { account, campaign, creative, version, shape, statistics, epoch, watch } =
+            let Line { account, campaign, creative, version, shape, statistics, epoch, watch, goal, since } =
                 serde_json::from_slice(line).ok()?;
-            let body = LearnedBody { shape, statistics: STANDARD.decode(statistics).ok()?, epoch, watch };
+            let statistics = STANDARD.decode(statistics).ok()?;
+            let body = LearnedBody { shape, statistics, epoch, watch, goal, since };
             Some((Subject { account, campaign, creative }, LearnedRow { version, body }))
         });
         read.collect()
@@ -83,7 +89,8 @@ mod tests {
         let kept = Kept::new(folder.path().join("catalogue"));
         assert!(kept.read().await.is_empty());
         let row = |n: u32| {
-            let body = LearnedBody { shape: json!({}), statistics: vec![1, 2, n as u8], epoch: 4, watch: json!({}) };
+            let (shape, watch, goal) = (json!({}), json!({}), json!("click"));
+            let body = LearnedBody { shape, statistics: vec![1, 2, n as u8], epoch: 4, watch, goal, since: 5 };
             let subject = Subject {
                 account: n,
                 campaign: "spring".parse().expect("an id"),
@@ -91,7 +98,7 @@ mod tests {
             };
             (subject, LearnedRow { version: 7, body })
         };
-        kept.write(vec![row(1), row(2)]).await;
+        assert!(kept.write(vec![row(1), row(2)]).await);
         assert_eq!(kept.read().await, [row(1), row(2)]);
         let whole = std::fs::read(&kept.0).expect("the file");
         std::fs::write(&kept.0, &whole[..whole.len() - 9]).expect("a torn file");

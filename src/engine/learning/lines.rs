@@ -11,7 +11,7 @@ use crate::{
         catalog::{campaign::Campaign, creative::Creative, document::Rotation, snapshot::Snapshot as Catalog},
         decision::learned::Learner,
         ids::NameHash,
-        optimizer::{Posterior, Settings, Snapshot},
+        optimizer::{Lore, Posterior, Settings, Snapshot},
     },
     engine::world::{Account, World},
     ports::{LearnedRow, Subject},
@@ -87,7 +87,7 @@ pub(super) fn make(
     base_rate: f64,
     before: Option<&Learner>,
 ) -> Result<Known, Unreadable> {
-    let Knowledge { shape, statistics, .. } = Knowledge::read(&row.body)?;
+    let Knowledge { shape, lore: Lore { statistics, .. }, goal, .. } = Knowledge::read(&row.body)?;
     let total = statistics.total();
     let version = row.version.unsigned_abs();
     let draws = chooses.then(|| {
@@ -103,5 +103,5 @@ pub(super) fn make(
         Some(before) => learner.after(before),
         None => learner,
     });
-    Ok(Known { row, shape, learner, chooses, rewarded: total.value, shown: total.shown })
+    Ok(Known { row, shape, goal, learner, chooses, rewarded: total.value, shown: total.shown })
 }

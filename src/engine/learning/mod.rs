@@ -4,9 +4,11 @@
 //! keeps what was learned from it. All replicas read what is known again when its version has
 //! changed, and draw the same from it.
 
+mod enrolment;
 mod fold;
 mod kept;
 mod lines;
+mod looked;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,28 +20,29 @@ use std::{
     time::Duration,
 };
 
+use metrics::Counter;
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 pub use self::fold::{Knowledge, Unreadable};
 use self::{
+    enrolment::Units,
     fold::{Wish, learn},
     kept::Kept,
     lines::{Line, Lines, make},
+    looked::Looked,
 };
 use crate::{
     domain::{
-        decision::{
-            decided::Decision,
-            learned::{self, Feature, Learned, Learner},
-            request::AdRequest,
-        },
-        ids::{CampaignId, NameHash, Uid},
-        measurement::cells::Counts,
+        catalog::document::GoalDoc,
+        decision::learned::{self, Learned, Learner},
+        ids::{CampaignId, NameHash},
+        measurement::beacon::CLICK_LIFE_MS,
         optimizer::{Settings, Shape},
+        values::Span,
     },
     engine::catalogue::Catalogue,
-    ports::{Clock, LearnedRow, LearnedVersion, LearningStore, StoreError, Subject, Unit},
+    ports::{Clock, LearnedRow, LearnedVersion, LearningStore, StoreError, Subject},
 };
 
 /// Learns. Clones share everything.
@@ -60,6 +63,8 @@ struct Shared {
     /// Outcomes committed here since the last look.
     outcomes: AtomicU64,
     enough: Notify,
+    /// Failures to learn about something while the store is there.
+    failures: Counter,
 }
 
 /// What is known, what there is to learn about, and how far was looked.
@@ -68,50 +73,22 @@ struct State {
     known: HashMap<Subject, Known>,
     lines: Lines,
     looked: Looked,
-}
-
-/// How far the store was looked through for what others learned.
-#[derive(Default)]
-struct Looked {
-    newest: i64,
-    whole: Option<time::Instant>,
-}
-
-impl Looked {
-    /// What a transaction wrote is seen when it commits, by then some seconds old, in ms.
-    const OVERLAP: i64 = 20_000;
-    /// Time between looks through everything, whatever clocks say.
-    const WHOLE_EVERY: Duration = Duration::from_secs(60);
-
-    /// From when on changes may not have been seen, by the store's clock.
-    fn since(&self) -> i64 {
-        let due = self.whole.is_none_or(|whole| whole.elapsed() >= Self::WHOLE_EVERY);
-        if due { 0 } else { self.newest.saturating_sub(Self::OVERLAP) }
-    }
-
-    fn saw(&mut self, news: &[LearnedVersion]) {
-        if self.since() == 0 {
-            self.whole = Some(time::Instant::now());
-        }
-        self.newest = news.iter().map(|one| one.updated_at).max().unwrap_or_default().max(self.newest);
-    }
+    /// What could not be learned about last time.
+    failing: BTreeSet<Subject>,
+    /// Whether anything is known that is not on disk.
+    unkept: bool,
 }
 
 /// What is known of one subject, and what was made of it.
 struct Known {
     row: LearnedRow,
     shape: Shape,
+    goal: Option<GoalDoc>,
     learner: Arc<Learner>,
     /// Whether it was made for a campaign that chooses by it.
     chooses: bool,
     rewarded: f64,
     shown: u64,
-}
-
-#[derive(Default)]
-struct Units {
-    waiting: Vec<(u32, CampaignId, Unit)>,
-    lately: BTreeSet<(u32, NameHash, u128)>,
 }
 
 impl Learning {
@@ -123,10 +100,6 @@ impl Learning {
     const ENOUGH: u64 = 100;
     /// Time between writes to disk.
     const KEEP_EVERY: Duration = Duration::from_secs(30);
-    /// People remembered as enrolled, so that they are not enrolled with each decision.
-    const LATELY: usize = 200_000;
-    /// People that may wait to be enrolled; more are left to their outcomes.
-    const WAITING: usize = 50_000;
 
     /// Learning with a store; `folder` is where what was learned is kept for a start without it.
     #[must_use]
@@ -135,6 +108,7 @@ impl Learning {
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         folder: PathBuf,
+        failures: Counter,
     ) -> Self {
         Self(Arc::new(Shared {
             store,
@@ -146,6 +120,7 @@ impl Learning {
             units: Mutex::default(),
             outcomes: AtomicU64::new(0),
             enough: Notify::new(),
+            failures,
         }))
     }
 
@@ -201,16 +176,17 @@ impl Learning {
         self.keep().await;
     }
 
-    /// Learns from everything that is committed by now and gives it to decisions.
+    /// Learns from everything that is committed by now and gives it to decisions. What cannot be
+    /// learned about is told and counted, and left for the next time; the rest is learned all the same.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's, where it is away.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let shared = &self.0;
         shared.outcomes.store(0, Ordering::Relaxed);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
-        let State { known, lines, looked } = &mut *state;
+        let State { known, lines, looked, failing, unkept } = &mut *state;
         lines.follow(&shared.catalogue.world());
         shared.store.settle().await?;
         let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
@@ -226,7 +202,8 @@ impl Learning {
                 if known.chooses != lines.chooses(subject) {
                     remade.insert(subject.clone());
                 }
-                let grows = learned::admit(&mut known.shape.clone(), line.snapshot(), &line.campaign, &line.creative);
+                let grows = learned::admit(&mut known.shape.clone(), line.snapshot(), &line.campaign, &line.creative)
+                    || known.goal.as_ref() != Some(&line.campaign.goal);
                 if grows {
                     waiting.insert(subject.clone());
                 }
@@ -234,9 +211,20 @@ impl Learning {
                 grows
             })
             .collect();
+        let failed = std::mem::take(failing);
+        let mut late = false;
         for subject in waiting {
-            let line = lines.get(&subject);
-            while shared.learn(&subject, line, base_rate(known, subject.account)).await? >= Self::BATCH as usize {}
+            let result = shared.learn_all(&subject, lines.get(&subject), base_rate(known, subject.account)).await;
+            if let Err(error) = result {
+                // one may be slow by itself; two are the store's
+                let away = matches!(error, StoreError::Unavailable(_) | StoreError::Busy);
+                let slow = matches!(error, StoreError::Timeout(_));
+                if away || slow && std::mem::replace(&mut late, slow) {
+                    return Err(error);
+                }
+                shared.failed(&subject, &error, failed.contains(&subject));
+                failing.insert(subject);
+            }
         }
         let news = shared.store.versions(looked.since()).await?;
         let changed =
@@ -244,53 +232,13 @@ impl Learning {
         remade.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
         if !remade.is_empty() {
             let accounts = remade.iter().map(|subject| subject.account).collect();
-            let rows = shared.store.known(remade.into_iter().collect()).await?;
+            let rows = shared.known(remade.into_iter().collect()).await?;
+            *unkept |= !rows.is_empty();
             shared.take_up(known, lines, rows).await;
             shared.publish(known, accounts).await;
         }
         looked.saw(&news);
         Ok(())
-    }
-
-    /// Notes what a decision showed: who takes part in an experiment, and features without a number.
-    pub fn shown(&self, account: u32, request: &AdRequest, measured: Option<Uid>, decision: &Decision) {
-        for item in decision.placements.iter().flatten() {
-            let Some(showing) = &item.shown else { continue };
-            let (Some(campaign), Some(exposure)) = (&showing.campaign, &showing.exposure) else { continue };
-            if let Some(thought) = &showing.thought
-                && let Some(country) = request.context.country
-            {
-                let name = Feature::Country(country.as_str().into()).to_string();
-                let shape = &thought.learner.shape;
-                if shape.feature(&name).is_none() && learned::count(shape, "geo:") < learned::COUNTRIES {
-                    let subject =
-                        Subject { account, campaign: campaign.id.clone(), creative: showing.creative.id.clone() };
-                    self.0
-                        .wanted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .entry(subject)
-                        .or_default()
-                        .insert(name);
-                }
-            }
-            if campaign.holdout > 0.0
-                && exposure.arm.is_side()
-                && let Some(person) = measured
-            {
-                let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
-                if units.waiting.len() >= Self::WAITING {
-                    continue;
-                }
-                if units.lately.len() >= Self::LATELY {
-                    units.lately.clear();
-                }
-                if units.lately.insert((account, campaign.hash, person.0)) {
-                    let unit = Unit { person, arm: exposure.arm, at: decision.at, counts: Counts::default() };
-                    units.waiting.push((account, campaign.id.clone(), unit));
-                }
-            }
-        }
     }
 
     /// What is known of a campaign's creatives.
@@ -304,11 +252,17 @@ impl Learning {
         own
     }
 
+    /// Writes what is known to disk, where that has changed.
     async fn keep(&self) {
-        let state = self.0.state.lock().await;
+        let mut state = self.0.state.lock().await;
+        if !std::mem::take(&mut state.unkept) {
+            return;
+        }
         let rows: Vec<_> = state.known.iter().map(|(subject, known)| (subject.clone(), known.row.clone())).collect();
         drop(state);
-        self.0.kept.write(rows).await;
+        if !self.0.kept.write(rows).await {
+            self.0.state.lock().await.unkept = true;
+        }
     }
 }
 
@@ -326,13 +280,46 @@ impl Shared {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
+    async fn learn_all(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<(), StoreError> {
+        while self.learn(subject, line, base_rate).await? >= Learning::BATCH as usize {}
+        Ok(())
+    }
+
+    fn failed(&self, subject: &Subject, error: &StoreError, known: bool) {
+        self.failures.increment(1);
+        if !known {
+            let Subject { campaign, creative, .. } = subject;
+            tracing::error!(%error, %campaign, %creative, "nothing is learned about this creative");
+        }
+    }
+
+    /// What the store knows of these, without those that cannot be read.
+    async fn known(&self, subjects: Vec<Subject>) -> Result<Vec<(Subject, LearnedRow)>, StoreError> {
+        match self.store.known(subjects.clone()).await {
+            Err(error) if !error.is_passing() => {
+                let mut rows = Vec::new();
+                for subject in subjects {
+                    match self.store.known(vec![subject.clone()]).await {
+                        Ok(known) => rows.extend(known),
+                        Err(error) if error.is_passing() => return Err(error),
+                        Err(error) => self.failed(&subject, &error, false),
+                    }
+                }
+                Ok(rows)
+            }
+            answer => answer,
+        }
+    }
+
     async fn learn(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<usize, StoreError> {
         let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).unwrap_or_default();
         let now = self.clock.now();
         let catalog =
             line.map(|line| (Arc::clone(&line.account), Arc::clone(&line.campaign), Arc::clone(&line.creative)));
+        let windows = line.map(|line| (line.campaign.click_window, line.campaign.view_window));
         let wish = Wish {
-            goal: line.map(|line| line.campaign.goal.clone()).unwrap_or_default(),
+            goal: line.map(|line| line.campaign.goal.clone()),
+            longest_ms: windows.map_or(CLICK_LIFE_MS, |(click, view)| click.millis().max(view.map_or(0, Span::millis))),
             settings: Settings { base_rate, ..Settings::default() },
         };
         let learn = move |known, lessons| {
@@ -383,18 +370,5 @@ impl Shared {
             };
             self.catalogue.teach(account, Arc::new(own.map(learner).collect::<Learned>())).await;
         }
-    }
-
-    async fn enrol(&self) -> Result<(), StoreError> {
-        let waiting = std::mem::take(&mut self.units.lock().unwrap_or_else(PoisonError::into_inner).waiting);
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let enrolled = self.store.enrol(waiting).await;
-        if enrolled.is_err() {
-            // they are met again
-            self.units.lock().unwrap_or_else(PoisonError::into_inner).lately.clear();
-        }
-        enrolled
     }
 }

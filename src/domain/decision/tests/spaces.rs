@@ -18,7 +18,11 @@ use crate::domain::{
 fn scene() -> (Arc<Creative>, impl Fn(u64) -> Learner) {
     let components: serde_json::Map<_, _> =
         (0..6).map(|n| (format!("h-{n}"), json!({"slot": "headline", "value": format!("Headline {n}")}))).collect();
-    let catalog = Catalogue::new().both("spring", json!({}), json!({"components": components})).build();
+    scene_of(json!({"components": components}))
+}
+
+fn scene_of(creative: serde_json::Value) -> (Arc<Creative>, impl Fn(u64) -> Learner) {
+    let catalog = Catalogue::new().both("spring", json!({}), creative).build();
     let line = &catalog.lines[0];
     let creative = Arc::clone(&line.creatives[0]);
     let mut shape = Shape::default();
@@ -51,6 +55,74 @@ fn a_space_is_worked_out_once_also_for_the_next_version() {
     let second = learner(2).after(&first);
     let (before, after) = (first.space(&creative, &eligible(21)), second.space(&creative, &eligible(21)));
     assert!(Arc::ptr_eq(&before.expect("some"), &after.expect("some")));
+}
+
+/// Where rules leave a slot no component beside another slot's, it shows its default, and how likely
+/// that was is known too.
+#[test]
+fn defaults_that_rules_make_necessary_are_chosen_with_a_known_probability() {
+    const DRAWS: u64 = 100_000;
+    let component = |slot: &str, n: u32| (format!("{slot}-{n}"), json!({"slot": slot, "value": format!("{slot} {n}")}));
+    let components: serde_json::Map<_, _> =
+        ["headline", "cta"].into_iter().flat_map(|slot| [component(slot, 0), component(slot, 1)]).collect();
+    // what is legal: each slot's components, by place, none for the default
+    let cases = [
+        // no headline goes with any call: one of both slots is left to its default
+        (
+            json!([{"forbid": ["headline-0", "cta-0"]}, {"forbid": ["headline-0", "cta-1"]},
+                {"forbid": ["headline-1", "cta-0"]}, {"forbid": ["headline-1", "cta-1"]}]),
+            4,
+        ),
+        // one headline goes with no call, the other with both
+        (json!([{"forbid": ["headline-0", "cta-0"]}, {"forbid": ["headline-0", "cta-1"]}]), 3),
+        (json!([{"forbid": ["headline-0", "cta-0"]}]), 3),
+    ];
+    for (pairing, legal) in cases {
+        let (creative, learner) = scene_of(json!({"components": components, "pairing": pairing}));
+        let learner = learner(1);
+        let eligible: Vec<Vec<u16>> =
+            creative.slots.iter().map(|slot| (0..slot.candidates.len() as u16).collect()).collect();
+        let (space, draws) =
+            (learner.space(&creative, &eligible).expect("some"), learner.draws.as_ref().expect("draws"));
+        let all = space.list_all(100).expect("few");
+        assert_eq!(all.len(), legal, "{pairing}: {all:?}");
+        let mut counts = std::collections::BTreeMap::<Vec<u16>, u64>::new();
+        for seed in 0..DRAWS {
+            *counts.entry(draws.choose(&space, &[], seed).choice).or_default() += 1;
+        }
+        let mut sum = 0.0;
+        for choice in &all {
+            let share = draws.propensity(&space, &[], choice);
+            let drawn = counts.remove(choice).unwrap_or_default() as f64 / DRAWS as f64;
+            let slack = 4.5 * (share * (1.0 - share) / DRAWS as f64).sqrt();
+            assert!((drawn - share).abs() <= slack && share > 0.0, "{pairing} {choice:?}: {drawn} of {share}");
+            sum += share;
+        }
+        assert!((sum - 1.0).abs() < 1e-9 && counts.is_empty(), "{pairing}: {sum} {counts:?}");
+    }
+}
+
+#[test]
+fn components_that_are_gone_make_room_for_new_ones() {
+    let mut shape = Shape::default();
+    let mut statistics = Statistics::new(shape.layout());
+    for round in 0..3 {
+        let component = |n| (format!("h-{round}-{n}"), json!({"slot": "headline", "value": format!("{round} {n}")}));
+        let components: serde_json::Map<_, _> = (0..600).map(component).collect();
+        let catalog = Catalogue::new().both("spring", json!({}), json!({"components": components})).build();
+        let line = &catalog.lines[0];
+        let creative = Arc::clone(&line.creatives[0]);
+        assert!(learned::admit(&mut shape, &catalog, &line.campaign, &creative));
+        assert!(!learned::admit(&mut shape, &catalog, &line.campaign, &creative), "once");
+        statistics.fit(&shape.layout());
+        let settings = Settings { members: 1, ..Settings::default() };
+        let draws = Snapshot::new(1, 1, &Posterior::new(&statistics, &settings), &statistics, &settings);
+        let learner = Learner::new(shape.clone(), 1, Some(draws));
+        let eligible: Vec<Vec<u16>> =
+            creative.slots.iter().map(|slot| (0..slot.candidates.len() as u16).collect()).collect();
+        let space = learner.space(&creative, &eligible).expect("some");
+        assert_eq!(space.count(), 600.0, "in round {round} all may be shown");
+    }
 }
 
 #[test]

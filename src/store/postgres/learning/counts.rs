@@ -109,17 +109,17 @@ pub(super) async fn count_features(
     .map(drop)
 }
 
-/// Each person once, in the order of their uid; whoever was erased is left out.
+/// Each person once in each experiment, in the order of their uid; whoever was erased is left out.
 pub(super) async fn count_units(
     tx: &mut PgConnection,
     account: i32,
     campaign: &str,
     units: Vec<Unit>,
 ) -> Result<(), Error> {
-    let mut by_person = BTreeMap::<Uuid, Unit>::new();
+    let mut by_person = BTreeMap::<(Uuid, u32), Unit>::new();
     for unit in units {
         let person = by_person
-            .entry(unit.person.as_uuid())
+            .entry((unit.person.as_uuid(), unit.experiment))
             .or_insert_with(|| Unit { counts: Counts::default(), ..unit.clone() });
         person.counts += unit.counts;
         person.at = person.at.min(unit.at);
@@ -129,13 +129,13 @@ pub(super) async fn count_units(
         return Ok(());
     }
     query(
-        "insert into experiment_unit as u (account, campaign, person, arm, first_at, impressions, clicks, conversions, value_micros)
-         select $1, $2, k.person, k.arm, k.at, k.impressions, k.clicks, k.conversions, k.value_micros
-         from unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-              k (person, arm, at, impressions, clicks, conversions, value_micros)
+        "insert into experiment_unit as u (account, campaign, person, arm, first_at, impressions, clicks, conversions, value_micros, experiment)
+         select $1, $2, k.person, k.arm, k.at, k.impressions, k.clicks, k.conversions, k.value_micros, k.experiment
+         from unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
+              k (person, arm, at, impressions, clicks, conversions, value_micros, experiment)
          left join profile p on p.account = $1 and p.uid = k.person
          where p.erased_at is null
-         on conflict (account, campaign, person) do update
+         on conflict (account, campaign, experiment, person) do update
          set impressions = u.impressions + excluded.impressions, clicks = u.clicks + excluded.clicks,
              conversions = u.conversions + excluded.conversions, value_micros = least(u.value_micros::numeric + excluded.value_micros, 9e18)::bigint",
     )
@@ -148,6 +148,7 @@ pub(super) async fn count_units(
     .bind(column!(units, |u| u.counts.clicks.cast_signed()))
     .bind(column!(units, |u| u.counts.conversions.cast_signed()))
     .bind(column!(units, |u| u.counts.value_micros))
+    .bind(column!(units, |u| i64::from(u.experiment)))
     .execute(tx)
     .await
     .map(drop)

@@ -54,7 +54,7 @@ macro_rules! arms {
             "select arm, count(*) as people, sum(y) as sum, sum(y * y) as squares
              from (select arm, ",
             $measured,
-            " as y from experiment_unit where account = $1 and campaign = $2) u group by arm"
+            " as y from experiment_unit where account = $1 and campaign = $2 and experiment = $3) u group by arm"
         )
     };
 }
@@ -299,7 +299,7 @@ impl LearningStore for Learning {
         })
     }
 
-    fn arms(&self, account: u32, campaign: CampaignId, measured: Measured) -> Answer<'_, [Sums; 2]> {
+    fn arms(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, [Sums; 2]> {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let statement = match measured {
@@ -307,8 +307,12 @@ impl LearningStore for Learning {
                     Measured::Conversions => arms!("conversions::float8"),
                     Measured::Value => arms!("value_micros / 1e6::float8"),
                 };
-                let rows =
-                    query(statement).bind(account.cast_signed()).bind(campaign.as_str()).fetch_all(connection).await?;
+                let rows = query(statement)
+                    .bind(account.cast_signed())
+                    .bind(campaign.as_str())
+                    .bind(i64::from(experiment))
+                    .fetch_all(connection)
+                    .await?;
                 let mut sums = [Sums::default(); 2];
                 for row in &rows {
                     let arm: i16 = row.try_get("arm")?;
@@ -359,13 +363,14 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
     let count = lessons.len();
     let Learned { body, combinations, features, units } =
         learn(known.as_ref().map(learned).transpose()?, lessons.into_iter().map(|(_, lesson)| lesson).collect());
-    if let Some(LearnedBody { shape, statistics, epoch, watch }) = body {
+    if let Some(LearnedBody { shape, statistics, epoch, watch, goal, since }) = body {
         query(
-            "insert into learned as l (account, campaign, creative, version, shape, statistics, epoch, watch)
-             values ($1, $2, $3, 1, $4, $5, $6, $7)
+            "insert into learned as l (account, campaign, creative, version, shape, statistics, epoch, watch, goal, since)
+             values ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9)
              on conflict (account, campaign, creative) do update
              set version = l.version + 1, shape = excluded.shape, statistics = excluded.statistics,
-                 epoch = excluded.epoch, watch = excluded.watch, updated_at = now_ms()",
+                 epoch = excluded.epoch, watch = excluded.watch, goal = excluded.goal, since = excluded.since,
+                 updated_at = now_ms()",
         )
         .bind(account)
         .bind(campaign)
@@ -374,6 +379,8 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
         .bind(statistics)
         .bind(epoch)
         .bind(Json(watch))
+        .bind((!goal.is_null()).then_some(Json(goal)))
+        .bind(since)
         .execute(&mut *tx)
         .await?;
     }

@@ -1,6 +1,7 @@
 //! From rows to what they say, and lists of numbers as bytes.
 
-use sqlx::{Error, Row, postgres::PgRow};
+use serde_json::Value;
+use sqlx::{Error, Row, postgres::PgRow, types::Json};
 
 use crate::{
     domain::{
@@ -20,14 +21,24 @@ pub(super) fn pack(numbers: &[u16]) -> Vec<u8> {
     numbers.iter().flat_map(|one| one.to_be_bytes()).collect()
 }
 
-/// Lists of small numbers: the length of each, then its numbers as bits.
+/// Stands for a list of large numbers.
+const LARGE: u8 = u8::MAX;
+
+/// Lists of numbers: the length of each, then its numbers as bits. One with large numbers begins with
+/// [`LARGE`], how many bytes are left out and how many follow.
 pub(super) fn pack_lists(lists: &[Vec<u16>]) -> Vec<u8> {
     let mut out = Vec::new();
     for list in lists {
-        let bytes = list.iter().max().map_or(0, |most| usize::from(*most) / 8 + 1);
-        let mut bits = vec![0_u8; bytes];
-        list.iter().for_each(|one| bits[usize::from(*one) / 8] |= 1 << (one % 8));
-        out.push(bytes as u8);
+        let bytes = list.iter().max().map_or(0, |most| *most / 8 + 1);
+        let from = if bytes < LARGE.into() { 0 } else { list.iter().min().map_or(0, |least| least / 8) };
+        let mut bits = vec![0_u8; usize::from(bytes - from)];
+        list.iter().for_each(|one| bits[usize::from(*one / 8 - from)] |= 1 << (one % 8));
+        if bytes < LARGE.into() {
+            out.push(bytes as u8);
+        } else {
+            out.push(LARGE);
+            out.extend([from, bytes - from].into_iter().flat_map(u16::to_be_bytes));
+        }
         out.extend(bits);
     }
     out
@@ -36,9 +47,16 @@ pub(super) fn pack_lists(lists: &[Vec<u16>]) -> Vec<u8> {
 pub(super) fn unpack_lists(mut packed: &[u8]) -> Vec<Vec<u16>> {
     let mut lists = Vec::new();
     while let Some(bytes) = packed.split_off_first() {
-        let Some(bits) = packed.split_off(..usize::from(*bytes)) else { break };
+        let (from, length) = match (*bytes, packed) {
+            (LARGE, [a, b, c, d, rest @ ..]) => {
+                packed = rest;
+                (usize::from(u16::from_be_bytes([*a, *b])), u16::from_be_bytes([*c, *d]).into())
+            }
+            (length, _) => (0, usize::from(length)),
+        };
+        let Some(bits) = packed.split_off(..length) else { break };
         let all = (0..8 * bits.len()).filter(|at| bits[at / 8] & 1 << (at % 8) != 0);
-        lists.push(all.map(|at| at as u16).collect());
+        lists.push(all.map(|at| (8 * from + at) as u16).collect());
     }
     lists
 }
@@ -59,6 +77,8 @@ pub(super) fn learned(row: &PgRow) -> Result<LearnedRow, Error> {
             statistics: row.try_get("statistics")?,
             epoch: row.try_get("epoch")?,
             watch: rows::json(row, "watch")?,
+            goal: row.try_get::<Option<_>, _>("goal")?.map_or(Value::Null, |Json(goal)| goal),
+            since: row.try_get("since")?,
         },
     })
 }
@@ -115,4 +135,17 @@ pub(super) fn counts(row: &PgRow) -> Result<Counts, Error> {
 
 pub(super) fn choice(packed: &[u8]) -> Vec<u16> {
     packed.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_come_back_as_they_were() {
+        let lists = [vec![], vec![0, 3, 9], vec![2_031], vec![2_032, 16_383], vec![5, 16_000], vec![1]];
+        assert_eq!(unpack_lists(&pack_lists(&lists)), lists);
+        assert!(pack_lists(&[vec![16_000, 16_007]]).len() < 8);
+        assert_eq!(unpack_lists(&[LARGE, 1]), Vec::<Vec<u16>>::new(), "torn");
+    }
 }

@@ -1,0 +1,90 @@
+//! What decisions tell learning as they are made: who takes part in an experiment, and what has no
+//! number yet.
+
+use std::{collections::BTreeSet, sync::PoisonError};
+
+use super::{Learning, Shared};
+use crate::{
+    domain::{
+        decision::{
+            decided::Decision,
+            learned::{self, Feature},
+            request::AdRequest,
+        },
+        ids::{CampaignId, NameHash, Uid},
+        measurement::cells::Counts,
+    },
+    ports::{StoreError, Subject, Unit},
+};
+
+/// People to be enrolled, and those who were lately.
+#[derive(Default)]
+pub(super) struct Units {
+    waiting: Vec<(u32, CampaignId, Unit)>,
+    lately: BTreeSet<(u32, NameHash, u32, u128)>,
+}
+
+impl Learning {
+    /// People remembered as enrolled, so that they are not enrolled with each decision.
+    const LATELY: usize = 200_000;
+    /// People that may wait to be enrolled; more are left to their outcomes.
+    const WAITING: usize = 50_000;
+
+    /// Notes what a decision showed: who takes part in an experiment, and features without a number.
+    pub fn shown(&self, account: u32, request: &AdRequest, measured: Option<Uid>, decision: &Decision) {
+        for item in decision.placements.iter().flatten() {
+            let Some(showing) = &item.shown else { continue };
+            let (Some(campaign), Some(exposure)) = (&showing.campaign, &showing.exposure) else { continue };
+            if let Some(thought) = &showing.thought
+                && let Some(country) = request.context.country
+            {
+                let name = Feature::Country(country.as_str().into()).to_string();
+                let shape = &thought.learner.shape;
+                if shape.feature(&name).is_none() && learned::count(shape, "geo:") < learned::COUNTRIES {
+                    let subject =
+                        Subject { account, campaign: campaign.id.clone(), creative: showing.creative.id.clone() };
+                    self.0
+                        .wanted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .entry(subject)
+                        .or_default()
+                        .insert(name);
+                }
+            }
+            if exposure.experiment != 0
+                && exposure.arm.is_side()
+                && let Some(person) = measured
+            {
+                let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);
+                if units.waiting.len() >= Self::WAITING {
+                    continue;
+                }
+                if units.lately.len() >= Self::LATELY {
+                    units.lately.clear();
+                }
+                let (experiment, arm) = (exposure.experiment, exposure.arm);
+                if units.lately.insert((account, campaign.hash, experiment, person.0)) {
+                    let unit = Unit { person, experiment, arm, at: decision.at, counts: Counts::default() };
+                    units.waiting.push((account, campaign.id.clone(), unit));
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Enrols those who wait.
+    pub(super) async fn enrol(&self) -> Result<(), StoreError> {
+        let waiting = std::mem::take(&mut self.units.lock().unwrap_or_else(PoisonError::into_inner).waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let enrolled = self.store.enrol(waiting).await;
+        if enrolled.is_err() {
+            // they are met again
+            self.units.lock().unwrap_or_else(PoisonError::into_inner).lately.clear();
+        }
+        enrolled
+    }
+}
