@@ -30,6 +30,7 @@ mod streams;
 mod tags;
 mod video;
 mod webhooks;
+mod what_if;
 mod wire;
 
 use std::{
