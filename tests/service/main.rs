@@ -10,6 +10,7 @@ mod conversions;
 mod crm;
 mod decisions;
 mod events;
+mod experiments;
 mod feeds;
 mod harness;
 mod identity;
