@@ -22,10 +22,12 @@ mod models;
 mod openrtb;
 #[path = "../support/places.rs"]
 mod places;
+mod process;
 mod refusals;
 mod replicas;
 mod reports;
 mod shadow;
+mod simulations;
 mod starts;
 mod streams;
 mod tags;
