@@ -61,6 +61,7 @@ use crate::{
         transitions::Transitions,
         users::Users,
         webhooks::Webhooks,
+        what_if::WhatIfs,
     },
     http::{
         accept::{self, Limits},
@@ -218,6 +219,9 @@ impl Core {
         let sample = (Arc::clone(&catalogue), Arc::clone(&reservoir));
         let keeper = Arc::new(Keeper::new(products.clone(), sample.0, sample.1, courier, Arc::clone(&clock)));
         let rendered = Rendered::new(Arc::clone(&opened.rendered), meters.records_dropped.clone());
+        let archive = Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue));
+        let (store, live) = (Arc::clone(&opened.catalog), Arc::clone(&catalogue));
+        let authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), reach);
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -233,14 +237,9 @@ impl Core {
             rendered: rendered.clone(),
             shadows: Shadows::new(Arc::clone(&opened.shadows), meters.records_dropped.clone()),
             spending: Spending::new(Arc::clone(&opened.spending), Arc::clone(&catalogue), Arc::clone(&clock)),
-            archive: Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue)),
-            authoring: Authoring::new(
-                Arc::clone(&opened.catalog),
-                Arc::clone(&catalogue),
-                Arc::clone(&clock),
-                Arc::clone(&schemas),
-                reach,
-            ),
+            what_ifs: WhatIfs::new(archive.clone(), authoring.clone(), Arc::clone(&catalogue), Arc::clone(&clock)),
+            archive,
+            authoring,
             people: People::new(
                 Arc::clone(&opened.users),
                 users.clone(),

@@ -173,6 +173,20 @@ impl Archive {
         }
     }
 
+    /// Records of some UTC days, the newest first, of decisions before one, at most `most`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn page(
+        &self,
+        account: u32,
+        days: RangeInclusive<i32>,
+        before: Option<DecisionId>,
+        most: u32,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        self.store.records(account, days, before, most).await
+    }
+
     /// What was counted of a campaign's decisions on some UTC days, by creative and kind.
     ///
     /// # Errors

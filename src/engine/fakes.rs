@@ -282,6 +282,16 @@ impl OutcomeStore for FakeOutcomes {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    fn records(
+        &self,
+        _: u32,
+        _: std::ops::RangeInclusive<i32>,
+        _: Option<DecisionId>,
+        _: u32,
+    ) -> Answer<'_, Vec<DecisionRecord>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn outcomes_of(&self, _: u32, _: DecisionId) -> Answer<'_, Vec<Outcome>> {
         unreachable!("nobody looks here")
     }

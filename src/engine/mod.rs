@@ -83,6 +83,7 @@ pub mod transitions;
 mod unpack;
 pub mod users;
 pub mod webhooks;
+pub mod what_if;
 pub mod world;
 
 use std::sync::Arc;
@@ -141,6 +142,8 @@ pub struct Engine {
     pub repeats: repeats::Repeats,
     /// Keeps and serves images.
     pub assets: assets::Assets,
+    /// Tells what drafts would change.
+    pub what_ifs: what_if::WhatIfs,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         catalog::document::GoalDoc,
         decision::learned::Feature,
-        ids::{CampaignId, ComponentId, CreativeId, NameHash, PlacementId, SlotName},
+        ids::{CampaignId, ComponentId, CreativeId, NameHash, SlotName},
         measurement::{
             attribution::Unattributed,
             cells::{Cell, CellKey, Counts, Goal, Measure, Subject as Of},
@@ -21,7 +21,7 @@ use crate::{
             holdout::{Excluded, Plan},
             lift::{Experiment, LiftReport, lift},
             rate::Rate,
-            report::{By, ReportRow, report},
+            report::{Arms, By, ReportRow, report},
             traffic::InvalidTally,
         },
         optimizer::Shape,
@@ -35,6 +35,8 @@ use crate::{
 pub struct Question {
     /// What there is a row for.
     pub by: By,
+    /// Whose outcomes rows sum; none: those that [`By::arms`] says.
+    pub arms: Option<Arms>,
     /// First UTC day of the decisions, since 1970-01-01; none: as far back as anything is kept.
     pub from: Option<i64>,
     /// Last day; none: today.
@@ -55,6 +57,8 @@ pub struct CampaignReport {
     pub goal: Goal,
     /// What there is a row for.
     pub by: By,
+    /// Whose outcomes rows sum.
+    pub arm: Arms,
     /// Everything that was counted in these days, in all arms.
     pub totals: Counts,
     /// Beacons of these days that no person caused, and repeats of others; none of them is in the counts.
@@ -157,7 +161,7 @@ impl Results {
         let mut excluded = Excluded::default();
         for (_, cell) in &counted {
             totals += cell.counts;
-            excluded.decisions += cell.counts.impressions;
+            excluded.impressions += cell.counts.impressions;
             match cell.arm {
                 Arm::Unassigned => excluded.no_key += cell.counts.impressions,
                 Arm::NoConsent => excluded.no_consent += cell.counts.impressions,
@@ -178,13 +182,20 @@ impl Results {
         let lift = (holdout > 0.0).then(|| lift(&experiment));
         let plan = (holdout > 0.0).then(|| detectable(&experiment, question.people)).flatten();
         let dispersion = personalised.dispersion_in(measure.piece());
-        let cells = match question.by {
+        let mut cells = match question.by {
             By::Placement | By::Device | By::Segment | By::SegmentComponent => {
                 let features = self.store.features(account.number(), id.clone(), days).await?;
-                featured(&features, &shapes, question.by)
+                let mut cells = featured(&features, &shapes, question.by);
+                if matches!(question.by, By::Placement | By::Device) {
+                    let rest = rest(&counted, &cells);
+                    cells.extend(rest);
+                }
+                cells
             }
             _ => combined(&counted, &shapes),
         };
+        let arm = question.arms.unwrap_or(question.by.arms());
+        cells.retain(|cell| arm.takes(cell.key.arm));
         let rows = report(&cells, question.by, goal, dispersion, NameHash::of(id.as_str()).0);
         let combinations = if question.by == By::Combination { parts(&counted, &shapes) } else { BTreeMap::default() };
         Ok(CampaignReport {
@@ -192,6 +203,7 @@ impl Results {
             at,
             goal,
             by: question.by,
+            arm,
             rate: measure.rate(&totals, dispersion),
             totals,
             invalid_traffic,
@@ -214,11 +226,6 @@ fn detectable(experiment: &Experiment, people: Option<u64>) -> Option<Detectable
     Some(Detectable { people, minimum_detectable_lift })
 }
 
-/// A placement's name, where the report is not about placements.
-fn anywhere() -> Option<PlacementId> {
-    "any".parse().ok()
-}
-
 /// From the first of some UTC days to before the one after the last; left out: as far as there are any.
 pub(super) fn days(from: Option<i64>, to: Option<i64>) -> (i32, i32) {
     let day = |day: Option<i64>, left_out: i32| day.map_or(left_out, |day| i32::try_from(day).unwrap_or(left_out));
@@ -231,12 +238,10 @@ fn day(day: i32) -> Millis {
 
 /// Cells of combinations and of their components.
 fn combined(counted: &[(CreativeId, CombinationCell)], shapes: &BTreeMap<CreativeId, Shape>) -> Vec<Cell> {
-    let Some(placement) = anywhere() else { return Vec::new() };
     let mut cells = Vec::new();
     for (creative, cell) in counted {
         let mut add = |subject| {
-            let key =
-                CellKey { day: day(cell.day), placement: placement.clone(), device: "".into(), arm: cell.arm, subject };
+            let key = CellKey { day: day(cell.day), placement: None, device: "".into(), arm: cell.arm, subject };
             cells.push(Cell { key, counts: cell.counts });
         };
         add(Of::Combination { combination: cell.combination });
@@ -286,19 +291,34 @@ fn featured(counted: &[(CreativeId, FeatureCell)], shapes: &BTreeMap<CreativeId,
         let whole = Of::Combination { combination: 0 };
         let (placement, device, subject) = match (by, feature, component) {
             (By::Placement, Feature::Placement(placement), None) => (Some(placement), "".into(), whole),
-            (By::Device, Feature::Device(device), None) => (anywhere(), device, whole),
-            (By::Segment, Feature::Segment(segment), None) => (anywhere(), "".into(), Of::Segment { segment }),
+            (By::Device, Feature::Device(device), None) => (None, device, whole),
+            (By::Segment, Feature::Segment(segment), None) => (None, "".into(), Of::Segment { segment }),
             (By::SegmentComponent, Feature::Segment(segment), Some((slot, component))) => {
-                (anywhere(), "".into(), Of::SegmentComponent { segment, slot, component })
+                (None, "".into(), Of::SegmentComponent { segment, slot, component })
             }
             _ => continue,
         };
-        if let Some(placement) = placement {
-            let key = CellKey { day: day(cell.day), placement, device, arm: cell.arm, subject };
-            cells.push(Cell { key, counts: cell.counts });
-        }
+        let key = CellKey { day: day(cell.day), placement, device, arm: cell.arm, subject };
+        cells.push(Cell { key, counts: cell.counts });
     }
     cells
+}
+
+/// What was counted beside some cells that are parts of it: of a placement or device that is unknown
+/// or not told apart.
+fn rest(counted: &[(CreativeId, CombinationCell)], parts: &[Cell]) -> Vec<Cell> {
+    let mut all: BTreeMap<(Millis, Arm), (Counts, Counts)> = BTreeMap::new();
+    for (_, cell) in counted {
+        all.entry((day(cell.day), cell.arm)).or_default().0 += cell.counts;
+    }
+    for cell in parts {
+        all.entry((cell.key.day, cell.key.arm)).or_default().1 += cell.counts;
+    }
+    let left = all.into_iter().map(|((day, arm), (all, part))| {
+        let key = CellKey { day, placement: None, device: "".into(), arm, subject: Of::Combination { combination: 0 } };
+        Cell { key, counts: all.without(&part) }
+    });
+    left.filter(|cell| !cell.counts.is_nothing()).collect()
 }
 
 #[cfg(test)]
@@ -348,5 +368,35 @@ mod tests {
             assert_eq!((rows.len(), json!(rows[0].key)), (1, expected));
             assert_eq!(rows[0].counts.impressions, 10);
         }
+    }
+
+    #[test]
+    fn what_is_not_told_apart_has_a_row() {
+        let shape: Shape =
+            serde_json::from_value(json!({"slots": [], "features": ["device:mobile", "placement:home"]}))
+                .expect("a shape");
+        let creative: CreativeId = "hero".parse().expect("an id");
+        let shapes = BTreeMap::from([(creative.clone(), shape)]);
+        let counts = |impressions, clicks| Counts { impressions, clicks, ..Counts::default() };
+        let (day, revision, combination) = (20_000, 1, 7);
+        let counted = [(Arm::Personalised, counts(100, 9)), (Arm::Control, counts(20, 1))].map(|(arm, counts)| {
+            (creative.clone(), CombinationCell { day, arm, revision, combination, choice: Vec::new(), counts })
+        });
+        let features = [
+            (Arm::Personalised, 0, counts(60, 4)),
+            (Arm::Control, 0, counts(20, 1)),
+            (Arm::Personalised, 1, counts(100, 9)),
+        ];
+        let features = features.map(|(arm, feature, counts)| {
+            (creative.clone(), FeatureCell { day, arm, feature, component: None, counts })
+        });
+        let rows = |by| {
+            let mut cells = featured(&features, &shapes, by);
+            cells.extend(rest(&counted, &cells));
+            let rows = report(&cells, by, Goal::Click, 1.0, 1);
+            rows.iter().map(|row| (json!(row.key), row.counts.impressions, row.counts.clicks)).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(By::Device), [(json!({"device": ""}), 40, 5), (json!({"device": "mobile"}), 80, 5)]);
+        assert_eq!(rows(By::Placement), [(json!({}), 20, 1), (json!({"placement": "home"}), 100, 9)]);
     }
 }

@@ -58,6 +58,7 @@ pub mod tags;
 pub mod transitions;
 pub mod versions;
 pub mod webhooks;
+mod what_if;
 
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
@@ -111,6 +112,7 @@ fn groups() -> Vec<(Class, OpenApiRouter<App>)> {
                 .merge(results::routes())
                 .merge(playback::routes())
                 .merge(budgets::routes())
+                .merge(what_if::routes())
                 .merge(simulation::routes()),
         ),
     ]

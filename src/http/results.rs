@@ -21,7 +21,7 @@ use crate::{
     domain::{
         access::Scope,
         ids::{CampaignId, ComponentId, SlotName},
-        measurement::report::{By, ReportRow},
+        measurement::report::{Arms, By, ReportRow},
         violation::Violation,
     },
     engine::{
@@ -73,6 +73,10 @@ struct ReportQuery {
     /// What there is a row for. Left out: `component`.
     #[param(inline, required = false)]
     by: Option<By>,
+    /// Whose outcomes rows sum. Left out: of components, combinations, slots and segments those of everybody for
+    /// whom components were `chosen`, else `all`.
+    #[param(inline, required = false)]
+    arm: Option<Arms>,
     /// The first day (UTC) of the decisions. Left out: as far back as anything was counted.
     #[serde(default, deserialize_with = "day")]
     #[param(value_type = String, required = false, pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example = "2026-11-01")]
@@ -99,8 +103,11 @@ struct ReportQuery {
 ///
 /// With a holdout, `lift` is what personalisation adds per person to the control creative, with an
 /// interval that holds however often one looks; it is withheld where the two sides do not have the
-/// people they should have. People count on the side of their first decision. Decisions about nobody
-/// known are in neither, and their share is told.
+/// people they should have. People count on the side of their first decision. Impressions of nobody
+/// known, or of people who may not be counted, are in neither, and their share is told.
+///
+/// Rows of days, places, devices and arms add up to the totals: what is not told apart has a row without a
+/// name. People are in several segments, or in none, so rows of segments do not.
 ///
 /// As CSV it is the rows alone. Needs a key with the scope `report`.
 #[utoipa::path(
@@ -127,7 +134,7 @@ async fn report(
         return Err(Problem::invalid(vec![Violation::new("/people", "range", detail)]));
     }
     let by = query.by.unwrap_or(By::Component);
-    let question = Question { by, from: query.from, to: query.to, people: query.people };
+    let question = Question { by, arms: query.arm, from: query.from, to: query.to, people: query.people };
     let report = app.engine.results.campaign(&caller.account, &id, &question).await?;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if !query.format.map_or(accepts.contains("text/csv"), |format| format == Format::Csv) {
@@ -245,7 +252,7 @@ mod tests {
     fn a_table_has_its_columns() {
         let key = CellKey {
             day: crate::domain::values::Millis(0),
-            placement: "home".parse().expect("an id"),
+            placement: "home".parse().ok(),
             device: "".into(),
             arm: Arm::Control,
             subject: Subject::Combination { combination: 1 },

@@ -108,6 +108,15 @@ pub trait OutcomeStore: Send + Sync {
     fn keep(&self, records: Vec<DecisionRecord>) -> Answer<'_, ()>;
     /// One decision record.
     fn find(&self, account: u32, decision: DecisionId) -> Answer<'_, FoundRecord>;
+    /// Decision records of some UTC days, first and last, the newest first, of decisions before one, at
+    /// most `most`. Those of people who were erased are left out.
+    fn records(
+        &self,
+        account: u32,
+        days: RangeInclusive<i32>,
+        before: Option<DecisionId>,
+        most: u32,
+    ) -> Answer<'_, Vec<DecisionRecord>>;
     /// Outcomes counted for one decision, in the order they came.
     fn outcomes_of(&self, account: u32, decision: DecisionId) -> Answer<'_, Vec<Outcome>>;
     /// What was counted of a campaign's decisions on some UTC days, by creative and kind.

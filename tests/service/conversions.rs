@@ -382,7 +382,7 @@ async fn repeats_and_those_who_are_not_counted_are_told_apart() {
     assert_eq!(report["totals"]["impressions"], 4);
     let excluded = &report["lift"]["excluded"];
     assert_eq!(
-        (&excluded["no_key"], &excluded["no_consent"], &excluded["decisions"]),
+        (&excluded["no_key"], &excluded["no_consent"], &excluded["impressions"]),
         (&json!(1), &json!(2), &json!(4)),
         "{report:#}"
     );

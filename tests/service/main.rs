@@ -1,6 +1,7 @@
 //! What callers see: the whole service over HTTP.
 #![expect(clippy::disallowed_methods, reason = "tests have settings and ids of their own")]
 
+mod arms;
 mod beacons;
 mod browser;
 mod budgets;
@@ -22,15 +23,18 @@ mod models;
 mod openrtb;
 #[path = "../support/places.rs"]
 mod places;
+mod process;
 mod refusals;
 mod replicas;
 mod reports;
 mod shadow;
+mod simulations;
 mod starts;
 mod streams;
 mod tags;
 mod video;
 mod webhooks;
+mod what_if;
 mod wire;
 
 use std::{

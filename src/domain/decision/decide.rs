@@ -57,8 +57,9 @@ pub fn decide(
         now,
         person,
         known: request.person.is_some() && purposes.basic,
+        measured: purposes.measure,
         sticky: request.person.filter(|_| purposes.basic).map_or(nobody, |uid| Sticky(uid.0)),
-        goods: Goods { snapshot, profile: view.state, recorded: person.replay.map(|replay| replay.goods), now },
+        goods: Goods { snapshot, profile: view.state, recorded: person.replay.and_then(|replay| replay.goods), now },
         evaluator: Evaluator::new(&snapshot.rules, view, &request.context, now),
         seen: Seen {
             // where the counters could not be read, nothing may be taken to be below its cap

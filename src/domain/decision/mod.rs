@@ -29,6 +29,7 @@ mod run;
 pub mod shadow;
 pub mod spaces;
 pub mod standing;
+pub mod what_if;
 
 #[cfg(test)]
 mod tests;

@@ -176,21 +176,8 @@ impl Inputs {
     /// # Errors
     /// The record or the catalogue lacks something.
     pub fn replay(&self, snapshot: &Snapshot, wanted: DecisionId) -> Result<(Decision, usize, usize), ReplayError> {
-        let caps = STANDARD.decode(&self.caps).map_err(|_| ReplayError::Caps)?;
-        let caps = CapRing::decode(&caps).map_err(|_| ReplayError::Caps)?;
-        let activity = STANDARD.decode(&self.activity).ok().and_then(|packed| Activity::decode(&packed).ok());
-        let mut state = UserState::default();
-        (state.traits, state.caps) = (self.traits.clone(), caps);
-        state.activity = activity.ok_or(ReplayError::Activity)?;
-        let person = Person {
-            state: self.known.then_some(&state),
-            standing: self.standing,
-            counted: self.counted,
-            degraded: &self.degraded,
-            reserved: &self.reserved,
-            recorded: &self.memberships,
-            replay: Some(Replay { goods: &self.goods, chosen: &self.chosen, wanted }),
-        };
+        let state = self.state()?;
+        let person = self.person(&state, Replay { goods: Some(&self.goods), chosen: &self.chosen, wanted });
         let learned = Learned::default();
         let decided = decide(snapshot, &learned, &self.request, &person, self.purposes, self.decided_at, self.seed);
         let mut decision = decided.map_err(|_| ReplayError::Catalogue)?;
@@ -209,6 +196,30 @@ impl Inputs {
             items.flat_map(|(at, items)| items.iter().enumerate().map(move |(item, shown)| (at, item, shown.id)));
         let (at, item, _) = found.into_iter().find(|(.., id)| *id == wanted).ok_or(ReplayError::Decision)?;
         Ok((decision, at, item))
+    }
+
+    /// What is recorded of the person.
+    pub(super) fn state(&self) -> Result<UserState, ReplayError> {
+        let caps = STANDARD.decode(&self.caps).map_err(|_| ReplayError::Caps)?;
+        let caps = CapRing::decode(&caps).map_err(|_| ReplayError::Caps)?;
+        let activity = STANDARD.decode(&self.activity).ok().and_then(|packed| Activity::decode(&packed).ok());
+        let mut state = UserState::default();
+        (state.traits, state.caps) = (self.traits.clone(), caps);
+        state.activity = activity.ok_or(ReplayError::Activity)?;
+        Ok(state)
+    }
+
+    /// The person as they were, in no segment but those that are recorded.
+    pub(super) fn person<'a>(&'a self, state: &'a UserState, replay: Replay<'a>) -> Person<'a> {
+        Person {
+            state: self.known.then_some(state),
+            standing: self.standing,
+            counted: self.counted,
+            degraded: &self.degraded,
+            reserved: &self.reserved,
+            recorded: &self.memberships,
+            replay: Some(replay),
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use crate::domain::{
 /// What a decision that is made again takes from its record.
 #[derive(Clone, Copy, Debug)]
 pub struct Replay<'a> {
-    /// The products that components picked.
-    pub goods: &'a [RecordedGoods],
-    /// Per placement and item how it came to be shown.
+    /// The products that components picked; none: they are picked now.
+    pub goods: Option<&'a [RecordedGoods]>,
+    /// Per placement and item how it came to be shown; what is not here is chosen now.
     pub chosen: &'a [Vec<Option<How>>],
     /// The item that is wanted: the only one that is explained.
     pub wanted: DecisionId,
@@ -67,6 +67,9 @@ impl Again<'_> {
 }
 
 impl<'a> Replay<'a> {
+    /// Nothing is taken but the person's memberships.
+    pub(super) const NOTHING: Self = Self { goods: None, chosen: &[], wanted: DecisionId(uuid::Uuid::nil()) };
+
     /// What is known of an item; none where its record does not tell.
     pub(super) fn of(&self, ask: &Ask<'_>) -> Option<Again<'a>> {
         match self.chosen.get(ask.placement)?.get(usize::from(ask.position))? {

@@ -36,6 +36,8 @@ pub(super) struct Run<'a> {
     pub(super) person: &'a Person<'a>,
     /// Whether choices may be kept stable for the person.
     pub(super) known: bool,
+    /// Whether what comes of it may be counted for the person; who may not be counted is in no experiment.
+    pub(super) measured: bool,
     pub(super) sticky: Sticky,
     pub(super) goods: Goods<'a>,
     pub(super) evaluator: Evaluator<'a>,
@@ -224,8 +226,8 @@ impl<'a> Run<'a> {
         let exposure = learner.map(|learner| Exposure {
             arm: match manner.control {
                 Some(_) => Arm::Control,
-                None if self.known => Arm::Personalised,
-                None if self.person.degraded.contains(&Degraded::NoConsent) => Arm::NoConsent,
+                None if self.known && self.measured => Arm::Personalised,
+                None if self.known || self.person.degraded.contains(&Degraded::NoConsent) => Arm::NoConsent,
                 None => Arm::Unassigned,
             },
             experiment: campaign.map_or(0, |campaign| campaign.experiment),
@@ -234,8 +236,14 @@ impl<'a> Run<'a> {
             features: match &thought {
                 Some(thought) => thought.features.clone(),
                 None => {
-                    // the control is told apart by the same segments as what it is compared with
-                    let all = manner.rotation == Rotation::Optimized && self.known;
+                    // the control is told apart by the same segments as what it is compared with; and who
+                    // responds to what is asked also of what is shown to everybody
+                    let named = || {
+                        let components = creative.components.iter().filter_map(|one| one.condition.as_ref());
+                        let campaign = campaign.and_then(|campaign| campaign.condition.as_ref());
+                        components.chain(campaign).any(|condition| !condition.segments().is_empty())
+                    };
+                    let all = self.known && (manner.rotation == Rotation::Optimized || !named());
                     learner.features(&mut self.evaluator, &self.request.context, ask.registered, all)
                 }
             },
@@ -285,8 +293,9 @@ impl<'a> Run<'a> {
 
     /// How components of a campaign are chosen for this person.
     pub(super) fn manner(&self, campaign: Option<&Campaign>) -> Manner<'a> {
-        let held_out = campaign
-            .filter(|campaign| self.known && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout);
+        let held_out = campaign.filter(|campaign| {
+            self.known && self.measured && self.sticky.unit(Scope::HOLDOUT, campaign.hash.0) < campaign.holdout
+        });
         Manner {
             sticky: self.sticky,
             rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),

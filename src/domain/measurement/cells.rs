@@ -55,8 +55,8 @@ pub struct CellKey {
     /// Start of the UTC day of the decision, so that an outcome never moves to another day than its
     /// impression; see [`day`].
     pub day: Millis,
-    /// Where it was shown.
-    pub placement: PlacementId,
+    /// Where it was shown; none where that is not told apart.
+    pub placement: Option<PlacementId>,
     /// On what kind of device; empty where it is unknown.
     pub device: Box<str>,
     /// In which arm.
@@ -135,6 +135,34 @@ impl Counts {
     #[must_use]
     pub fn value(&self) -> f64 {
         self.value_micros as f64 / 1e6
+    }
+}
+
+impl Counts {
+    /// What is left without a part of these counts.
+    #[must_use]
+    pub fn without(&self, part: &Self) -> Self {
+        let (all, gone) = (self.invalid, part.invalid);
+        Self {
+            impressions: self.impressions.saturating_sub(part.impressions),
+            viewables: self.viewables.saturating_sub(part.viewables),
+            clicks: self.clicks.saturating_sub(part.clicks),
+            conversions: self.conversions.saturating_sub(part.conversions),
+            view_conversions: self.view_conversions.saturating_sub(part.view_conversions),
+            value_micros: self.value_micros.saturating_sub(part.value_micros),
+            value_squares: (self.value_squares - part.value_squares).max(0.0),
+            invalid: InvalidTally {
+                known_program: all.known_program.saturating_sub(gone.known_program),
+                impossible_rate: all.impossible_rate.saturating_sub(gone.impossible_rate),
+                replay: all.replay.saturating_sub(gone.replay),
+            },
+        }
+    }
+
+    /// Whether nothing happened.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 }
 

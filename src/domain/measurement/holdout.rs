@@ -54,14 +54,14 @@ impl SampleRatio {
     }
 }
 
-/// Eligible decisions that count in no arm.
+/// Impressions that count in no arm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Excluded {
-    /// All eligible decisions, excluded or not.
-    pub decisions: u64,
+    /// All impressions of the campaign, excluded or not.
+    pub impressions: u64,
     /// Those without a key that lasts.
     pub no_key: u64,
-    /// Those whose person does not allow to be counted.
+    /// Those whose person does not allow to be known or counted.
     pub no_consent: u64,
 }
 
@@ -70,13 +70,13 @@ impl Excluded {
     #[must_use]
     pub fn share(&self) -> f64 {
         let excluded = self.no_key.saturating_add(self.no_consent);
-        excluded as f64 / self.decisions.max(excluded).max(1) as f64
+        excluded as f64 / self.impressions.max(excluded).max(1) as f64
     }
 }
 
 impl std::ops::AddAssign for Excluded {
     fn add_assign(&mut self, other: Self) {
-        self.decisions = self.decisions.saturating_add(other.decisions);
+        self.impressions = self.impressions.saturating_add(other.impressions);
         self.no_key = self.no_key.saturating_add(other.no_key);
         self.no_consent = self.no_consent.saturating_add(other.no_consent);
     }
@@ -201,8 +201,8 @@ mod tests {
         }
 
         #[test]
-        fn shares_are_shares(decisions: u64, no_key: u64, no_consent: u64) {
-            let share = Excluded { decisions, no_key, no_consent }.share();
+        fn shares_are_shares(impressions: u64, no_key: u64, no_consent: u64) {
+            let share = Excluded { impressions, no_key, no_consent }.share();
             prop_assert!((0.0..=1.0).contains(&share), "{}", share);
         }
     }

@@ -41,7 +41,50 @@ pub enum By {
     SegmentComponent,
 }
 
+/// Whose outcomes a report sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arms {
+    /// Everybody's.
+    All,
+    /// Those of everybody for whom components were chosen: all but the control's.
+    Chosen,
+    /// Those of people for whom components were chosen.
+    Personalised,
+    /// Those of people who are held out.
+    Control,
+    /// Those of nobody known.
+    Unassigned,
+    /// Those of people who do not allow to be known or counted.
+    NoConsent,
+}
+
+impl Arms {
+    /// Whether outcomes of an arm are summed.
+    #[must_use]
+    pub fn takes(self, arm: Arm) -> bool {
+        match self {
+            Self::All => true,
+            Self::Chosen => arm != Arm::Control,
+            Self::Personalised => arm == Arm::Personalised,
+            Self::Control => arm == Arm::Control,
+            Self::Unassigned => arm == Arm::Unassigned,
+            Self::NoConsent => arm == Arm::NoConsent,
+        }
+    }
+}
+
 impl By {
+    /// Whose outcomes are summed where nobody says: of what the rotation chooses, not those of the
+    /// control, which is chosen in another way.
+    #[must_use]
+    pub fn arms(self) -> Arms {
+        match self {
+            Self::Day | Self::Placement | Self::Device | Self::Arm => Arms::All,
+            Self::Combination | Self::Component | Self::Slot | Self::Segment | Self::SegmentComponent => Arms::Chosen,
+        }
+    }
+
     /// Whether the rows of a group are alternatives of which one may be the best: what the rotation
     /// chooses, and not where or when it was shown.
     fn compares(self) -> bool {
@@ -54,7 +97,7 @@ impl By {
         match (self, &cell.key.subject) {
             (Self::Day, Subject::Combination { .. }) => Some(ReportKey { day: Some(cell.key.day), ..key }),
             (Self::Placement, Subject::Combination { .. }) => {
-                Some(ReportKey { placement: Some(cell.key.placement.clone()), ..key })
+                Some(ReportKey { placement: cell.key.placement.clone(), ..key })
             }
             (Self::Device, Subject::Combination { .. }) => {
                 Some(ReportKey { device: Some(cell.key.device.clone().into()), ..key })
@@ -85,7 +128,8 @@ pub struct ReportKey {
     /// Start of the UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<Millis>,
-    /// Where.
+    /// Where; left out for all places that are not told apart: those that are not registered, or behind the
+    /// first 12 of a creative.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<PlacementId>,
     /// On what kind of device; empty where it is unknown.
@@ -276,7 +320,7 @@ mod tests {
     use crate::domain::measurement::cells::CellKey;
 
     fn cell(day: i64, subject: Subject, impressions: u64, clicks: u64) -> Cell {
-        let placement = "home-top".parse().expect("an id");
+        let placement = "home-top".parse().ok();
         let key = CellKey {
             day: Millis(day * 86_400_000),
             placement,

@@ -1,7 +1,7 @@
 //! What was seen, in numbers that add up in any order.
 //!
-//! A replica keeps one [`Statistics`] per creative and [`Epoch`] and writes only its own; the sum
-//! over replicas and epochs is what is known. The numbers for learning are the natural parameters
+//! The store keeps one [`Statistics`] per creative and the [`Epoch`] that it was last added to in; whichever
+//! replica takes outcomes adds to it in its transaction, each outcome once. The numbers for learning are the natural parameters
 //! of the likelihood (precision, and precision times mean), so that priors and forgetting are
 //! applied when they are read and cost nothing to change.
 

@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod cast;
 pub mod document;
+pub mod drafted;
 mod export;
 pub mod personas;
 pub mod proof;

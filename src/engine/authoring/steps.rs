@@ -157,20 +157,33 @@ impl Authoring {
         if current.is_none() {
             return Err(AuthoringError::NotFound(key));
         }
+        let mut whole = self.parts(account, &mut work, id).await?;
+        whole &= self.load_rules(account, &mut work, &key).await?;
+        Ok(whole.then_some(work))
+    }
+
+    /// Reads what publishing a creative needs beside its draft, which is in the workspace; whether that is
+    /// of its version.
+    pub(super) async fn parts(
+        &self,
+        account: u32,
+        work: &mut Workspace,
+        id: &CreativeId,
+    ) -> Result<bool, AuthoringError> {
+        let key = DocumentKey::new(Kind::Creative, id.as_str());
         let draft = work.typed::<CreativeDoc>(Kind::Creative, id.as_str());
         let refs =
             document::references(&key, &draft.map(|draft| json!(draft)).unwrap_or_default(), work.rules.models());
-        let mut whole = self.read(account, &mut work, refs).await?;
+        let mut whole = self.read(account, work, refs).await?;
         for kind in [Kind::Component, Kind::Revision] {
             let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY).await?;
             if own.rows.len() == Self::MANY as usize {
                 let detail = format!("a creative can be published with fewer than {} of these", Self::MANY);
                 return Err(AuthoringError::Invalid(vec![Violation::new(format!("/{kind}s"), "too_many", detail)]));
             }
-            whole &= take(&mut work, own, vec![]);
+            whole &= take(work, own, vec![]);
         }
-        whole &= self.load_rules(account, &mut work, &key).await?;
-        Ok(whole.then_some(work))
+        Ok(whole)
     }
 
     pub(super) fn compile(

@@ -6,7 +6,7 @@ use crate::{
     engine::{
         Filled, StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError,
         evaluation::EvaluateError, images::ImageError, keys::KeyError, people::PeopleError, products::FillError,
-        results::ResultsError, training::TrainingError, webhooks::WebhookError,
+        results::ResultsError, training::TrainingError, webhooks::WebhookError, what_if::WhatIfError,
     },
 };
 
@@ -160,6 +160,17 @@ impl From<ArchiveError> for Problem {
             }
             ArchiveError::Unreadable(_) | ArchiveError::Replay(_) => Self::internal(error),
             ArchiveError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WhatIfError> for Problem {
+    fn from(error: WhatIfError) -> Self {
+        match error {
+            WhatIfError::Draft(error) => error.into(),
+            WhatIfError::Busy => Self::new(ProblemKind::Overloaded, "Other drafts are being looked at."),
+            WhatIfError::Store(error) => error.into(),
+            WhatIfError::Ended => Self::internal(error),
         }
     }
 }

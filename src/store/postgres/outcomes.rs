@@ -80,6 +80,33 @@ impl OutcomeStore for Outcomes {
         })
     }
 
+    fn records(
+        &self,
+        account: u32,
+        days: RangeInclusive<i32>,
+        before: Option<DecisionId>,
+        most: u32,
+    ) -> Answer<'_, Vec<DecisionRecord>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                // ids begin with the time of the decision
+                let rows = query(
+                    "select account, decision, at, person, catalog_version, body::text from decision_record
+                     where account = $1 and day between $2 and $3 and decision < $4 and not erased
+                     order by decision desc limit $5",
+                )
+                .bind(account.cast_signed())
+                .bind(*days.start())
+                .bind(*days.end())
+                .bind(before.map_or(Uuid::max(), |decision| decision.0))
+                .bind(i64::from(most))
+                .fetch_all(connection)
+                .await?;
+                rows.iter().map(rows::record).collect()
+            })
+        })
+    }
+
     fn outcomes_of(&self, account: u32, decision: DecisionId) -> Answer<'_, Vec<Outcome>> {
         self.admin.run(move |connection| {
             Box::pin(async move {

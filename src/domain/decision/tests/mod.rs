@@ -10,6 +10,7 @@ mod recording;
 mod selection;
 mod shadow;
 mod spaces;
+mod what_if;
 
 use serde_json::{Value, json};
 
