@@ -7,7 +7,7 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::images::{Fit, ImageError, Picture};
-use crate::ports::{AssetRow, CatalogStore, StoreError};
+use crate::ports::{AssetFacts, AssetGone, AssetRow, CatalogStore, StoreError};
 
 /// Why an image was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +60,18 @@ impl Assets {
     /// # Errors
     /// It is no image that can be served; others are being read.
     pub async fn read(&self, bytes: Bytes, fit: Option<Fit>) -> Result<Picture, AssetError> {
+        self.renditions(bytes, vec![fit]).await?.pop().ok_or(AssetError::Busy)
+    }
+
+    /// As [`Self::read`], once for each of `fits`.
+    ///
+    /// # Errors
+    /// It is no image that can be served; others are being read.
+    pub async fn renditions(&self, bytes: Bytes, fits: Vec<Option<Fit>>) -> Result<Vec<Picture>, AssetError> {
         let turn = tokio::time::timeout(Self::PATIENCE, Arc::clone(&self.reading).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or(AssetError::Busy)?;
         let read = tokio::task::spawn_blocking(move || {
-            let made = Picture::made_of(&bytes, fit);
+            let made = Picture::renditions(&bytes, &fits);
             drop(turn);
             made
         });
@@ -75,10 +83,11 @@ impl Assets {
     /// # Errors
     /// The store's.
     pub async fn keep(&self, account: u32, picture: Picture) -> Result<String, StoreError> {
+        let sides = Some((picture.width, picture.height));
         let Picture { name, media_type, bytes, .. } = picture;
         let asset = Asset { media_type, bytes: bytes.into() };
-        let row =
-            AssetRow { account, name: name.clone(), media_type: media_type.to_owned(), bytes: asset.bytes.to_vec() };
+        let media = media_type.to_owned();
+        let row = AssetRow { account, name: name.clone(), media_type: media, sides, bytes: asset.bytes.to_vec() };
         self.store.put_asset(row).await?;
         let url = Self::url(&name);
         self.served.insert(name, asset);
@@ -106,5 +115,26 @@ impl Assets {
         let asset = Asset { media_type, bytes: row.bytes.into() };
         self.served.insert(name.to_owned(), asset.clone());
         Ok(Some(asset))
+    }
+
+    /// Images of an account in the order of their names, after one, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(&self, account: u32, after: Option<String>, limit: u32) -> Result<Vec<AssetFacts>, StoreError> {
+        self.store.list_assets(account, after, limit).await
+    }
+
+    /// Deletes an image of an account unless documents name it; or tells what would become of it.
+    /// Whoever has it already may go on showing it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete(&self, account: u32, name: &str, dry_run: bool) -> Result<AssetGone, StoreError> {
+        let gone = self.store.delete_asset(account, name.to_owned(), dry_run).await?;
+        if !dry_run && matches!(gone, AssetGone::Done(_)) {
+            self.served.invalidate(name);
+        }
+        Ok(gone)
     }
 }

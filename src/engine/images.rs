@@ -4,6 +4,8 @@
 //! was taken) does not survive being decoded and encoded. Formats are told by their first bytes and
 //! sizes read from the header before anything is unpacked.
 
+mod fit;
+
 use std::{fmt::Write as _, io::Cursor};
 
 use image::{
@@ -14,8 +16,9 @@ use image::{
         png::{CompressionType, FilterType, PngDecoder, PngEncoder},
         webp::{WebPDecoder, WebPEncoder},
     },
-    imageops,
 };
+
+pub use self::fit::Fit;
 
 /// Why an image was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,9 @@ pub enum ImageError {
     /// It moves too long.
     #[error("an animation may have at most {} frames and {} pixels in all frames", Picture::FRAMES, Picture::MOVING)]
     Long,
+    /// Unpacking it takes too much memory.
+    #[error("takes more than {} MiB to unpack: send it with fewer pixels or 8 bits a channel", Picture::UNPACKED >> 20)]
+    Large,
     /// It is smaller than what it is to fit.
     #[error("{width}x{height} is too small to fill {wanted}: send a larger picture")]
     Small {
@@ -63,6 +69,14 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// Why a file could not be decoded or written.
+    fn of(kind: Kind, error: &CodecError) -> Self {
+        match error {
+            CodecError::Limits(_) => Self::Large,
+            _ => Self::Broken(kind.name()),
+        }
+    }
+
     /// Stable, machine-readable name of the rule that was broken.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -73,6 +87,7 @@ impl ImageError {
             Self::Pixels { .. } => "too_many_pixels",
             Self::Animated(_) => "animation_refused",
             Self::Long => "animation_too_long",
+            Self::Large => "image_too_large",
             Self::Small { .. } => "too_small",
             Self::Broken(_) => "broken_image",
         }
@@ -86,18 +101,6 @@ enum Kind {
     Jpeg,
     WebP,
     Gif,
-}
-
-/// The size that a picture is cut and scaled to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Fit {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// What of the picture matters most, as shares of its width and height from the top left: it
-    /// stays in the middle as far as the edges allow.
-    pub focus: (f64, f64),
 }
 
 /// A picture that can be served.
@@ -127,6 +130,8 @@ impl Picture {
     /// The most frames of an animation, and the most pixels in all of them.
     const FRAMES: u32 = 200;
     const MOVING: u64 = 40_000_000;
+    /// What decoding may hold at a time, in bytes.
+    const UNPACKED: u64 = 64 << 20;
     const QUALITY: u8 = 88;
 
     /// Decodes an image and writes it anew, cut and scaled to `fit` if asked.
@@ -134,40 +139,55 @@ impl Picture {
     /// # Errors
     /// See [`ImageError`].
     pub fn made_of(bytes: &[u8], fit: Option<Fit>) -> Result<Self, ImageError> {
+        Self::renditions(bytes, &[fit]).and_then(|mut made| made.pop().ok_or(ImageError::Format))
+    }
+
+    /// Decodes an image and writes it anew once for each of `fits`, cut and scaled to it, or in its
+    /// own size.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn renditions(bytes: &[u8], fits: &[Option<Fit>]) -> Result<Vec<Self>, ImageError> {
         let (kind, width, height) = Self::look(bytes)?;
-        if let Some(fit) = fit.filter(|fit| fit.width > width || fit.height > height) {
+        if let Some(fit) = fits.iter().flatten().find(|fit| fit.width > width || fit.height > height) {
             return Err(ImageError::Small { width, height, wanted: format!("{}x{}", fit.width, fit.height) });
         }
-        let broken = |_: CodecError| ImageError::Broken(kind.name());
+        let broken = |error: CodecError| ImageError::of(kind, &error);
         let reader = || Cursor::new(bytes);
-        let mut out = Vec::new();
-        let (kind, image) = match kind {
-            Kind::Gif => return Self::moving(bytes, (width, height), fit),
+        let image = match kind {
+            Kind::Gif => return fits.iter().map(|fit| Self::moving(bytes, (width, height), *fit)).collect(),
             Kind::Png => {
                 let decoder = PngDecoder::with_limits(reader(), limits()).map_err(broken)?;
                 if decoder.is_apng().map_err(broken)? {
                     return Err(ImageError::Animated("PNG"));
                 }
-                (kind, decode(decoder).map_err(broken)?)
+                decode(decoder).map_err(broken)?
             }
-            Kind::Jpeg => (kind, decode(JpegDecoder::new(reader()).map_err(broken)?).map_err(broken)?),
+            Kind::Jpeg => decode(JpegDecoder::new(reader()).map_err(broken)?).map_err(broken)?,
             Kind::WebP => {
                 let decoder = WebPDecoder::new(reader()).map_err(broken)?;
                 if decoder.has_animation() {
                     return Err(ImageError::Animated("WebP"));
                 }
-                (kind, decode(decoder).map_err(broken)?)
+                decode(decoder).map_err(broken)?
             }
         };
-        let image = match fit {
-            Some(fit) => cut(&image, fit).resize_exact(fit.width, fit.height, imageops::FilterType::CatmullRom),
-            None => image,
-        };
+        let made = fits.iter().map(|fit| match fit {
+            Some(fit) => Self::still(kind, &fit.applied(&image), bytes.len()),
+            None => Self::still(kind, &image, bytes.len()),
+        });
+        made.collect()
+    }
+
+    /// Writes a picture that does not move, of a file of `sent` bytes.
+    fn still(kind: Kind, image: &DynamicImage, sent: usize) -> Result<Self, ImageError> {
+        let broken = |error: CodecError| ImageError::of(kind, &error);
+        let mut out = Vec::new();
         // WebP is written without loss, so one that had some becomes larger; a photo is then a JPEG
         let kind = match kind {
             Kind::WebP => {
-                lossless(&image, &mut out).map_err(broken)?;
-                let large = out.len() > 2 * bytes.len().max(16 << 10) && !image.has_alpha();
+                lossless(image, &mut out).map_err(broken)?;
+                let large = out.len() > 2 * sent.max(16 << 10) && !image.has_alpha();
                 if large { Kind::Jpeg } else { Kind::WebP }
             }
             kind => kind,
@@ -176,7 +196,7 @@ impl Picture {
             Kind::WebP | Kind::Gif => {}
             Kind::Png => {
                 let encoder = PngEncoder::new_with_quality(&mut out, CompressionType::Default, FilterType::Adaptive);
-                eight_bits(&image).write_with_encoder(encoder).map_err(broken)?;
+                eight_bits(image).write_with_encoder(encoder).map_err(broken)?;
             }
             Kind::Jpeg => {
                 out.clear();
@@ -217,7 +237,7 @@ impl Picture {
 
     /// An animation, frame by frame: one is held at a time.
     fn moving(bytes: &[u8], (width, height): (u32, u32), fit: Option<Fit>) -> Result<Self, ImageError> {
-        let broken = |_: CodecError| ImageError::Broken("GIF");
+        let broken = |error: CodecError| ImageError::of(Kind::Gif, &error);
         let mut decoder = GifDecoder::new(Cursor::new(bytes)).map_err(broken)?;
         decoder.set_limits(limits()).map_err(broken)?;
         let mut out = Vec::new();
@@ -225,20 +245,19 @@ impl Picture {
         {
             // 10 is the speed at which the palette of each frame is still close to the best
             let mut encoder = GifEncoder::new_with_speed(&mut out, 10);
+            if let Some(repeat) = repeats(bytes) {
+                encoder.set_repeat(repeat).map_err(broken)?;
+            }
             for frame in decoder.into_frames() {
                 let frame = frame.map_err(broken)?;
                 frames += 1;
                 if frames > Self::FRAMES || u64::from(frames) * u64::from(width) * u64::from(height) > Self::MOVING {
                     return Err(ImageError::Long);
                 }
-                if frames == 2 {
-                    encoder.set_repeat(Repeat::Infinite).map_err(broken)?;
-                }
                 let delay = frame.delay();
                 let mut picture: RgbaImage = frame.into_buffer();
                 if let Some(fit) = fit {
-                    let part = cut(&DynamicImage::ImageRgba8(picture), fit);
-                    picture = part.resize_exact(fit.width, fit.height, imageops::FilterType::CatmullRom).into_rgba8();
+                    picture = fit.applied(&DynamicImage::ImageRgba8(picture)).into_rgba8();
                 }
                 size = picture.dimensions();
                 encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay)).map_err(broken)?;
@@ -275,6 +294,18 @@ impl Picture {
             .find(|(_, own)| *own == ending)
             .map(|(media_type, _)| media_type)
     }
+}
+
+/// How often an animation is shown again, as its NETSCAPE2.0 extension says; without one it is shown
+/// once. The decoder tells no difference between once and without end.
+fn repeats(gif: &[u8]) -> Option<Repeat> {
+    const NAME: &[u8] = b"\x21\xff\x0bNETSCAPE2.0\x03\x01";
+    let at = gif.windows(NAME.len()).position(|part| part == NAME)? + NAME.len();
+    let times = gif.get(at..at + 2)?;
+    Some(match u16::from_le_bytes([times[0], times[1]]) {
+        0 => Repeat::Infinite,
+        times => Repeat::Finite(times),
+    })
 }
 
 impl Kind {
@@ -317,13 +348,15 @@ fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_image_width = Some(Picture::LONGEST);
     limits.max_image_height = Some(Picture::LONGEST);
-    limits.max_alloc = Some(64 << 20);
+    limits.max_alloc = Some(Picture::UNPACKED);
     limits
 }
 
 /// Decodes a still picture, turned as its camera was held.
 fn decode(mut decoder: impl ImageDecoder) -> Result<DynamicImage, CodecError> {
-    decoder.set_limits(limits())?;
+    let mut limits = limits();
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
@@ -340,20 +373,6 @@ fn eight_bits(image: &DynamicImage) -> DynamicImage {
 
 fn lossless(image: &DynamicImage, out: &mut Vec<u8>) -> Result<(), CodecError> {
     eight_bits(image).write_with_encoder(WebPEncoder::new_lossless(out))
-}
-
-/// The largest part with the wanted ratio, around the focus as far as the edges allow.
-fn cut(image: &DynamicImage, fit: Fit) -> DynamicImage {
-    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
-    let ratio = f64::from(fit.width) / f64::from(fit.height);
-    let (part_width, part_height) =
-        if width / height > ratio { (height * ratio, height) } else { (width, width / ratio) };
-    let corner =
-        |focus: f64, part: f64, whole: f64| (focus.clamp(0.0, 1.0) * whole - part / 2.0).clamp(0.0, whole - part);
-    let (x, y) = (corner(fit.focus.0, part_width, width), corner(fit.focus.1, part_height, height));
-    // at least a pixel, and never over the edge
-    let whole = |part: f64| (part.round() as u32).max(1);
-    image.crop_imm(x.round() as u32, y.round() as u32, whole(part_width), whole(part_height))
 }
 
 #[cfg(test)]
@@ -432,6 +451,107 @@ mod tests {
                 // never a panic; a JPEG cut short may still be shown as far as it goes
                 let _ = Picture::made_of(&whole[..whole.len() * part / 16], None);
             }
+        }
+    }
+
+    #[test]
+    fn every_class_of_hostile_file_is_refused_before_it_is_unpacked() {
+        let of = |format| written(&photo(64, 64), format);
+        let set = |mut file: Vec<u8>, at: usize, bytes: &[u8]| {
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+            file
+        };
+        let jpeg = of(ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|part| part == b"\xff\xc0").expect("a frame header") + 5;
+        // VP8L: 14 bits of width and of height, each less one
+        let vast = (7_999_u32 | (7_999 << 14)).to_le_bytes();
+        let pixels = |width, height| Err(ImageError::Pixels { width, height });
+        let small = "<?xml version=\"1.0\"?>";
+        let svgs: [&[u8]; 4] =
+            [b"<svg/>", b"\xef\xbb\xbf  <!-- x --><SVG onload=alert(1)>", small.as_bytes(), b"\x1f\x8b\x08 zipped"];
+        // a chunk that says it moves, behind the header
+        let mut apng = of(ImageFormat::Png);
+        apng.splice(33..33, *b"\0\0\0\x08acTL\0\0\0\x02\0\0\0\0\xf3\x8d\x93\x70");
+        let still = of(ImageFormat::WebP);
+        let mut moving = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x3f\0\0\x3f\0\0".to_vec();
+        moving.extend_from_slice(b"ANIM\x06\0\0\0\0\0\0\0\0\0ANMF");
+        moving.extend_from_slice(&(still.len() as u32 + 4).to_le_bytes());
+        moving.extend_from_slice(b"\0\0\0\0\0\0\x3f\0\0\x3f\0\0\x64\0\0\0");
+        moving.extend_from_slice(&still[12..]);
+        let size = (moving.len() as u32 - 8).to_le_bytes();
+        let moving = set(moving, 4, &size);
+        let cases = [
+            (
+                "PNG of 30,000 x 30,000",
+                set(of(ImageFormat::Png), 16, b"\0\0\x75\x30\0\0\x75\x30"),
+                pixels(30_000, 30_000),
+            ),
+            ("JPEG of 65,535 x 65,535", set(jpeg, frame, b"\xff\xff\xff\xff"), pixels(65_535, 65_535)),
+            ("GIF of 65,535 x 65,535", set(of(ImageFormat::Gif), 6, b"\xff\xff\xff\xff"), pixels(65_535, 65_535)),
+            ("WebP of 8,000 x 8,000", set(of(ImageFormat::WebP), 21, &vast), pixels(8_000, 8_000)),
+            ("SVG", svgs[0].to_vec(), Err(ImageError::Svg)),
+            ("SVG behind a comment", svgs[1].to_vec(), Err(ImageError::Svg)),
+            ("XML that is no SVG", svgs[2].to_vec(), Err(ImageError::Format)),
+            ("zipped SVG", svgs[3].to_vec(), Err(ImageError::Svg)),
+            ("page behind a PNG's first bytes", b"\x89PNG\r\n\x1a\n<html>".to_vec(), Err(ImageError::Broken("PNG"))),
+            ("script with a GIF's first bytes", b"GIF89a=1;alert(1)".to_vec(), Err(ImageError::Broken("GIF"))),
+            ("animated PNG", apng, Err(ImageError::Animated("PNG"))),
+            ("animated WebP", moving, Err(ImageError::Animated("WebP"))),
+            ("nothing", Vec::new(), Err(ImageError::Format)),
+        ];
+        for (what, file, expected) in cases {
+            let made = Picture::made_of(&file, None).map(|made| (made.width, made.height));
+            match (&made, &expected) {
+                // what a script claims to measure is up to its letters
+                (Err(_), Err(ImageError::Broken("GIF"))) => {}
+                _ => assert_eq!(made, expected.map(|()| (0, 0)), "{what}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_called_that() {
+        // 16 bits a channel: eight bytes a pixel, though the file is small
+        let deep = DynamicImage::ImageRgba16(image::ImageBuffer::from_pixel(3_000, 3_000, Rgba([7; 4])));
+        let made = Picture::made_of(&written(&deep, ImageFormat::Png), None);
+        assert_eq!(made.map(drop).map_err(|error| error.code()), Err("image_too_large"));
+    }
+
+    #[test]
+    fn animations_are_shown_as_often_as_they_were() {
+        let shown = |repeat: Option<Repeat>| {
+            let mut out = Vec::new();
+            {
+                let mut encoder = GifEncoder::new_with_speed(&mut out, 30);
+                if let Some(repeat) = repeat {
+                    encoder.set_repeat(repeat).expect("a repeat");
+                }
+                for n in 0..2 {
+                    let frame = RgbaImage::from_pixel(20, 10, Rgba([n * 90, 0, 0, 255]));
+                    encoder.encode_frame(Frame::new(frame)).expect("encoded");
+                }
+            }
+            let made = Picture::made_of(&out, None).expect("decodes");
+            repeats(&made.bytes).map(|repeat| match repeat {
+                Repeat::Infinite => 0,
+                Repeat::Finite(times) => times,
+            })
+        };
+        assert_eq!(shown(None), None, "once");
+        assert_eq!(shown(Some(Repeat::Finite(3))), Some(3));
+        assert_eq!(shown(Some(Repeat::Infinite)), Some(0));
+    }
+
+    #[test]
+    fn one_reading_makes_every_size() {
+        let fit = |width, height| Some(Fit { width, height, focus: (0.5, 0.5) });
+        let sizes = [None, fit(30, 25), fit(40, 10)];
+        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif] {
+            let file = written(&photo(60, 40), format);
+            let made = Picture::renditions(&file, &sizes).expect("decodes");
+            let sides: Vec<_> = made.iter().map(|made| (made.width, made.height)).collect();
+            assert_eq!(sides, [(60, 40), (30, 25), (40, 10)]);
+            assert_eq!(made[1].name, Picture::made_of(&file, sizes[1]).expect("decodes").name);
         }
     }
 

@@ -91,9 +91,9 @@ use std::sync::Arc;
 use crate::ports::Clock;
 /// What the engine's parts take and answer with, so that the edge need not know the ports.
 pub use crate::ports::{
-    ApiKeyRow, DecisionRecord, DocumentRow, EventRow, FailureRow, Filled, Ingested, KeptAnswer, Membership, PausedBy,
-    ProfileRow, RefusedRow, Repeat, ShadowLine, ShadowPerson, ShadowSeen, ShadowSought, Sought, StockRow, StoreError,
-    Touched, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
+    ApiKeyRow, AssetFacts, AssetGone, DecisionRecord, DocumentRow, EventRow, FailureRow, Filled, Ingested, KeptAnswer,
+    Membership, PausedBy, ProfileRow, RefusedRow, Repeat, ShadowLine, ShadowPerson, ShadowSeen, ShadowSought, Sought,
+    StockRow, StoreError, Touched, TransitionCursor, TransitionRead, UploadMode, VersionRow, WebhookRow,
 };
 
 /// Everything that can be asked of the service: the one face that the edge sees.

@@ -18,25 +18,27 @@ use super::{
     auth::Caller,
     etag::{self, Unless},
     extract::{ApiPath, ApiQuery, RawBytes},
+    page::{DryRun, Page, PageQuery},
     problem::{Problem, ProblemKind},
 };
 use crate::{
-    domain::{access::Scope, values::Size, violation::Violation},
+    domain::{access::Scope, creative::is_asset_name, values::Size, violation::Violation},
     engine::{
+        AssetFacts, AssetGone,
         assets::Assets,
         images::{Fit, Picture},
     },
     problems,
 };
 
-/// What browsers ask for.
+/// What browsers ask for, and whoever deletes it: a path belongs to one class.
 pub fn public() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(serve))
+    OpenApiRouter::new().routes(routes!(serve, delete))
 }
 
 /// What authors ask for.
 pub fn authoring() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(upload))
+    OpenApiRouter::new().routes(routes!(list, upload))
 }
 
 problems!(ServeProblems = [BadRequest, NotFound, Overloaded, StoreUnavailable]);
@@ -52,6 +54,11 @@ problems!(
         Overloaded,
         StoreUnavailable
     ]
+);
+
+problems!(ListProblems = [BadRequest, Unauthorized, Forbidden, Invalid, Overloaded, StoreUnavailable]);
+problems!(
+    GoneProblems = [BadRequest, Unauthorized, Forbidden, NotFound, Conflict, Invalid, Overloaded, StoreUnavailable]
 );
 
 #[derive(Deserialize, IntoParams)]
@@ -92,6 +99,39 @@ impl AssetAnswer {
         Self { url: Assets::url(name), name: name.clone(), media_type, width, height, bytes: bytes.len(), frames }
     }
 }
+
+/// An image that is kept, in a list of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "name": "0f343b0931126a20f133d67c2b018a3b.png", "url": "/v1/assets/0f343b0931126a20f133d67c2b018a3b.png",
+    "media_type": "image/png", "width": 600, "height": 500, "bytes": 48213
+}))]
+struct Asset {
+    /// Its name: the same for the same content.
+    name: String,
+    /// Where it is served; the `src` of image slots.
+    url: String,
+    /// Its media type.
+    media_type: &'static str,
+    /// Width in pixels; left out of images that were kept before it was noted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    /// Height in pixels, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    /// Size of the file, in bytes.
+    bytes: u32,
+}
+
+impl From<AssetFacts> for Asset {
+    fn from(AssetFacts { name, sides, bytes }: AssetFacts) -> Self {
+        let (width, height) = sides.unzip();
+        let media_type = Picture::media_type(&name).unwrap_or_default();
+        Self { url: Assets::url(&name), name, media_type, width, height, bytes }
+    }
+}
+
+type Listed = Page<Asset>;
 
 /// What to make of an image.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -182,10 +222,7 @@ async fn serve(
 
 /// The tag of an image: its name, if it can be one.
 fn tag(name: &str) -> Option<HeaderValue> {
-    let (hash, ending) = name.split_once('.')?;
-    let hex = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let named = hash.len() == 32 && hex && matches!(ending, "png" | "jpg" | "webp" | "gif");
-    named.then(|| HeaderValue::from_str(&format!("\"{name}\"")).ok()).flatten()
+    is_asset_name(name).then(|| HeaderValue::from_str(&format!("\"{name}\"")).ok()).flatten()
 }
 
 /// Upload an image
@@ -222,16 +259,53 @@ async fn upload(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// List images
+///
+/// Those of the account, page by page, in the order of their names. Needs a key with the scope `author` or
+/// `report`.
+#[utoipa::path(
+    get, path = "/v1/assets", tag = "assets", operation_id = "list_assets", params(PageQuery), security(("key" = [])),
+    responses((status = 200, description = "A page.", body = Listed), ListProblems)
+)]
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    ApiQuery(page): ApiQuery<PageQuery>,
+) -> Result<Response, Problem> {
+    caller.must_one(&[Scope::Author, Scope::Report])?;
+    let after = page.after.map(String::from);
+    let found = app.engine.assets.list(caller.account.number(), after, page.limit.and_one()).await?;
+    Ok(Json(Page::of(found, page.limit, |row| row.name.clone(), Asset::from)).into_response())
+}
 
-    #[test]
-    fn only_names_of_images_are_looked_up() {
-        let hash = "0f343b0931126a20f133d67c2b018a3b";
-        assert_eq!(tag(&format!("{hash}.png")).expect("a tag"), format!("\"{hash}.png\""));
-        for odd in [hash, &format!("{hash}.svg"), &format!("{}.png", hash.to_uppercase()), "a.png", "\0.png", ""] {
-            assert!(tag(odd).is_none(), "{odd}");
+/// Delete an image
+///
+/// Refused while a template, a component or a revision of a creative names it; the answer lists some of them. Whoever
+/// has fetched it may go on showing it. Needs a key with the scope `author`.
+#[utoipa::path(
+    delete, path = "/v1/assets/{name}", tag = "assets", operation_id = "delete_asset", params(Named, DryRun),
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "A dry run: this image would be deleted.", body = Asset),
+        (status = 204, description = "It is deleted."),
+        GoneProblems
+    )
+)]
+async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(Named { name }): ApiPath<Named>,
+    ApiQuery(dry): ApiQuery<DryRun>,
+) -> Result<Response, Problem> {
+    caller.must(Scope::Author)?;
+    match app.engine.assets.delete(caller.account.number(), &name, dry.dry_run).await? {
+        AssetGone::Missing => Err(Problem::new(ProblemKind::NotFound, "There is no such image.")),
+        AssetGone::InUse(by) => {
+            let named = |by| Violation::new("", "in_use", format!("{by} names it"));
+            Err(Problem::new(ProblemKind::Conflict, "The image is in use.")
+                .with_errors(by.into_iter().map(named).collect()))
         }
+        AssetGone::Done(gone) if dry.dry_run => Ok(Json(Asset::from(gone)).into_response()),
+        AssetGone::Done(_) => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

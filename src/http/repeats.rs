@@ -60,7 +60,8 @@ pub(super) fn describe(path: &str, item: &mut PathItem) {
         .description(Some(
             "Makes it safe to send the request again: for 24 hours the same request with the same key gets the same \
              answer, with `Idempotency-Replayed: true`, and is done once. With another request it is 422, and 409 \
-             while the first is under way.",
+             while the first is under way. All of the body is looked at first, so with a key it may have at most \
+             32 MiB (413), also where the operation itself takes more.",
         ))
         .schema(Some(text));
     operation.parameters.get_or_insert_default().push(RefOr::T(key.build()));
@@ -104,7 +105,16 @@ async fn keyed(app: &App, caller: &Caller, request: Request, next: Next) -> Resu
     let mut whole = Request::from_parts(parts.clone(), content);
     // the body as it travels: its coding is the route's to undo
     whole.headers_mut().remove(header::CONTENT_ENCODING);
-    let bytes = body::read(whole, LARGEST).await?;
+    let bytes = body::read(whole, LARGEST).await.map_err(|problem| match problem.kind {
+        ProblemKind::PayloadTooLarge => Problem {
+            detail: format!(
+                "With an Idempotency-Key the body may have at most {LARGEST} bytes, because all of it is looked at \
+                 before it is done. Send it without the key, or in parts."
+            ),
+            ..problem
+        },
+        _ => problem,
+    })?;
     hash.update(&bytes);
     let (account, request_hash) = (caller.account.number(), *hash.finalize().as_bytes());
     // each API key has its own: what one may read another may not

@@ -7,7 +7,7 @@ use super::Answer;
 use crate::domain::{
     access::Scope,
     catalog::key::{DocumentKey, Kind},
-    ids::{AccountId, KeyId},
+    ids::{AccountId, CreativeId, KeyId},
     values::Millis,
 };
 
@@ -128,8 +128,32 @@ pub struct AssetRow {
     pub name: String,
     /// Its media type.
     pub media_type: String,
+    /// Width and height in pixels; none of images that were kept before these were.
+    pub sides: Option<(u32, u32)>,
     /// The image.
     pub bytes: Vec<u8>,
+}
+
+/// What is known of an uploaded image without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetFacts {
+    /// What it is served under.
+    pub name: String,
+    /// Width and height in pixels; none of images that were kept before these were.
+    pub sides: Option<(u32, u32)>,
+    /// The size of the file, in bytes.
+    pub bytes: u32,
+}
+
+/// What became of an image that was to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssetGone {
+    /// It is deleted.
+    Done(AssetFacts),
+    /// The account has no such image.
+    Missing,
+    /// Some of the documents that name it, at most 10.
+    InUse(Vec<DocumentKey>),
 }
 
 /// What became of a request with an idempotency key.
@@ -255,4 +279,13 @@ pub trait CatalogStore: Send + Sync {
     fn put_asset(&self, asset: AssetRow) -> Answer<'_, ()>;
     /// An image by its name, whoever uploaded it: the name is its content.
     fn asset(&self, name: String) -> Answer<'_, Option<AssetRow>>;
+    /// What is known of some images of an account; those that it does not have are left out.
+    fn asset_facts(&self, account: u32, names: Vec<String>) -> Answer<'_, Vec<AssetFacts>>;
+    /// Images of an account in the order of their names, after one, at most `limit`.
+    fn list_assets(&self, account: u32, after: Option<String>, limit: u32) -> Answer<'_, Vec<AssetFacts>>;
+    /// Deletes an image of an account unless a template, a component or a revision names it. With
+    /// `dry_run`, checks everything and changes nothing.
+    fn delete_asset(&self, account: u32, name: String, dry_run: bool) -> Answer<'_, AssetGone>;
+    /// How many components a creative has for each slot.
+    fn filled_slots(&self, account: u32, creative: CreativeId) -> Answer<'_, Vec<(String, u64)>>;
 }

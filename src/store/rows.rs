@@ -22,8 +22,8 @@ use crate::{
         values::{Millis, Span},
     },
     ports::{
-        AccountRow, ApiKeyRow, AssetRow, Crossing, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents,
-        Moved, OldSecret, Parts, Person, ProfileRow, SigningKeyRow, StreamRow, Tally, UserRow,
+        AccountRow, ApiKeyRow, Crossing, CrowdRow, DecisionRecord, DocumentChanges, DocumentRow, Documents, Moved,
+        OldSecret, Parts, Person, ProfileRow, SigningKeyRow, StreamRow, Tally, UserRow,
     },
 };
 
@@ -85,15 +85,6 @@ pub(super) fn account_row(row: &PgRow) -> Result<AccountRow, Error> {
 pub(super) fn signing_key(row: &PgRow) -> Result<SigningKeyRow, Error> {
     let of: i16 = row.try_get("number")?;
     Ok(SigningKeyRow { number: number(of.into())?, secret: row.try_get("secret")?, active: row.try_get("active")? })
-}
-
-pub(super) fn asset(row: &PgRow) -> Result<AssetRow, Error> {
-    Ok(AssetRow {
-        account: account(row, "account")?,
-        name: row.try_get("name")?,
-        media_type: row.try_get("media_type")?,
-        bytes: row.try_get("bytes")?,
-    })
 }
 
 pub(super) fn api_key(row: &PgRow) -> Result<ApiKeyRow, Error> {

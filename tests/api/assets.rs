@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use reqwest::{Method, header};
+use serde_json::json;
 
-use crate::harness::{Answer, Service, send};
+use crate::{
+    harness::{Answer, Service, send},
+    pictures::noise,
+};
 
 const PNG: &[u8] = include_bytes!("../../creatives/demo/assets/mark-dark.png");
 
@@ -48,4 +52,35 @@ pub(crate) async fn only_images_are_taken(service: Arc<Service>) {
     for odd in ["x.png", "0f343b0931126a20f133d67c2b018a3b.svg", "0f343b0931126a20f133d67c2b018a3b.png", "%00.png"] {
         send(service.anonymous(Method::GET, &format!("/v1/assets/{odd}"))).await.faults(404);
     }
+}
+
+pub(crate) async fn images_are_listed_and_go_when_nothing_names_them(service: Arc<Service>) {
+    let kept = send(service.request(Method::POST, "/v1/assets").body(noise(31, 17))).await.json();
+    let (name, url) = (kept["name"].as_str().expect("a name"), kept["url"].as_str().expect("a path"));
+    let mut after = String::new();
+    let found = loop {
+        let page = service.get(&format!("/v1/assets?limit=2{after}")).await.json();
+        if let Some(found) = page["items"].as_array().expect("items").iter().find(|item| item["name"] == name) {
+            break found.clone();
+        }
+        after = format!("&after={}", page["next"].as_str().expect("more"));
+    };
+    assert_eq!((&found["width"], &found["height"], &found["bytes"]), (&json!(31), &json!(17), &kept["bytes"]));
+
+    let template = json!({"name": "Card", "format": "html", "size": "300x250", "slots": {},
+        "markup": format!("<body><a href=\"{{{{click_url}}}}\"><img src=\"{url}\" alt=\"\"></a></body>")});
+    let path = format!("/v1/templates/{}", service.name("card"));
+    let etag = service.create(&path, &template).await.header("etag").to_owned();
+    let delete = async |query: &str| send(service.request(Method::DELETE, &format!("{url}{query}"))).await;
+    let refused = delete("").await;
+    assert_eq!(refused.faults(409), [(String::new(), "in_use".to_owned())]);
+    assert!(refused.text().contains(&path[14..]), "{}", refused.text());
+    assert_eq!(service.delete(&path, &etag).await.status, 204);
+    let would = delete("?dry_run=true").await;
+    assert_eq!((would.status, &would.json()["name"]), (200, &json!(name)));
+    assert_eq!(send(service.anonymous(Method::GET, url)).await.status, 200);
+    send(service.anonymous(Method::DELETE, url)).await.faults(401);
+    assert_eq!(delete("").await.status, 204);
+    delete("").await.faults(404);
+    send(service.anonymous(Method::GET, url)).await.faults(404);
 }

@@ -8,6 +8,7 @@ mod harness;
 mod keys;
 mod marketer;
 mod people;
+mod pictures;
 mod publishing;
 mod segments;
 mod webhooks;
@@ -55,12 +56,18 @@ const CHECKS: &[Check] = checks![
     keys::a_key_cannot_revoke_itself,
     assets::an_image_is_served_for_ever,
     assets::only_images_are_taken,
+    assets::images_are_listed_and_go_when_nothing_names_them,
     marketer::the_tour_does_what_it_says,
     marketer::combinations_are_what_decisions_show,
     marketer::many_components_are_taken_and_no_edit_is_lost,
     marketer::exchanges_say_what_they_approve,
     marketer::a_post_with_a_key_is_done_once,
     marketer::publishing_tells_what_to_look_at,
+    pictures::one_upload_fills_the_slot_in_every_size,
+    pictures::pictures_are_what_they_are,
+    pictures::markup_names_images_of_ours,
+    pictures::an_upload_is_for_the_draft_that_was_read,
+    pictures::every_bad_row_is_named_in_the_whole_file,
     decisions::a_decision_is_recorded_explained_and_made_again,
     documentation::the_description_and_the_pages_are_served,
     documentation::no_operation_ignores_what_it_does_not_know,

@@ -100,6 +100,59 @@ async fn what_serves_is_what_served_where_it_was_exported() {
     assert!(draft.text().await.expect("a body").contains("Worn through? Sent back."));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn images_go_along_wherever_they_are_named() {
+    let (url, folder) = (cluster().await.database().await, folder());
+    let (bundle, out) = (folder.path().join("bundle"), folder.path().join("out"));
+    let demo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/demo/assets"));
+    let write = |path: &str, bytes: &[u8]| {
+        let file = bundle.join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, bytes).expect("written");
+    };
+    for name in ["mark-dark.png", "mark-light.png", "shoe.webp"] {
+        write(&format!("assets/{name}"), &fs::read(demo.join(name)).expect("an image"));
+    }
+    write("advertisers/brand.json", b"{\"name\": \"Brand\", \"domain\": \"brand.example\"}");
+    let template = json!({"name": "Card", "format": "html", "size": "300x250",
+        "slots": {"hero": {"type": "image", "default": {"src": "assets/shoe.webp", "alt": "A shoe"}}}});
+    write("templates/card.json", template.to_string().as_bytes());
+    let markup = "<body><a href=\"{{click_url}}\"><img src=\"assets/mark-dark.png\" alt=\"Brand\"><img src=\"{{hero.src}}\" alt=\"{{hero.alt}}\"></a></body>";
+    write("templates/card.html", markup.as_bytes());
+    let creative = json!({"name": "Card", "advertiser": "brand", "templates": ["card"]});
+    write("creatives/card/creative.json", creative.to_string().as_bytes());
+    let side = |at: &str, name: &str| {
+        let bytes = fs::read(demo.join(name)).expect("an image");
+        let size = image::load_from_memory(&bytes).expect("an image");
+        json!(if at == "width" { size.width() } else { size.height() })
+    };
+    let light = json!({"src": "assets/mark-light.png", "width": side("width", "mark-light.png"), "height": side("height", "mark-light.png")});
+    let hero = json!({"slot": "hero", "value": {"src": "assets/shoe.webp", "alt": "A shoe", "renditions": [light]}});
+    write("creatives/card/components/shoe.json", hero.to_string().as_bytes());
+    let import = async |from: &Path, data: &str| {
+        run(&url, &folder.path().join(data), ["import", &from.display().to_string()]).await
+    };
+    let ran = import(&bundle, "one").await;
+    assert!(ran.status.success(), "{ran:?}");
+    let ran = run(&url, &folder.path().join("two"), ["export", &out.display().to_string()]).await;
+    assert!(ran.status.success(), "{ran:?}");
+    let mut found = BTreeMap::new();
+    files(&out, &out, &mut found);
+    assert_eq!(found.keys().filter(|path| path.starts_with("assets/")).count(), 3, "{:?}", found.keys());
+    let markup = String::from_utf8_lossy(&found["templates/card.html"]).into_owned();
+    assert!(markup.contains("<img src=\"assets/") && !markup.contains("/v1/assets/"), "{markup}");
+    let again = import(&out, "three").await;
+    assert!(String::from_utf8_lossy(&again.stdout).contains(" 0 documents"), "{again:?}");
+    // an image that is nowhere is a fault
+    write(
+        "templates/card.html",
+        b"<body><img src=\"/v1/assets/00000000000000000000000000000000.png\" alt=\"\">{{hero.alt}}</body>",
+    );
+    let ran = import(&bundle, "four").await;
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned() + &String::from_utf8_lossy(&ran.stdout);
+    assert!(!ran.status.success() && told.contains("0000.png"), "{told}");
+}
+
 /// What each creative that can be shown shows: its components.
 async fn serving(service: &Service) -> BTreeMap<String, Value> {
     let mut serving = BTreeMap::new();

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-/// Where assets stand on this server.
-const ASSETS: &str = "/v1/assets/";
+use crate::domain::creative::ASSETS;
 
 /// Puts `public_url` before the paths of assets.
 pub(super) fn absolute(value: &mut Value, public_url: &str) {

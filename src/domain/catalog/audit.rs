@@ -133,13 +133,7 @@ pub fn revision_crid(creative: &Creative, format: Format, size: Option<Size>) ->
 /// Names the content that a choice gives one of a creative's templates: the same for the same values.
 #[must_use]
 pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
-    named(variant, |place| fingerprint(creative, place, choice))
-}
-
-/// Stands for the value that a choice puts into one place of a template.
-#[must_use]
-pub fn fingerprint(creative: &Creative, place: &Place, choice: &Choice) -> u64 {
-    creative.chosen(place.slot, choice).map_or(place.default_fingerprint, |component| component.fingerprint)
+    named(variant, |place| place.fingerprint(creative, choice))
 }
 
 /// Names the content of a template by what stands for the value in each of its places.

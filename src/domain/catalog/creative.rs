@@ -21,7 +21,7 @@ use crate::domain::{
         ComponentDoc, ComponentStatus, Pairing, Picking, Prepared, SlotSpec, SlotType, SlotValue, Template, Video,
     },
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
-    values::{Format, Locale, Millis, Size},
+    values::{Locale, Millis},
     violation::{Violation, Violations, token},
 };
 
@@ -130,10 +130,13 @@ pub struct Place {
     pub default_landing: Option<Box<str>>,
     /// The components, in the order of [`Slot::candidates`].
     pub prepared: Vec<Prepared>,
+    /// Values that are others here than in the creative's first template with the slot, by their
+    /// positions in [`Slot::candidates`]: pictures in another size.
+    pub resized: BTreeMap<u16, Content>,
 }
 
 /// The most components of a slot: a choice holds their positions in 16 bits.
-const MOST_OF_A_SLOT: usize = 65_000;
+pub const MOST_OF_A_SLOT: usize = 65_000;
 
 /// One choice per slot of [`Creative::slots`]: a position in [`Slot::candidates`], or the default.
 pub type Choice = [Option<u16>];
@@ -153,7 +156,7 @@ impl Creative {
         known: &mut Templates,
     ) -> Result<Self, Vec<Violation>> {
         let mut faults = Violations::new();
-        let templates = parse_templates(doc, known, &mut faults);
+        let templates = parse_templates(doc, public_url, known, &mut faults);
         let mut slots: Vec<Slot> = Vec::new();
         for template in doc.creative.templates.iter().filter_map(|id| doc.templates.get(id)) {
             for name in
@@ -215,37 +218,11 @@ impl Creative {
             landing_slot,
         })
     }
-
-    /// The variant for a placement: of its formats in the order given, the first of its sizes that
-    /// a template has exactly, else one that adapts.
-    #[must_use]
-    pub fn variant(&self, formats: &[Format], sizes: &[Size]) -> Option<(usize, Option<Size>)> {
-        formats.iter().find_map(|format| {
-            let find = |size: Option<Size>| self.variants.iter().position(|v| v.shape == (*format, size));
-            let exact = sizes.iter().find_map(|size| Some((find(Some(*size))?, Some(*size))));
-            // native markup has no size, whatever other formats are asked for beside it
-            let adapted = sizes.first().copied().filter(|_| *format == Format::Html);
-            exact.or_else(|| find(None).map(|at| (at, adapted)))
-        })
-    }
-
-    /// Every shape it can render.
-    pub fn shapes(&self) -> impl Iterator<Item = Shape> {
-        self.variants.iter().map(|variant| variant.shape)
-    }
-
-    /// The component that a choice puts into a slot.
-    #[must_use]
-    pub fn chosen(&self, slot: usize, choice: &Choice) -> Option<&Component> {
-        let at = choice.get(slot).copied().flatten()?;
-        let component = self.slots[slot].candidates.get(usize::from(at))?;
-        self.components.get(*component as usize)
-    }
 }
 
 type Parsed = (TemplateId, Shape, Arc<Template>);
 
-fn parse_templates(doc: &RevisionDoc, known: &mut Templates, faults: &mut Violations) -> Vec<Parsed> {
+fn parse_templates(doc: &RevisionDoc, public_url: &str, known: &mut Templates, faults: &mut Violations) -> Vec<Parsed> {
     let mut parsed: Vec<Parsed> = Vec::new();
     for (at, id) in doc.creative.templates.iter().enumerate() {
         let pointer = format!("/creative/templates/{at}");
@@ -259,7 +236,7 @@ fn parse_templates(doc: &RevisionDoc, known: &mut Templates, faults: &mut Violat
             continue;
         }
         let under = format!("/templates/{}", token(id.as_str()));
-        if let Some(template) = faults.keep(&under, known.parse(id, template)) {
+        if let Some(template) = faults.keep(&under, known.parse(id, template, public_url)) {
             parsed.push((id.clone(), shape, template));
         }
     }
@@ -304,7 +281,8 @@ impl Reader<'_> {
         for (.., template) in self.templates {
             if let Some(at) = template.slot_index(doc.slot.as_str()) {
                 let value = self.value(&template.slots()[at].spec, &doc.value);
-                content = Some(self.faults.keep(&format!("{pointer}/value"), value)?);
+                let value = self.faults.keep(&format!("{pointer}/value"), value)?;
+                content.get_or_insert(value);
             }
         }
         let value = content?;
@@ -347,18 +325,30 @@ impl Reader<'_> {
             let content = default.content();
             let landing = self.landing(slot, &content, &pointer);
             let content = Content::new(&content);
-            let prepared = slots[slot].candidates.iter().filter_map(|component| {
-                let value = &self.doc.components.get(&components[*component as usize].id)?.value;
+            let mut resized = BTreeMap::new();
+            let prepared = slots[slot].candidates.iter().enumerate().filter_map(|(nth, component)| {
+                let component = &components[*component as usize];
+                let value = &self.doc.components.get(&component.id)?.value;
+                let several = spec.kind == SlotType::Image && value.get("renditions").is_some();
                 // faults of values were noted with the component
                 match self.value(spec, value).ok()? {
                     // until a decision picks products
                     SlotValue::Picked(_) => Some(template.prepare(at, &default)),
-                    value => Some(template.prepare(at, &value)),
+                    value => {
+                        let content = several.then(|| Content::new(&value.content()));
+                        if let Some(content) = content.filter(|content| *content != component.content)
+                            && let Ok(nth) = u16::try_from(nth)
+                        {
+                            resized.insert(nth, content);
+                        }
+                        Some(template.prepare(at, &value))
+                    }
                 }
             });
             places.push(Place {
                 slot,
                 prepared: prepared.collect(),
+                resized,
                 default: template.prepare(at, &default),
                 default_fingerprint: content.fingerprint(),
                 default_content: content,

@@ -16,6 +16,7 @@ mod goods;
 pub mod index;
 pub mod key;
 pub mod landing;
+mod places;
 mod playing;
 pub mod snapshot;
 pub mod templates;

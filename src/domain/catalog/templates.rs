@@ -14,15 +14,22 @@ use crate::domain::{
 pub struct Templates(BTreeMap<TemplateId, (Arc<TemplateDoc>, Arc<Template>)>);
 
 impl Templates {
-    /// The template, compiled now or before.
+    /// The template, compiled now or before; its assets are served from `public_url`, always the same.
     ///
     /// # Errors
     /// As [`Template::parse`].
-    pub(super) fn parse(&mut self, id: &TemplateId, doc: &TemplateDoc) -> Result<Arc<Template>, Vec<Violation>> {
+    pub(super) fn parse(
+        &mut self,
+        id: &TemplateId,
+        doc: &TemplateDoc,
+        public_url: &str,
+    ) -> Result<Arc<Template>, Vec<Violation>> {
         if let Some((_, known)) = self.0.get(id).filter(|(known, _)| **known == *doc) {
             return Ok(Arc::clone(known));
         }
-        let parsed = Arc::new(Template::parse(doc)?);
+        let mut parsed = Template::parse(doc)?;
+        parsed.serve_assets_from(public_url);
+        let parsed = Arc::new(parsed);
         self.0.insert(id.clone(), (Arc::new(doc.clone()), Arc::clone(&parsed)));
         Ok(parsed)
     }

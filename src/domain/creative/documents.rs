@@ -106,7 +106,10 @@ pub struct SlotDoc {
 pub enum SlotType {
     /// A line of text without control characters: `"Run further"`.
     Text,
-    /// `{"src": "https://..." or "/v1/assets/...", "alt": "what it shows", "width"?: 300, "height"?: 250}`.
+    /// `{"src": "https://..." or "/v1/assets/...", "alt": "what it shows", "width"?: 300, "height"?: 250}`. With
+    /// `"renditions": [{"src", "width": 728, "height": 90}]` the same picture in up to 16 other sizes: each template
+    /// shows the file of its slot's size, and `src` where the slot has none. Of an asset of ours the sizes are looked
+    /// up.
     Image,
     /// An `http` or `https` address: `"https://shop.example/shoes"`.
     Url,

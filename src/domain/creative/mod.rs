@@ -6,6 +6,7 @@
 //! [`assemble_native`] and [`assemble_vast`] put the chosen ones together in one pass.
 
 mod assemble;
+mod assets;
 mod attribute;
 mod color;
 mod combinations;
@@ -16,6 +17,7 @@ mod documents;
 mod escape;
 mod field;
 mod html;
+mod image_reading;
 mod insecure;
 mod lint;
 mod marks;
@@ -36,8 +38,10 @@ mod vast_document;
 mod vast_version;
 mod video;
 mod video_reading;
+mod wordless;
 
 pub use assemble::{Dynamic, assemble_html, assemble_native, assemble_native_for};
+pub use assets::{ASSETS, asset_name, assets_in_markup, is_asset_name, named_assets, with_paths};
 pub use combinations::{Combinations, Intricate};
 pub use documents::*;
 pub use insecure::is_insecure;
@@ -53,6 +57,7 @@ pub use value::{Image, Product, SlotSpec, SlotValue, content};
 pub use vast_document::{Spot, VideoEvent, assemble_vast, empty_vast};
 pub use vast_version::{UnknownVersion, VastVersion};
 pub use video::{MediaFile, Video, VideoRequest};
+pub use wordless::every_image_has_words;
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ pub(super) struct Reading {
     pub(super) contexts: Vec<Option<Context>>,
     /// Byte offset of the last `</body>` outside of blocks.
     pub(super) body_end: Option<usize>,
+    /// Byte offsets of images without words for those who cannot see them.
+    pub(super) wordless: Vec<usize>,
 }
 
 /// Reads markup whose placeholders are known. LF is its only line end.
@@ -37,13 +39,14 @@ pub(super) fn read(markup: &str, placeholders: &[Placeholder], faults: &mut Faul
         blocks: Vec::new(),
         script: String::new(),
         body_end: None,
+        wordless: Vec::new(),
     };
     for token in Tokenizer::new_with_emitter(&marks.text, emitter) {
         let Ok(token) = token;
         walk.token(token);
     }
     walk.finish();
-    Reading { contexts: walk.contexts, body_end: walk.body_end }
+    Reading { contexts: walk.contexts, body_end: walk.body_end, wordless: walk.wordless }
 }
 
 struct Walk<'a, 'f> {
@@ -60,6 +63,7 @@ struct Walk<'a, 'f> {
     /// Text of the open JSON script.
     script: String,
     body_end: Option<usize>,
+    wordless: Vec<usize>,
 }
 
 /// An element that is open.
@@ -159,6 +163,9 @@ impl Walk<'_, '_> {
             for (index, finding) in findings {
                 self.place(index, finding);
             }
+        }
+        if name == "img" && !tag.attributes.contains_key(&b"alt"[..]) {
+            self.wordless.push(at);
         }
         if name == "link" && !marked {
             let text = |key: &[u8]| tag.attributes.get(key).map(|value| String::from_utf8_lossy(value).into_owned());

@@ -246,7 +246,7 @@ impl Reader {
         None
     }
 
-    fn text(&mut self, at: &str, value: &Value, longest: u32) -> Option<Box<str>> {
+    pub(super) fn text(&mut self, at: &str, value: &Value, longest: u32) -> Option<Box<str>> {
         let Value::String(text) = value else { return self.fault(at, "not_a_text", "must be a text") };
         let length = text.chars().count();
         if let Some(c) = text.chars().find(|&c| c.is_control() || is_bidi(c) || c == '\u{feff}') {
@@ -266,7 +266,7 @@ impl Reader {
         text.parse().map_err(|error: super::url::UrlError| self.faults.push(at, "not_a_url", error.to_string())).ok()
     }
 
-    fn src(&mut self, at: &str, value: &Value) -> Option<Box<str>> {
+    pub(super) fn src(&mut self, at: &str, value: &Value) -> Option<Box<str>> {
         let own = |text: &&str| {
             text.strip_prefix("/v1/assets/").is_some_and(|path| {
                 let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
@@ -307,24 +307,6 @@ impl Reader {
             );
         }
         Some(fields)
-    }
-
-    fn image(&mut self, at: &str, value: &Value, spec: &SlotSpec) -> Option<Image> {
-        let fields = self.object(at, value, &["src", "alt", "width", "height"])?;
-        let src = self.src(&format!("{at}/src"), fields.get("src").unwrap_or(&Value::Null));
-        let alt = self.text(&format!("{at}/alt"), fields.get("alt").unwrap_or(&Value::Null), 500);
-        let [width, height] = [("width", spec.width), ("height", spec.height)].map(|(name, wanted)| {
-            let at = format!("{at}/{name}");
-            let side = fields.get(name)?;
-            match side.as_u64().and_then(|side| u32::try_from(side).ok()).filter(|side| (1..=10_000).contains(side)) {
-                None => self.fault(&at, "out_of_range", "must be 1 to 10000 pixels"),
-                Some(side) if wanted.is_some_and(|wanted| wanted != side) => {
-                    self.fault(&at, "image_size", format!("must be {} pixels, not {side}", wanted.unwrap_or_default()))
-                }
-                fits => fits,
-            }
-        });
-        Some(Image { src: src?, alt: alt?, width, height })
     }
 
     fn products(&mut self, value: &Value, spec: &SlotSpec) -> Option<Box<[Product]>> {

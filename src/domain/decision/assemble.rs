@@ -2,7 +2,7 @@
 
 use crate::domain::{
     catalog::{
-        audit::{crid, fingerprint, named},
+        audit::{crid, named},
         content::Content,
         creative::{Creative, Place, Variant},
     },
@@ -131,7 +131,7 @@ pub fn assemble(
         true => crid(&showing.creative, variant, &showing.choice),
         false => named(variant, |place| match showing.picked(place.slot) {
             Some(picked) => picked.content.fingerprint(),
-            None => fingerprint(&showing.creative, place, &showing.choice),
+            None => place.fingerprint(&showing.creative, &showing.choice),
         }),
     };
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
@@ -198,12 +198,8 @@ pub fn contents(showing: &Showing) -> impl Iterator<Item = (&SlotName, Option<&C
     let creative = &*showing.creative;
     creative.variants[showing.variant].places.iter().map(move |place| {
         let component = creative.chosen(place.slot, &showing.choice);
-        let value = match (component, showing.picked(place.slot)) {
-            (_, Some(picked)) => &picked.content,
-            // nothing was picked, so the default is shown
-            (Some(component), None) if component.picking.is_none() => &component.content,
-            _ => &place.default_content,
-        };
+        let picked = showing.picked(place.slot).map(|picked| &picked.content);
+        let value = picked.unwrap_or_else(|| place.content(creative, &showing.choice));
         (&creative.slots[place.slot].name, component.map(|component| &component.id), value)
     })
 }

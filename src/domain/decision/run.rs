@@ -239,7 +239,7 @@ impl<'a> Run<'a> {
                     // the control is told apart by the same segments as what it is compared with; and who
                     // responds to what is asked also of what is shown to everybody
                     let named = || {
-                        let components = creative.components.iter().filter_map(|one| one.condition.as_ref());
+                        let components = creative.components.iter().filter_map(|one| one.condition.as_deref());
                         let campaign = campaign.and_then(|campaign| campaign.condition.as_ref());
                         components.chain(campaign).any(|condition| !condition.segments().is_empty())
                     };
@@ -308,7 +308,8 @@ impl<'a> Run<'a> {
 
     /// Segments named by what is shown that the person is in.
     fn matched(&mut self, campaign: Option<&Campaign>, creative: &Creative, choice: &[Option<u16>]) -> Vec<SegmentIx> {
-        let components = (0..creative.slots.len()).filter_map(|slot| creative.chosen(slot, choice)?.condition.as_deref());
+        let components =
+            (0..creative.slots.len()).filter_map(|slot| creative.chosen(slot, choice)?.condition.as_deref());
         let conditions = campaign.and_then(|campaign| campaign.condition.as_ref()).into_iter().chain(components);
         let mut matched: Vec<SegmentIx> = Vec::new();
         for ix in conditions.flat_map(|condition| condition.segments()) {

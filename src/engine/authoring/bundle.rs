@@ -22,6 +22,7 @@ use crate::{
             key::{DocumentKey, Kind},
             snapshot::Snapshot,
         },
+        creative::named_assets,
         ids::CreativeId,
         violation::Violation,
     },
@@ -63,6 +64,13 @@ impl Bundle {
             }
             shaken.extend(more);
         }
+    }
+
+    /// The images of this server that its documents name.
+    fn images(&self) -> BTreeSet<String> {
+        let serving = self.serving.values().flat_map(|serving| named_assets(&json!(serving)));
+        let broken = self.broken.values().flat_map(|(_, sound)| named_assets(&sound.body));
+        self.documents.values().flat_map(named_assets).chain(serving).chain(broken).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -127,6 +135,8 @@ impl Authoring {
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some(mut work) = self.everything(author.account).await? else { continue };
+            work.pictures.bring(&bundle.assets);
+            self.look_up(author.account, &mut work.pictures, bundle.images()).await?;
             let (writes, imported) = self.plan(&mut work, bundle)?;
             if writes.is_empty() || self.commit(author, work.version, writes).await?.is_some() {
                 return Ok(imported);

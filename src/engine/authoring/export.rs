@@ -11,13 +11,13 @@ use super::{Authoring, AuthoringError, Workspace, bundle::BundleError, reader::F
 use crate::{
     domain::{
         catalog::{document::PublicationDoc, key::Kind},
+        creative::{ASSETS, is_asset_name, with_paths},
         values::Millis,
     },
     engine::assets::Assets,
 };
 
-/// Where assets stand on a server, and where in a bundle.
-const SERVED: &str = "/v1/assets/";
+/// Where assets stand in a bundle.
 const BUNDLED: &str = "assets/";
 
 impl Authoring {
@@ -116,14 +116,23 @@ fn written(body: &Value) -> Vec<u8> {
     bytes
 }
 
-/// Puts the path in the bundle in the place of the served path of every image.
+/// Puts the path in the bundle in the place of the served path of every image, in values and markup.
 fn bundled(value: &mut Value, images: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
-                    Value::String(src) if name == "src" && src.starts_with(SERVED) => {
-                        let image = src[SERVED.len()..].to_owned();
+                    Value::String(markup) if name == "markup" => {
+                        let moved = with_paths(markup, ASSETS, |image| {
+                            is_asset_name(image).then(|| {
+                                images.insert(image.to_owned());
+                                format!("{BUNDLED}{image}")
+                            })
+                        });
+                        *markup = moved.into_owned();
+                    }
+                    Value::String(src) if name == "src" && src.starts_with(ASSETS) => {
+                        let image = src[ASSETS.len()..].to_owned();
                         *src = format!("{BUNDLED}{image}");
                         images.insert(image);
                     }

@@ -10,9 +10,12 @@ pub mod cast;
 pub mod document;
 pub mod drafted;
 mod export;
+mod gate;
 pub mod personas;
+mod pictures;
 pub mod proof;
 mod reader;
+mod room;
 mod serving;
 mod sound;
 mod steps;
@@ -27,8 +30,8 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 
-use self::steps::number;
 pub use self::workspace::Workspace;
+use self::{pictures::Pictures, steps::number};
 use crate::{
     domain::{
         audience::models::Models,
@@ -36,11 +39,12 @@ use crate::{
             document::{PublicationDoc, PublicationStatus},
             key::{DocumentKey, Kind},
         },
+        creative::named_assets,
         ids::CreativeId,
         violation::Violation,
         webhook::Reach,
     },
-    engine::catalogue::Catalogue,
+    engine::{catalogue::Catalogue, images::Picture},
     ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError, VersionRow},
     schema::{ReadError, Schemas},
 };
@@ -90,6 +94,15 @@ pub enum Expect {
     Present,
     /// Whatever is there.
     Any,
+}
+
+/// What an author sends along with a document.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Along<'a> {
+    /// Images that it may name, though they are kept only once it is known to be right.
+    pub pictures: &'a [Picture],
+    /// The version of the creative that a component goes into, as its author saw it.
+    pub creative: Option<i64>,
 }
 
 /// A change that was made, or would have been.
@@ -245,8 +258,9 @@ impl Authoring {
         key: DocumentKey,
         expect: Expect,
         bytes: &[u8],
+        along: Along<'_>,
     ) -> Result<Written, AuthoringError> {
-        let body = match document::canonical(key.kind, &self.schemas, bytes) {
+        let mut body = match document::canonical(key.kind, &self.schemas, bytes) {
             Err(ReadError::Invalid(faults)) => {
                 let all = self.every_fault(author.account, &key, bytes, faults).await;
                 return Err(ReadError::Invalid(all).into());
@@ -255,11 +269,19 @@ impl Authoring {
         };
         let refs = document::references(&key, &body, &Models::default());
         let _turn = self.turns.wait(author.account).await;
+        let mut pictures = Pictures::default();
+        pictures.bring(along.pictures);
+        self.look_up(author.account, &mut pictures, named_assets(&body)).await?;
+        if let Some(value) = body.get_mut("value").filter(|_| key.kind == Kind::Component) {
+            pictures.fill(value);
+        }
         for _ in 0..Self::TRIES {
             let Some((mut work, current)) = self.begin(author.account, &key, expect, refs.clone()).await? else {
                 continue;
             };
+            work.pictures = pictures.clone();
             work.put(key.clone(), body.clone());
+            self.joins(author.account, &work, &key, (current, along.creative)).await?;
             if !self.load_rules(author.account, &mut work, &key).await? {
                 continue;
             }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
+        creative::with_paths,
         violation::{Violation, token},
     },
     engine::images::{ImageError, Picture},
@@ -169,6 +170,10 @@ impl Reader<'_> {
                     pointer.push('/');
                     pointer.push_str(&token(name));
                     match field {
+                        Value::String(markup) if name == "markup" => {
+                            let served = |image: &str| self.names.get(&format!("assets/{image}")).cloned();
+                            *markup = with_paths(markup, "assets/", served).into_owned();
+                        }
                         Value::String(src) if name == "src" && src.starts_with("assets/") => {
                             match self.names.get(src) {
                                 Some(served) => src.clone_from(served),
@@ -273,7 +278,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::creative::Template;
+    use crate::domain::{
+        audience::compile::RuleSet,
+        catalog::{creative::Creative, templates::Templates},
+        creative::{Dynamic, Template, TemplateDoc, assemble_html, assemble_native, every_image_has_words},
+        ids::TemplateId,
+        values::Format,
+    };
 
     #[test]
     fn a_malformed_file_hides_nothing_of_the_others() {
@@ -314,13 +325,73 @@ mod tests {
         let schemas = Schemas::new(&openapi, &[]).expect("schemas");
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/creatives/library"));
         let bundle = read_bundle(folder, &schemas).expect("a bundle");
-        assert_eq!((bundle.faults.len(), bundle.broken.len(), bundle.documents.len()), (0, 0, 6));
+        assert_eq!((bundle.faults.len(), bundle.broken.len(), bundle.documents.len()), (0, 0, 7));
+        let mut templates = BTreeMap::new();
         for (key, body) in &bundle.documents {
-            let template = Template::parse(&serde_json::from_value(body.clone()).expect("a template"));
-            let template = template.unwrap_or_else(|faults| panic!("{key}: {faults:?}"));
+            let doc: TemplateDoc = serde_json::from_value(body.clone()).expect("a template");
+            let template = Template::parse(&doc).unwrap_or_else(|faults| panic!("{key}: {faults:?}"));
             assert!(template.counts_clicks(), "{key}");
-            let markup = body["markup"].as_str().unwrap_or("prefers-reduced-motion alt=");
-            assert!(markup.contains("prefers-reduced-motion") && markup.contains("alt="), "{key}");
+            assert_eq!(every_image_has_words(&doc), Ok(()), "{key}");
+            assert!(doc.markup.as_deref().is_none_or(|markup| markup.contains("prefers-reduced-motion")), "{key}");
+            templates.insert(key.id.parse::<TemplateId>().expect("an id"), doc);
+        }
+        // with no picture chosen and with one for all, what serves shows files of the bundle in each slot's size
+        let advertiser = serde_json::from_value(json!({"name": "A", "domain": "example.com"})).expect("an advertiser");
+        let shared: Vec<_> = templates.keys().filter(|id| id.as_str() != "products-300x250").cloned().collect();
+        let hero = |id: &TemplateId| templates[id].slots["hero"].default.clone();
+        let files: Vec<_> = shared.iter().map(hero).collect();
+        let [first, others @ ..] = &files[..] else { panic!("no templates") };
+        let others: Vec<_> = others
+            .iter()
+            .map(|one| json!({"src": one["src"], "width": one["width"], "height": one["height"]}))
+            .collect();
+        let mut picture = first.clone();
+        picture["renditions"] = json!(others);
+        for components in [json!({}), json!({"hills": {"slot": "hero", "value": picture}})] {
+            let doc = json!({"revision": 1, "published_at": "2026-01-01T00:00:00Z", "templates": templates, "components": components,
+                "creative": {"name": "All", "advertiser": "a", "templates": shared}});
+            let doc = serde_json::from_value(doc).expect("a revision");
+            let (id, rules) = ("all".parse().expect("an id"), RuleSet::default());
+            let creative =
+                Creative::compile(id, &doc, Some(&advertiser), &rules, "https://t.example", &mut Templates::default());
+            let creative = creative.unwrap_or_else(|faults| panic!("{faults:?}"));
+            for variant in &creative.variants {
+                let choice = vec![(!doc.components.is_empty()).then_some(0); creative.slots.len()];
+                let choice: Vec<_> = choice
+                    .into_iter()
+                    .zip(&creative.slots)
+                    .map(|(at, slot)| at.filter(|_| slot.name.as_str() == "hero"))
+                    .collect();
+                let chosen: Vec<_> = variant
+                    .places
+                    .iter()
+                    .map(|place| choice[place.slot].map_or(&place.default, |_| &place.prepared[0]))
+                    .collect();
+                let place = variant
+                    .places
+                    .iter()
+                    .find(|place| creative.slots[place.slot].name.as_str() == "hero")
+                    .expect("a place");
+                let content: Value = serde_json::from_str(place.content(&creative, &choice).as_json()).expect("JSON");
+                let own = hero(&variant.id);
+                assert_eq!((&content["width"], &content["height"]), (&own["width"], &own["height"]), "{}", variant.id);
+                let dynamic = Dynamic {
+                    click_url: "https://t.example/c",
+                    impression_url: "https://t.example/i",
+                    view_url: "https://t.example/v",
+                    landing_url: "https://example.com/",
+                    decision_id: "d",
+                    cachebuster: "1",
+                };
+                let mut shown = String::new();
+                match variant.shape.0 {
+                    Format::Native => assemble_native(&variant.template, &chosen, &dynamic, false, &mut shown),
+                    _ => assemble_html(&variant.template, &chosen, &dynamic, &mut shown),
+                }
+                let src = own["src"].as_str().expect("a path");
+                assert!(bundle.assets.iter().any(|kept| src.ends_with(&kept.name)), "{src}");
+                assert!(shown.contains(&format!("https://t.example{src}")), "{}: {shown}", variant.id);
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
             templates::Templates,
             warnings,
         },
-        creative::CreativeDoc,
+        creative::{CreativeDoc, named_assets},
         ids::CreativeId,
         violation::Violation,
     },
@@ -131,6 +131,8 @@ impl Authoring {
         let refs = document::references(key, &sound.body, &Models::default());
         // what cannot be had now is told when the rest is right
         let Ok(Some((mut work, _))) = self.begin(account, key, Expect::Any, refs).await else { return known };
+        // nor are images that could not be looked up held against it
+        let _ = self.look_up(account, &mut work.pictures, named_assets(&sound.body)).await;
         work.put(key.clone(), sound.body.clone());
         let found = match self.load_rules(account, &mut work, key).await {
             Ok(true) => work.check(key, &sound.body).err().unwrap_or_default(),
@@ -176,13 +178,16 @@ impl Authoring {
             document::references(&key, &draft.map(|draft| json!(draft)).unwrap_or_default(), work.rules.models());
         let mut whole = self.read(account, work, refs).await?;
         for kind in [Kind::Component, Kind::Revision] {
-            let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY).await?;
-            if own.rows.len() == Self::MANY as usize {
-                let detail = format!("a creative can be published with fewer than {} of these", Self::MANY);
+            let own = self.store.list(account, kind, format!("{id}/"), None, Self::MANY + 1).await?;
+            if own.rows.len() > Self::MANY as usize {
+                let detail = format!("a creative can be published with at most {} of these", Self::MANY);
                 return Err(AuthoringError::Invalid(vec![Violation::new(format!("/{kind}s"), "too_many", detail)]));
             }
             whole &= take(work, own, vec![]);
         }
+        let shown = [Kind::Component, Kind::Template].into_iter().flat_map(|kind| work.of(kind, ""));
+        let names = shown.flat_map(|(_, body)| named_assets(body)).collect();
+        self.look_up(account, &mut work.pictures, names).await?;
         Ok(whole)
     }
 

@@ -1,15 +1,15 @@
 //! Many components of one creative at once: checked row by row, committed together.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Author, Authoring, AuthoringError, Workspace, document};
+use super::{Author, Authoring, AuthoringError, Expect, Workspace, document, pictures::Pictures, room::Room};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
-        creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec},
+        creative::{ASSETS, ComponentDoc, CreativeDoc, Picking, SlotSpec, named_assets},
         ids::{ComponentId, CreativeId, SlotName},
         violation::Violation,
     },
@@ -28,6 +28,40 @@ pub struct ComponentRow {
     pub seen: Option<i64>,
     /// The document in its canonical form, written: of many, text takes the least memory.
     pub body: Box<str>,
+}
+
+/// What each slot of a draft accepts, in every template that has it.
+pub type Slots = BTreeMap<SlotName, Vec<SlotSpec>>;
+
+/// An upload under way, from its first row to its last.
+pub struct Upload {
+    creative: CreativeId,
+    /// Whether components are replaced whatever they are.
+    overwrite: bool,
+    /// Whether nothing is written unless every row can be taken.
+    pub whole: bool,
+    /// The lines on which ids came first: no more than a creative has components.
+    lines: HashMap<ComponentId, u64>,
+    room: Room,
+}
+
+impl Upload {
+    /// Whether the id of a row is new in this upload.
+    fn again(&mut self, row: &ComponentRow) -> Result<(), Violation> {
+        let most = Authoring::MANY as usize;
+        match self.lines.get(&row.id) {
+            Some(first) if *first == row.line => Ok(()),
+            Some(first) => Err(Violation::new("/id", "duplicate_id", format!("line {first} has this id"))),
+            None if self.lines.len() == most => {
+                let detail = format!("an upload takes at most {most} components, as a creative does: send another");
+                Err(Violation::new("", "too_many", detail))
+            }
+            None => {
+                self.lines.insert(row.id.clone(), row.line);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What became of rows.
@@ -57,42 +91,47 @@ impl Authoring {
         Ok(document::canonical(Kind::Component, &self.schemas, bytes)?.to_string().into())
     }
 
-    /// What the slots of a creative's draft accept; of a slot in several templates, in the first.
+    /// Begins an upload into a creative, which is as its author saw it; with what the slots of its
+    /// draft accept, in each template that has them.
     ///
     /// # Errors
-    /// There is no such creative; the store's.
-    pub async fn slots(
+    /// There is no such creative, or it is another one now; the store's.
+    pub async fn upload(
         &self,
         account: u32,
         creative: &CreativeId,
-    ) -> Result<BTreeMap<SlotName, SlotSpec>, AuthoringError> {
+        expect: Expect,
+    ) -> Result<(Slots, Upload), AuthoringError> {
         let mut work = Workspace::default();
-        let draft = self.creative_with_templates(account, &mut work, creative, Vec::new()).await?;
-        let mut slots = BTreeMap::new();
-        for (name, spec) in work.slots_of(&draft.1).all() {
-            slots.entry(name.clone()).or_insert_with(|| spec.clone());
+        let (_, draft) = self.creative_with_templates(account, &mut work, creative, Vec::new()).await?;
+        let seen = if let Expect::Version(seen) = expect { Some(seen) } else { None };
+        work.is_at(creative, seen)?;
+        let mut slots = Slots::new();
+        for (name, spec) in work.slots_of(&draft).all() {
+            slots.entry(name.clone()).or_default().push(spec.clone());
         }
-        Ok(slots)
+        let (room, overwrite) = (self.room(account, creative).await?, expect == Expect::Present);
+        Ok((slots, Upload { creative: creative.clone(), overwrite, whole: false, lines: HashMap::new(), room }))
     }
 
     /// Writes the components that can be taken in one commit. A component that exists and is
-    /// another one is replaced only where its author saw it as it is, or with `overwrite`. With
-    /// `whole`, nothing is written unless every row can be taken.
+    /// another one is replaced only where its author saw it as it is, or whatever there is may be.
     ///
     /// # Errors
     /// See [`AuthoringError`]; what is wrong with rows is no error.
     pub async fn put_components(
         &self,
         author: &Author,
-        creative: &CreativeId,
+        upload: &mut Upload,
         rows: &[ComponentRow],
-        overwrite: bool,
-        whole: bool,
     ) -> Result<Taken, AuthoringError> {
+        let creative = &upload.creative.clone();
         let key = |id: &ComponentId| DocumentKey::new(Kind::Component, format!("{creative}/{id}"));
+        let mut pictures = Pictures::default();
+        self.look_up(author.account, &mut pictures, images(rows)).await?;
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
-            let mut work = Workspace::default();
+            let mut work = Workspace { pictures: pictures.clone(), ..Workspace::default() };
             let wanted = rows.iter().map(|row| key(&row.id)).collect();
             let (steady, draft) = self.creative_with_templates(author.account, &mut work, creative, wanted).await?;
             let own = DocumentKey::new(Kind::Creative, creative.as_str());
@@ -100,12 +139,13 @@ impl Authoring {
             if !steady || !self.load_rules(author.account, &mut work, &own).await? {
                 continue;
             }
-            let (mut taken, writes) = plan(&work, &draft, rows, overwrite, key);
-            if writes.is_empty() || whole && !taken.refused.is_empty() {
+            let mut after = upload.room.clone();
+            let (mut taken, writes) = plan(&work, &draft, rows, upload, &mut after, key);
+            if writes.is_empty() || upload.whole && !taken.refused.is_empty() {
                 return Ok(taken);
             }
             if let Some(version) = self.commit(author, work.version, writes).await? {
-                taken.version = Some(version);
+                (taken.version, upload.room) = (Some(version), after);
                 return Ok(taken);
             }
         }
@@ -130,6 +170,12 @@ impl Authoring {
     }
 }
 
+/// The images of this server that rows name.
+fn images(rows: &[ComponentRow]) -> BTreeSet<String> {
+    let rows = rows.iter().filter(|row| row.body.contains(ASSETS));
+    rows.filter_map(|row| serde_json::from_str(&row.body).ok()).flat_map(|body: Value| named_assets(&body)).collect()
+}
+
 /// The feeds that rows pick products from.
 fn feeds(rows: &[ComponentRow]) -> Vec<DocumentKey> {
     let feed = |row: &ComponentRow| {
@@ -147,35 +193,36 @@ fn plan(
     work: &Workspace,
     draft: &CreativeDoc,
     rows: &[ComponentRow],
-    overwrite: bool,
+    upload: &mut Upload,
+    room: &mut Room,
     key: impl Fn(&ComponentId) -> DocumentKey,
 ) -> (Taken, Vec<DocumentWrite>) {
-    let (slots, mut taken) = (work.slots_of(draft), Taken::default());
-    let (mut writes, mut lines) = (Vec::new(), BTreeMap::new());
+    let (slots, mut taken, mut writes) = (work.slots_of(draft), Taken::default(), Vec::new());
     for row in rows {
         let key = key(&row.id);
         let mut faults = Vec::new();
-        let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
-        match ComponentDoc::deserialize(&body) {
+        let mut body: Value = serde_json::from_str(&row.body).unwrap_or_default();
+        if let Some(value) = body.get_mut("value") {
+            work.pictures.fill(value);
+        }
+        let doc = ComponentDoc::deserialize(&body);
+        match &doc {
             Ok(doc) => {
-                faults.extend(slots.check(&doc, &work.rules).err().unwrap_or_default());
-                let picking = work.check_picking(draft, &doc).err().unwrap_or_default();
+                faults.extend(slots.check(doc, &work.rules, &work.pictures).err().unwrap_or_default());
+                let picking = work.check_picking(draft, doc).err().unwrap_or_default();
                 faults.extend(picking.into_iter().map(|fault| fault.under("/value")));
             }
             Err(error) => faults.push(Violation::new("", "unreadable", error.to_string())),
         }
-        match lines.entry(&row.id) {
-            Entry::Occupied(first) => {
-                faults.push(Violation::new("/id", "duplicate_id", format!("line {} has this id", first.get())));
-            }
-            Entry::Vacant(free) => {
-                free.insert(row.line);
-            }
+        if let Err(fault) = upload.again(row) {
+            faults.push(fault);
+            taken.refused.push((row.line, faults));
+            continue;
         }
         let current = work.documents.get(&key).and_then(Option::as_ref);
         let count = match current {
             Some((_, known)) if *known == body => &mut taken.unchanged,
-            Some((version, _)) if overwrite || row.seen == Some(*version) => &mut taken.replaced,
+            Some((version, _)) if upload.overwrite || row.seen == Some(*version) => &mut taken.replaced,
             None if row.seen.is_none() => &mut taken.created,
             Some((version, _)) => {
                 let detail = format!("it is another one, at version {version}: send that as `version` to replace it");
@@ -187,6 +234,12 @@ fn plan(
                 &mut taken.unchanged
             }
         };
+        if let (Ok(doc), true) = (&doc, faults.is_empty()) {
+            match current.map(|(_, known)| known.get("slot").and_then(Value::as_str)) {
+                None => faults.extend(room.take(&doc.slot).err()),
+                Some(from) => room.moved(from.unwrap_or_default(), &doc.slot),
+            }
+        }
         if !faults.is_empty() {
             taken.refused.push((row.line, faults));
             continue;

@@ -1,11 +1,12 @@
 //! The documents that a change touches or depends on, all of one catalogue version, and the
 //! checks that need more than the document itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::pictures::Pictures;
 use crate::domain::{
     audience::{
         compile::RuleSet,
@@ -22,7 +23,7 @@ use crate::domain::{
         landing,
         templates::Templates,
     },
-    creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec, SlotValue, Template, TemplateDoc},
+    creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec, SlotValue, Template, TemplateDoc, every_image_has_words},
     ids::{ComponentId, ModelKey, SegmentKey, SlotName},
     products::FeedDoc,
     values::Millis,
@@ -41,6 +42,8 @@ pub struct Workspace {
     pub rules: Arc<RuleSet>,
     /// How far the addresses of feeds may lead.
     pub reach: Reach,
+    /// The images that the documents name.
+    pub pictures: Pictures,
 }
 
 impl Workspace {
@@ -104,7 +107,13 @@ impl Workspace {
             Kind::Advertiser => self.read(body).and_then(|doc| check_advertiser(&doc)),
             Kind::Model => self.read(body).and_then(|doc| self.check_model(key, &doc)),
             Kind::Feed => self.read(body).and_then(|doc| self.check_feed(&doc)),
-            Kind::Template => self.read(body).and_then(|doc: TemplateDoc| Template::parse(&doc).map(drop)),
+            Kind::Template => self.read(body).and_then(|doc: TemplateDoc| {
+                let mut faults = Violations::new();
+                faults.keep("", Template::parse(&doc));
+                faults.keep("", every_image_has_words(&doc));
+                faults.keep("", self.check_template_pictures(&doc));
+                faults.into_result()
+            }),
             Kind::Creative => self.read(body).and_then(|doc| self.check_creative(key, &doc)),
             Kind::Component => self.read(body).and_then(|doc| self.check_component(key, &doc)),
             Kind::Audit => self.read(body).and_then(|doc: AuditDoc| doc.check()),
@@ -160,7 +169,13 @@ impl Workspace {
     ) -> Result<Creative, Vec<Violation>> {
         let id = creative.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
-        Creative::compile(id, doc, advertiser.as_ref(), &self.rules, public_url, &mut Templates::default())
+        let doc = &*self.measured(doc);
+        let mut faults = Violations::new();
+        faults.keep("", self.check_pictures(doc));
+        let compiled =
+            Creative::compile(id, doc, advertiser.as_ref(), &self.rules, public_url, &mut Templates::default());
+        let compiled = faults.keep("", compiled);
+        compiled.filter(|_| faults.is_empty()).ok_or_else(|| faults.into_vec())
     }
 
     fn read<T: DeserializeOwned>(&self, body: &Value) -> Result<T, Vec<Violation>> {
@@ -207,7 +222,7 @@ impl Workspace {
             faults.push("", "unknown_reference", format!("there is no creative {creative}"));
             return Err(faults.into_vec());
         };
-        faults.keep("", self.slots_of(&draft).check(doc, &self.rules));
+        faults.keep("", self.slots_of(&draft).check(doc, &self.rules, &self.pictures));
         faults.keep("/value", self.check_picking(&draft, doc));
         faults.into_result()
     }
@@ -239,11 +254,9 @@ impl Workspace {
 
     /// What components of a draft are checked with.
     pub(super) fn slots_of(&self, draft: &CreativeDoc) -> Slots {
-        let templates = draft.templates.iter().filter_map(|id| {
-            let template = self.typed::<TemplateDoc>(Kind::Template, id.as_str())?;
-            Template::parse(&template).ok()
-        });
-        Slots(templates.collect())
+        let templates: Vec<TemplateDoc> =
+            draft.templates.iter().filter_map(|id| self.typed(Kind::Template, id.as_str())).collect();
+        Slots::of(&templates)
     }
 
     fn check_model(&self, key: &DocumentKey, doc: &ModelDoc) -> Result<(), Vec<Violation>> {
@@ -304,6 +317,11 @@ impl Workspace {
 pub(super) struct Slots(Vec<Template>);
 
 impl Slots {
+    /// The slots of templates that can be read.
+    pub(super) fn of<'a>(templates: impl IntoIterator<Item = &'a TemplateDoc>) -> Self {
+        Self(templates.into_iter().filter_map(|template| Template::parse(template).ok()).collect())
+    }
+
     /// What the slots of a name accept, in each template that has it.
     pub(super) fn named<'a>(&'a self, slot: &'a str) -> impl Iterator<Item = &'a SlotSpec> {
         self.0.iter().filter_map(move |template| Some(&template.slots()[template.slot_index(slot)?].spec))
@@ -314,17 +332,28 @@ impl Slots {
         self.0.iter().flat_map(|template| template.slots()).map(|slot| (&slot.name, &slot.spec))
     }
 
+    /// What keeps a value from a slot, of the first template in whose slot it does not fit.
+    pub(super) fn check_value(&self, slot: &str, value: &Value) -> Result<(), Vec<Violation>> {
+        self.named(slot).try_for_each(|spec| SlotValue::parse(spec, value).map(drop))
+    }
+
+    /// What is wrong with the images that a value of a slot names, their sizes filled in.
+    pub(super) fn check_pictures(&self, slot: &str, value: &Value, known: &Pictures) -> Result<(), Vec<Violation>> {
+        let Some(spec) = self.named(slot).next() else { return Ok(()) };
+        known.check(spec.kind, value)?;
+        self.named(slot).try_for_each(|spec| known.weigh(spec, value))
+    }
+
     /// Everything about a component that its own structure does not say.
-    pub(super) fn check(&self, doc: &ComponentDoc, rules: &RuleSet) -> Result<(), Vec<Violation>> {
-        let mut faults = Violations::new();
-        let mut known = false;
-        for spec in self.named(doc.slot.as_str()) {
-            known = true;
-            if faults.keep("/value", SlotValue::parse(spec, &doc.value)).is_none() {
-                break;
-            }
+    pub(super) fn check(&self, doc: &ComponentDoc, rules: &RuleSet, known: &Pictures) -> Result<(), Vec<Violation>> {
+        let (mut faults, slot) = (Violations::new(), doc.slot.as_str());
+        let mut value = Cow::Borrowed(&doc.value);
+        if doc.value.get("src").is_some() {
+            known.fill(value.to_mut());
         }
-        if !known {
+        faults.keep("/value", self.check_value(slot, &value));
+        faults.keep("/value", self.check_pictures(slot, &value, known));
+        if self.named(slot).next().is_none() {
             faults.push("/slot", "unknown_slot", "no template of the creative has this slot");
         }
         if let Some(targeting) = &doc.targeting {

@@ -45,7 +45,7 @@ use crate::{
     },
     engine::{
         DocumentRow,
-        authoring::{Author, Authoring, AuthoringError, Expect},
+        authoring::{Along, Author, Authoring, AuthoringError, Expect},
         insight::Insight,
     },
     problems,
@@ -228,8 +228,20 @@ impl<'a> Desk<'a> {
     }
 
     async fn write(&self, id: &str, expect: Precondition, dry_run: DryRun, document: &[u8]) -> Answer {
+        self.write_along(id, expect, dry_run, document, Along::default()).await
+    }
+
+    async fn write_along(
+        &self,
+        id: &str,
+        expect: Precondition,
+        dry_run: DryRun,
+        document: &[u8],
+        along: Along<'_>,
+    ) -> Answer {
         self.exists().await?;
-        let written = self.authoring.put(&self.author(dry_run), self.place.key(id), expect.0, document).await?;
+        let key = self.place.key(id);
+        let written = self.authoring.put(&self.author(dry_run), key, expect.0, document, along).await?;
         let created = written.created;
         let resource = Resource {
             id: id.to_owned(),

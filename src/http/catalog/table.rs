@@ -1,16 +1,17 @@
 //! Components as the rows of a table.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
-        creative::{SlotSpec, SlotType},
+        creative::SlotType,
         ids::{ComponentId, SlotName},
         violation::{Violation, Violations},
     },
-    engine::authoring::{Authoring, upload::ComponentRow},
+    engine::authoring::{
+        Authoring,
+        upload::{ComponentRow, Slots},
+    },
     http::{problem::Problem, rows::fields},
     schema::ReadError,
 };
@@ -71,18 +72,15 @@ impl Columns {
     ///
     /// # Errors
     /// What is wrong with it, by pointers that are the names of columns.
-    pub(super) fn read(
-        &self,
-        row: &[u8],
-        slots: &BTreeMap<SlotName, SlotSpec>,
-    ) -> Result<Map<String, Value>, Vec<Violation>> {
+    pub(super) fn read(&self, row: &[u8], slots: &Slots) -> Result<Map<String, Value>, Vec<Violation>> {
         let cells = fields(row).map_err(|(code, detail)| vec![Violation::new("", code, detail)])?;
         if cells.len() != self.0.len() {
             let detail = format!("must have {} cells, as the first row has, not {}", self.0.len(), cells.len());
             return Err(vec![Violation::new("", "cells", detail)]);
         }
         let cell = |wanted: &str| self.0.iter().zip(&cells).find(|(name, _)| *name == wanted).map(|(_, cell)| cell);
-        let kind = cell("slot").and_then(|slot| slots.get(&slot.parse::<SlotName>().ok()?)).map(|spec| spec.kind);
+        let kind =
+            cell("slot").and_then(|slot| slots.get(&slot.parse::<SlotName>().ok()?)?.first()).map(|spec| spec.kind);
         let mut faults = Violations::new();
         let mut whole = Map::new();
         for (name, cell) in self.0.iter().zip(&cells).filter(|(_, cell)| !cell.is_empty()) {
@@ -186,13 +184,16 @@ pub(super) fn component(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
 
-    fn slots() -> BTreeMap<SlotName, SlotSpec> {
+    use super::*;
+    use crate::domain::creative::SlotSpec;
+
+    fn slots() -> Slots {
         let docs = json!({"headline": {"type": "text", "default": ""}, "stars": {"type": "number", "default": 1},
                           "hero": {"type": "image", "default": null}});
         let docs: BTreeMap<SlotName, crate::domain::creative::SlotDoc> = serde_json::from_value(docs).expect("slots");
-        docs.into_iter().map(|(name, doc)| (name, SlotSpec::parse(&doc).expect("limits"))).collect()
+        docs.into_iter().map(|(name, doc)| (name, vec![SlotSpec::parse(&doc).expect("limits")])).collect()
     }
 
     fn columns(first: &str) -> Result<Columns, Problem> {

@@ -7,22 +7,23 @@ use axum::{
     response::IntoResponse,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Answer, Desk, LARGEST, Place, Resource, WriteProblems, author, form::Form, table};
+use super::{
+    Answer, Desk, LARGEST, Place, Resource, WriteProblems, author,
+    form::{ComponentForm, Form},
+    naming, table,
+};
 use crate::{
-    domain::{
-        access::Scope,
-        catalog::key::Kind,
-        creative::ComponentDoc,
-        ids::{CreativeId, SlotName},
-        violation::Violation,
-    },
-    engine::authoring::{
-        Authoring, Expect,
-        upload::{ComponentRow, Taken},
+    domain::{access::Scope, catalog::key::Kind, creative::ComponentDoc, ids::CreativeId, violation::Violation},
+    engine::{
+        authoring::{
+            Along, Authoring, Expect,
+            upload::{ComponentRow, Slots, Taken, Upload as Rest},
+        },
+        images::Picture,
     },
     http::{
         app::App,
@@ -96,7 +97,7 @@ struct ComponentsTaken {
     /// The catalogue version that has them; left out when nothing changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
-    /// What is wrong with the first 100 refused.
+    /// What is wrong with those refused, of the first 10,000 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<ComponentFault>,
 }
@@ -119,48 +120,23 @@ struct ComponentFault {
     detail: String,
 }
 
-/// A component with its image, as a form.
-#[derive(ToSchema)]
-#[schema(example = json!({"slot": "hero", "image": "(the file)", "alt": "A running shoe", "focus": "0.5,0.3"}))]
-#[expect(dead_code, reason = "described here, read part by part")]
-struct ComponentForm {
-    /// The slot it fills: an image slot.
-    slot: String,
-    /// The image: PNG, JPEG, WebP or GIF, at most 8 MiB. Where the slot has a size, it is cut and
-    /// scaled to it.
-    #[schema(value_type = String, format = Binary)]
-    image: Vec<u8>,
-    /// What it shows, in words.
-    alt: String,
-    /// What matters most in it, as shares of its width and height: `0.5,0.3`.
-    focus: Option<String>,
-    /// Its id; left out: one is made.
-    id: Option<String>,
-    /// What people call it.
-    name: Option<String>,
-    /// The language it is written in.
-    locale: Option<String>,
-    /// Its share among the components of its slot.
-    weight: Option<u32>,
-    /// `active` or `paused`.
-    status: Option<String>,
-    /// A targeting rule, in JSON.
-    targeting: Option<String>,
-    /// When it may be shown, in JSON.
-    flight: Option<String>,
-}
-
 /// Add components to a creative's draft
 ///
 /// One as `application/json`, under a generated id; many as a JSON array of components that each have an
 /// `id` as well, as `application/x-ndjson` with one on each line, or as `text/csv` whose first row names
 /// the columns: `id`, `slot`, `value` (or `value.src`, `value.alt`, `value.amount`, `value.currency`),
 /// `name`, `locale`, `weight`, `status`, `flight.start`, `flight.end`, `targeting` (JSON) and `version`.
-/// Tables may be gzipped and are read as they arrive, up to 1 GiB, 1,000 rows in a commit. One with its
-/// image as `multipart/form-data`: the image is decoded, written anew and cut to the slot's size.
+/// Tables may be gzipped and are read as they arrive, up to 1 GiB, 1,000 rows in a commit; with an
+/// `Idempotency-Key` up to 32 MiB. One with its image as `multipart/form-data`: the image is decoded, written
+/// anew and cut to the slot's size in each template that has the slot.
+///
+/// An image of ours (`/v1/assets/...`) must be there, and the slot's limits hold for what it is really like;
+/// its width and height may be left out. A creative has at most 100,000 components, of a slot at most 65,000, as
+/// publishing takes no more.
 ///
 /// Of many, one that exists already and is another one is refused, so that nobody's edit is lost: send
 /// the `version` that you saw with the row to replace it, or `If-Match: *` to replace whatever there is.
+/// `If-Match` with the ETag of the creative has nothing changed where its draft is another one by now.
 /// Refused rows are named by line and column; the others are durable when the answer comes. With
 /// `mode=all_or_nothing` nothing changes unless every row can be taken: 422 with the faults. Sending the
 /// same again is safe. Needs a key with the scope `author`.
@@ -192,14 +168,8 @@ async fn create(
 ) -> Answer {
     caller.must(Scope::Author)?;
     let dry = DryRun { dry_run: query.dry_run };
-    let upload = Upload {
-        app: &app,
-        caller: &caller,
-        creative,
-        query,
-        overwrite: expect == Expect::Present,
-        taken: ComponentsTaken::default(),
-    };
+    let upload =
+        Upload { app: &app, caller: &caller, creative, query, expect, taken: ComponentsTaken::default(), told: 0 };
     if let Some(format) = RowFormat::of(request.headers()) {
         let rows = Rows::of(request, format)?;
         return upload.table(rows, format).await;
@@ -212,8 +182,10 @@ async fn create(
     if bytes.trim_ascii_start().starts_with(b"[") {
         return upload.list(&bytes).await;
     }
-    let place = Place::new(Kind::Component, Some(upload.creative));
-    Desk::writing(&app, &caller, place)?.create(dry, &bytes).await
+    let place = Place::new(Kind::Component, Some(upload.creative.clone()));
+    let id = naming::generate(Kind::Component, &bytes);
+    let along = upload.along(&[]);
+    Desk::writing(&app, &caller, place)?.write_along(&id, Precondition(Expect::Absent), dry, &bytes, along).await
 }
 
 /// Components being taken.
@@ -222,13 +194,23 @@ struct Upload<'a> {
     caller: &'a Caller,
     creative: CreativeId,
     query: UploadQuery,
-    overwrite: bool,
+    /// What the sender believes of the creative; or that whatever there is may be replaced.
+    expect: Expect,
     taken: ComponentsTaken,
+    /// Refused components that are told.
+    told: usize,
+}
+
+/// Rows on their way.
+struct Way {
+    upload: Rest,
+    held: Vec<ComponentRow>,
+    is_table: bool,
 }
 
 impl Upload<'_> {
-    /// Faults that are told.
-    const TOLD: usize = 100;
+    /// Refused components that are told at most.
+    const TOLD: usize = 10_000;
 
     fn account(&self) -> u32 {
         self.caller.account.number()
@@ -238,22 +220,32 @@ impl Upload<'_> {
         self.query.mode == ImportMode::AllOrNothing
     }
 
+    fn along<'p>(&self, pictures: &'p [Picture]) -> Along<'p> {
+        let creative = if let Expect::Version(seen) = self.expect { Some(seen) } else { None };
+        Along { pictures, creative }
+    }
+
+    async fn begin(&self, is_table: bool) -> Result<(Slots, Way), Problem> {
+        let begun = self.app.engine.authoring.upload(self.account(), &self.creative, self.expect).await?;
+        let (slots, mut upload) = begun;
+        upload.whole = self.whole();
+        Ok((slots, Way { upload, held: Vec::new(), is_table }))
+    }
+
     async fn table(mut self, mut body: Rows, format: RowFormat) -> Answer {
-        let slots = self.app.engine.authoring.slots(self.account(), &self.creative).await?;
+        let (slots, mut way) = self.begin(format == RowFormat::Csv).await?;
         let columns = match format {
             RowFormat::NdJson => None,
             RowFormat::Csv => Some(table::Columns::of(body.next().await?)?),
         };
-        let is_table = columns.is_some();
-        let mut held = Vec::new();
         while let Some((line, row)) = body.next().await? {
             let read = match &columns {
                 Some(columns) => columns.read(&row, &slots),
                 None => table::object(&row),
             };
-            self.hold(line, read, &mut held, is_table).await?;
+            self.hold(line, read, &mut way).await?;
         }
-        self.finish(held, is_table).await
+        self.finish(way).await
     }
 
     async fn list(mut self, bytes: &[u8]) -> Answer {
@@ -261,15 +253,15 @@ impl Upload<'_> {
             let detail = format!("line {}, column {}: {error}", error.line(), error.column());
             Problem::new(ProblemKind::MalformedJson, detail)
         })?;
-        let mut held = Vec::new();
+        let (_, mut way) = self.begin(false).await?;
         for (at, item) in items.into_iter().enumerate() {
             let object = match item {
                 Value::Object(object) => Ok(object),
                 _ => Err(vec![Violation::new("", "type", "must be an object")]),
             };
-            self.hold(at as u64 + 1, object, &mut held, false).await?;
+            self.hold(at as u64 + 1, object, &mut way).await?;
         }
-        self.finish(held, false).await
+        self.finish(way).await
     }
 
     /// Keeps a row until there are enough of them.
@@ -277,42 +269,43 @@ impl Upload<'_> {
         &mut self,
         line: u64,
         read: Result<Map<String, Value>, Vec<Violation>>,
-        held: &mut Vec<ComponentRow>,
-        is_table: bool,
+        way: &mut Way,
     ) -> Result<(), Problem> {
         self.taken.rows += 1;
         match read.and_then(|object| table::component(&self.app.engine.authoring, line, object)) {
-            Ok(row) => held.push(row),
-            Err(faults) => self.refuse(line, faults, is_table),
+            Ok(row) => way.held.push(row),
+            Err(faults) => self.refuse(line, faults, way.is_table),
         }
-        if self.whole() && held.len() > HELD {
+        if self.whole() && way.held.len() > HELD {
             let detail = format!("All or nothing is for at most {HELD} components.");
             return Err(Problem::new(ProblemKind::PayloadTooLarge, detail));
         }
-        if !self.whole() && held.len() == Authoring::BATCH {
-            self.take(&std::mem::take(held), is_table).await?;
+        if !self.whole() && way.held.len() == Authoring::BATCH {
+            self.take(way).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, rows: &[ComponentRow], is_table: bool) -> Result<(), Problem> {
+    async fn take(&mut self, way: &mut Way) -> Result<(), Problem> {
+        let rows = std::mem::take(&mut way.held);
         let mut author = author(self.caller, DryRun { dry_run: self.query.dry_run });
         // with a fault known already nothing will be written; what else is wrong is told all the same
         author.dry_run |= self.whole() && self.taken.rejected > 0;
         let authoring = &self.app.engine.authoring;
-        let made = authoring.put_components(&author, &self.creative, rows, self.overwrite, self.whole()).await?;
+        let made = authoring.put_components(&author, &mut way.upload, &rows).await?;
         let Taken { created, replaced, unchanged, refused, version } = made;
         self.taken.created += created;
         self.taken.replaced += replaced;
         self.taken.unchanged += unchanged;
         self.taken.version = version.or(self.taken.version);
-        refused.into_iter().for_each(|(line, faults)| self.refuse(line, faults, is_table));
+        refused.into_iter().for_each(|(line, faults)| self.refuse(line, faults, way.is_table));
         Ok(())
     }
 
     fn refuse(&mut self, line: u64, faults: Vec<Violation>, is_table: bool) {
         self.taken.rejected += 1;
-        if self.taken.errors.len() < Self::TOLD {
+        if self.told < Self::TOLD {
+            self.told += 1;
             let column = |pointer: &str| if is_table { table::column(pointer) } else { String::new() };
             let fault = |Violation { pointer, code, detail }| ComponentFault {
                 line,
@@ -325,8 +318,8 @@ impl Upload<'_> {
         }
     }
 
-    async fn finish(mut self, held: Vec<ComponentRow>, is_table: bool) -> Answer {
-        self.take(&held, is_table).await?;
+    async fn finish(mut self, mut way: Way) -> Answer {
+        self.take(&mut way).await?;
         self.taken.errors.sort_by_key(|fault| fault.line);
         if self.whole() && self.taken.rejected > 0 {
             let fault = |fault: ComponentFault| {
@@ -345,32 +338,26 @@ impl Upload<'_> {
     /// One component with its image.
     async fn form(self, request: Request) -> Answer {
         let form = Form::read(request).await?;
-        let slots = self.app.engine.authoring.slots(self.account(), &self.creative).await?;
-        let (id, mut document, fit) = form.document(&slots)?;
-        let picture = self.app.engine.assets.read(form.image, fit).await?;
-        let slot = document.get("slot").and_then(|slot| slot.as_str());
-        let largest = slot.and_then(|slot| slots.get(&slot.parse::<SlotName>().ok()?)?.max_bytes);
-        if let Some(largest) = largest.filter(|largest| picture.bytes.len() > *largest as usize) {
-            let detail = format!(
-                "the slot takes at most {largest} bytes; the picture has {} as it would be served",
-                picture.bytes.len()
-            );
-            return Err(Problem::invalid(vec![Violation::new("/image", "too_large", detail)]));
-        }
-        let value = json!({"src": format!("/v1/assets/{}", picture.name), "alt": form.fields.get("alt"), "width": picture.width, "height": picture.height});
-        document.insert("value".into(), value);
+        let (slots, _) = self.begin(false).await?;
+        let (id, mut document, fits) = form.document(&slots)?;
+        let made = self.app.engine.assets.renditions(form.image.clone(), fits).await;
+        let pictures = made.map_err(|error| Problem::from(error).under("/image"))?;
+        document.insert("value".into(), form.value(&slots, &pictures)?);
         let dry = DryRun { dry_run: self.query.dry_run };
         let place = Place::new(Kind::Component, Some(self.creative.clone()));
         let desk = Desk::writing(self.app, self.caller, place)?;
         let bytes = serde_json::to_vec(&document).map_err(Problem::internal)?;
         // checked before the image is kept, and written after
-        let expect = if self.overwrite { Expect::Any } else { Expect::Absent };
-        let id = id.unwrap_or_else(|| super::naming::generate(Kind::Component, &bytes));
-        let would = desk.write(&id, Precondition(expect), DryRun { dry_run: true }, &bytes).await?;
+        let expect = Precondition(if self.expect == Expect::Present { Expect::Any } else { Expect::Absent });
+        let id = id.unwrap_or_else(|| naming::generate(Kind::Component, &bytes));
+        let along = self.along(&pictures);
+        let would = desk.write_along(&id, expect, DryRun { dry_run: true }, &bytes, along).await?;
         if dry.dry_run {
             return Ok(would);
         }
-        self.app.engine.assets.keep(self.account(), picture).await?;
-        desk.write(&id, Precondition(expect), dry, &bytes).await
+        for picture in &pictures {
+            self.app.engine.assets.keep(self.account(), picture.clone()).await?;
+        }
+        desk.write_along(&id, expect, dry, &bytes, along).await
     }
 }

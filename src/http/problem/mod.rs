@@ -107,6 +107,13 @@ impl Problem {
         self
     }
 
+    /// The same problem, its faults within a part of what was sent.
+    #[must_use]
+    pub fn under(mut self, part: &str) -> Self {
+        self.errors = self.errors.into_iter().map(|fault| fault.under(part)).collect();
+        self
+    }
+
     /// The bytes of the problem document.
     #[must_use]
     pub fn render(&self, request_id: Option<&str>) -> Vec<u8> {

@@ -5,15 +5,15 @@ use sqlx::{
     types::Json,
 };
 
-use super::{Lane, Lanes, commit, detached, leftovers, repeats};
+use super::{Lane, Lanes, assets, commit, detached, leftovers, repeats};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
-        ids::{AccountId, KeyId},
+        ids::{AccountId, CreativeId, KeyId},
     },
     ports::{
-        AccountRow, Answer, ApiKeyRow, AssetRow, CatalogStore, Commit, DocumentChanges, DocumentWrite, Documents,
-        KeptAnswer, KeyChange, Repeat, SigningKeyRow, StoreError, VersionRow,
+        AccountRow, Answer, ApiKeyRow, AssetFacts, AssetGone, AssetRow, CatalogStore, Commit, DocumentChanges,
+        DocumentWrite, Documents, KeptAnswer, KeyChange, Repeat, SigningKeyRow, StoreError, VersionRow,
     },
     store::rows,
 };
@@ -342,28 +342,40 @@ impl CatalogStore for Catalog {
     }
 
     fn put_asset(&self, asset: AssetRow) -> Answer<'_, ()> {
-        self.lane.run(move |connection| {
-            Box::pin(async move {
-                query("insert into asset (account, name, media_type, bytes) values ($1, $2, $3, $4) on conflict do nothing")
-                    .bind(asset.account.cast_signed())
-                    .bind(asset.name)
-                    .bind(asset.media_type)
-                    .bind(asset.bytes)
-                    .execute(connection)
-                    .await
-                    .map(drop)
-            })
-        })
+        self.lane.run(move |connection| Box::pin(assets::put(connection, asset)))
     }
 
     fn asset(&self, name: String) -> Answer<'_, Option<AssetRow>> {
+        self.lane.run(move |connection| Box::pin(assets::get(connection, name)))
+    }
+
+    fn asset_facts(&self, account: u32, names: Vec<String>) -> Answer<'_, Vec<AssetFacts>> {
+        self.lane.run(move |connection| Box::pin(assets::facts(connection, account.cast_signed(), names)))
+    }
+
+    fn list_assets(&self, account: u32, after: Option<String>, limit: u32) -> Answer<'_, Vec<AssetFacts>> {
+        self.lane.run(move |connection| Box::pin(assets::list(connection, account.cast_signed(), after, limit)))
+    }
+
+    fn delete_asset(&self, account: u32, name: String, dry_run: bool) -> Answer<'_, AssetGone> {
+        self.lane.run(move |connection| Box::pin(assets::delete(connection, account.cast_signed(), name, dry_run)))
+    }
+
+    fn filled_slots(&self, account: u32, creative: CreativeId) -> Answer<'_, Vec<(String, u64)>> {
         self.lane.run(move |connection| {
             Box::pin(async move {
-                let row = query("select account, name, media_type, bytes from asset where name = $1 limit 1")
-                    .bind(name)
-                    .fetch_optional(connection)
-                    .await?;
-                row.as_ref().map(rows::asset).transpose()
+                let rows = query(
+                    "select coalesce(body->>'slot', '') as slot, count(*) as filled from document
+                     where account = $1 and kind = 'component' and version_to is null
+                       and id ^@ $2 and id >= $2 group by 1",
+                )
+                .bind(account.cast_signed())
+                .bind(format!("{creative}/"))
+                .fetch_all(connection)
+                .await?;
+                rows.iter()
+                    .map(|row| Ok((row.try_get("slot")?, row.try_get::<i64, _>("filled")?.cast_unsigned())))
+                    .collect()
             })
         })
     }

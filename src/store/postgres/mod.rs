@@ -1,5 +1,6 @@
 //! The ports on PostgreSQL: lanes of connections, the schema and the one table of errors.
 
+mod assets;
 mod attribution;
 mod catalog;
 mod changes;
