@@ -21,7 +21,7 @@ pub struct Reasoning {
     pub features: Vec<String>,
     /// What was believed of the combination.
     pub shown: Belief,
-    /// Every combination that differs from it in one slot.
+    /// Every legal combination that differs from it in one slot.
     pub others: Vec<Other>,
 }
 

@@ -30,6 +30,8 @@ impl Thought {
             Some(told(learner, score))
         };
         let shown = belief(&choice)?;
+        let (_, space) = self.among(&showing.creative)?;
+        let legal = |choice: &[u16]| space.allows(&choice[..space.options().len().min(choice.len())]);
         let mut others = Vec::new();
         for (slot, eligible) in self.eligible.iter().enumerate() {
             let Some(place) = learner.shape.slot(&creative.slots[slot].name).filter(|place| *place < choice.len())
@@ -41,6 +43,9 @@ impl Thought {
                 let Some(number) = learner.shape.component(place, id) else { continue };
                 let mut other = choice.clone();
                 other[place] = number;
+                if !legal(&other) {
+                    continue;
+                }
                 others.extend(belief(&other).map(|belief| Other {
                     slot: creative.slots[slot].name.clone(),
                     component: id.clone(),

@@ -10,7 +10,10 @@ use self::wide::Wide;
 use super::results::{self, Results, ResultsError};
 use crate::{
     domain::{
-        catalog::{creative::Creative, document::GoalDoc},
+        catalog::{
+            creative::Creative,
+            document::{GoalDoc, Rotation},
+        },
         decision::{learned::Learner, spaces::Paired},
         ids::{CampaignId, ComponentId, SlotName},
         measurement::evaluate::{Basis, Evaluation, Evaluator, Logged, MOST_COMBINATIONS, Refusal, Weight},
@@ -70,6 +73,10 @@ pub enum Reward {
 /// Logged decisions that are read.
 const MOST: u32 = 50_000;
 
+/// Why nothing is estimated for a campaign that chooses in another way by now.
+const NOT_OPTIMIZED: &str = "the campaign's rotation is not `optimized` now, so what was learned, by which logged \
+    decisions are weighed, is not kept ready: set it to `optimized` to have them evaluated";
+
 impl Results {
     /// Evaluates another rotation on the decisions logged from one day (UTC, since 1970-01-01) to
     /// another.
@@ -99,6 +106,17 @@ impl Results {
         let days = results::days(days.0, days.1);
         let logged =
             self.store.logged(account.number(), id.clone(), days, measured, MOST).await.map_err(ResultsError::from)?;
+        if line.campaign.rotation != Rotation::Optimized {
+            return Ok(Evaluated {
+                campaign: id.clone(),
+                reward,
+                used: 0,
+                left_out: logged.len() as u64,
+                evaluation: None,
+                refused: Some(NOT_OPTIMIZED.to_owned()),
+                notes: Vec::new(),
+            });
+        }
         let creatives = line.creatives.clone();
         // of some, nothing may be learned yet
         let learned: Vec<_> =

@@ -4,15 +4,57 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::Catalogue;
+use super::{Catalogue, NOW, SEED, known, of, only};
 use crate::domain::{
     catalog::creative::Creative,
+    consent::Purposes,
     decision::{
-        learned::{self, Learner},
+        decide::decide,
+        learned::{self, Learned, Learner},
         spaces::Spaces,
     },
     optimizer::{Posterior, Settings, Shape, Snapshot, Statistics},
 };
+
+#[test]
+fn beside_what_is_shown_only_what_could_be_is_told() {
+    let named =
+        |slot: &str, n: u32| (format!("{}-{n}", &slot[..1]), json!({"slot": slot, "value": format!("{slot} {n}")}));
+    let components: serde_json::Map<_, _> = (0..3).flat_map(|n| [named("headline", n), named("cta", n)]).collect();
+    // the first of each go together or not at all
+    let creative = json!({"components": components, "pairing": [{"group": ["h-0", "c-0"]}]});
+    let catalog = Catalogue::new().both("spring", json!({"rotation": "optimized"}), creative).build();
+    let (campaign, creative) = (&catalog.lines[0].campaign, &catalog.lines[0].creatives[0]);
+    let mut shape = Shape::default();
+    learned::admit(&mut shape, &catalog, campaign, creative);
+    let (statistics, settings) = (Statistics::new(shape.layout()), Settings::default());
+    let draws = Snapshot::new(1, 1, &Posterior::new(&statistics, &settings), &statistics, &settings);
+    let learner = Arc::new(Learner::new(shape, 1, Some(draws)));
+    let learned: Learned = [((campaign.hash, creative.lasting), learner)].into_iter().collect();
+    let mut together = 0;
+    for person in 0..200_u32 {
+        let mut seed = SEED;
+        seed.0[..8].copy_from_slice(&u64::from(person).to_be_bytes());
+        let request = of(person.into(), json!({}));
+        let decision = decide(&catalog, &learned, &request, &known(None), Purposes::ALL, NOW, seed).expect("a request");
+        let showing = only(&decision);
+        let reasoning = showing.thought.as_ref().and_then(|thought| thought.reasoning(showing)).expect("reasons");
+        let shown: Vec<_> = (0..creative.slots.len())
+            .filter_map(|slot| Some(creative.chosen(slot, &showing.choice)?.id.as_str().to_owned()))
+            .collect();
+        let others: Vec<_> = reasoning.others.iter().map(|other| other.component.as_str()).collect();
+        if shown.contains(&"h-0".to_owned()) {
+            assert_eq!(others, [] as [&str; 0], "beside {shown:?}");
+            together += 1;
+        } else {
+            assert!(
+                others.len() == 2 && others.iter().all(|other| !other.ends_with("-0")),
+                "{others:?} beside {shown:?}"
+            );
+        }
+    }
+    assert!(together > 10);
+}
 
 /// A campaign's creative with six headlines, and what is known of it.
 fn scene() -> (Arc<Creative>, impl Fn(u64) -> Learner) {

@@ -80,7 +80,7 @@ fn what_a_record_does_not_hold_is_named_and_not_guessed() {
     let loyal = vec!["loyal".parse().expect("a key")];
     assert_eq!(change(&now, &drafted(json!({"segment": "loyal"})), &inputs), Err(Unfit::Segments(loyal)));
     assert_eq!(change(&now, &drafted(json!({"trait": "age", "gte": 18})), &inputs), Err(Unfit::Traits));
-    let bought = json!({"event": "purchase", "within": "P7D", "count": {"gte": 1}});
+    let bought = json!({"event": "purchase", "count": {"gte": 1}, "in": {"last": "P7D"}});
     assert_eq!(change(&now, &drafted(bought), &inputs), Err(Unfit::Events));
     // where the draft does not look, nothing is missing
     let elsewhere = catalogue()
