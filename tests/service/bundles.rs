@@ -116,11 +116,11 @@ async fn images_go_along_wherever_they_are_named() {
     write("advertisers/brand.json", b"{\"name\": \"Brand\", \"domain\": \"brand.example\"}");
     let template = json!({"name": "Card", "format": "html", "size": "300x250",
         "slots": {"hero": {"type": "image", "default": {"src": "assets/shoe.webp", "alt": "A shoe"}}}});
-    write("templates/card.json", template.to_string().as_bytes());
+    write("templates/stamp.json", template.to_string().as_bytes());
     let markup = "<body><a href=\"{{click_url}}\"><img src=\"assets/mark-dark.png\" alt=\"Brand\"><img src=\"{{hero.src}}\" alt=\"{{hero.alt}}\"></a></body>";
-    write("templates/card.html", markup.as_bytes());
-    let creative = json!({"name": "Card", "advertiser": "brand", "templates": ["card"]});
-    write("creatives/card/creative.json", creative.to_string().as_bytes());
+    write("templates/stamp.html", markup.as_bytes());
+    let creative = json!({"name": "Card", "advertiser": "brand", "templates": ["stamp"]});
+    write("creatives/stamp/creative.json", creative.to_string().as_bytes());
     let side = |at: &str, name: &str| {
         let bytes = fs::read(demo.join(name)).expect("an image");
         let size = image::load_from_memory(&bytes).expect("an image");
@@ -128,7 +128,7 @@ async fn images_go_along_wherever_they_are_named() {
     };
     let light = json!({"src": "assets/mark-light.png", "width": side("width", "mark-light.png"), "height": side("height", "mark-light.png")});
     let hero = json!({"slot": "hero", "value": {"src": "assets/shoe.webp", "alt": "A shoe", "renditions": [light]}});
-    write("creatives/card/components/shoe.json", hero.to_string().as_bytes());
+    write("creatives/stamp/components/shoe.json", hero.to_string().as_bytes());
     let import = async |from: &Path, data: &str| {
         run(&url, &folder.path().join(data), ["import", &from.display().to_string()]).await
     };
@@ -139,13 +139,13 @@ async fn images_go_along_wherever_they_are_named() {
     let mut found = BTreeMap::new();
     files(&out, &out, &mut found);
     assert_eq!(found.keys().filter(|path| path.starts_with("assets/")).count(), 3, "{:?}", found.keys());
-    let markup = String::from_utf8_lossy(&found["templates/card.html"]).into_owned();
+    let markup = String::from_utf8_lossy(&found["templates/stamp.html"]).into_owned();
     assert!(markup.contains("<img src=\"assets/") && !markup.contains("/v1/assets/"), "{markup}");
     let again = import(&out, "three").await;
     assert!(String::from_utf8_lossy(&again.stdout).contains(" 0 documents"), "{again:?}");
     // an image that is nowhere is a fault
     write(
-        "templates/card.html",
+        "templates/stamp.html",
         b"<body><img src=\"/v1/assets/00000000000000000000000000000000.png\" alt=\"\">{{hero.alt}}</body>",
     );
     let ran = import(&bundle, "four").await;
