@@ -17,7 +17,7 @@ use crate::{
             request::{AdRequest, Explain, Seed, Stage},
             standing::{Degraded, FallbackLevel},
         },
-        ids::{DecisionId, NameHash, Uid, UserKey},
+        ids::{NameHash, Uid, UserKey},
         values::{Json, Millis},
         violation::Violation,
     },
@@ -263,19 +263,6 @@ impl Decider {
             assemble: ns(chosen, done) / 1_000,
         };
         Ok(Decided { account, request, decision, assembled, user, as_of, timing })
-    }
-
-    /// What became of a decision in an auction: what was not bid holds nothing of the person's frequency caps, and
-    /// what was does so for as long as auctions last.
-    pub fn bid(&self, decided: &Decided, made: &[DecisionId]) {
-        let Some(person) = decided.request.person else { return };
-        for item in decided.decision.placements.iter().flatten() {
-            if made.contains(&item.id) {
-                self.reservations.bid(person, item.id);
-            } else {
-                self.reservations.release(person, item.id);
-            }
-        }
     }
 
     /// What is being served to people.

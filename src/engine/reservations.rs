@@ -212,8 +212,20 @@ impl Reservations {
         }
     }
 
+    /// What became of a decision in an auction: what was not bid holds nothing of the person's caps, and what was
+    /// does so for as long as auctions last.
+    pub fn auctioned(&self, person: Uid, decision: &Decision, made: &[DecisionId]) {
+        for item in decision.placements.iter().flatten() {
+            if made.contains(&item.id) {
+                self.bid(person, item.id);
+            } else {
+                self.release(person, item.id);
+            }
+        }
+    }
+
     /// The decision was bid: what it reserves ends soon, unless the bid wins.
-    pub fn bid(&self, person: Uid, decision: DecisionId) {
+    fn bid(&self, person: Uid, decision: DecisionId) {
         self.change(person, decision, |fate| fate.end = fate.end.min(Instant::now() + AUCTION));
     }
 

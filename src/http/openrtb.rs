@@ -249,7 +249,10 @@ async fn decide(
     let till = app.engine.spending.of(issuer.account);
     let counted = decided.request.person.filter(|_| purposes.basic);
     let bids = openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings, &till, counted);
-    app.engine.decider.bid(&decided, bids.as_ref().map_or(&[], |bids| &bids.made));
+    if let Some(counted) = counted {
+        let made = bids.as_ref().map_or(&[][..], |bids| &bids.made);
+        app.engine.decider.reservations().auctioned(counted, &decided.decision, made);
+    }
     bids.map(|bids| bids.json)
 }
 
