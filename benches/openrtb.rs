@@ -103,6 +103,7 @@ fn no_bids(bench: &mut Criterion) {
         contextual_without_consent: false,
         eid_sources: Vec::new(),
         segments: Vec::new(),
+        taxonomies: Default::default(),
     };
     let snapshot = Snapshot::empty();
     println!("goal: no bid by size or consent in at most 10 us, reading included");
@@ -112,7 +113,7 @@ fn no_bids(bench: &mut Criterion) {
         bench.bench_function(name, |b| {
             b.iter(|| {
                 let request = openrtb::read(black_box(body)).expect("a request");
-                let asker = Asker { exchange: None, late: false, purses: &Penniless };
+                let asker = Asker { exchange: None, late: false, objects: false, purses: &Penniless };
                 openrtb::plan(&request, &snapshot, &settings, RULES, asker, Hints::default()).expect_err("no bid")
             });
         });

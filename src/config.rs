@@ -296,6 +296,17 @@ impl Config {
             "openrtb.segments",
             "must name segments by their keys",
         )?;
+        let is_number = |id: &String| id.parse::<i64>().is_ok();
+        range(self.openrtb.taxonomies.keys().all(is_number), "openrtb.taxonomies", "must name taxonomies by numbers")?;
+        let known = |of: &MappedSegment| {
+            of.matching == Matching::Exact
+                || of.segtax.is_some_and(|of| self.openrtb.taxonomies.contains_key(&of.to_string()))
+        };
+        range(
+            self.openrtb.segments.iter().all(known),
+            "openrtb.segments",
+            "must have a file in openrtb.taxonomies for the segtax of what contains others",
+        )?;
         if let Some(key) = &self.store.admin_key {
             range(key.len() >= 16 && key.is_ascii(), "store.admin_key", "must be at least 16 ASCII characters")?;
         }
@@ -349,9 +360,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_out_of_range_is_refused() {
-        for (name, value) in
-            [("TESSERA_HTTP__PORTS", "1"), ("TESSERA_BIND", "nowhere"), ("TESSERA_USERS__LEASE_MS", "1")]
-        {
+        let contains = "[{segtax=4,id=\"1\",segment=\"a\",match=\"contains\"}]";
+        for (name, value) in [
+            ("TESSERA_HTTP__PORTS", "1"),
+            ("TESSERA_BIND", "nowhere"),
+            ("TESSERA_USERS__LEASE_MS", "1"),
+            ("TESSERA_OPENRTB__SEGMENTS", contains),
+            ("TESSERA_OPENRTB__TAXONOMIES", "{audience=\"table.tsv\"}"),
+        ] {
             figment::Jail::expect_with(|jail| {
                 jail.set_env(name, value);
                 assert!(Config::load().is_err(), "{name}={value}");

@@ -340,7 +340,7 @@ impl Server {
             simulation: config.http.simulation,
             pace: Arc::default(),
             enrichment: Arc::new(enrichment),
-            bidding: Arc::new(Bidding::new(config.openrtb.clone(), &core.meters)),
+            bidding: Arc::new(Bidding::new(config.openrtb.clone(), settings::taxonomies(&config)?, &core.meters)),
             player_errors: PlayerErrors::new(&core.meters),
             pages: Arc::default(),
         };

@@ -8,7 +8,7 @@
 #[path = "support/documents.rs"]
 mod documents;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Mutex};
 
 use documents::Documents;
 use serde::Deserialize;
@@ -20,8 +20,12 @@ use tessera::domain::{
         profile::Traits,
         user::{Lists, UserState},
     },
-    catalog::snapshot::Snapshot,
-    consent::Rules,
+    catalog::{
+        campaign::Campaign,
+        key::{DocumentKey, Kind},
+        snapshot::Snapshot,
+    },
+    consent::{self, Rules, Signals, mask},
     decision::{
         assemble::{Issuer, assemble},
         decide::decide,
@@ -30,10 +34,10 @@ use tessera::domain::{
         request::Seed,
         standing::Standing,
     },
-    ids::{ExchangeId, Uid, UserKey},
+    ids::{DecisionId, ExchangeId, NameHash, Uid, UserKey},
     measurement::beacon::TokenKeys,
-    openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Penniless, Refusal, Settings},
-    values::Millis,
+    openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Purses, Refusal, Settings, Taxonomy},
+    values::{Millis, Money},
 };
 
 const URL: &str = "https://ads.example";
@@ -49,6 +53,8 @@ struct Scene {
     catalogue: Documents,
     /// Traits of the people by their keys.
     people: BTreeMap<UserKey, Value>,
+    /// Campaigns that they have just seen.
+    seen: BTreeMap<UserKey, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +69,9 @@ struct Group {
     /// Whether components are chosen when bids are rendered.
     #[serde(default)]
     late: bool,
+    /// Campaigns beside those of the scene.
+    #[serde(default)]
+    campaigns: Map<String, Value>,
     base: Value,
     cases: Vec<Case>,
 }
@@ -80,6 +89,12 @@ struct Changes {
     eid_sources: Vec<String>,
     /// Taxonomy, provider, segment of theirs, segment of ours.
     segments: Vec<(Option<i64>, Option<String>, String, String)>,
+    /// Whether these stand for the segments within them too.
+    contains: bool,
+    /// Per taxonomy the ids with those of their parents, which may be empty.
+    taxonomies: BTreeMap<i64, Vec<(String, String)>>,
+    /// For how many impressions each campaign has the money that bids by itself.
+    money: BTreeMap<String, u32>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +116,12 @@ impl Changes {
             data: data.clone(),
             id: id.clone(),
             segment: segment.parse().expect("a segment"),
+            contains: self.contains,
         });
+        let table = |lines: &[(String, String)]| {
+            let lines: Vec<_> = lines.iter().map(|(id, parent)| format!("{id}\t{parent}")).collect();
+            Taxonomy::read(&lines.join("\n")).expect("a taxonomy")
+        };
         Settings {
             seat: "tessera".into(),
             network_ms: 30,
@@ -112,7 +132,23 @@ impl Changes {
             contextual_without_consent: self.contextual_without_consent,
             eid_sources: self.eid_sources.clone(),
             segments: mapped.collect(),
+            taxonomies: self.taxonomies.iter().map(|(number, lines)| (*number, table(lines))).collect(),
         }
+    }
+}
+
+/// Money for some impressions of campaigns.
+struct Wallet(Mutex<BTreeMap<String, u32>>);
+
+impl Purses for Wallet {
+    fn affords(&self, campaign: &Campaign, _: Money) -> u32 {
+        self.0.lock().expect("a lock").get(campaign.id.as_str()).copied().unwrap_or_default()
+    }
+
+    fn pay(&self, campaign: &Campaign, _: DecisionId, _: Money) -> bool {
+        let mut money = self.0.lock().expect("a lock");
+        let left = money.get_mut(campaign.id.as_str()).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     }
 }
 
@@ -175,11 +211,14 @@ fn bids<'a>(
 ) -> Result<Bids, NoBid> {
     let settings = &group.settings.settings();
     let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
-    let asker = Asker { exchange: group.exchange.as_ref(), late: group.late, purses: &Penniless };
+    let wallet = Wallet(Mutex::new(group.settings.money.clone()));
+    let asker = Asker { exchange: group.exchange.as_ref(), late: group.late, objects: false, purses: &wallet };
     openrtb::plan(request, snapshot, settings, rules, asker, Hints::default()).and_then(|mut plan| {
         let mut asked = std::mem::take(&mut plan.request);
         let known = plan.keys.iter().find(|key| traits(key).is_some()).or(plan.keys.first());
         asked.person = known.map(|key| Uid::of(&[5; 32], key));
+        let seen = known.into_iter().flat_map(|key| scene.seen.get(key).into_iter().flatten());
+        let seen: Vec<_> = seen.map(|campaign| (NameHash::of(campaign), scene.now.plus(-1_000))).collect();
         if let Some(preview) = &mut asked.preview {
             preview.seed = Some(scene.seed);
         }
@@ -193,7 +232,7 @@ fn bids<'a>(
             standing: if read { Standing::Personalised } else { Standing::Contextual },
             counted: true,
             degraded: &[],
-            reserved: &[],
+            reserved: &seen,
             recorded: &[],
             replay: None,
         };
@@ -211,7 +250,7 @@ fn bids<'a>(
                 made.collect()
             })
             .collect();
-        let bytes = openrtb::answer(&plan, &decision, &assembled, issuer, settings, &Penniless)?;
+        let bytes = openrtb::answer(&plan, &decision, &assembled, issuer, settings, &wallet, asked.person)?.json;
         let segments = decision.segments.iter().map(|(ix, _)| snapshot.rules.key(*ix).to_string()).collect();
         Ok(Bids { bytes, segments, reads: purposes.profile_read })
     })
@@ -251,7 +290,10 @@ fn check(request: &Value, answer: &Value) {
     for bid in answer["seatbid"][0]["bid"].as_array().expect("bids") {
         let imp = imps[bid["impid"].as_str().expect("an impression")];
         assert!(seen.insert(bid["id"].to_string()), "each id once");
-        assert!(bid["price"].as_f64().expect("a price") >= imp["bidfloor"].as_f64().unwrap_or(0.0));
+        let deals = imp["pmp"]["deals"].as_array().into_iter().flatten();
+        let deal = deals.into_iter().find(|deal| deal["id"] == bid["dealid"]);
+        let floor = deal.and_then(|deal| deal["bidfloor"].as_f64()).or(imp["bidfloor"].as_f64());
+        assert!(bid["price"].as_f64().expect("a price") >= floor.unwrap_or(0.0));
         assert!(bid["price"].as_f64() > Some(0.0));
         for member in ["crid", "adm", "nurl", "burl", "lurl"] {
             assert!(!bid[member].as_str().expect(member).is_empty(), "{member}");
@@ -446,6 +488,10 @@ fn every_request_is_answered_as_expected() {
     for path in paths {
         let group: Group =
             serde_json::from_str(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let beside = group.campaigns.iter();
+        let beside = beside.map(|(id, body)| (DocumentKey::new(Kind::Campaign, id), Some(body.clone())));
+        let snapshot = snapshot.evolve(1, beside.collect(), URL, scene.now);
+        assert!(snapshot.faults.is_empty(), "{:#?}", snapshot.faults);
         let mut told = Map::new();
         for case in &group.cases {
             let mut request = group.base.clone();
@@ -472,4 +518,60 @@ fn every_request_is_answered_as_expected() {
     }
     assert!(count >= 120, "{count} requests");
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// The lines of a file in a folder that a variable of the environment names; nothing where it is not set.
+fn lines(variable: &str, file: &str) -> Option<(std::path::PathBuf, Vec<Value>)> {
+    let folder = std::path::PathBuf::from(std::env::var_os(variable)?);
+    let text = read(&folder.join(file));
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    Some((folder, lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()))
+}
+
+/// Prints how many of some cases agree, and fails where not all of them do.
+fn agree(what: &str, cases: &[Value], agrees: impl Fn(&Value) -> bool) {
+    let wrong: Vec<_> = cases.iter().filter(|case| !agrees(case)).collect();
+    println!("{what}: {} of {}", cases.len() - wrong.len(), cases.len());
+    assert!(wrong.is_empty() && !cases.is_empty(), "{what}: {wrong:#?}");
+}
+
+/// Strings made with the encoders of IAB Tech Lab, for whoever has them: `TESSERA_VECTORS` names a folder with
+/// `tcf.jsonl`, `gpp.jsonl` and `ipmask.jsonl`.
+#[test]
+fn vectors_of_others_agree() {
+    let Some((_, tcf)) = lines("TESSERA_VECTORS", "tcf.jsonl") else { return };
+    let allowed = |signals: &Signals<'_>, vendor: Option<u64>| {
+        let vendor_id = Some(vendor.and_then(|vendor| vendor.try_into().ok()).unwrap_or(1_001));
+        consent::read(signals, Rules { vendor_id, gdpr_by_default: false }).allowed
+    };
+    agree("tcf", &tcf, |case| {
+        let signals = Signals { gdpr: Some(true), tcf: case["tc"].as_str(), ..Signals::default() };
+        let allowed = allowed(&signals, case["vendor"].as_u64());
+        let geo = case["geo"].as_bool();
+        case["personalise"] == allowed.purposes.profile_read
+            && geo.is_none_or(|geo| geo == allowed.precise_geo || !allowed.purposes.profile_read)
+    });
+    let (_, gpp) = lines("TESSERA_VECTORS", "gpp.jsonl").expect("the same folder");
+    agree("gpp", &gpp, |case| {
+        let sections: Vec<i32> = serde_json::from_value(case["sids"].clone()).expect("sections");
+        let signals = Signals { gpp: case["gpp"].as_str(), gpp_sid: &sections, ..Signals::default() };
+        case["personalise"] == allowed(&signals, None).purposes.profile_read
+    });
+    let (_, masks) = lines("TESSERA_VECTORS", "ipmask.jsonl").expect("the same folder");
+    agree("ipmask", &masks, |case| {
+        let address = |name: &str| case[name].as_str().expect("a text").parse().expect("an address");
+        let bits = case["keep_bits"].as_u64().and_then(|bits| bits.try_into().ok());
+        mask::keep(address("ip"), bits.expect("a number of bits")) == address("masked")
+    });
+}
+
+/// Requests of public test suites, for whoever has them: `TESSERA_OPENRTB_SAMPLES` names a folder with an
+/// `index.jsonl` that says what each `file` must get, `ok` or `refuse`.
+#[test]
+fn samples_of_others_get_what_they_must() {
+    let Some((folder, index)) = lines("TESSERA_OPENRTB_SAMPLES", "index.jsonl") else { return };
+    agree("samples", &index, |sample| {
+        let body = fs::read(folder.join(sample["file"].as_str().expect("a name"))).expect("a file");
+        openrtb::read(&body).is_ok() == (sample["expect"] == "ok")
+    });
 }

@@ -49,6 +49,10 @@ pub struct OpenRtb {
     pub eid_sources: Vec<String>,
     /// What segments of data providers stand for.
     pub segments: Vec<MappedSegment>,
+    /// Files that say what is part of what in a taxonomy, by its number in AdCOM's list of category taxonomies, such
+    /// as 4, IAB Audience Taxonomy 1.1, or 7, Content Taxonomy 3.0: tables as IAB Tech Lab publishes them, the id in
+    /// the first column and the parent's in the second. Read once at the start.
+    pub taxonomies: BTreeMap<String, PathBuf>,
 }
 
 /// What a `crid` stands for.
@@ -75,6 +79,20 @@ pub struct MappedSegment {
     pub id: String,
     /// Ours.
     pub segment: String,
+    /// Whether it is this segment alone, or those within it too.
+    #[serde(default, rename = "match")]
+    pub matching: Matching,
+}
+
+/// Which segments of a provider are meant by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Matching {
+    /// That one.
+    #[default]
+    Exact,
+    /// Also those that are part of it, by the file of its taxonomy in `taxonomies`.
+    Contains,
 }
 
 impl Default for OpenRtb {
@@ -89,6 +107,7 @@ impl Default for OpenRtb {
             contextual_without_consent: false,
             eid_sources: Vec::new(),
             segments: Vec::new(),
+            taxonomies: BTreeMap::new(),
         }
     }
 }

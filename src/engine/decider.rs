@@ -265,6 +265,12 @@ impl Decider {
         Ok(Decided { account, request, decision, assembled, user, as_of, timing })
     }
 
+    /// What is being served to people.
+    #[must_use]
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
     /// Reads the person, and again where the first read does not reflect what it has to.
     async fn read(
         &self,

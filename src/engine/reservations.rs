@@ -25,6 +25,9 @@ use crate::domain::{
 /// so a jump of the time of day neither holds nor frees one.
 const TTL: Duration = Duration::from_secs(60);
 
+/// How long a bid's stands when nobody says that it has won: most bids lose, and few exchanges say so.
+const AUCTION: Duration = Duration::from_secs(10);
+
 /// An impression that will count, unless its minute passes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -209,6 +212,43 @@ impl Reservations {
         }
     }
 
+    /// What became of a decision in an auction: what was not bid holds nothing of the person's caps, and what was
+    /// does so for as long as auctions last.
+    pub fn auctioned(&self, person: Uid, decision: &Decision, made: &[DecisionId]) {
+        for item in decision.placements.iter().flatten() {
+            if made.contains(&item.id) {
+                self.bid(person, item.id);
+            } else {
+                self.release(person, item.id);
+            }
+        }
+    }
+
+    /// The decision was bid: what it reserves ends soon, unless the bid wins.
+    fn bid(&self, person: Uid, decision: DecisionId) {
+        self.change(person, decision, |fate| fate.end = fate.end.min(Instant::now() + AUCTION));
+    }
+
+    /// The bid has won: it is being served.
+    pub fn won(&self, person: Uid, decision: DecisionId) {
+        self.change(person, decision, |fate| fate.end = Instant::now() + TTL);
+    }
+
+    /// There will be no impression of the decision.
+    pub fn release(&self, person: Uid, decision: DecisionId) {
+        self.change(person, decision, |fate| fate.end = Instant::now());
+    }
+
+    /// Changes what becomes of a reservation whose impression was not committed.
+    fn change(&self, person: Uid, decision: DecisionId, change: impl FnOnce(&mut Fate)) {
+        let mut shard = self.shard(person).lock().unwrap_or_else(PoisonError::into_inner);
+        let held = shard.people.get_mut(&person);
+        let fate = held.and_then(|held| held.fates.iter_mut().find(|fate| fate.decision == decision));
+        if let Some(fate) = fate.filter(|fate| fate.settled.is_none()) {
+            change(fate);
+        }
+    }
+
     /// Frees what has ended in a few shards, the next ones at each call: called every second, the
     /// memory of ended reservations is freed within a quarter of a minute.
     pub fn sweep(&self) {
@@ -303,6 +343,31 @@ mod tests {
         assert_eq!((beside(false), beside(true)), (2, 1), "a profile read earlier does not count it yet");
         assert!(reserve_as(&reservations, Uid(1), 2, 4));
         assert_eq!((beside(false), beside(true)), (3, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bids_hold_a_cap_while_they_may_win() {
+        let reservations = room_for(100);
+        let id = |number| reservation(number).decision;
+        assert!(reserve_as(&reservations, Uid(1), 1, 1));
+        reservations.release(Uid(1), id(2));
+        reservations.release(Uid(2), id(1));
+        assert!(!reserve_as(&reservations, Uid(1), 1, 2), "that of others releases nothing");
+        reservations.release(Uid(1), id(1));
+        assert!(reserve_as(&reservations, Uid(1), 1, 2), "it was lost");
+        reservations.bid(Uid(1), id(2));
+        tokio::time::advance(AUCTION - Duration::from_millis(1)).await;
+        assert!(!reserve_as(&reservations, Uid(1), 1, 3));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(reserve_as(&reservations, Uid(1), 1, 3), "nobody said that it won");
+        reservations.bid(Uid(1), id(3));
+        reservations.won(Uid(1), id(3));
+        tokio::time::advance(TTL - Duration::from_millis(1)).await;
+        assert!(!reserve_as(&reservations, Uid(1), 1, 4));
+        reservations.settle(Uid(1), id(3), Moment::default());
+        reservations.release(Uid(1), id(3));
+        let beside = reservations.with(Uid(1), |_| false, |held| (held.len(), vec![]));
+        assert_eq!(beside, 1, "what was seen was seen, whatever is said of the auction");
     }
 
     #[tokio::test(start_paused = true)]

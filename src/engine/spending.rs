@@ -88,7 +88,13 @@ impl Purse {
     }
 
     fn can_pay(&self, cost: i64) -> bool {
-        self.unused >= cost && self.is_fresh()
+        self.affords(cost) > 0
+    }
+
+    /// For how many bids of this cost there is money.
+    fn affords(&self, cost: i64) -> u32 {
+        let bids = if self.is_fresh() { self.unused.max(0) / cost.max(1) } else { 0 };
+        u32::try_from(bids).unwrap_or(u32::MAX)
     }
 
     /// Sets the cost of a bid aside. What is billed counts on the day of the bid, so it must be of
@@ -284,10 +290,9 @@ pub struct Till<'a> {
 }
 
 impl Purses for Till<'_> {
-    fn can_pay(&self, campaign: &Campaign, price: Money) -> bool {
-        self.spending
-            .purse(self.account, campaign.hash)
-            .is_some_and(|purse| purse.lock().unwrap_or_else(PoisonError::into_inner).can_pay(cost(price.amount)))
+    fn affords(&self, campaign: &Campaign, price: Money) -> u32 {
+        let Some(purse) = self.spending.purse(self.account, campaign.hash) else { return 0 };
+        purse.lock().unwrap_or_else(PoisonError::into_inner).affords(cost(price.amount))
     }
 
     fn pay(&self, campaign: &Campaign, bid: DecisionId, price: Money) -> bool {

@@ -121,7 +121,8 @@ pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detai
         creative: claim.creative,
         revision: claim.revision,
         combination: claim.combination,
-        person: claim.person,
+        // auctions are counted per bid
+        person: claim.person.filter(|_| !kind.is_of_auctions()),
         measured: claim.measured,
         cap_window: claim.cap_window,
         value_micros: detail.value.or(usual).map(|value| value.amount.micros()),

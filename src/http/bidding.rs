@@ -1,10 +1,12 @@
 //! How bids are made, and how many of them.
 
+use std::collections::BTreeMap;
+
 use metrics::Counter;
 
 use crate::{
     config,
-    domain::openrtb::{Granularity, MappedSegment, NoBid, Refusal, Settings},
+    domain::openrtb::{Granularity, MappedSegment, NoBid, Refusal, Settings, Taxonomy},
     telemetry::{BID_REFUSALS, BIDS, Meters},
 };
 
@@ -24,12 +26,13 @@ pub struct Bidding {
 }
 
 impl Bidding {
-    /// Bids by a configuration, counting in `meters`.
+    /// Bids by a configuration and the taxonomies that it names, counting in `meters`.
     #[must_use]
-    pub fn new(config: config::OpenRtb, meters: &Meters) -> Self {
+    pub fn new(config: config::OpenRtb, taxonomies: BTreeMap<i64, Taxonomy>, meters: &Meters) -> Self {
         let mapped = config.segments.into_iter().filter_map(|mapped| {
             let segment = mapped.segment.parse().ok()?;
-            Some(MappedSegment { segtax: mapped.segtax, data: mapped.data, id: mapped.id, segment })
+            let contains = mapped.matching == config::Matching::Contains;
+            Some(MappedSegment { segtax: mapped.segtax, data: mapped.data, id: mapped.id, segment, contains })
         });
         let settings = Settings {
             seat: config.seat,
@@ -41,6 +44,7 @@ impl Bidding {
             contextual_without_consent: config.contextual_without_consent,
             eid_sources: config.eid_sources,
             segments: mapped.collect(),
+            taxonomies,
         };
         Self {
             settings,

@@ -65,7 +65,7 @@ const NOTHING: &str = "<!doctype html><title></title>";
 /// Show what was bid
 ///
 /// The frame of a bid that was made with `render=late`: chooses components now, for the person and the
-/// surroundings of the bid, as far as consent allowed then and `Sec-GPC` does now. Loaded again it shows the same.
+/// surroundings of the bid, as far as consent allowed then and `Sec-GPC` and `DNT` do now. Loaded again it shows the same.
 /// The revision is the one that was bid, also where a newer one has been published since.
 #[utoipa::path(
     get, path = "/v1/late/{token}", tag = "openrtb", operation_id = "render_late",
@@ -114,7 +114,7 @@ async fn late(
 
 /// What may be used of the person now: what the bid allowed, and nothing where they object since.
 fn purposes(late: &Late, headers: &HeaderMap) -> Purposes {
-    let objects = headers.get("sec-gpc").is_some_and(|signal| signal == "1");
+    let objects = ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|signal| signal == "1"));
     if objects { Purposes::NONE } else { late.purposes }
 }
 

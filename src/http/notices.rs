@@ -51,6 +51,13 @@ async fn noticed(
     tracing::debug!(?kind, reason = query.r.as_deref().filter(|reason| reason.len() <= 8), "notice");
     let (known, answer) =
         verified(app, None, method, kind, &token, &Detail { told: Some(query.told()), ..Detail::default() }).await;
+    let heard = known.as_ref().filter(|known| !known.expired && *method != Method::HEAD);
+    if let Some((person, decision)) = heard.and_then(|known| Some((known.claim.person?, known.claim.decision))) {
+        match kind {
+            OutcomeKind::Loss => app.engine.decider.reservations().release(person, decision),
+            _ => app.engine.decider.reservations().won(person, decision),
+        }
+    }
     let settled = matches!(answer, OutcomeAnswer::Recorded | OutcomeAnswer::Duplicate) && kind != OutcomeKind::Win;
     if let Some((claim, campaign)) = known.filter(|_| settled).and_then(|known| {
         let campaign = known.claim.campaign.clone()?;

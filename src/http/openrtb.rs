@@ -104,7 +104,8 @@ pub struct BidResponseDoc {
     /// The bids.
     #[schema(value_type = Option<Vec<Object>>)]
     pub seatbid: Option<Vec<serde_json::Value>>,
-    /// Why there is no bid: 15 of OpenRTB's list 5.24, there is no time left; and our own: 500 no
+    /// Why there is no bid, of OpenRTB's list 5.24: 3 a crawler, 8 nothing is known of the person whom those
+    /// who would bid are for, 9 the person has seen them often enough, 15 there is no time left; and our own: 500 no
     /// impression that could be bid on, 501 no consent, 502 no such line, 503 another currency, 504 below
     /// the floor, 505 no matching deal, 506 blocked, 507 nothing to show, 508 markup that the impression
     /// does not take, 509 not approved by the exchange, 510 no budget.
@@ -173,6 +174,8 @@ enum Told {
 
 async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told, Problem> {
     let (mut parts, body) = request.into_parts();
+    // Prebid.js sends it from the browser itself
+    let objects = parts.headers.get("sec-gpc").is_some_and(|signal| signal == "1");
     let ApiQuery(query) = ApiQuery::<BidQuery>::from_request_parts(&mut parts, app).await?;
     let caller = match &query.key {
         Some(key) => Caller::of(&app.engine, key)?,
@@ -196,7 +199,7 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     let hints = app.enrichment.find(user_agent, address);
     let zone = hints.zone.clone();
     let till = app.engine.spending.of(caller.account.number());
-    let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some(), purses: &till };
+    let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some(), objects, purses: &till };
     let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, asker, hints);
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
@@ -244,7 +247,13 @@ async fn decide(
     let public_url = app.engine.catalogue.public_url();
     let issuer = Issuer { account: decided.account.number(), keys: &world.tokens, public_url };
     let till = app.engine.spending.of(issuer.account);
-    openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings, &till)
+    let counted = decided.request.person.filter(|_| purposes.basic);
+    let bids = openrtb::answer(&plan, &decided.decision, &decided.assembled, issuer, settings, &till, counted);
+    if let Some(counted) = counted {
+        let made = bids.as_ref().map_or(&[][..], |bids| &bids.made);
+        app.engine.decider.reservations().auctioned(counted, &decided.decision, made);
+    }
+    bids.map(|bids| bids.json)
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {

@@ -1,11 +1,11 @@
 //! Settings as the rooms take them.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, time::Duration};
 
 use super::StartError;
 use crate::{
     config::{Config, WebhookReach},
-    domain::{ids::AccountId, webhook::Reach},
+    domain::{ids::AccountId, openrtb::Taxonomy, webhook::Reach},
     engine::{enrichment::Enrichment, users::UsersConfig},
 };
 
@@ -43,4 +43,16 @@ pub(super) fn enrichment(config: &Config) -> Result<Enrichment, StartError> {
         let what = config.geo.database.as_ref().map_or(String::new(), |path| path.display().to_string());
         StartError::Io { what: format!("reading the database of places {what}"), error: io::Error::other(error) }
     })
+}
+
+/// What is part of what in the taxonomies of exchanges and data providers.
+pub(super) fn taxonomies(config: &Config) -> Result<BTreeMap<i64, Taxonomy>, StartError> {
+    let read = |(number, path): (&String, &PathBuf)| {
+        let failed =
+            |error| StartError::Io { what: format!("reading the taxonomy {number} in {}", path.display()), error };
+        let table = fs::read_to_string(path).map_err(failed)?;
+        let taxonomy = Taxonomy::read(&table).map_err(|error| failed(io::Error::other(error)))?;
+        Ok((number.parse().unwrap_or_default(), taxonomy))
+    };
+    config.openrtb.taxonomies.iter().map(read).collect()
 }

@@ -267,7 +267,7 @@ pub(crate) async fn exchanges_say_what_they_approve(service: Arc<Service>) {
     assert_eq!(bid("").await, (json!(crid), Value::Null));
     assert_eq!(bid("&exchange=lenient").await, (json!(crid), Value::Null));
 
-    let audit = format!("{base}/audit/strict");
+    let audit = format!("{base}/audits/strict");
     let created = service.create(&audit, &json!({"crids": {crid: {"status": 1}}})).await;
     assert_eq!(created.header("location"), audit);
     service.put(&audit, "\"1\"", &json!({"crids": {}})).await.faults(412);
@@ -281,19 +281,32 @@ pub(crate) async fn exchanges_say_what_they_approve(service: Arc<Service>) {
         "{}",
         written.text()
     );
-    assert_eq!(service.get(&format!("{base}/audit")).await.json()["items"][0]["id"], "strict");
+    assert_eq!(service.get(&format!("{base}/audits")).await.json()["items"][0]["id"], "strict");
     until((json!(crid), Value::Null)).await;
     let seen = service.get(&format!("{base}/combinations?revision=1")).await.json();
     assert_eq!(seen["items"][0]["audit"], json!({"strict": {"status": 3, "feedback": ["Fine."]}}));
-    service.put_new("/v1/creatives/nobodys/audit/strict", &json!({"crids": {}})).await.faults(404);
+    service.put_new("/v1/creatives/nobodys/audits/strict", &json!({"crids": {}})).await.faults(404);
 
     for name in [crid, items[0]["crid"].as_str().expect("a name")] {
-        let shown = service.get(&format!("{base}/audit/{name}/render")).await;
+        let shown = service.get(&format!("{base}/audit/{name}")).await;
         assert_eq!((shown.status, shown.header("content-type")), (200, "text/html; charset=utf-8"), "{}", shown.text());
         assert!(shown.header("content-security-policy").contains("sandbox"));
     }
-    service.get(&format!("{base}/audit/{id}.9.{size}/render")).await.faults(404);
-    service.get(&format!("{base}/audit/0123456789abcdef/render")).await.faults(404);
+    service.get(&format!("{base}/audit/{id}.9.{size}")).await.faults(404);
+    service.get(&format!("{base}/audit/0123456789abcdef")).await.faults(404);
+    service.get(&format!("{base}/audit/{}", "0a".repeat(16))).await.faults(404);
+
+    // what was served an hour ago is shown as it was, whatever was published since
+    let component = format!("{base}/components/h");
+    let old = service.create(&component, &json!({"slot": "headline", "value": "Out of date"})).await;
+    assert_eq!(service.post(&format!("{base}/publish"), &json!({})).await.status, 200);
+    let served = service.get(&format!("{base}/combinations?revision=2")).await.json()["items"][0]["crid"].clone();
+    let new = json!({"slot": "headline", "value": "Up to date"});
+    assert_eq!(service.put(&component, old.header("etag"), &new).await.status, 200);
+    assert_eq!(service.post(&format!("{base}/publish"), &json!({})).await.status, 200);
+    let shown = service.get(&format!("{base}/audit/{}", served.as_str().expect("a name"))).await;
+    assert_eq!(shown.status, 200, "{}", shown.text());
+    assert!(shown.text().contains("Out of date"), "{}", shown.text());
 
     assert_eq!(service.delete(&audit, written.header("etag")).await.status, 204);
     until((Value::Null, json!(509))).await;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster,
     harness::{Patient as _, Service, read, until},
+    lint::lint,
     service, turn,
 };
 
@@ -34,6 +35,9 @@ fn request(imp: &Value) -> Value {
 async fn bid(service: &Service, imp: &Value, time: &str) -> Result<Value, u64> {
     let sent = service.request(Method::POST, "/openrtb2/bid?nbr=1").header("tessera-time", time).json(&request(imp));
     let mut answer = read(sent.sent().await, 200).await;
+    if answer["seatbid"].is_array() {
+        lint(request(imp).to_string().as_bytes(), answer.to_string().as_bytes());
+    }
     match answer["nbr"].as_u64() {
         Some(reason) => Err(reason),
         None => Ok(answer["seatbid"][0]["bid"][0].take()),
@@ -201,6 +205,28 @@ async fn a_campaign_that_is_paused_remembers_what_it_has_bid() {
     }
     assert_eq!(bid(&service, &json!({}), noon).await, Err(510), "the bid of before may yet be billed");
     assert_eq!(bill(&service, &held, "2", noon).await, "recorded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_money_left_bids_for_the_next_impression() {
+    let _turn = turn(1).await;
+    let service = simulated(&cluster().await.database().await).await;
+    let noon = "2026-03-01T12:00:00Z";
+    // of the day's 0.004 half is due at noon: one impression of 0.002
+    let short = json!({"priority": 1, "budget": {"daily": "0.004", "currency": "USD"}});
+    service.put("/v1/campaigns/bids", &campaign(&short)).await;
+    let rich = json!({"priority": 2, "budget": {"daily": "1000", "currency": "USD"}});
+    service.put("/v1/campaigns/rich", &campaign(&rich)).await;
+    tell(&service, noon).await;
+    let mut asked = request(&json!({}));
+    asked["imp"] = json!([asked["imp"][0], asked["imp"][0], asked["imp"][0]]);
+    (0..3).for_each(|at| asked["imp"][at]["id"] = json!(at.to_string()));
+    let sent = service.request(Method::POST, "/openrtb2/bid?nbr=1").header("tessera-time", noon).json(&asked);
+    let answer = read(sent.sent().await, 200).await;
+    lint(asked.to_string().as_bytes(), answer.to_string().as_bytes());
+    let bids = answer["seatbid"][0]["bid"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let lines: Vec<_> = bids.iter().map(|bid| bid["cid"].as_str().expect("a line")).collect();
+    assert_eq!(lines, ["bids", "rich", "rich"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,10 +19,12 @@ mod inert;
 mod late;
 mod learning;
 mod lessons;
+mod lint;
 mod models;
 mod openrtb;
 #[path = "../support/places.rs"]
 mod places;
+mod privacy;
 mod process;
 mod refusals;
 mod replicas;

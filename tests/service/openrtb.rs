@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster,
     harness::{KEY, Patient as _, Service, read},
+    lint::lint,
     service, turn,
 };
 
@@ -20,8 +21,17 @@ fn request(price: &str) -> Value {
     })
 }
 
+/// Asks, and has a linter look at what is bid.
 async fn ask(service: &Service, path: &str, body: &Value) -> Response {
-    service.request(Method::POST, path).json(body).sent().await
+    let answer = service.request(Method::POST, path).json(body).sent().await;
+    if answer.status().as_u16() != 200 || !path.starts_with("/openrtb2/bid") {
+        return answer;
+    }
+    let bytes = answer.bytes().await.expect("a body");
+    if bytes.windows(9).any(|part| part == b"\"seatbid\"") {
+        lint(body.to_string().as_bytes(), &bytes);
+    }
+    axum::http::Response::new(bytes).into()
 }
 
 async fn metric(service: &Service, line: &str) -> u64 {
@@ -47,7 +57,10 @@ async fn a_bid_is_made_for_the_person() {
     asked["user"]["buyeruid"] = json!("ben");
     let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
     assert!(!answer.to_string().contains("grown-up"), "{answer}");
-    // and whoever opted out
+    // and whoever opted out, also where their browser alone says so
+    let objecting = service.request(Method::POST, "/openrtb2/bid").header("sec-gpc", "1").json(&request("1.50"));
+    let answer = read(objecting.sent().await, 200).await;
+    assert!(!answer.to_string().contains("grown-up"), "{answer}");
     asked = request("1.50");
     asked["regs"] = json!({"us_privacy": "1YYN"});
     let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
@@ -222,6 +235,51 @@ async fn an_exchange_that_tries_again_is_billed_once() {
     let answer = read(ask(&service, "/openrtb2/bid", &test).await, 200).await;
     let burl = answer["seatbid"][0]["bid"][0]["burl"].as_str().expect("a URL").to_owned();
     assert_eq!(service.beacon(&burl).await, (200, "unknown".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_may_still_be_seen_uses_up_a_cap() {
+    let (service, _turn) = service().await;
+    let campaign = json!({
+        "name": "Capped", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
+        "landing_url": "https://northwind.example/", "frequency_caps": [{"impressions": 1, "per": "P1D"}]
+    });
+    service.put("/v1/campaigns/one-a-day", &campaign).await;
+    let bid = async |more: Value| {
+        let mut asked = request("1.50");
+        asked["imp"][0]["ext"]["tessera"]["campaign"] = json!("one-a-day");
+        merge(&mut asked, &more);
+        let mut answer = read(ask(&service, "/openrtb2/bid?nbr=1", &asked).await, 200).await;
+        match answer["nbr"].as_u64() {
+            Some(why) => Err(why),
+            None => Ok(answer["seatbid"][0]["bid"][0].take()),
+        }
+    };
+    let tell = async |bid: &Value, name: &str| {
+        let url = bid[name].as_str().expect("an address").to_owned();
+        assert_eq!(service.beacon(&url).await, (200, "recorded".into()));
+    };
+    let first = bid(json!({})).await.expect("a bid");
+    assert_eq!(bid(json!({})).await, Err(9), "its auction is under way");
+    tell(&first, "lurl").await;
+    let second = bid(json!({})).await.expect("the first lost");
+    // what is not bid after all holds nothing: its markup is not what the impression takes
+    tell(&second, "lurl").await;
+    assert_eq!(
+        bid(json!({"imp": [{"id": "1", "banner": {"format": [{"w": 300, "h": 250}], "btype": [2]},
+        "ext": {"tessera": {"campaign": "one-a-day", "price": "1.50"}}}]}))
+        .await,
+        Err(508)
+    );
+    let third = bid(json!({})).await.expect("nothing is reserved");
+    tell(&third, "nurl").await;
+    let adm = third["adm"].as_str().expect("markup");
+    let at = adm.find("/v1/i/").expect("an impression");
+    let path = adm[at..].split('"').next().expect("its end");
+    assert_eq!(service.beacon(&format!("{}{path}", service.base)).await, (200, "recorded".into()));
+    assert_eq!(bid(json!({})).await, Err(9), "it was seen");
+    tell(&third, "lurl").await;
+    assert_eq!(bid(json!({})).await, Err(9), "whatever is said of the auction");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

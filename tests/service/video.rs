@@ -219,7 +219,7 @@ async fn authors_hear_of_every_fault_and_see_what_they_made() {
             .take();
     assert_eq!((&bid["mtype"], &bid["protocol"], &bid["dur"]), (&json!(2), &json!(13), &json!(15)), "{bid:#}");
     let crid = bid["crid"].as_str().expect("a crid");
-    let audit = format!("{}/v1/creatives/spot/audit/{crid}/render", service.base);
+    let audit = format!("{}/v1/creatives/spot/audit/{crid}", service.base);
     let audit = service.http.get(audit).bearer_auth(KEY).sent().await;
     assert_eq!(audit.headers()["content-type"], "application/xml");
     sound(&text(audit).await);

@@ -101,7 +101,10 @@ fn choices(creative: &Creative, variant: &Variant, wanted: &HashSet<&str>) -> Ve
             rest /= count;
             choice[*slot] = u16::try_from(at).ok().filter(|_| at + 1 < *count);
         }
-        if wanted.contains(&*crid(creative, variant, &choice)) {
+        // what is picked for a slot is known when it is decided, and asked for then
+        let picks = variant.places.iter().filter_map(|place| creative.chosen(place.slot, &choice));
+        let open = creative.picks && picks.into_iter().any(|component| component.picking.is_some());
+        if open || wanted.contains(&*crid(creative, variant, &choice)) {
             let option = |slot: &usize| {
                 let at = choice[*slot].and_then(|at| creative.slots[*slot].candidates.get(usize::from(at)));
                 at.copied().unwrap_or(Pairing::DEFAULT)

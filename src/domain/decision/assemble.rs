@@ -2,7 +2,6 @@
 
 use crate::domain::{
     catalog::{
-        audit::{crid, named},
         content::Content,
         creative::{Creative, Place, Variant},
     },
@@ -14,6 +13,7 @@ use crate::domain::{
     decision::{
         decided::{Item, Showing},
         explanation::Reason,
+        goods::content_crid,
         late,
         request::{AdRequest, PlacementRequest},
     },
@@ -127,13 +127,7 @@ pub fn assemble(
         Some(relayed) => relayed.fill_in(&mut markup),
         None => Relayed::default().fill_in(&mut markup),
     }
-    let crid = match showing.picked.is_empty() {
-        true => crid(&showing.creative, variant, &showing.choice),
-        false => named(variant, |place| match showing.picked(place.slot) {
-            Some(picked) => picked.content.fingerprint(),
-            None => place.fingerprint(&showing.creative, &showing.choice),
-        }),
-    };
+    let crid = content_crid(creative, variant, &showing.choice, &showing.picked);
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
 }
 

@@ -83,6 +83,17 @@ pub struct Item {
     pub fallback: FallbackLevel,
     /// What was given up.
     pub degraded: Vec<Degraded>,
+    /// Of an item without a fill, what alone kept back somebody who was to bid for it.
+    pub missed: Option<Missed>,
+}
+
+/// What alone kept a campaign back that was chosen for an item, or that bids by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// The person has seen it often enough.
+    Capped,
+    /// It is for people of whom more is known.
+    Unmatched,
 }
 
 /// A creative with a component for every slot.

@@ -79,11 +79,12 @@ impl Ask<'_> {
     /// The variant of a creative that would be shown, with a video that the player takes where it is one.
     #[must_use]
     pub fn variant(&self, creative: &Creative) -> Option<(usize, Option<Size>)> {
-        let found = creative.variant(self.formats, self.sizes)?;
+        let formats = self.request.open_formats(creative, self.formats);
+        let found = creative.variant(&formats, self.sizes)?;
         if creative.may_play(found.0, self.request.video.as_ref()) {
             return Some(found);
         }
-        let others: Vec<Format> = self.formats.iter().copied().filter(|format| *format != Format::Vast).collect();
+        let others: Vec<Format> = formats.iter().copied().filter(|format| *format != Format::Vast).collect();
         creative.variant(&others, self.sizes)
     }
 
@@ -101,7 +102,12 @@ pub fn screen(line: &Line, ask: &Ask<'_>, evaluator: &mut Evaluator<'_>, seen: &
     if campaign.status != CampaignStatus::Active {
         return Some(Exclusion::Status { status: campaign.status });
     }
-    if ask.request.among.as_ref().is_some_and(|among| among.binary_search(&campaign.hash).is_err()) {
+    let spends = |at: usize| {
+        let funds = ask.request.funds.get(at);
+        funds
+            .is_none_or(|funds| seen.shown.iter().filter(|shown| shown.hash == campaign.hash).count() < *funds as usize)
+    };
+    if ask.request.among.as_ref().is_some_and(|among| !among.binary_search(&campaign.hash).is_ok_and(spends)) {
         return Some(Exclusion::NotBidding);
     }
     if let Some(grounded) = campaign.flight.grounded(ask.now) {

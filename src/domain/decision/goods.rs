@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::domain::{
     audience::user::UserState,
     catalog::{
+        audit::{crid, named},
         content::Content,
-        creative::{Component, Creative},
+        creative::{Choice, Component, Creative, Variant},
         landing,
         snapshot::Snapshot,
     },
@@ -71,6 +72,19 @@ pub(super) struct Goods<'a> {
     /// What was picked at the time, when a record is replayed.
     pub(super) recorded: Option<&'a [RecordedGoods]>,
     pub(super) now: Millis,
+}
+
+/// Names the content that a choice gives one of a creative's templates, with what was picked for it.
+#[must_use]
+pub fn content_crid(creative: &Creative, variant: &Variant, choice: &Choice, picked: &[Picked]) -> String {
+    if picked.is_empty() {
+        return crid(creative, variant, choice);
+    }
+    named(variant, |place| {
+        let component = creative.chosen(place.slot, choice);
+        let own = component.and_then(|component| picked.iter().find(|picked| picked.component == component.hash));
+        own.map_or_else(|| place.fingerprint(creative, choice), |picked| picked.content.fingerprint())
+    })
 }
 
 impl Goods<'_> {

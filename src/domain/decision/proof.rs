@@ -88,5 +88,6 @@ pub fn item(creative: &Arc<Creative>, variant: usize, size: Option<Size>, chosen
         shown: Some(shown),
         fallback: FallbackLevel::Contextual,
         degraded: Vec::new(),
+        missed: None,
     }
 }

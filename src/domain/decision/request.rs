@@ -1,12 +1,13 @@
 //! An ad request as the core understands it: parsed, within limits, and stripped of everything
 //! that its purposes do not allow.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::{
     audience::{context::Context, profile::Traits},
+    catalog::creative::Creative,
     consent::Relayed,
     creative::{ClickMacro, NativeRequest, VideoRequest},
     ids::{CampaignId, CreativeId, DecisionId, ExchangeId, NameHash, PlacementId, SegmentKey, Uid},
@@ -62,6 +63,9 @@ pub struct PlacementRequest {
     pub candidate: Option<Candidate>,
     /// Creatives not to show.
     pub blocked_creatives: Vec<CreativeId>,
+    /// Attributes (AdCOM's list) of creatives not to show, each format's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocked_attributes: Vec<(Format, Vec<u16>)>,
     /// The least a campaign must pay per thousand impressions.
     pub floor: Option<Money>,
     /// The assets that native markup must consist of; without them, all that a template has.
@@ -74,6 +78,9 @@ pub struct PlacementRequest {
     /// those that bid by themselves and have the money.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub among: Option<Vec<NameHash>>,
+    /// For how many impressions each of these has the money; nothing where it is enough for the whole request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub funds: Vec<u32>,
     /// The exchange that takes only contents which it has approved: components are chosen among these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auditor: Option<ExchangeId>,
@@ -105,6 +112,22 @@ impl Stage {
     }
 }
 
+impl PlacementRequest {
+    /// Those of some formats whose own blocked attributes a creative has none of.
+    #[must_use]
+    pub fn open_formats<'a>(&self, creative: &Creative, formats: &'a [Format]) -> Cow<'a, [Format]> {
+        let blocked = |format: &Format| {
+            let of_it = self.blocked_attributes.iter().filter(|(of, _)| of == format);
+            of_it.flat_map(|(_, all)| all).any(|attribute| creative.attributes.contains(attribute))
+        };
+        if formats.iter().any(blocked) {
+            Cow::Owned(formats.iter().copied().filter(|format| !blocked(format)).collect())
+        } else {
+            Cow::Borrowed(formats)
+        }
+    }
+}
+
 impl Default for PlacementRequest {
     fn default() -> Self {
         Self {
@@ -117,10 +140,12 @@ impl Default for PlacementRequest {
             click_macro: None,
             candidate: None,
             blocked_creatives: Vec::new(),
+            blocked_attributes: Vec::new(),
             floor: None,
             native: None,
             video: None,
             among: None,
+            funds: Vec::new(),
             auditor: None,
             secure: false,
             stage: Stage::Whole,

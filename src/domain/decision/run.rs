@@ -13,10 +13,11 @@ use crate::domain::{
     },
     decision::{
         choose::{Manner, choose, eligible},
-        decided::{Item, Person, Showing},
+        decided::{Item, Missed, Person, Showing},
         eligibility::{Ask, Seen, Shown, screen},
+        exclusion::Exclusion,
         explanation::{ItemExplanation, Reason, stocked},
-        goods::Goods,
+        goods::{Goods, content_crid},
         learned::{Learned, Learner, Thought},
         request::{AdRequest, Candidate, Explain, PlacementRequest, Stage},
         rotation::{Scope, Sticky},
@@ -110,7 +111,33 @@ impl<'a> Run<'a> {
                 placement: at,
             });
         }
-        Item { id, shown, fallback, degraded }
+        let missed = if shown.is_none() { self.missed(&ask) } else { None };
+        Item { id, shown, fallback, degraded, missed }
+    }
+
+    /// What alone kept back whoever was chosen for an item, or bids for it.
+    fn missed(&mut self, ask: &Ask<'_>) -> Option<Missed> {
+        let chosen = |line: &&Line| match (&ask.request.candidate, &ask.request.among) {
+            (Some(Candidate::Campaign(id)), _) => line.campaign.id == *id,
+            (Some(Candidate::Creative(id)), _) => line.campaign.creatives.contains(id),
+            (None, among) => among.as_ref().is_some_and(|among| among.binary_search(&line.campaign.hash).is_ok()),
+        };
+        let unknown = self.person.state.is_none() && self.person.degraded.is_empty();
+        let mut missed = None;
+        for line in self.snapshot.lines.iter().filter(chosen) {
+            match screen(line, ask, &mut self.evaluator, &self.seen) {
+                Some(Exclusion::FrequencyCap { .. }) => return Some(Missed::Capped),
+                Some(Exclusion::Targeting { .. }) if unknown => {
+                    let of_people =
+                        line.campaign.condition.as_ref().is_some_and(|condition| {
+                            !condition.segments().is_empty() || !condition.traits().is_empty()
+                        });
+                    missed = missed.or(of_people.then_some(Missed::Unmatched));
+                }
+                _ => {}
+            }
+        }
+        missed
     }
 
     /// The caller's own choice, if it may serve.
@@ -191,25 +218,41 @@ impl<'a> Run<'a> {
             return Some(Showing { deferred: Some(self.snapshot.version), ..default });
         }
         let (evaluator, snapshot) = (&mut self.evaluator, self.snapshot);
-        let picked = self.goods.of(creative, variant, |picking| {
+        // an exchange has approved what was shown to it, which is what nobody in particular would see
+        let goods = Goods { profile: self.goods.profile.filter(|_| auditor.is_none()), ..self.goods };
+        let mut picked = goods.of(creative, variant, |picking| {
             let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
             segment.is_some_and(|ix| evaluator.segment(ix).holds())
         });
-        let eligible = eligible(creative, &manner, |component| {
-            stocked(component, &picked)
-                && component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
-        });
         let learner = campaign.and_then(|campaign| self.learned.of(campaign, creative));
-        let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
-        let (choice, thought) = match thought {
-            Some((choice, thought)) => (choice, Some(thought)),
-            None => {
-                let chosen = choose(creative, &manner, &eligible);
-                if chosen.unsatisfiable {
-                    degraded.push(Degraded::PairingUnsatisfiable);
+        let known = degraded.len();
+        let (choice, thought) = loop {
+            let evaluator = &mut self.evaluator;
+            let eligible = eligible(creative, &manner, |component| {
+                stocked(component, &picked)
+                    && component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
+            });
+            let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
+            let (choice, thought) = match thought {
+                Some((choice, thought)) => (choice, Some(thought)),
+                None => {
+                    let chosen = choose(creative, &manner, &eligible);
+                    if chosen.unsatisfiable {
+                        degraded.push(Degraded::PairingUnsatisfiable);
+                    }
+                    (chosen.choice, None)
                 }
-                (chosen.choice, None)
+            };
+            let serves = |exchange| {
+                let said = snapshot.audits.get(&creative.id).and_then(|audits| audits.get(exchange));
+                said.is_some_and(|said| said.serves(&content_crid(creative, of, &choice, &picked)))
+            };
+            if picked.is_empty() || auditor.is_none_or(serves) {
+                break (choice, thought);
             }
+            // other products were approved: what picks none is known to be
+            picked.clear();
+            degraded.truncate(known);
         };
         // what was shown did play, whatever is chosen without what was learned then
         if made.is_none() && !ask.plays(creative, variant, &choice) {

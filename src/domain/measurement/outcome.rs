@@ -82,6 +82,12 @@ impl OutcomeKind {
         }
     }
 
+    /// Whether an exchange tells it of a bid.
+    #[must_use]
+    pub fn is_of_auctions(self) -> bool {
+        matches!(self, Self::Win | Self::Billing | Self::Loss)
+    }
+
     /// Whether reports and what is learned count it: it is about what people did, and neither about an
     /// auction nor about how far a player came.
     #[must_use]

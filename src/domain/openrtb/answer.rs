@@ -15,14 +15,25 @@ use crate::domain::{
     creative::is_insecure,
     decision::{
         assemble::{Assembled, Issuer, claim, contents},
-        decided::{Decision, Item, Showing},
+        decided::{Decision, Item, Missed, Showing},
         explanation::Reason,
     },
+    ids::{DecisionId, Uid},
     measurement::beacon::Claim,
     values::{Currency, Format, Json, Money},
 };
 
-/// Writes the bids of a decision.
+/// The bids of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bids {
+    /// As they are sent.
+    pub json: Vec<u8>,
+    /// Which of the items that were decided they are.
+    pub made: Vec<DecisionId>,
+}
+
+/// Writes the bids of a decision. `counted` is whose frequency caps the impressions will count towards: their
+/// notices end what is reserved of these.
 ///
 /// All bids of an answer are in one currency: that of the first. Bids in another are left out.
 ///
@@ -35,15 +46,20 @@ pub fn answer(
     issuer: Issuer<'_>,
     settings: &Settings,
     purses: &dyn Purses,
-) -> Result<Vec<u8>, NoBid> {
-    let (mut written, mut reason, mut currency) = (0_usize, None, None);
+    counted: Option<Uid>,
+) -> Result<Bids, NoBid> {
+    let (mut all_made, mut reason, mut currency) = (Vec::new(), None, None);
     let markup: usize = assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2).sum();
     let mut json = Json::with_capacity(1_024 + 1_536 * plan.bids.len() + markup);
     json.raw("{\"id\":").text(plan.id).raw(",\"bidid\":\"").plain(decision.id).raw("\",\"seatbid\":[{\"seat\":");
     json.text(&settings.seat).raw(",\"bid\":[");
     for ((offer, items), made) in plan.bids.iter().zip(&decision.placements).zip(assembled) {
         let bid = items.first().zip(made.first()).ok_or(NoBid::NoFill).and_then(|(item, made)| {
-            let showing = item.shown.as_ref().ok_or(NoBid::NoFill)?;
+            let showing = item.shown.as_ref().ok_or(match item.missed {
+                Some(Missed::Capped) => NoBid::Capped,
+                Some(Missed::Unmatched) => NoBid::Unmatched,
+                None => NoBid::NoFill,
+            })?;
             let made = made.as_ref().ok_or(NoBid::NoFill)?;
             check(offer, showing, made)?;
             let crid = match plan.crid {
@@ -64,26 +80,26 @@ pub fn answer(
             {
                 return Err(NoBid::Budget);
             }
-            Ok(Bid { offer, item, showing, made, crid, price, deal, issuer, settings })
+            Ok(Bid { offer, item, showing, made, crid, price, deal, issuer, counted })
         });
         match bid {
             Ok(bid) => {
                 currency = Some(bid.price.currency);
-                if written > 0 {
+                if !all_made.is_empty() {
                     json.raw(",");
                 }
-                written += 1;
+                all_made.push(bid.item.id);
                 bid.write(&mut json);
             }
             Err(why) => reason = reason.or(Some(why)),
         }
     }
-    if written == 0 {
+    if all_made.is_empty() {
         return Err(reason.unwrap_or(NoBid::NoFill));
     }
     let currency = currency.unwrap_or(Currency::USD);
     json.raw("]}],\"cur\":\"").raw(currency.as_str()).raw("\"}");
-    Ok(json.into_bytes())
+    Ok(Bids { json: json.into_bytes(), made: all_made })
 }
 
 /// Whether markup is what the impression takes.
@@ -110,7 +126,7 @@ struct Bid<'a> {
     price: Money,
     deal: Option<&'a str>,
     issuer: Issuer<'a>,
-    settings: &'a Settings,
+    counted: Option<Uid>,
 }
 
 impl Bid<'_> {
@@ -156,7 +172,7 @@ impl Bid<'_> {
             json.raw(",\"dealid\":").text(deal);
         }
         self.notices(json);
-        json.raw(",\"exp\":").plain(self.settings.expires_s);
+        json.raw(",\"exp\":").plain(self.offer.expires_s);
         json.raw(",\"ext\":{\"tessera\":{");
         if self.showing.deferred.is_none() {
             json.raw("\"combination_id\":\"").plain(format_args!("{:016x}", made.combination)).raw("\",");
@@ -189,8 +205,10 @@ impl Bid<'_> {
 
     /// Where the exchange tells that the bid won, is to be paid or lost: the macros are its own.
     fn notices(&self, json: &mut Json) {
-        // auctions are counted per bid, never per person
-        let claim = claim(self.item, self.showing, self.made.combination, None, self.issuer.account);
+        // auctions are counted per bid, never per person: who it is says whose reservation they end
+        let capped = self.showing.campaign.as_ref().is_some_and(|campaign| !campaign.caps.is_empty());
+        let counted = self.counted.filter(|_| capped && self.showing.deferred.is_none());
+        let claim = claim(self.item, self.showing, self.made.combination, counted, self.issuer.account);
         let budgeted = matches!(self.offer.terms, Terms::Open(_));
         let claim = Claim { price: Some(self.price), budgeted, ..claim };
         let tokens = self.issuer.keys.sign_notices(&claim);

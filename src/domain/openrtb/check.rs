@@ -5,7 +5,7 @@ use serde_json::error::Category;
 use super::{
     native,
     refusal::Refusal,
-    request::{BidRequest, FormatObject, Imp, Int, Object, member},
+    request::{BidRequest, FormatObject, Imp, Int, Object, at_least_zero, member},
 };
 
 /// Reads a request.
@@ -84,8 +84,4 @@ fn check_formats(formats: &[Object<FormatObject<'_>>]) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-fn at_least_zero(numbers: &[Option<Int>]) -> bool {
-    numbers.iter().flatten().all(|number| number.0 >= 0)
 }

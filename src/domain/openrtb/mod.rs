@@ -18,12 +18,12 @@ mod stake;
 mod surroundings;
 mod video;
 
-pub use answer::answer;
+pub use answer::{Bids, answer};
 pub use check::read;
 pub use plan::{Plan, plan};
 pub use purses::{Penniless, Purses};
 pub use refusal::{NoBid, Refusal};
-pub use settings::{Granularity, MappedSegment, Settings};
+pub use settings::{Granularity, MappedSegment, Settings, Taxonomy};
 pub use stake::Asker;
 pub use surroundings::{device, eid_key};
 pub use video::WantedVideo;

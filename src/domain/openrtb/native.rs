@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     refusal::Refusal,
-    request::{Int, Object, Objects, Text},
+    request::{Int, Object, Objects, Text, at_least_zero},
 };
 use crate::domain::creative::{NativeRequest, Wanted, WantedKind};
 
@@ -114,6 +114,9 @@ fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
         (Some(title), None, None, None) => {
             above_zero(title.len).map(|len| WantedKind::Title { len }).ok_or(Refusal::Native)
         }
+        (None, Some(image), None, None) if !at_least_zero(&[image.w, image.h, image.wmin, image.hmin]) => {
+            Err(Refusal::Negative)
+        }
         (None, Some(image), None, None) => Ok(WantedKind::Image {
             kind: image.kind.map(|kind| kind.0),
             w: above_zero(image.w),
@@ -123,6 +126,7 @@ fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
         }),
         (None, None, Some(_), None) => Ok(WantedKind::Video),
         (None, None, None, Some(data)) => match data.kind {
+            _ if !at_least_zero(&[data.len]) => Err(Refusal::Negative),
             Some(Int(kind)) if (1..=12).contains(&kind) || kind >= 500 => {
                 Ok(WantedKind::Data { kind, len: above_zero(data.len) })
             }

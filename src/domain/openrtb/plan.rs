@@ -22,6 +22,7 @@ use crate::domain::{
     consent::{Allowed, Rules},
     decision::request::{AdRequest, PlacementRequest, Preview, Stage},
     ids::{CreativeId, ExchangeId, UserKey},
+    measurement::traffic::is_program,
     values::{Format, Size},
 };
 
@@ -53,6 +54,8 @@ pub struct Offer<'a> {
     pub imp: &'a str,
     /// What is bid.
     pub terms: Terms<'a>,
+    /// For how long the bid holds, in seconds: as long as ours do, or as the exchange waits if that is less.
+    pub expires_s: u32,
     /// Whether all must be on https.
     pub secure: bool,
     /// Banner types that may not be shown.
@@ -85,14 +88,17 @@ pub fn plan<'a>(
     let names = |seats: &Option<Vec<Text<'_>>>| {
         seats.as_deref().filter(|seats| !seats.is_empty()).map(|all| all.iter().any(|seat| **seat == *settings.seat))
     };
+    if request.device.as_ref().and_then(|device| device.ua.as_deref()).is_some_and(is_program) {
+        return Err(NoBid::Crawler);
+    }
     if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {
         return Err(NoBid::Deal);
     }
-    let (allowed, relayed) = surroundings::consent(request, rules, hints.country);
+    let (allowed, relayed) = surroundings::consent(request, rules, hints.country, asker.objects);
     if !allowed.selection && !settings.contextual_without_consent {
         return Err(NoBid::Consent);
     }
-    let blocks = Blocks::of(request);
+    let blocks = Blocks::of(request, settings);
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
     for imp in request.imp.as_deref().unwrap_or_default() {
         match offer(request, imp, snapshot, settings, &blocks, asker) {
@@ -139,7 +145,8 @@ fn offer<'a>(
     blocks: &Blocks<'_>,
     asker: Asker<'_>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
-    let sizes = imp.banner.as_ref().map(|banner| sizes(request, imp, banner)).unwrap_or_default();
+    let html = imp.banner.as_ref().filter(|banner| takes_html(banner));
+    let sizes = html.map(|banner| sizes(request, imp, banner)).unwrap_or_default();
     let native = imp.native.as_ref().and_then(|native| native::parse(native.request).ok());
     let video = imp.video.as_ref().and_then(|player| video::wanted(imp, player));
     let mut formats = Vec::new();
@@ -151,18 +158,22 @@ fn offer<'a>(
     }
     let stake = stake(request, imp, snapshot, settings, asker)?;
     let crid = settings.granularity(asker.exchange);
-    let attributes: Vec<Int> = [
-        imp.banner.as_ref().and_then(|banner| banner.battr.as_deref()),
-        imp.native.as_ref().and_then(|native| native.battr.as_deref()),
-        imp.video.as_ref().and_then(|player| player.battr.as_deref()),
-    ]
-    .into_iter()
-    .flatten()
-    .flatten()
-    .copied()
-    .collect();
-    let (mut blocked, mut free): (Vec<_>, Vec<_>) =
-        stake.shown.into_iter().partition(|creative| blocks.block(creative, &attributes));
+    let attributes = [
+        (Format::Html, imp.banner.as_ref().and_then(|banner| banner.battr.as_deref())),
+        (Format::Native, imp.native.as_ref().and_then(|native| native.battr.as_deref())),
+        (Format::Vast, imp.video.as_ref().and_then(|player| player.battr.as_deref())),
+    ];
+    let numbers = |all: &[Int]| all.iter().filter_map(|of| u16::try_from(of.0).ok()).collect::<Vec<_>>();
+    let attributes = attributes.into_iter().filter_map(|(format, all)| Some((format, numbers(all?))));
+    let asked = PlacementRequest {
+        blocked_attributes: attributes.filter(|(_, all)| !all.is_empty()).collect(),
+        ..PlacementRequest::default()
+    };
+    let fits = |creative: &Creative, formats: &[Format]| creative.variant(formats, &sizes);
+    let (mut blocked, mut free): (Vec<_>, Vec<_>) = stake.shown.into_iter().partition(|creative| {
+        let open = asked.open_formats(creative, &formats);
+        blocks.block(creative) || open.len() < formats.len() && fits(creative, &open).is_none()
+    });
     if free.is_empty() {
         return Err(NoBid::Blocked);
     }
@@ -170,7 +181,7 @@ fn offer<'a>(
     let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
     if let (Some(audits), Some(exchange)) = (&audits, auditor) {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
-            let shown = creative.variant(&formats, &sizes);
+            let shown = fits(creative, &asked.open_formats(creative, &formats));
             let named = || shown.map(|(at, size)| revision_crid(creative, creative.variants[at].shape.0, size));
             match crid {
                 Granularity::Creative => {
@@ -199,15 +210,18 @@ fn offer<'a>(
         click_macro: stake.click_macro,
         candidate: stake.candidate,
         among: stake.among,
+        funds: stake.funds,
         auditor: auditor.filter(|_| crid == Granularity::Combination).cloned(),
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         video: video.as_ref().map(|video| video.request.clone()),
         secure,
         stage: if late { Stage::Offer } else { Stage::Whole },
-        ..PlacementRequest::default()
+        ..asked
     };
-    Ok((placement, Offer { imp: imp_id, terms: stake.terms, secure, blocked_types, audits, video }))
+    let expires_s = imp.exp.and_then(|exp| u32::try_from(exp.0).ok()).filter(|exp| *exp > 0);
+    let expires_s = expires_s.map_or(settings.expires_s, |exp| exp.min(settings.expires_s));
+    Ok((placement, Offer { imp: imp_id, expires_s, terms: stake.terms, secure, blocked_types, audits, video }))
 }
 
 /// What an exchange says of creatives, of which it may say nothing.
@@ -215,6 +229,12 @@ fn audits(snapshot: &Snapshot, exchange: &ExchangeId, of: &[&Creative]) -> Vec<(
     let said =
         |creative: &&Creative| Some((creative.id.clone(), snapshot.audits.get(&creative.id)?.get(exchange)?.clone()));
     of.iter().filter_map(said).collect()
+}
+
+/// Whether a banner takes documents, which it does where it does not say what it takes.
+fn takes_html(banner: &Banner<'_>) -> bool {
+    let mimes = banner.mimes.as_deref().unwrap_or_default();
+    mimes.is_empty() || mimes.iter().any(|mime| mime.trim().eq_ignore_ascii_case("text/html"))
 }
 
 /// The banner type that is a frame (AdCOM's list of creative subtypes).

@@ -4,8 +4,8 @@ use crate::domain::{catalog::campaign::Campaign, ids::DecisionId, values::Money}
 
 /// The money of campaigns that bid by themselves.
 pub trait Purses: Sync {
-    /// Whether a campaign may bid this per thousand impressions now.
-    fn can_pay(&self, campaign: &Campaign, price: Money) -> bool;
+    /// For how many impressions a campaign may bid this per thousand now.
+    fn affords(&self, campaign: &Campaign, price: Money) -> u32;
     /// Sets aside what a bid costs if it is won; whether there was as much.
     fn pay(&self, campaign: &Campaign, bid: DecisionId, price: Money) -> bool;
 }
@@ -15,8 +15,8 @@ pub trait Purses: Sync {
 pub struct Penniless;
 
 impl Purses for Penniless {
-    fn can_pay(&self, _: &Campaign, _: Money) -> bool {
-        false
+    fn affords(&self, _: &Campaign, _: Money) -> u32 {
+        0
     }
 
     fn pay(&self, _: &Campaign, _: DecisionId, _: Money) -> bool {

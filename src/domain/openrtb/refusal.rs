@@ -58,6 +58,12 @@ impl Refusal {
 pub enum NoBid {
     /// There is not enough time.
     Time,
+    /// Whoever looks is a program that visits pages and says so.
+    Crawler,
+    /// Those who would bid have been seen by the person often enough.
+    Capped,
+    /// Those who would bid are for people of whom more is known.
+    Unmatched,
     /// Nothing in the request that we could fill: no page, app or screen, no size, or media that we do
     /// not have.
     Nothing,
@@ -86,8 +92,11 @@ pub enum NoBid {
 
 impl NoBid {
     /// Every reason with its name in metrics.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Time, "time"),
+        (Self::Crawler, "crawler"),
+        (Self::Capped, "capped"),
+        (Self::Unmatched, "unmatched"),
         (Self::Nothing, "nothing"),
         (Self::Consent, "consent"),
         (Self::Line, "line"),
@@ -105,6 +114,9 @@ impl NoBid {
     #[must_use]
     pub fn number(self) -> u16 {
         match self {
+            Self::Crawler => 3,
+            Self::Unmatched => 8,
+            Self::Capped => 9,
             Self::Time => 15,
             Self::Nothing => 500,
             Self::Consent => 501,

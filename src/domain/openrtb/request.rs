@@ -144,7 +144,6 @@ objects! {
         #[serde(borrow)] pmp: Object<Pmp<'a>>,
         #[serde(borrow)] metric: Objects<Metric<'a>>,
         instl: Int,
-        #[serde(borrow)] tagid: Text<'a>,
         bidfloor: f64,
         #[serde(borrow)] bidfloorcur: Text<'a>,
         secure: Int,
@@ -163,7 +162,6 @@ objects! {
         format: Objects<FormatObject<'a>>,
         btype: Vec<Int>,
         battr: Vec<Int>,
-        api: Vec<Int>,
         #[serde(borrow)] mimes: Vec<Text<'a>>,
     }
     /// 3.2.10
@@ -191,13 +189,11 @@ objects! {
         skip: Int,
         companiontype: Vec<Int>,
         battr: Vec<Int>,
-        api: Vec<Int>,
     }
     /// 3.2.9
     Native {
         #[serde(borrow)] request: &'a RawValue,
         battr: Vec<Int>,
-        api: Vec<Int>,
     }
     /// 3.2.11
     Pmp {
@@ -278,6 +274,11 @@ objects! {
         gpp_sid: Vec<Int>,
         #[serde(borrow)] ext: &'a RawValue,
     }
+}
+
+/// Whether no number is below zero.
+pub(super) fn at_least_zero(numbers: &[Option<Int>]) -> bool {
+    numbers.iter().flatten().all(|number| number.0 >= 0)
 }
 
 /// A member of an `ext`, if it is there and of this type.

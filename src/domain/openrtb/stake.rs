@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    block::is_under,
     purses::Purses,
     refusal::NoBid,
     request::{BidRequest, Deal, Imp, Int, Object, Text, inner},
@@ -26,6 +27,8 @@ pub struct Asker<'a> {
     pub exchange: Option<&'a ExchangeId>,
     /// Whether components may be chosen when what was bid is rendered.
     pub late: bool,
+    /// Whether the browser that sends the request objects to what it may be used for (`Sec-GPC`).
+    pub objects: bool,
     /// The money of campaigns that bid by themselves.
     pub purses: &'a dyn Purses,
 }
@@ -98,6 +101,8 @@ pub(super) struct Stake<'a, 's> {
     pub(super) candidate: Option<Candidate>,
     /// Without one, the campaigns to choose among.
     pub(super) among: Option<Vec<NameHash>>,
+    /// For how many impressions each has the money, where that is not enough for all of the request.
+    pub(super) funds: Vec<u32>,
     pub(super) terms: Terms<'a>,
     /// What may be shown.
     pub(super) shown: Vec<&'s Creative>,
@@ -137,15 +142,18 @@ pub(super) fn stake<'a, 's>(
         (None, Some(own)) => own,
         (None, None) => return Err(NoBid::Currency),
     };
-    check_price(request, imp, price)?;
-    let deals = campaign.map_or(&[][..], |campaign| &campaign.deals);
-    let deal = deal(imp, line.deal.as_deref(), deals, price, settings)?;
+    check_currency(request, price)?;
     let shown: Vec<_> = candidates(snapshot, &candidate, at).collect();
     if shown.is_empty() {
         return Err(NoBid::Line);
     }
-    let terms = Terms::Named { price, deal };
-    Ok(Stake { candidate: Some(candidate), among: None, terms, shown, click_macro: line.click_macro })
+    let deals = match &line.deal {
+        Some(named) => Deals::Named(named),
+        None => Deals::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
+    };
+    let terms = Terms::Named { price, deal: deal(imp, deals, price, &shown, settings)? };
+    let click_macro = line.click_macro;
+    Ok(Stake { candidate: Some(candidate), among: None, funds: Vec::new(), terms, shown, click_macro })
 }
 
 /// The campaigns that may bid by themselves here and now.
@@ -158,20 +166,24 @@ fn open<'a, 's>(
     click_macro: Option<ClickMacro>,
 ) -> Result<Stake<'a, 's>, NoBid> {
     let (mut payers, mut shown, mut reason) = (Vec::new(), Vec::new(), None);
+    let wanted = request.imp.as_ref().map_or(0, Vec::len);
     for line in snapshot.payers.iter().map(|at| &snapshot.lines[*at]) {
         let campaign = &*line.campaign;
         let Some(price) = campaign.cpm else { continue };
-        let deal = match check_price(request, imp, price) {
-            _ if !asker.purses.can_pay(campaign, price) => Err(NoBid::Budget),
-            Ok(()) => deal(imp, None, &campaign.deals, price, settings),
+        let own: Vec<_> = line.creatives.iter().map(|creative| &**creative).collect();
+        let funds = asker.purses.affords(campaign, price);
+        let deal = match check_currency(request, price) {
+            _ if funds == 0 => Err(NoBid::Budget),
+            Ok(()) => deal(imp, Deals::Any(&campaign.deals), price, &own, settings),
             Err(why) => Err(why),
         };
         match deal {
             Ok(deal) => {
-                payers.push((campaign.hash, deal));
-                shown.extend(line.creatives.iter().map(|creative| &**creative));
+                payers.push((campaign.hash, deal, funds));
+                shown.extend(own);
             }
-            Err(why) => reason = reason.or(Some(why)),
+            // what keeps those back who have money says more
+            Err(why) => reason = reason.filter(|reason| *reason != NoBid::Budget).or(Some(why)),
         }
     }
     if payers.is_empty() {
@@ -181,8 +193,11 @@ fn open<'a, 's>(
         return Err(NoBid::NoFill);
     }
     payers.sort_unstable();
-    let among = payers.iter().map(|(hash, _)| *hash).collect();
-    Ok(Stake { candidate: None, among: Some(among), terms: Terms::Open(payers), shown, click_macro })
+    let among = payers.iter().map(|(hash, ..)| *hash).collect();
+    let short = payers.iter().any(|(.., funds)| (*funds as usize) < wanted);
+    let funds = if short { payers.iter().map(|(.., funds)| *funds).collect() } else { Vec::new() };
+    let terms = Terms::Open(payers.into_iter().map(|(hash, deal, _)| (hash, deal)).collect());
+    Ok(Stake { candidate: None, among: Some(among), funds, terms, shown, click_macro })
 }
 
 /// What the bidder says of the impression.
@@ -215,17 +230,14 @@ fn candidates<'s>(
     all.iter().chain(one).chain(default).map(|creative| &**creative)
 }
 
-/// Whether the exchange takes the currency, and the price meets the floor. Amounts of another
-/// currency cannot be compared, so they never do.
-fn check_price(request: &BidRequest<'_>, imp: &Imp<'_>, price: Money) -> Result<(), NoBid> {
+/// Whether the exchange takes the currency of a price that is one.
+fn check_currency(request: &BidRequest<'_>, price: Money) -> Result<(), NoBid> {
     let taken = request.cur.as_deref().filter(|all| !all.is_empty());
     let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
-    if !takes(price.currency.as_str()) || price.amount.micros() <= 0 {
-        return Err(NoBid::Currency);
-    }
-    meets(price, imp.bidfloor, imp.bidfloorcur.as_ref())
+    if takes(price.currency.as_str()) && price.amount.micros() > 0 { Ok(()) } else { Err(NoBid::Currency) }
 }
 
+/// Whether a price is no less than a floor. Amounts of another currency cannot be compared, so they never are.
 fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
     let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
     if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
@@ -234,26 +246,50 @@ fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Resul
     if price.amount >= micros(floor) { Ok(()) } else { Err(NoBid::Floor) }
 }
 
-/// The deal that a bid is for: one of the impression's that the line or its campaign names.
+/// Which deals a bid may be for.
+#[derive(Clone, Copy)]
+enum Deals<'a> {
+    /// The one that the bidder names, or it is no bid.
+    Named(&'a str),
+    /// Any of the campaign's.
+    Any(&'a [Box<str>]),
+}
+
+/// The deal that a bid is for, where the price is enough: what a deal says of the floor goes before what the
+/// impression says. A deal is only for the seats and the advertisers that it lists.
 fn deal<'a>(
     imp: &'a Imp<'a>,
-    named: Option<&str>,
-    own: &[Box<str>],
+    own: Deals<'_>,
     price: Money,
+    shown: &[&Creative],
     settings: &Settings,
 ) -> Result<Option<&'a str>, NoBid> {
-    let Some(pmp) = &imp.pmp else { return Ok(None) };
     let ours = |deal: &&Object<Deal<'_>>| {
         let id = deal.id.as_deref().unwrap_or_default();
         let seats = deal.wseat.as_deref().unwrap_or_default();
-        (named == Some(id) || own.iter().any(|own| **own == *id))
+        let domains = deal.wadomain.as_deref().unwrap_or_default();
+        let listed = |creative: &&Creative| domains.iter().any(|domain| is_under(&creative.domain, domain));
+        let named = match own {
+            Deals::Named(named) => named == id,
+            Deals::Any(own) => own.iter().any(|own| **own == *id),
+        };
+        named
             && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
-            && meets(price, deal.bidfloor, deal.bidfloorcur.as_ref()).is_ok()
+            && (domains.is_empty() || shown.iter().all(listed))
     };
-    let found = pmp.deals.as_deref().unwrap_or_default().iter().find(ours);
-    match found {
-        Some(deal) => Ok(deal.id.as_deref()),
-        None if pmp.private_auction == Some(Int(1)) => Err(NoBid::Deal),
-        None => Ok(None),
+    let open = || meets(price, imp.bidfloor, imp.bidfloorcur.as_ref());
+    let judged = |deal: &'a Object<Deal<'a>>| {
+        let meets = deal.bidfloor.map_or_else(open, |floor| meets(price, Some(floor), deal.bidfloorcur.as_ref()));
+        meets.map(|()| deal.id.as_deref())
+    };
+    let deals = imp.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).unwrap_or_default();
+    let offered = || deals.iter().filter(ours).map(judged);
+    if let Some(met) = offered().find(Result::is_ok) {
+        return met;
     }
+    let is_private = imp.pmp.as_ref().is_some_and(|pmp| pmp.private_auction == Some(Int(1)));
+    if is_private || matches!(own, Deals::Named(_)) {
+        return offered().next().unwrap_or(Err(NoBid::Deal));
+    }
+    open().map(|()| None)
 }

@@ -1,6 +1,6 @@
 //! What a BidRequest says of the person, the place and the law, in our words.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,32 +30,76 @@ fn geo<'a>(request: &'a BidRequest<'a>) -> Option<&'a Geo<'a>> {
     of_device.or_else(|| request.user.as_ref().and_then(|user| user.geo.as_deref()))
 }
 
+/// Privacy signals in an `ext`, where 2.5 has them. What else stands there is as if it were absent where
+/// its type is another one; of these that would let a person be used who said no, so it is remembered.
+struct Older<'a> {
+    members: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    /// Whether there is something that cannot be read.
+    is_unreadable: bool,
+}
+
+impl<'a> Older<'a> {
+    fn of(ext: Option<&'a RawValue>) -> Self {
+        let text = ext.map_or("{}", RawValue::get);
+        let members = serde_json::from_str(text);
+        // some languages write an empty object as an empty list
+        let is_unreadable = members.is_err() && serde_json::from_str::<[(); 0]>(text).is_err();
+        Self { members: members.unwrap_or_default(), is_unreadable }
+    }
+
+    /// A member as it stands.
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.members.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null")
+    }
+
+    /// A member, unless 2.6 has `said` it in its own place.
+    fn unless<T: Deserialize<'a>>(&mut self, said: bool, name: &str) -> Option<T> {
+        let raw = self.raw(name).filter(|_| !said)?;
+        let read = serde_json::from_str(raw).ok();
+        self.is_unreadable |= read.is_none();
+        read
+    }
+}
+
 /// Reads the privacy signals, the places of 2.6 before those of 2.5.
-pub(super) fn consent(request: &BidRequest<'_>, rules: Rules, found: Option<Country>) -> (Allowed, Option<Relayed>) {
+pub(super) fn consent(
+    request: &BidRequest<'_>,
+    rules: Rules,
+    found: Option<Country>,
+    objects: bool,
+) -> (Allowed, Option<Relayed>) {
     let none = Regs::default();
     let regs = request.regs.as_deref().unwrap_or(&none);
     let user = request.user.as_deref();
     let device = request.device.as_deref();
+    let mut older = Older::of(regs.ext);
     // a number or a text that is neither 0 nor 1 is no reason to take the GDPR lightly
-    let older = member::<&RawValue>(regs.ext, "gdpr").filter(|raw| raw.get() != "null");
-    let gdpr = regs.gdpr.map(|gdpr| gdpr == Int(1)).or(older.map(|raw| raw.get() != "0"));
-    let text = |name| member::<String>(regs.ext, name).filter(|text| !text.is_empty());
-    let (us_privacy, gpp) = (text("us_privacy"), text("gpp"));
-    let older_consent: Option<String> = user.and_then(|user| member(user.ext, "consent"));
-    let sections: Vec<i32> = match &regs.gpp_sid {
-        Some(sections) => sections.iter().map(|Int(id)| i32::try_from(*id).unwrap_or(i32::MAX)).collect(),
-        None => member::<Vec<i32>>(regs.ext, "gpp_sid").unwrap_or_default(),
-    };
-    let gpc = member::<&RawValue>(regs.ext, "gpc").is_some_and(|raw| matches!(raw.get(), "\"1\"" | "1" | "true"));
-    let is_set = |of: Option<Int>| of == Some(Int(1));
+    let gdpr = regs.gdpr.map(|gdpr| gdpr == Int(1)).or_else(|| older.raw("gdpr").map(|raw| raw != "0"));
+    let (of_us, of_platform) = (said(regs.us_privacy.as_ref()), said(regs.gpp.as_ref()));
+    let older_us: Option<Text<'_>> = older.unless(of_us.is_some(), "us_privacy");
+    let older_gpp: Option<Text<'_>> = older.unless(of_platform.is_some(), "gpp");
+    let sections = regs.gpp_sid.as_ref().filter(|sections| !sections.is_empty());
+    let older_sections: Option<Vec<Int>> = older.unless(sections.is_some(), "gpp_sid");
+    let sections = sections.or(older_sections.as_ref()).map(Vec::as_slice).unwrap_or_default();
+    let sections: Vec<i32> = sections.iter().map(|Int(id)| i32::try_from(*id).unwrap_or(i32::MAX)).collect();
+    let gpc = older.raw("gpc").is_some_and(|raw| !matches!(raw, "\"0\"" | "0" | "false" | "\"\""));
+    let of_tcf = said(user.and_then(|user| user.consent.as_ref()));
+    let mut own = Older::of(user.and_then(|user| user.ext));
+    let older_tcf: Option<Text<'_>> = own.unless(of_tcf.is_some(), "consent");
+    // a string that cannot be read is one that consents to nothing
+    let junk = (own.is_unreadable && of_tcf.is_none()).then_some("");
+    let is_set = |of: Option<Int>| of.is_some_and(|Int(number)| number != 0);
     let signals = Signals {
         gdpr,
-        tcf: said(user.and_then(|user| user.consent.as_ref())).or(older_consent.as_deref().filter(|t| !t.is_empty())),
-        us_privacy: said(regs.us_privacy.as_ref()).or(us_privacy.as_deref()),
-        gpp: said(regs.gpp.as_ref()).or(gpp.as_deref()),
+        tcf: of_tcf.or(said(older_tcf.as_ref())).or(junk),
+        us_privacy: of_us.or(said(older_us.as_ref())),
+        gpp: of_platform.or(said(older_gpp.as_ref())),
         gpp_sid: &sections,
         coppa: is_set(regs.coppa),
-        opted_out: gpc || device.is_some_and(|device| is_set(device.dnt) || is_set(device.lmt)),
+        opted_out: objects
+            || gpc
+            || older.is_unreadable
+            || device.is_some_and(|device| is_set(device.dnt) || is_set(device.lmt)),
         country: geo(request).and_then(|geo| country(said(geo.country.as_ref())?)).or(found),
         asserted: None,
     };
@@ -76,7 +120,7 @@ pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
         .and_then(|site| said(site.page.as_ref()).and_then(host).or_else(|| said(site.domain.as_ref()).and_then(host)));
     let keywords = said(site.and_then(|site| site.keywords.as_ref()).or(app.and_then(|app| app.keywords.as_ref())));
     let words = keywords.unwrap_or_default().split(',').map(str::trim).filter(|word| (1..=128).contains(&word.len()));
-    let mut data = std::collections::BTreeMap::new();
+    let mut data = BTreeMap::new();
     if let Some(bundle) = app.and_then(|app| said(app.bundle.as_ref())).filter(|bundle| bundle.len() <= 1_024) {
         data.insert("bundle".into(), Scalar::Text(bundle.into()));
     }
@@ -177,8 +221,7 @@ pub(super) fn segments(request: &BidRequest<'_>, settings: &Settings) -> Vec<Seg
         for segment in data.segment.as_deref().unwrap_or_default().iter().take(256) {
             let Some(id) = said(segment.id.as_ref()) else { continue };
             let same = settings.segments.iter().filter(|own| {
-                own.id == id
-                    && own.segtax == segtax
+                own.is(segtax, id, &settings.taxonomies)
                     && own.data.as_deref().is_none_or(|data| named.contains(&Some(data)))
             });
             for own in same {
@@ -189,4 +232,63 @@ pub(super) fn segments(request: &BidRequest<'_>, settings: &Settings) -> Vec<Seg
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::consent::Purposes;
+
+    fn allowed(regs: Value, user: Value) -> Allowed {
+        let text = json!({"id": "1", "regs": regs, "user": user, "device": {"geo": {"country": "USA"}}}).to_string();
+        let request: BidRequest<'_> = serde_json::from_str(&text).expect("a request");
+        consent(&request, Rules { vendor_id: Some(733), gdpr_by_default: false }, None, false).0
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_no() {
+        for regs in [
+            json!({"ext": {"gpp_sid": ["7"]}}),
+            json!({"ext": {"gpp_sid": [7, null]}}),
+            json!({"ext": {"gpp_sid": 7}}),
+            json!({"ext": {"gpp_sid": "7"}}),
+            json!({"gpp": "DBABTA~1YNN", "ext": {"gpp_sid": ["6"]}}),
+            json!({"gpp": "DBABTA~1YNN", "gpp_sid": [], "ext": {"gpp_sid": [7]}}),
+            json!({"gpp_sid": [], "ext": {"gpp_sid": [7]}}),
+            json!({"ext": {"us_privacy": 1}}),
+            json!({"ext": {"us_privacy": ["1YNN"]}}),
+            json!({"ext": {"gpp": {"a": 1}}}),
+            json!({"ext": {"gpp": false}}),
+            json!({"ext": {"gpc": "yes"}}),
+            json!({"ext": {"gpc": 2}}),
+            json!({"ext": "us_privacy=1YYN"}),
+            json!({"ext": [{"gpc": 1}]}),
+            json!({"coppa": 2}),
+        ] {
+            let found = allowed(regs.clone(), json!({}));
+            assert_eq!((found.purposes, found.selection), (Purposes::NONE, true), "{regs}");
+        }
+        for user in [json!({"ext": {"consent": 7}}), json!({"ext": {"consent": ["CQ"]}}), json!({"ext": "consent"})] {
+            assert_eq!(allowed(json!({}), user.clone()), Allowed::NOTHING, "{user}");
+            assert_eq!(allowed(json!({"gdpr": 0}), user), Allowed::EVERYTHING);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_forbids_nothing() {
+        for regs in [
+            json!({"ext": {}}),
+            json!({"ext": []}),
+            json!({"ext": null}),
+            json!({"gpp_sid": [], "ext": {"gpp_sid": []}}),
+            json!({"ext": {"gpp_sid": null, "us_privacy": null, "gpp": "", "gpc": "0", "dsa": ["x"]}}),
+            json!({"gpp": "DBABTA~1YNN", "gpp_sid": [6], "ext": {"gpp": 1, "gpp_sid": "no"}}),
+            json!({"us_privacy": "1YNN", "ext": {"us_privacy": 1}}),
+            json!({"gpp": "DBABTA~1YNN", "gpp_sid": [], "ext": {"gpp_sid": [6.0]}}),
+        ] {
+            assert_eq!(allowed(regs.clone(), json!({"ext": {"eids": 7}})), Allowed::EVERYTHING, "{regs}");
+        }
+    }
 }

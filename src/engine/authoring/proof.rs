@@ -1,6 +1,6 @@
 //! What a draft or a revision would show: compiled and rendered by the code that serves.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{Authoring, AuthoringError, Expect, number};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
             verdict::Verdict,
         },
         catalog::{
-            audit::{crid, revision_crid},
+            audit::revision_crid,
             creative::Creative,
             document::{RevisionDoc, Rotation},
             key::Kind,
@@ -23,6 +23,7 @@ use crate::{
             assemble::{Assembled, Issuer, assemble, contents},
             choose::Manner,
             decided::Item,
+            goods::content_crid,
             proof,
             request::{AdRequest, PlacementRequest},
             rotation::Sticky,
@@ -88,6 +89,20 @@ impl Authoring {
         }
         Err(AuthoringError::Contended)
     }
+
+    /// The newest revisions of a creative, the last one first.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`].
+    pub async fn revision_numbers(&self, account: u32, id: &CreativeId) -> Result<Vec<u32>, AuthoringError> {
+        /// More than are published in a few days.
+        const NEWEST: usize = 64;
+        let own = self.store.list(account, Kind::Revision, format!("{id}/"), None, Self::MANY).await?;
+        let mut numbers: Vec<u32> = own.rows.iter().filter_map(|row| number(&row.key.id)).collect();
+        numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        numbers.truncate(NEWEST);
+        Ok(numbers)
+    }
 }
 
 impl Proof {
@@ -132,11 +147,17 @@ impl Proof {
 
     /// The ad that a `crid` names: a template, its size and an option per slot. A revision's is shown
     /// with its first combination; a content's is looked for among all that could ever be shown, the
-    /// first [`Self::MOST`] of them.
+    /// first [`Self::MOST`] of them, and not after `until`.
     ///
     /// # Errors
     /// The pairing rules are too intricate to be counted.
-    pub fn ad(&self, wanted: &str) -> Result<Option<Ad>, Intricate> {
+    pub fn ad(
+        &self,
+        wanted: &str,
+        (account, world, _): (u32, &World, &str),
+        now: Millis,
+        until: Instant,
+    ) -> Result<Option<Ad>, Intricate> {
         let creative = &self.creative;
         let variants = self.variants(None, None);
         let all = Combinations::of(&creative.pairing, &proof::everything(creative))?;
@@ -145,13 +166,22 @@ impl Proof {
         {
             return Ok(all.nth(0).map(|chosen| Ad { variant: *of, chosen }));
         }
-        let made = (0..all.count().min(Self::MOST)).filter_map(|number| all.nth(number));
-        let named = |chosen: Vec<u32>| {
+        let live = world.account(account);
+        let picked = |at| live.map_or_else(Vec::new, |live| proof::picked(creative, at, &live.snapshot, now));
+        let picked: Vec<_> = variants.iter().map(|(at, _)| picked(*at)).collect();
+        for chosen in (0..all.count().min(Self::MOST)).filter_map(|number| all.nth(number)) {
             let choice = proof::choice(creative, &chosen);
-            let of = variants.iter().find(|(at, _)| crid(creative, &creative.variants[*at], &choice) == wanted)?;
-            Some(Ad { variant: *of, chosen })
-        };
-        Ok(made.filter_map(named).next())
+            let named = |((at, _), picked): &(&(usize, _), &Vec<_>)| {
+                content_crid(creative, &creative.variants[*at], &choice, picked) == wanted
+            };
+            if let Some((variant, _)) = variants.iter().zip(&picked).find(named) {
+                return Ok(Some(Ad { variant: *variant, chosen }));
+            }
+            if Instant::now() > until {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// The templates that a format and a size ask for: all of them where neither is given. Each by

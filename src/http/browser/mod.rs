@@ -164,6 +164,8 @@ struct PixelQuery {
     gpp: Option<String>,
     /// An IAB US privacy string.
     us_privacy: Option<String>,
+    /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
+    coppa: Option<String>,
 }
 
 /// Keep what somebody did on a page, by pixel
@@ -199,7 +201,7 @@ async fn pixel(
 async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: PixelQuery) -> bool {
     let id = query.id.unwrap_or_else(|| RequestId::new().as_str().to_owned());
     let event = PageEvent { id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
-    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy);
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy, query.coppa);
     let page = PageEvents { user_token: query.user_token, visitor: query.visitor, events: vec![event], consent };
     keep(app, headers, info, &query.key, page).await.is_ok_and(|answer| answer.accepted > 0)
 }

@@ -102,20 +102,25 @@ pub(in crate::http) struct PageConsent {
     /// Whether the browser says that the person opted out.
     #[serde(default)]
     pub(in crate::http) gpc: bool,
+    /// Whether the children's privacy rule (COPPA) applies.
+    #[serde(default)]
+    pub(in crate::http) coppa: bool,
 }
 
 impl PageConsent {
-    /// The signals in an address: empty ones are as if they were not there, and a `gdpr` that cannot be
-    /// read is taken for `1`.
+    /// The signals in an address: empty ones are as if they were not there, and a `gdpr` or a `coppa` that
+    /// cannot be read is taken for `1`.
     pub(in crate::http) fn told(
         gdpr: Option<String>,
         tcf: Option<String>,
         gpp: Option<String>,
         us_privacy: Option<String>,
+        coppa: Option<String>,
     ) -> Self {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         let gdpr = gdpr.map(|gdpr| gdpr != "0");
-        Self { gdpr, tcf: said(tcf), gpp: said(gpp), us_privacy: said(us_privacy), ..Self::default() }
+        let coppa = said(coppa).is_some_and(|coppa| coppa != "0");
+        Self { gdpr, tcf: said(tcf), gpp: said(gpp), us_privacy: said(us_privacy), coppa, ..Self::default() }
     }
 
     /// What they and the browser's own come to, for somebody in a country.
@@ -127,6 +132,7 @@ impl PageConsent {
             us_privacy: self.us_privacy.as_deref(),
             gpp: self.gpp.as_deref(),
             gpp_sid: &self.gpp_sid,
+            coppa: self.coppa,
             opted_out: self.gpc || says("sec-gpc") || says("dnt"),
             country,
             ..Signals::default()

@@ -113,6 +113,8 @@ struct SyncQuery {
     gpp: Option<String>,
     /// An IAB US privacy string.
     us_privacy: Option<String>,
+    /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
+    coppa: Option<String>,
 }
 
 /// Tell an id of somebody, by pixel
@@ -148,7 +150,7 @@ async fn pixel(
 
 /// Keeps the id of a pixel, as far as it may be kept.
 async fn keep(app: &App, headers: &HeaderMap, info: &RequestInfo, query: SyncQuery) -> Option<()> {
-    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy);
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy, query.coppa);
     if !consent.allows(app, headers, info) {
         return None;
     }

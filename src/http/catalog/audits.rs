@@ -1,5 +1,10 @@
 //! Ads for the auditors of exchanges.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use axum::{
     extract::State,
     http::header,
@@ -11,7 +16,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ReadProblems, proofs::PAGE};
 use crate::{
-    domain::{access::Scope, ids::CreativeId, values::Format, violation::Violation},
+    domain::{
+        access::Scope, catalog::key::Kind, creative::Intricate, ids::CreativeId, values::Format, violation::Violation,
+    },
     engine::authoring::AuthoringError,
     http::{
         app::App,
@@ -20,6 +27,9 @@ use crate::{
         problem::{Problem, ProblemKind},
     },
 };
+
+/// For how long a content is looked for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(render))
@@ -40,10 +50,10 @@ struct Ad {
 /// The ad that a `crid` of bids names, whoever it is aimed at, with every macro of the exchange as
 /// `AUDIT`: of a revision in one size its first combination, or the content of one combination. Its
 /// beacons are marked as a preview's and never counted; nothing in the page runs. Native ads are
-/// JSON, videos VAST. Contents are looked for in the revision that serves, or else in the draft, among its first
-/// 300,000 combinations. Needs a key with the scope `author` or `report`.
+/// JSON, videos VAST. Contents are looked for in the revision that serves, then in the others from the newest
+/// on, then in the draft: in each among its first 300,000 combinations, and for a second in all. Needs a key with the scope `author` or `report`.
 #[utoipa::path(
-    get, path = "/v1/creatives/{id}/audit/{crid}/render", tag = "creatives", operation_id = "render_audit",
+    get, path = "/v1/creatives/{id}/audit/{crid}", tag = "creatives", operation_id = "render_audit",
     params(Ad), security(("key" = [])),
     responses(
         (status = 200, description = "The ad.", content(
@@ -59,32 +69,48 @@ async fn render(
 ) -> Result<Response, Problem> {
     caller.must_one(&[Scope::Author, Scope::Report])?;
     let (account, authoring) = (caller.account.number(), &app.engine.authoring);
-    let named = revision(&id, &crid);
-    let serving = caller.account.snapshot.creatives.get(&id).map(|creative| creative.revision);
-    let proof = match authoring.proof(account, &id, named.or(serving)).await {
-        // what the draft would become can be looked at before it is published
-        Err(AuthoringError::NotFound(_)) if named.is_some() => authoring.proof(account, &id, None).await?,
-        proof => proof?,
+    let revisions = match revision(&id, &crid) {
+        Some(revision) => vec![Some(revision), None],
+        None if is_content(&crid) => {
+            let serving = caller.account.snapshot.creatives.get(&id).map(|creative| creative.revision);
+            let others = authoring.revision_numbers(account, &id).await?.into_iter().map(Some);
+            serving.into_iter().map(Some).chain(others.filter(|other| *other != serving)).chain([None]).collect()
+        }
+        None => Vec::new(),
     };
-    let wanted = crid.clone();
-    // quick for a revision, a second at most for a content
-    let (proof, found) = tokio::task::spawn_blocking(move || {
-        let found = proof.ad(&wanted);
-        (proof, found)
-    })
-    .await
-    .map_err(Problem::internal)?;
-    let found = found.map_err(|error| {
-        Problem::invalid(vec![Violation::new("/creative/pairing", "too_intricate", error.to_string())])
-    })?;
     let (world, now) = (app.engine.catalogue.world(), app.engine.clock.now());
-    let place = (account, &*world, app.engine.catalogue.public_url());
-    let rendered = found.and_then(|ad| Some((ad.variant.0, proof.render(place, ad.variant, &ad.chosen, now)?)));
-    let Some((variant, rendered)) = rendered else {
+    let until = Instant::now() + PATIENCE;
+    let mut rendered = None;
+    for revision in revisions {
+        let proof = match authoring.proof(account, &id, revision).await {
+            // what cannot be shown any more, or not yet, is not it
+            Err(AuthoringError::NotFound(key)) if key.kind == Kind::Revision => continue,
+            Err(AuthoringError::Invalid(_)) => continue,
+            proof => proof?,
+        };
+        let (wanted, place) = (crid.clone(), Arc::clone(&world));
+        let public_url = app.engine.catalogue.public_url().to_owned();
+        let looked = tokio::task::spawn_blocking(move || {
+            let place = (account, &*place, &*public_url);
+            let ad = proof.ad(&wanted, place, now, until)?;
+            Ok::<_, Intricate>(ad.and_then(|ad| {
+                let format = proof.creative.variants[ad.variant.0].shape.0;
+                Some((format, proof.render(place, ad.variant, &ad.chosen, now)?.assembled.markup))
+            }))
+        });
+        let found = looked.await.map_err(Problem::internal)?.map_err(|error| {
+            Problem::invalid(vec![Violation::new("/creative/pairing", "too_intricate", error.to_string())])
+        })?;
+        rendered = found;
+        if rendered.is_some() || Instant::now() > until {
+            break;
+        }
+    }
+    let Some((format, markup)) = rendered else {
         return Err(Problem::new(ProblemKind::NotFound, format!("creative {id} has no ad {crid}")));
     };
-    let markup = without_macros(&rendered.assembled.markup);
-    Ok(match proof.creative.variants[variant].shape.0 {
+    let markup = without_macros(&markup, format);
+    Ok(match format {
         Format::Html => (PAGE, markup).into_response(),
         Format::Native => ([(header::CONTENT_TYPE, "application/json")], markup).into_response(),
         Format::Vast => ([(header::CONTENT_TYPE, "application/xml")], markup).into_response(),
@@ -97,32 +123,58 @@ fn revision(id: &CreativeId, crid: &str) -> Option<u32> {
     number.parse().ok().filter(|number| *number > 0 && !size.is_empty())
 }
 
-/// Markup with `AUDIT` in the place of every macro of OpenRTB, such as `${AUCTION_PRICE}` (2.6,
-/// section 4.4).
-fn without_macros(markup: &str) -> String {
-    const HEAD: &str = "${";
+/// Markup with `AUDIT` in the place of every macro that it may hold: those of OpenRTB, such as
+/// `${AUCTION_PRICE}` (2.6, section 4.4), of the ad servers that embed tags, such as `${CLICK_URL}` and
+/// `%%CLICK_URL_ESC%%`, and of VAST, such as `[ERRORCODE]`.
+fn without_macros(markup: &str, format: Format) -> String {
+    let kinds: &[(&str, &str)] = match format {
+        Format::Vast => &[("${", "}"), ("%%", "%%"), ("[", "]")],
+        Format::Html | Format::Native => &[("${", "}"), ("%%", "%%")],
+    };
     let (mut filled, mut rest) = (String::with_capacity(markup.len()), markup);
-    while let Some(at) = rest.find(HEAD) {
+    while let Some(at) = rest.find(['$', '%', '[']) {
         filled.push_str(&rest[..at]);
         rest = &rest[at..];
-        let name = rest[HEAD.len()..].split_once('}').map(|(name, _)| name);
-        let word = |name: &&str| {
-            name.starts_with("AUCTION_")
-                && name.bytes().all(|b| b.is_ascii_uppercase() || b":_".contains(&b) || b.is_ascii_digit())
-        };
-        let end = match name.filter(word) {
-            Some(name) => {
+        let named = kinds.iter().find_map(|(head, tail)| {
+            let (name, after) = rest.strip_prefix(head)?.split_once(tail)?;
+            is_macro(name).then_some(after)
+        });
+        match named {
+            Some(after) => {
                 filled.push_str("AUDIT");
-                HEAD.len() + name.len() + 1
+                rest = after;
             }
             None => {
-                filled.push_str(HEAD);
-                HEAD.len()
+                filled.push_str(&rest[..1]);
+                rest = &rest[1..];
             }
-        };
-        rest = &rest[end..];
+        }
     }
     filled + rest
+}
+
+/// Whether a macro has this name, of those that we leave to others or that authors write for them.
+fn is_macro(name: &str) -> bool {
+    const KNOWN: [&str; 11] = [
+        "AUCTION_",
+        "CACHEBUST",
+        "CLICK_URL",
+        "CONTENTPLAYHEAD",
+        "ERRORCODE",
+        "GDPR",
+        "GPP",
+        "MEDIAPLAYHEAD",
+        "TIMESTAMP",
+        "US_PRIVACY",
+        "ASSETURI",
+    ];
+    KNOWN.iter().any(|known| name.starts_with(known))
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b":_".contains(&b) || b.is_ascii_digit())
+}
+
+/// Whether a `crid` names a content.
+fn is_content(crid: &str) -> bool {
+    crid.len() == 32 && crid.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]
@@ -130,12 +182,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn macros_of_the_auction_are_filled_in_and_nothing_else() {
+    fn macros_are_filled_in_and_nothing_else() {
+        let html = |markup| without_macros(markup, Format::Html);
         assert_eq!(
-            without_macros("a?p=${AUCTION_PRICE}&b=${AUCTION_PRICE:B64}&c=${cost} ${AUCTION_ ${AUCTION_ID}${"),
+            html("a?p=${AUCTION_PRICE}&b=${AUCTION_PRICE:B64}&c=${cost} ${AUCTION_ ${AUCTION_ID}${"),
             "a?p=AUDIT&b=AUDIT&c=${cost} ${AUCTION_ AUDIT${"
         );
-        assert_eq!(without_macros("plain"), "plain");
+        assert_eq!(html("plain"), "plain");
+        assert_eq!(
+            html(
+                "%%CLICK_URL_ESC_ESC%%https%3A%2F%2F ${CLICK_URL_ENC} %%CACHEBUSTER%% 50%% [ERRORCODE] ${GDPR_CONSENT_7}"
+            ),
+            "AUDIThttps%3A%2F%2F AUDIT AUDIT 50%% [ERRORCODE] AUDIT"
+        );
+        assert_eq!(
+            without_macros("e?code=[ERRORCODE]&c=[CACHEBUSTING] <![CDATA[a]]> [SALE]", Format::Vast),
+            "e?code=AUDIT&c=AUDIT <![CDATA[a]]> [SALE]"
+        );
     }
 
     #[test]

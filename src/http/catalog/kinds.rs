@@ -192,7 +192,7 @@ kinds! {
     components: Component, ComponentDoc, ComponentId of creative: CreativeId,
         "/v1/creatives/{creative}/components", "components", "component", "a component of a creative's draft";
     audits: Audit, AuditDoc, ExchangeId of creative: CreativeId,
-        "/v1/creatives/{creative}/audit", "creatives", "audit", "what an exchange says of a creative's ads";
+        "/v1/creatives/{creative}/audits", "creatives", "audit", "what an exchange says of a creative's ads";
     write_keys: WriteKey, WriteKeyDoc, WriteKeyId, "/v1/write-keys", "keys", "write_key", "a write key", create;
     campaigns: Campaign, CampaignDoc, CampaignId, "/v1/campaigns", "campaigns", "campaign", "a campaign", create;
 }

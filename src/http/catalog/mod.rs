@@ -157,7 +157,7 @@ impl Place {
 
     fn url(&self, id: &str) -> String {
         match &self.creative {
-            Some(creative) if self.kind == Kind::Audit => format!("/v1/creatives/{creative}/audit/{id}"),
+            Some(creative) if self.kind == Kind::Audit => format!("/v1/creatives/{creative}/audits/{id}"),
             Some(creative) => format!("/v1/creatives/{creative}/{}s/{id}", self.kind),
             None => format!("/v1/{}s/{id}", self.kind),
         }
@@ -327,7 +327,7 @@ mod tests {
         let audits = Place::new(Kind::Audit, "hero".parse().ok());
         assert_eq!(
             (audits.key("x").to_string(), audits.url("x")),
-            ("audit/hero/x".into(), "/v1/creatives/hero/audit/x".into())
+            ("audit/hero/x".into(), "/v1/creatives/hero/audits/x".into())
         );
         assert_eq!(components.url("h-1"), "/v1/creatives/hero/components/h-1");
     }

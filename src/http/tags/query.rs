@@ -44,6 +44,8 @@ pub(super) struct TagQuery {
     gpp_sid: Option<String>,
     /// An IAB US privacy string.
     us_privacy: Option<String>,
+    /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
+    coppa: Option<String>,
     /// What the page is about: words with commas between.
     kw: Option<String>,
     /// Anything that differs, so that nothing between keeps the answer: in Google Ad Manager
@@ -122,7 +124,13 @@ impl TagQuery {
         let sections = said(&self.gpp_sid).map(|ids| ids.split([',', '_']).map(section).collect());
         PageConsent {
             gpp_sid: sections.unwrap_or_default(),
-            ..PageConsent::told(self.gdpr.clone(), of(&self.gdpr_consent), of(&self.gpp), of(&self.us_privacy))
+            ..PageConsent::told(
+                self.gdpr.clone(),
+                of(&self.gdpr_consent),
+                of(&self.gpp),
+                of(&self.us_privacy),
+                self.coppa.clone(),
+            )
         }
     }
 }

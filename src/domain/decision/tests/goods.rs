@@ -8,14 +8,17 @@ use serde_json::{Value, json};
 use super::{Catalogue, DAY, NOW, PUBLIC_URL, SEED, answers, known, of, only};
 use crate::domain::{
     audience::{activity::Event, user::UserState},
-    catalog::{key::Kind, snapshot::Snapshot},
+    catalog::{
+        key::{DocumentKey, Kind},
+        snapshot::Snapshot,
+    },
     consent::Purposes,
     decision::{
         decide::decide,
         decided::{Decision, Person},
         exclusion::ComponentExclusion,
         explanation::Reason,
-        goods::PickedBy,
+        goods::{PickedBy, content_crid},
         learned::Learned,
         record::{Inputs, Origin},
         request::{AdRequest, Explain},
@@ -188,6 +191,36 @@ fn without_a_product_the_default_is_shown() {
             "{answer}"
         );
     }
+}
+
+#[test]
+fn an_exchange_gets_the_products_that_it_has_approved_and_no_others() {
+    let shop = |snapshot: &Snapshot, ids: &[&str]| stock(snapshot, ids, &["d", "c"], &[]);
+    let plain = catalogue(json!({"feed": "shop", "choose": "last_viewed"}), json!({}));
+    let ask = json!({"placements": [{"id": "a", "placement": "top", "auditor": "strict"}]});
+    let snapshot = shop(&plain, &SHOP);
+    let fan = somebody(&snapshot, &[("product_view", Some("b"), 3)]);
+    let of = |snapshot: &Snapshot, ask: &Value| {
+        let decided = decision(snapshot, &of(1, ask.clone()), &known(Some(&fan)), Purposes::ALL);
+        let products: Vec<_> = shown(&decided).into_iter().map(|(id, _)| id).collect();
+        let showing = only(&decided);
+        let variant = &showing.creative.variants[showing.variant];
+        (products.concat(), content_crid(&showing.creative, variant, &showing.choice, &showing.picked))
+    };
+    assert_eq!(of(&snapshot, &json!({})).0, "bdc");
+    // what nobody in particular sees is what is sent for approval
+    let nobody = decision(&snapshot, &super::of(2, json!({})), &known(None), Purposes::ALL);
+    let sent = only(&nobody);
+    let crid = content_crid(&sent.creative, &sent.creative.variants[sent.variant], &sent.choice, &sent.picked);
+    let said = json!({"crids": {crid.clone(): {"status": 3}}});
+    let said = vec![(DocumentKey::new(Kind::Audit, "feed/strict"), Some(said))];
+    let audited = plain.evolve(2, said, PUBLIC_URL, NOW);
+    assert_eq!(of(&shop(&audited, &SHOP), &ask), ("dca".to_owned(), crid.clone()));
+    assert_eq!(of(&shop(&audited, &SHOP), &json!({})).0, "bdc", "others are shown what is theirs");
+    // the feed changed: what was approved is no more, and nothing else was
+    let (products, other) = of(&shop(&audited, &["a", "b", "d"]), &ask);
+    assert_eq!(products, "");
+    assert_ne!(other, crid);
 }
 
 #[test]
