@@ -19,6 +19,7 @@ mod learning;
 mod lessons;
 mod models;
 mod openrtb;
+mod overflow;
 #[path = "../support/places.rs"]
 mod places;
 mod refusals;
