@@ -1,4 +1,5 @@
 //! The whole service over a real socket, on its own PostgreSQL.
+#![expect(clippy::disallowed_methods, reason = "tests have settings of their own")]
 
 mod assets;
 mod authoring;
