@@ -1,18 +1,22 @@
 //! What serves where, to whom and when, before anybody asks.
 
+use std::ops::Range;
+
 use axum::{Json, extract::State};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{app::App, auth::Caller, extract::ApiQuery, problem::Problem};
+use super::{app::App, auth::Caller, extract::ApiQuery, problem::Problem, said};
 use crate::{
     domain::{
         access::Scope,
+        audience::{context::Context, value::Folded},
         catalog::snapshot::Snapshot,
-        decision::coverage::{Cell, Serving, changes, stretches},
+        decision::coverage::{Cell, Circumstances, Found, Serving, Stretch, changes, stretches},
         ids::{CampaignId, CreativeId, PlacementId, SegmentKey},
-        values::{Format, Locale, Millis, Size},
+        values::{Country, Format, Locale, Millis, Size},
         violation::{Violation, Violations},
     },
     problems,
@@ -51,6 +55,27 @@ struct CoverageQuery {
     /// Until when, at most 92 days later; left out: a week later.
     #[param(inline, required = false)]
     to: Option<Millis>,
+    /// In which country people are; left out: not known.
+    #[param(inline, required = false)]
+    country: Option<Country>,
+    /// In which region.
+    #[param(required = false, example = "BE")]
+    region: Option<String>,
+    /// In which city.
+    #[param(required = false, example = "Berlin")]
+    city: Option<String>,
+    /// On what kind of device.
+    #[param(required = false, example = "mobile")]
+    device: Option<String>,
+    /// What the page is about, with commas between.
+    #[param(required = false, example = "running,shoes")]
+    keywords: Option<String>,
+    /// What requests say as `data.*`: names with their values, with commas between.
+    #[param(required = false, example = "weather:rain,members:true")]
+    data: Option<String>,
+    /// The IANA time zone of the requests, for rules on the hour and the day; left out: UTC.
+    #[param(required = false, example = "Europe/Berlin")]
+    time_zone: Option<String>,
     /// Only what nothing covers.
     #[serde(default)]
     #[param(required = false, default = false)]
@@ -115,6 +140,9 @@ struct CoverageCell {
     /// The campaigns among which it is drawn by weight, with their creatives that fit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     campaigns: Vec<CoverageCampaign>,
+    /// Of these creatives those that have components, but none for this reader: only defaults show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    only_defaults: Vec<CreativeId>,
     /// The house creative that stands in.
     #[serde(skip_serializing_if = "Option::is_none")]
     house: Option<CreativeId>,
@@ -136,9 +164,10 @@ struct CoverageCampaign {
 ///
 /// For each size of each registered placement, each language and each segment asked about: which
 /// creatives serve, from when until when, told by the code that decides. Stretches begin and end where
-/// flights and dayparts do. Frequency caps count as not reached, and what a request says besides its
-/// language is taken as unknown. Warns of active campaigns that serve in none of the cells. Needs a key
-/// with the scope `author` or `report`.
+/// flights and dayparts do, those of components too, and with the hours where anything is targeted by
+/// them. Frequency caps count as not reached, and what a request says besides its language and what
+/// is asked here is taken as unknown. Warns of active campaigns that serve in none of the cells. Needs
+/// a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/coverage", tag = "campaigns", operation_id = "get_coverage", params(CoverageQuery),
     security(("key" = [])),
@@ -154,8 +183,35 @@ async fn coverage(
     let to = query.to.unwrap_or(from.plus(7 * DAY));
     let snapshot = caller.account.snapshot.clone();
     let cells = cells(&snapshot, &query, from, to)?;
-    let made = tokio::task::spawn_blocking(move || look(&snapshot, &cells, from, to, query.uncovered)).await;
+    let beside = query.circumstances()?;
+    let made = tokio::task::spawn_blocking(move || look(&snapshot, &cells, &beside, from..to, query.uncovered)).await;
     made.map_err(Problem::internal)?.map(Json)
+}
+
+impl CoverageQuery {
+    fn circumstances(&self) -> Result<Circumstances, Problem> {
+        let mut faults = Violations::new();
+        let zone = match &self.time_zone {
+            None => Some(TimeZone::UTC),
+            Some(name) => TimeZoneDatabase::bundled().get(name).ok(),
+        };
+        if zone.is_none() {
+            faults.push("/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
+        }
+        let data = faults.keep("/data", said::pairs(self.data.as_deref().unwrap_or_default()));
+        faults.into_result().map_err(Problem::invalid)?;
+        let folded = |text: &Option<String>| text.as_deref().map(Folded::new);
+        let context = Context {
+            country: self.country,
+            region: folded(&self.region),
+            city: folded(&self.city),
+            device: folded(&self.device),
+            keywords: said::listed(self.keywords.as_deref()).map(Folded::new).collect(),
+            data: data.unwrap_or_default(),
+            ..Context::default()
+        };
+        Ok(Circumstances { context, zone: zone.unwrap_or(TimeZone::UTC) })
+    }
 }
 
 /// The cells that are asked about.
@@ -167,22 +223,15 @@ fn cells(snapshot: &Snapshot, query: &CoverageQuery, from: Millis, to: Millis) -
     if let Some(placement) = query.placement.as_ref().filter(|id| !snapshot.placements.contains_key(*id)) {
         faults.push("/placement", "unknown_placement", format!("no placement {placement} is registered"));
     }
-    let listed = |list: &Option<String>| -> Vec<String> {
-        list.iter()
-            .flat_map(|list| list.split(','))
-            .map(|item| item.trim().to_owned())
-            .filter(|item| !item.is_empty())
-            .collect()
-    };
     let mut languages = vec![None];
-    for text in listed(&query.languages) {
+    for text in said::listed(query.languages.as_deref()) {
         match text.parse::<Locale>() {
             Ok(language) => languages.push(Some(language)),
             Err(error) => faults.push("/languages", "invalid_language", format!("{text}: {error}")),
         }
     }
     let mut segments = vec![None];
-    for text in listed(&query.segments) {
+    for text in said::listed(query.segments.as_deref()) {
         match text.parse::<SegmentKey>().ok().and_then(|key| snapshot.rules.ix(&key)) {
             Some(ix) => segments.push(Some(ix)),
             None => faults.push("/segments", "unknown_segment", format!("there is no segment {text}")),
@@ -218,11 +267,11 @@ fn cells(snapshot: &Snapshot, query: &CoverageQuery, from: Millis, to: Millis) -
 fn look(
     snapshot: &Snapshot,
     cells: &[Cell],
-    from: Millis,
-    to: Millis,
+    beside: &Circumstances,
+    Range { start: from, end: to }: Range<Millis>,
     only_uncovered: bool,
 ) -> Result<CoverageAnswer, Problem> {
-    let changes = changes(snapshot, from, to);
+    let changes = changes(snapshot, &beside.zone, from, to);
     let asked = [cells.len(), changes.len(), snapshot.lines.len()]
         .iter()
         .fold(1_u64, |all, part| all.saturating_mul(*part as u64));
@@ -233,9 +282,11 @@ fn look(
     let (mut found, mut uncovered) = (Vec::new(), 0);
     let (mut serves, mut waits) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for cell in cells {
-        for stretch in stretches(snapshot, cell, &changes, to) {
-            waits.extend(stretch.outranked.iter().cloned());
-            let (status, campaigns, house) = match stretch.serving {
+        for Stretch { from, to, found: Found { serving, outranked, only_defaults } } in
+            stretches(snapshot, cell, beside, &changes, to)
+        {
+            waits.extend(outranked.iter().cloned());
+            let (status, campaigns, house) = match serving {
                 Serving::Campaigns(campaigns) => {
                     serves.extend(campaigns.iter().map(|(campaign, _)| campaign.clone()));
                     let campaign = |(campaign, creatives)| CoverageCampaign { campaign, creatives };
@@ -254,12 +305,13 @@ fn look(
                 size: cell.size,
                 language: cell.language.clone(),
                 segment: cell.segment.map(|ix| snapshot.rules.key(ix).clone()),
-                from: stretch.from,
-                to: stretch.to,
+                from,
+                to,
                 status,
                 campaigns,
+                only_defaults,
                 house,
-                outranked: stretch.outranked,
+                outranked,
             });
         }
     }

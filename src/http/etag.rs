@@ -99,6 +99,47 @@ impl IntoParams for MaybeMatch {
     }
 }
 
+/// As [`MaybeMatch`], where the tag of a preview says what is meant too: the draft with its templates
+/// and components; an extractor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftMatch {
+    /// What the caller believes the document to be.
+    pub expect: Expect,
+    /// What they looked at.
+    pub previewed: Option<u64>,
+}
+
+/// The tag of a draft that was looked at.
+#[must_use]
+pub fn draft_tag(draft: u64) -> HeaderValue {
+    // letters, digits, a hyphen and quotes are valid in a header
+    HeaderValue::from_str(&format!("\"draft-{draft:016x}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"0\""))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DraftMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let tag =
+            one(&parts.headers, header::IF_MATCH)?.and_then(|tag| tag.strip_prefix("\"draft-")?.strip_suffix('"'));
+        let hex = tag.filter(|tag| tag.len() == 16 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+        if let Some(Ok(draft)) = hex.map(|hex| u64::from_str_radix(hex, 16)) {
+            return Ok(Self { expect: Expect::Any, previewed: Some(draft) });
+        }
+        let MaybeMatch(expect) = MaybeMatch::from_request_parts(parts, state).await?;
+        Ok(Self { expect, previewed: None })
+    }
+}
+
+impl IntoParams for DraftMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let words = "The ETag of the creative that was read, or of its preview or combinations: that one is of the draft \
+                     with its templates and components. `*`: whatever there is.";
+        let pattern = "^(\\*|\"[0-9]{1,18}\"|\"draft-[0-9a-f]{16}\")$";
+        vec![parameter("If-Match", Required::False, pattern, words, "\"42\"")]
+    }
+}
+
 /// Describes a header that holds an entity tag.
 fn parameter(name: &str, required: Required, pattern: &str, description: &str, example: &str) -> Parameter {
     let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).examples([example]);

@@ -51,6 +51,7 @@ pub mod reports;
 pub mod request;
 pub mod results;
 pub mod rows;
+mod said;
 mod sender;
 pub mod shadow;
 pub mod simulation;

@@ -1,4 +1,5 @@
 //! The whole service over a real socket, on its own PostgreSQL.
+#![expect(clippy::disallowed_methods, reason = "tests have settings of their own")]
 
 mod assets;
 mod authoring;
@@ -68,6 +69,9 @@ const CHECKS: &[Check] = checks![
     pictures::markup_names_images_of_ours,
     pictures::an_upload_is_for_the_draft_that_was_read,
     pictures::every_bad_row_is_named_in_the_whole_file,
+    marketer::a_faulty_draft_can_be_looked_at,
+    marketer::what_was_looked_at_is_what_is_published,
+    marketer::coverage_tells_who_never_serves,
     decisions::a_decision_is_recorded_explained_and_made_again,
     documentation::the_description_and_the_pages_are_served,
     documentation::no_operation_ignores_what_it_does_not_know,

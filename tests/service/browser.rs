@@ -222,7 +222,10 @@ pub(crate) async fn serve(listener: TcpListener, html: String) {
 /// The browser of this machine, if there is one.
 pub(crate) fn chromium() -> Option<&'static str> {
     let found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-    found.into_iter().find(|path| Path::new(path).exists())
+    let found = found.into_iter().find(|path| Path::new(path).exists());
+    // where every check must run, one that did not is a failure
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "no chromium: what is served cannot be opened");
+    found
 }
 
 /// Opens a page in a browser until it has come to rest, and answers what it shows then.
@@ -247,6 +250,39 @@ pub(crate) async fn visit_for(browser: &'static str, url: String, ms: u32) -> St
     })
     .await
     .expect("no panic")
+}
+
+/// What a page of ours finds out about `/documents.json` in a browser, within a minute of its own time:
+/// it ends with `RESULT`, JSON and `END`.
+pub(crate) async fn probed(browser: &'static str, page: &'static str, documents: &Value) -> Value {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let documents = documents.to_string();
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let documents = documents.clone();
+            tokio::spawn(async move {
+                let mut head = [0; 8_192];
+                let count = stream.read(&mut head).await.unwrap_or(0);
+                let (status, kind, body) = match head[..count].split(|byte| *byte == b' ').nth(1) {
+                    Some(b"/") => ("200 OK", "text/html; charset=utf-8", page),
+                    Some(b"/documents.json") => ("200 OK", "application/json", &*documents),
+                    _ => ("404 Not Found", "text/plain", ""),
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _gone = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    let shown = visit_for(browser, url, 60_000).await;
+    server.abort();
+    let told = shown.split_once("RESULT").and_then(|(_, rest)| rest.split_once("END"));
+    let (told, _) = told.unwrap_or_else(|| panic!("the probe did not finish: {}", &shown[..shown.len().min(2_000)]));
+    let told = told.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    serde_json::from_str(&told).expect("the probe's JSON")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,7 @@ mod lessons;
 mod lint;
 mod models;
 mod openrtb;
+mod overflow;
 #[path = "../support/places.rs"]
 mod places;
 mod privacy;

@@ -44,6 +44,18 @@ pub(super) enum Check {
     Rfm(Box<(Rfm, Check)>),
 }
 
+impl Check {
+    /// Whether it asks for the hour or the day of a request.
+    pub(super) fn moves(&self) -> bool {
+        match self {
+            Self::All(group) | Self::Any(group) => group.children.iter().any(Self::moves),
+            Self::Not(inner) => inner.moves(),
+            Self::Context(condition) => condition.path.moves(),
+            _ => false,
+        }
+    }
+}
+
 /// Children as written, and the order in which to ask them: cheap and timeless ones first.
 #[derive(Clone, Debug)]
 pub(super) struct Group {

@@ -71,6 +71,14 @@ pub struct Condition {
     models: bool,
 }
 
+impl Condition {
+    /// Whether it asks for the hour or the day of a request.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.check.moves()
+    }
+}
+
 impl Segment {
     fn without_rule(key: &SegmentKey) -> Self {
         let (key, list) = (key.clone(), NameHash::of(key.as_str()));

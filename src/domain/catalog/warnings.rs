@@ -5,13 +5,12 @@ use std::collections::HashMap;
 
 use super::{
     creative::Creative,
-    document::{CampaignDoc, CampaignStatus, RevisionDoc},
-    snapshot::Placement,
+    document::{CampaignStatus, RevisionDoc},
+    gate::Surroundings,
 };
 use crate::domain::{
     audience::{lint::never, rule::Targeting},
-    creative::{ComponentStatus, Pairing},
-    ids::PlacementId,
+    creative::{Combinations, ComponentStatus, Pairing},
     values::{Format, Millis},
     violation::{Violation, Violations, token},
 };
@@ -19,16 +18,9 @@ use crate::domain::{
 /// Components of a slot of which what works can be learned.
 pub const MOST_LEARNED: usize = 1_024;
 
-/// What an author should look at, with pointers into the revision. `campaigns` are those that show
-/// the creative.
+/// What an author should look at, with pointers into the revision.
 #[must_use]
-pub fn warnings<'a>(
-    creative: &Creative,
-    doc: &RevisionDoc,
-    campaigns: impl Iterator<Item = (&'a str, &'a CampaignDoc)>,
-    placements: &HashMap<PlacementId, Placement>,
-    now: Millis,
-) -> Vec<Violation> {
+pub fn warnings(creative: &Creative, doc: &RevisionDoc, beside: &Surroundings, now: Millis) -> Vec<Violation> {
     let mut found = Violations::new();
     dead(creative, &mut found);
     alike(doc, now, &mut found);
@@ -45,19 +37,10 @@ pub fn warnings<'a>(
             found.push(format!("/creative/templates/{at}"), "missing_click_url", detail);
         }
     }
-    let mut listed = false;
-    for (id, campaign) in campaigns.filter(|(_, campaign)| campaign.status != CampaignStatus::Archived) {
-        listed = true;
-        for (name, placement) in campaign.placements.iter().filter_map(|id| Some((id, placements.get(id)?))) {
-            if creative.variant(&placement.formats, &placement.sizes).is_none() {
-                let sizes: Vec<_> = placement.sizes.iter().map(ToString::to_string).collect();
-                let detail =
-                    format!("campaign {id} serves on placement {name} ({}), which no template fits", sizes.join(", "));
-                found.push("/creative/templates", "size_mismatch", detail);
-            }
-        }
+    for unfit in beside.unfit(creative, now) {
+        found.push("/creative/templates", "size_mismatch", unfit.detail());
     }
-    if !listed {
+    if beside.campaigns.iter().all(|(_, campaign)| campaign.status == CampaignStatus::Archived) {
         found.push("", "in_no_campaign", "no campaign shows it yet");
     }
     found.into_vec()
@@ -72,24 +55,19 @@ fn dead(creative: &Creative, found: &mut Violations) {
         .iter()
         .map(|slot| if slot.candidates.is_empty() { vec![Pairing::DEFAULT] } else { slot.candidates.clone() })
         .collect();
-    if creative.pairing.satisfiable(&filled) == Some(false) {
-        let detail = "no choice of a component for every slot is legal: some slot always shows its default";
-        found.push("/creative/pairing", "unsatisfiable", detail);
+    if creative.pairing.is_empty() {
+        return;
     }
+    let possible = |options: &[Vec<u32>]| Combinations::possible(&creative.pairing, options);
+    let (Ok(ever), Ok(whole)) = (possible(&candidates), possible(&filled)) else {
+        let detail = "the pairing rules hang together in too many ways to tell which components they leave";
+        return found.push("/creative/pairing", "too_intricate", detail);
+    };
     for (at, component) in creative.components.iter().enumerate() {
-        // only rules that name its slot can speak against it
-        if creative.pairing.is_empty() || !creative.pairing.names(component.slot) {
-            continue;
-        }
-        let only = |all: &[Vec<u32>]| {
-            let mut only = all.to_vec();
-            only[component.slot] = vec![at as u32];
-            only
-        };
         let pointer = format!("/components/{}", token(component.id.as_str()));
-        if creative.pairing.satisfiable(&only(&candidates)) == Some(false) {
+        if !ever[component.slot].contains(&(at as u32)) {
             found.push(pointer, "dead_component", format!("the pairing rules never allow component {}", component.id));
-        } else if creative.pairing.satisfiable(&only(&filled)) == Some(false) {
+        } else if !whole[component.slot].contains(&(at as u32)) {
             let detail =
                 format!("the pairing rules allow component {} only beside the default of another slot", component.id);
             found.push(pointer, "only_beside_defaults", detail);
@@ -154,5 +132,187 @@ fn gaps(creative: &Creative, now: Millis, found: &mut Violations) {
             let detail = format!("from {covered} on no component of slot {} is in flight", slot.name);
             found.push("/components", "flight_ends", detail);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::{
+        audience::compile::RuleSet,
+        catalog::{document::AdvertiserDoc, templates::Templates},
+        ids::CreativeId,
+    };
+
+    const NOW: Millis = Millis(1_790_000_000_000);
+    const DAY: i64 = 86_400_000;
+
+    fn advertiser() -> AdvertiserDoc {
+        serde_json::from_value(json!({"name": "Shop", "domain": "shop.example"})).expect("an advertiser")
+    }
+
+    /// A creative of one template, changed by `patch`.
+    fn revision(slots: Value, markup: &str, components: Value, pairing: Value) -> (Creative, RevisionDoc) {
+        let body = format!("<body><a href=\"{{{{click_url}}}}\">x</a>{markup}</body>");
+        let doc: RevisionDoc =
+            serde_json::from_value(json!({"revision": 1, "published_at": NOW, "components": components,
+            "templates": {"t": {"name": "T", "format": "html", "size": "300x250", "slots": slots, "markup": body}},
+            "creative": {"name": "C", "advertiser": "shop", "templates": ["t"], "pairing": pairing}}))
+            .expect("a revision");
+        let id: CreativeId = "c".parse().expect("an id");
+        let creative = Creative::compile(
+            id,
+            &doc,
+            Some(&advertiser()),
+            &RuleSet::default(),
+            "https://t.example",
+            &mut Templates::default(),
+        );
+        (creative.expect("a creative"), doc)
+    }
+
+    /// Two text slots with two components each.
+    fn paired(pairing: Value) -> (Creative, RevisionDoc) {
+        let text = json!({"type": "text", "default": "-"});
+        let component = |slot: &str, n: u8| json!({"slot": slot, "value": format!("{slot} {n}")});
+        let components = json!({"a-0": component("a", 0), "a-1": component("a", 1), "b-0": component("b", 0), "b-1": component("b", 1)});
+        revision(json!({"a": text, "b": text}), "{{a}} {{b}}", components, pairing)
+    }
+
+    fn beside() -> Surroundings {
+        let campaign = json!({"name": "K", "advertiser": "shop", "status": "active", "creatives": ["c", "d"],
+            "placements": ["p"], "landing_url": "https://shop.example/"});
+        let placement = json!({"name": "P", "sizes": ["300x250", "160x600"], "formats": ["html"]});
+        Surroundings {
+            advertiser: Some(advertiser()),
+            campaigns: vec![("k".into(), serde_json::from_value(campaign).expect("a campaign"))],
+            placements: [("p".parse().expect("an id"), serde_json::from_value(placement).expect("a placement"))].into(),
+            others: HashMap::new(),
+        }
+    }
+
+    fn told(found: Vec<Violation>) -> Vec<(String, &'static str)> {
+        found.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
+    }
+
+    fn warned((creative, doc): &(Creative, RevisionDoc)) -> Vec<(String, &'static str)> {
+        told(warnings(creative, doc, &beside(), NOW))
+    }
+
+    fn refused((creative, doc): &(Creative, RevisionDoc), beside: &Surroundings) -> Vec<(String, &'static str)> {
+        told(beside.refusals(creative, doc, true, NOW))
+    }
+
+    #[test]
+    fn components_that_the_rules_leave_out_are_told() {
+        let dead = paired(json!([{"forbid": ["a-0", "b-0"]}, {"group": ["a-0", "b-0"]}]));
+        assert_eq!(
+            warned(&dead),
+            [("/components/a-0".to_owned(), "dead_component"), ("/components/b-0".to_owned(), "dead_component")]
+        );
+        let beside_default = paired(json!([{"forbid": ["a-0", "b-0"]}, {"forbid": ["a-0", "b-1"]}]));
+        assert_eq!(warned(&beside_default), [("/components/a-0".to_owned(), "only_beside_defaults")]);
+        assert_eq!(warned(&paired(json!([{"forbid": ["a-0", "b-0"]}]))), []);
+    }
+
+    #[test]
+    fn rules_that_leave_nothing_whole_are_refused() {
+        let all = json!([{"forbid": ["a-0", "b-0"]}, {"forbid": ["a-0", "b-1"]}, {"forbid": ["a-1", "b-0"]},
+            {"forbid": ["a-1", "b-1"]}]);
+        assert_eq!(refused(&paired(all.clone()), &beside()), [("/creative/pairing".to_owned(), "unsatisfiable")]);
+        let mut three = all;
+        three.as_array_mut().expect("rules").pop();
+        let (creative, doc) = paired(three);
+        assert_eq!(beside().refusals(&creative, &doc, true, NOW), []);
+        // what is over cannot be shown whole either
+        let (mut gone, doc) = (creative, doc);
+        gone.components[1].end = Some(NOW);
+        assert_eq!(
+            told(beside().refusals(&gone, &doc, true, NOW)),
+            [("/creative/pairing".to_owned(), "unsatisfiable")]
+        );
+    }
+
+    #[test]
+    fn sizes_that_nothing_of_a_campaign_covers_are_refused() {
+        let ad = paired(json!([]));
+        assert_eq!(refused(&ad, &beside()), [], "one of the placement's sizes is enough");
+        let mut tall = beside();
+        tall.placements.values_mut().for_each(|placement| placement.sizes.retain(|size| size.width == 160));
+        let mismatch = [("/creative/templates".to_owned(), "size_mismatch")];
+        assert_eq!(refused(&ad, &tall), mismatch);
+        assert_eq!(tall.refusals(&ad.0, &ad.1, false, NOW), [], "going back is always possible");
+        // another creative of the campaign is there for it
+        let mut shared = tall.clone();
+        shared.others.insert("d".parse().expect("an id"), vec![(Format::Html, "160x600".parse().ok())]);
+        assert_eq!(refused(&ad, &shared), []);
+        assert_eq!(told(warnings(&ad.0, &ad.1, &shared, NOW)), mismatch);
+        let mut over = tall.clone();
+        over.campaigns[0].1.flight.end = Some(NOW);
+        assert_eq!(refused(&ad, &over), []);
+        let mut house = tall;
+        house.campaigns.clear();
+        house.placements.values_mut().for_each(|placement| placement.house_creative = "c".parse().ok());
+        assert_eq!(refused(&ad, &house), mismatch);
+    }
+
+    #[test]
+    fn every_link_leads_to_the_advertiser() {
+        let url = |url: &str| json!({"type": "url", "default": url});
+        let product = |link: &str| {
+            json!([{"id": "1", "title": "One", "link": "https://shop.example/1", "image": {"src": "https://cdn.example/1.png", "alt": "1"}},
+                {"id": "2", "title": "Two", "link": link, "image": {"src": "https://cdn.example/2.png", "alt": "2"}}])
+        };
+        let slots = json!({"to": url("https://shop.example/"), "film": url("https://cdn.example/f.mp4"),
+            "goods": {"type": "product", "default": product("https://evil.example/2")}});
+        let markup = "<a href=\"{{to}}\">x</a><video src=\"{{film}}\"></video>\n<a href=\"https://elsewhere.example/?a=1\">y</a>\
+            {{#each goods}}<a href=\"{{link}}\">{{title}}</a>{{/each}}<a href=\"https://www.shop.example/{{to}}\">z</a>";
+        let components = json!({"fine": {"slot": "to", "value": "https://www.shop.example/x"},
+            "away": {"slot": "to", "value": "https://evil.example/"}, "film": {"slot": "film", "value": "https://cdn.example/g.mp4"},
+            "goods": {"slot": "goods", "value": product("https://shop.example.evil.example/")}});
+        let ad = revision(slots, markup, components, json!([]));
+        let refused = beside().refusals(&ad.0, &ad.1, true, NOW);
+        assert!(refused.iter().all(|fault| fault.code == "landing_host_not_allowed"), "{refused:?}");
+        let pointers: Vec<_> = refused.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(
+            pointers,
+            [
+                "/templates/t/markup",
+                "/templates/t/slots/goods/default/1/link",
+                "/components/goods/value/1/link",
+                "/components/away/value",
+            ]
+        );
+        assert!(refused[0].detail.starts_with("line 2, column 4: elsewhere.example"), "{}", refused[0].detail);
+    }
+
+    #[test]
+    fn gaps_and_aims_at_nobody_are_told() {
+        let part = |from: Option<i64>, to: Option<i64>| {
+            let mut flight = json!({});
+            for (name, days) in [("start", from), ("end", to)] {
+                if let Some(days) = days {
+                    flight[name] = json!(NOW.plus(days * DAY));
+                }
+            }
+            flight
+        };
+        let components = json!({"one": {"slot": "a", "value": "1", "flight": part(None, Some(2))},
+            "two": {"slot": "a", "value": "2", "flight": part(Some(3), Some(5))},
+            "gone": {"slot": "a", "value": "3", "flight": part(None, Some(-1))},
+            "nobody": {"slot": "b", "value": "4", "targeting": {"all": [{"trait": "age", "lt": 18}, {"trait": "age", "gte": 65}]}}});
+        let text = json!({"type": "text", "default": "-"});
+        let found = warned(&revision(json!({"a": text, "b": text}), "{{a}} {{b}}", components, json!([])));
+        for expected in [
+            ("/components/gone", "expired_component"),
+            ("/components/nobody/targeting", "never_true"),
+            ("/components", "flight_gap"),
+            ("/components", "flight_ends"),
+        ] {
+            assert!(found.contains(&(expected.0.to_owned(), expected.1)), "{expected:?} in {found:?}");
+        }
+        assert_eq!(found.len(), 4, "{found:?}");
     }
 }

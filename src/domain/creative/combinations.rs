@@ -112,6 +112,44 @@ impl Combinations {
         self.layers.first().map_or(1, |layer| layer.nodes.first().map_or(0, |root| root.count))
     }
 
+    /// Of the options of each slot those that stand in some legal combination; nothing in any where
+    /// there is none. Options that no rule names are taken together, so that however many there are
+    /// costs nothing.
+    ///
+    /// # Errors
+    /// The rules would need a diagram of more than a million edges.
+    pub fn possible(pairing: &Pairing, options: &[Vec<u32>]) -> Result<Vec<BTreeSet<u32>>, Intricate> {
+        let named = pairing.named();
+        let mut plain = vec![Vec::new(); options.len()];
+        let few = options.iter().zip(&mut plain).enumerate().map(|(slot, (options, plain))| {
+            let (mut told, rest): (Vec<u32>, Vec<u32>) =
+                options.iter().partition(|option| named.contains(&(slot as u16, **option)));
+            told.extend(rest.first());
+            *plain = rest;
+            told
+        });
+        let few: Vec<Vec<u32>> = few.collect();
+        let mut live = Self::of(pairing, &few)?.live();
+        for (live, plain) in live.iter_mut().zip(plain) {
+            if plain.first().is_some_and(|first| live.contains(first)) {
+                live.extend(plain);
+            }
+        }
+        Ok(live)
+    }
+
+    /// The options of each slot that stand in some combination.
+    fn live(&self) -> Vec<BTreeSet<u32>> {
+        let mut live = vec![BTreeSet::new(); self.layers.len()];
+        for layer in &self.layers {
+            // whatever leads somewhere is reached from the beginning, or it would not have been made
+            let classes: BTreeSet<u32> =
+                layer.nodes.iter().flat_map(|node| node.edges.iter().map(|(class, _)| *class)).collect();
+            live[layer.slot].extend(classes.iter().flat_map(|class| &layer.classes[*class as usize]));
+        }
+        live
+    }
+
     /// The combination of a number below [`Self::count`], as an option per slot. The numbering is
     /// the same for the same rules and options.
     #[must_use]
@@ -390,6 +428,8 @@ mod tests {
             let expected = brute(&pairing, &options);
             prop_assert_eq!(all.count(), expected.len() as u128);
             let numbered: BTreeSet<_> = (0..all.count()).filter_map(|n| all.nth(n)).collect();
+            let stand = |slot: usize| expected.iter().map(|row| row[slot]).collect::<BTreeSet<_>>();
+            prop_assert_eq!(Combinations::possible(&pairing, &options).expect("few"), (0..SLOTS).map(stand).collect::<Vec<_>>());
             prop_assert_eq!(numbered, expected);
             prop_assert_eq!(all.nth(all.count()), None);
         }

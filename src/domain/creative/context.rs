@@ -32,3 +32,23 @@ pub(super) enum Context {
     /// Between complete tags, where blocks may begin and end.
     Between,
 }
+
+impl Context {
+    /// Where that is, in words.
+    pub(super) fn whereabouts(self) -> &'static str {
+        match self {
+            Self::Text | Self::Between => "in text",
+            Self::Attribute => "in an attribute",
+            Self::Link => "as the address of a link, which needs a url",
+            Self::Image => "as the address of an image, which needs an image's .src or a url",
+            Self::Media => "as the address of a video or sound, which needs a url",
+            Self::UrlQuery | Self::UrlPath => "in a part of an address",
+            Self::Srcset => "in srcset, which needs an image's .src or a url",
+            Self::Color => "here: use a color",
+            Self::Css => "in CSS: use a color or a number",
+            Self::CssNumber => "before a CSS unit: use a number",
+            Self::CssUrl => "in url(): use an image's .src",
+            Self::Json => "in JSON",
+        }
+    }
+}

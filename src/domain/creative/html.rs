@@ -1,5 +1,7 @@
 //! Markup compiled into literals and places of slots.
 
+use std::collections::BTreeSet;
+
 use super::{
     context::Context,
     documents::SlotType,
@@ -26,6 +28,10 @@ pub(super) struct Html {
     pub(super) nodes: Box<[Node]>,
     /// The places of each slot.
     places: Vec<Places>,
+    /// Slots that stand as the whole address of a link, themselves or their products'.
+    followed: BTreeSet<u16>,
+    /// Addresses of links that are written out, with their line and column.
+    links: Vec<(String, String)>,
     /// Bytes of all literals, a floor for the size of the output.
     pub(super) literals: usize,
 }
@@ -117,6 +123,16 @@ impl Html {
         }
     }
 
+    /// Whether a click may follow what stands in this slot.
+    pub(super) fn follows(&self, slot: usize) -> bool {
+        self.followed.iter().any(|followed| usize::from(*followed) == slot)
+    }
+
+    /// Addresses of links that are written out, at least as far as their host, with where they stand.
+    pub(super) fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.links.iter().map(|(at, address)| (at.as_str(), address.as_str()))
+    }
+
     #[cfg(test)]
     pub(super) fn value_places(&self, slot: usize) -> &[(Field, Escaper)] {
         &self.places[slot].values
@@ -167,6 +183,7 @@ struct Compiler<'a> {
     from: usize,
     /// The slot of the loop that is open.
     each: Option<u16>,
+    followed: BTreeSet<u16>,
     /// What is known to be there.
     known: Vec<Condition>,
 }
@@ -191,12 +208,15 @@ impl<'a> Compiler<'a> {
             next: 0,
             from: 0,
             each: None,
+            followed: BTreeSet::new(),
             known: Vec::new(),
         };
         let (nodes, _) = compiler.nodes();
-        compiler.faults.into_violations().into_result()?;
-        let html = Html { nodes, places: compiler.places, literals: compiler.literals };
-        Ok((Placed { html, counts_impressions: compiler.counts_impressions }, reading.body_end))
+        std::mem::replace(&mut compiler.faults, Faults::new(markup)).into_violations().into_result()?;
+        let links = reading.links.into_iter().map(|(at, address)| (syntax::whereabouts(markup, at), address)).collect();
+        let Compiler { places, literals, followed, counts_impressions, .. } = compiler;
+        let html = Html { nodes, places, literals, followed, links };
+        Ok((Placed { html, counts_impressions }, reading.body_end))
     }
 
     /// The nodes up to the end of the block or of the markup, and what ended them.
@@ -247,7 +267,7 @@ impl<'a> Compiler<'a> {
             }
             let escaper = builtin.escaper(context?);
             if escaper.is_none() {
-                self.faults.push(at, "slot_type", format!("{{{{{name}}}}} cannot stand {}", whereabouts(context?)));
+                self.faults.push(at, "slot_type", format!("{{{{{name}}}}} cannot stand {}", context?.whereabouts()));
             }
             return Some(Node::Builtin(builtin, escaper?));
         }
@@ -262,6 +282,7 @@ impl<'a> Compiler<'a> {
                 );
             }
             let escaper = self.escaper(nature, context?, name, at)?;
+            self.followed.extend((context == Some(Context::Link)).then_some(slot));
             let places = &mut self.places[usize::from(slot)].items;
             return Some(Node::Item(place(places, (field, escaper))));
         }
@@ -280,6 +301,7 @@ impl<'a> Compiler<'a> {
             );
         }
         let escaper = self.escaper(nature, context?, name, at)?;
+        self.followed.extend((context == Some(Context::Link)).then_some(slot));
         Some(Node::Slot(slot, place(&mut self.places[usize::from(slot)].values, (field, escaper))))
     }
 
@@ -292,7 +314,7 @@ impl<'a> Compiler<'a> {
                 (Nature::Compound, Some(kind)) => format!(": {}", Field::hint(kind)),
                 _ => String::new(),
             };
-            self.faults.push(at, "slot_type", format!("{{{{{name}}}}} cannot stand {}{hint}", whereabouts(context)));
+            self.faults.push(at, "slot_type", format!("{{{{{name}}}}} cannot stand {}{hint}", context.whereabouts()));
         }
         escaper
     }
@@ -361,21 +383,4 @@ fn place<T: PartialEq>(places: &mut Vec<T>, wanted: T) -> u16 {
         places.len() - 1
     });
     u16::try_from(found).unwrap_or(u16::MAX)
-}
-
-fn whereabouts(context: Context) -> &'static str {
-    match context {
-        Context::Text | Context::Between => "in text",
-        Context::Attribute => "in an attribute",
-        Context::Link => "as the address of a link, which needs a url",
-        Context::Image => "as the address of an image, which needs an image's .src or a url",
-        Context::Media => "as the address of a video or sound, which needs a url",
-        Context::UrlQuery | Context::UrlPath => "in a part of an address",
-        Context::Srcset => "in srcset, which needs an image's .src or a url",
-        Context::Color => "here: use a color",
-        Context::Css => "in CSS: use a color or a number",
-        Context::CssNumber => "before a CSS unit: use a number",
-        Context::CssUrl => "in url(): use an image's .src",
-        Context::Json => "in JSON",
-    }
 }

@@ -1,13 +1,12 @@
 //! Which components go together: rules compiled over indexes, for choosing slot by slot.
 
+use std::collections::BTreeSet;
+
 use super::documents::PairingRule;
 use crate::domain::{
     ids::ComponentId,
     violation::{Violation, Violations},
 };
-
-/// Steps after which [`Pairing::satisfiable`] gives up.
-const STEPS: u32 = 100_000;
 
 /// A component in its slot, both by index.
 pub(super) type Pick = (u16, u32);
@@ -114,6 +113,18 @@ impl Pairing {
         self.rules.iter().any(|rule| rule.names(slot)) || only.into_iter().any(|of| usize::from(*of) == slot)
     }
 
+    /// Every component that a rule names, with its slot.
+    pub(super) fn named(&self) -> BTreeSet<Pick> {
+        let all = self.rules.iter().flat_map(|rule| match rule {
+            Rule::Require(when, then) => {
+                let then = then.iter().flat_map(|(slot, of)| of.iter().map(|component| (*slot, *component)));
+                then.chain([*when]).collect::<Vec<_>>()
+            }
+            Rule::Forbid(picks) | Rule::Group(picks) => picks.clone(),
+        });
+        all.collect()
+    }
+
     /// Drops components that no legal choice among the candidates holds because what a rule asks
     /// for beside them is not among the candidates.
     pub fn narrow(&self, candidates: &mut [Vec<u32>]) {
@@ -143,38 +154,6 @@ impl Pairing {
                 candidates[usize::from(slot)].retain(|known| *known != component);
             }
         }
-    }
-
-    /// Whether some choice of one candidate per slot is legal. A slot without candidates makes it
-    /// impossible: name [`Self::DEFAULT`] where a slot may fall back to it. `None` when the search
-    /// gave up because the rules are too intricate.
-    #[must_use]
-    pub fn satisfiable(&self, candidates: &[Vec<u32>]) -> Option<bool> {
-        if candidates.iter().any(Vec::is_empty) {
-            return Some(false);
-        }
-        // slots that no rule names are free
-        let open: Vec<usize> = (0..candidates.len()).filter(|&slot| self.names(slot)).collect();
-        let mut chosen = vec![None; candidates.len()];
-        let mut steps = STEPS;
-        let found = self.search(&open, candidates, &mut chosen, &mut steps);
-        if found || steps > 0 { Some(found) } else { None }
-    }
-
-    fn search(&self, open: &[usize], candidates: &[Vec<u32>], chosen: &mut [Option<u32>], steps: &mut u32) -> bool {
-        let Some((&slot, rest)) = open.split_first() else { return true };
-        for &candidate in &candidates[slot] {
-            if *steps == 0 {
-                break;
-            }
-            *steps -= 1;
-            chosen[slot] = Some(candidate);
-            if self.allows(chosen) && self.search(rest, candidates, chosen, steps) {
-                return true;
-            }
-        }
-        chosen[slot] = None;
-        false
     }
 }
 
@@ -301,9 +280,6 @@ mod tests {
         assert!(!pairing.allows(&[Some(1), Some(0), None, None]));
         assert!(!pairing.allows(&[Some(1), Some(Pairing::DEFAULT), None, None]));
         assert!(!pairing.allows(&[Some(0), None, Some(0), None]));
-        assert_eq!(pairing.satisfiable(&[vec![1], vec![0, 2], vec![0], vec![0]]), Some(false));
-        assert_eq!(pairing.satisfiable(&[vec![1], vec![0, 1], vec![0], vec![0]]), Some(true));
-        assert_eq!(pairing.satisfiable(&[vec![1], vec![], vec![0], vec![0]]), Some(false));
     }
 
     fn ids(slots: Vec<usize>, components: Vec<u32>) -> Vec<ComponentId> {
@@ -362,17 +338,6 @@ mod tests {
             for choice in every_choice().iter().filter(|choice| legal(&rules, choice) && within(choice, &candidates)) {
                 prop_assert!(within(choice, &narrowed), "{choice:?}");
             }
-        }
-
-        #[test]
-        fn satisfiable_agrees_with_trying_everything(
-            rules in proptest::collection::vec(rule(), 0..8),
-            candidates in proptest::collection::vec(proptest::sample::subsequence(vec![0_u32, 1, 2, Pairing::DEFAULT], 1..=3), 4),
-        ) {
-            let pairing = Pairing::compile(&rules, find).expect("rules");
-            let within = |choice: &Vec<u32>| choice.iter().zip(&candidates).all(|(c, candidates)| candidates.contains(c));
-            let possible = every_choice().iter().any(|choice| within(choice) && legal(&rules, choice));
-            prop_assert_eq!(pairing.satisfiable(&candidates), Some(possible));
         }
     }
 }

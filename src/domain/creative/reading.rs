@@ -21,6 +21,8 @@ pub(super) struct Reading {
     pub(super) body_end: Option<usize>,
     /// Byte offsets of images without words for those who cannot see them.
     pub(super) wordless: Vec<usize>,
+    /// Where links begin whose address is written out, at least up to the first slot in it.
+    pub(super) links: Vec<(usize, String)>,
 }
 
 /// Reads markup whose placeholders are known. LF is its only line end.
@@ -40,13 +42,14 @@ pub(super) fn read(markup: &str, placeholders: &[Placeholder], faults: &mut Faul
         script: String::new(),
         body_end: None,
         wordless: Vec::new(),
+        links: Vec::new(),
     };
     for token in Tokenizer::new_with_emitter(&marks.text, emitter) {
         let Ok(token) = token;
         walk.token(token);
     }
     walk.finish();
-    Reading { contexts: walk.contexts, body_end: walk.body_end, wordless: walk.wordless }
+    Reading { contexts: walk.contexts, body_end: walk.body_end, wordless: walk.wordless, links: walk.links }
 }
 
 struct Walk<'a, 'f> {
@@ -64,6 +67,7 @@ struct Walk<'a, 'f> {
     script: String,
     body_end: Option<usize>,
     wordless: Vec<usize>,
+    links: Vec<(usize, String)>,
 }
 
 /// An element that is open.
@@ -154,6 +158,12 @@ impl Walk<'_, '_> {
                 "a slot cannot be the name of an attribute; quote its value if it is one",
             );
             let findings = attribute::findings(&name, svg, &key, &text, self.marks);
+            if key == "href"
+                && matches!(&*name, "a" | "area")
+                && let Some(Part::Literal(head)) = self.marks.parts(&text).first()
+            {
+                self.links.push((self.marks.origin(value.span.start), (*head).to_owned()));
+            }
             json |= key == "type" && matches!(&*text, "application/json" | "application/ld+json");
             if findings.is_empty()
                 && let Some((code, detail)) = policy::attribute_fault(&name, &key, &text)

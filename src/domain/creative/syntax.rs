@@ -58,10 +58,7 @@ impl<'a> Faults<'a> {
         if self.found.len() == MOST_FAULTS {
             return;
         }
-        let before = self.markup.get(..at).unwrap_or(self.markup);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        let detail = format!("line {line}, column {column}: {}", detail.as_ref());
+        let detail = format!("{}: {}", whereabouts(self.markup, at), detail.as_ref());
         self.found.push((at, Violation::new("/markup", code, detail)));
     }
 
@@ -77,6 +74,14 @@ impl<'a> Faults<'a> {
         all.extend_under("", self.found.into_iter().map(|(_, fault)| fault));
         all
     }
+}
+
+/// A byte offset of a markup in words.
+pub(super) fn whereabouts(markup: &str, at: usize) -> String {
+    let before = markup.get(..at).unwrap_or(markup);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    format!("line {line}, column {column}")
 }
 
 /// Finds the placeholders and checks that blocks open and close in order.

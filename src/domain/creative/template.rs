@@ -146,6 +146,31 @@ impl Template {
         }
     }
 
+    /// Whether a click may follow what stands in a slot, or in the products in it: it is the whole
+    /// address of a link.
+    #[must_use]
+    pub fn follows(&self, slot: usize) -> bool {
+        self.markups().any(|(_, html)| html.follows(slot))
+    }
+
+    /// Addresses of links that the markup itself holds, at least as far as their host: the pointer to
+    /// the markup, the line and column in it, and the address.
+    pub fn links(&self) -> impl Iterator<Item = (String, &str, &str)> {
+        self.markups().flat_map(|(pointer, html)| html.links().map(move |(at, url)| (pointer.clone(), at, url)))
+    }
+
+    /// All HTML in it, with pointers into its document.
+    fn markups(&self) -> impl Iterator<Item = (String, &Html)> {
+        let (own, beside) = match &self.program {
+            Program::Html(html) => (Some(html), &[][..]),
+            Program::Native(_) => (None, &[][..]),
+            Program::Vast(vast) => (None, &vast.companions[..]),
+        };
+        let beside = beside.iter().enumerate();
+        let beside = beside.map(|(at, companion)| (format!("/vast/companions/{at}/markup"), &companion.html));
+        own.into_iter().map(|html| ("/markup".to_owned(), html)).chain(beside)
+    }
+
     /// Escapes a value once for every place in which the slot stands. `value` must have been
     /// parsed with the slot's own [`super::SlotSpec`].
     #[must_use]

@@ -114,6 +114,12 @@ impl<'de> serde::Deserialize<'de> for ClickMacro {
 }
 
 impl ClickMacro {
+    /// What stands behind a click macro at the beginning of an address, or all of it.
+    #[must_use]
+    pub fn behind(address: &str) -> &str {
+        CLICK_MACROS.iter().find_map(|(known, _)| address.strip_prefix(known)).unwrap_or(address)
+    }
+
     /// The link to write into an `href`: the macro and the percent-encoded `click_url`; encoded once
     /// more behind a macro that is itself encoded, and twice more behind one that is so twice.
     #[must_use]

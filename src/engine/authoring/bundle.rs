@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Author, Authoring, AuthoringError, Workspace, document, number,
+    Author, Authoring, AuthoringError, Workspace, document, gate, number,
     personas::{BundledEvent, BundledPerson},
     serving::Serving,
     sound::{self, Sound},
@@ -255,18 +255,24 @@ impl Authoring {
         let prefix = format!("{id}/");
         let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max().unwrap_or_default();
         let (next, now, public_url) = (newest + 1, self.clock.now(), self.catalogue.public_url());
-        let doc = match serving {
+        let (compiled, doc) = match serving {
             Some(Serving::Draft) => return Ok(vec![]),
             Some(Serving::Archived) => {
                 return Ok(current.iter().map(|doc| document::archived(id, doc)).collect());
             }
             Some(Serving::Published(content)) => {
                 let doc = content.as_ref().clone().revision(next, now);
-                work.compiled(id, &doc, public_url)?;
-                doc
+                (work.compiled(id, &doc, public_url)?, doc)
             }
-            None => work.revision(id, next, now, public_url)?.0,
+            None => {
+                let (doc, compiled) = work.revision(id, next, now, public_url)?;
+                (compiled, doc)
+            }
         };
+        let refused = gate::refusals(work, &compiled, &doc, now);
+        if !refused.is_empty() {
+            return Err(refused);
+        }
         let same = current.and_then(|current| {
             let serving: RevisionDoc = work.typed(Kind::Revision, &format!("{id}/{}", current.revision))?;
             let as_now = RevisionDoc { revision: serving.revision, published_at: serving.published_at, ..doc.clone() };

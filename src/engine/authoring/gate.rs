@@ -1,63 +1,108 @@
-//! What a revision shows of the images of this server.
+//! What a creative is judged beside before it is published: read, and asked off the runtime.
 
-use std::borrow::Cow;
+use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
-
-use super::workspace::{Slots, Workspace};
+use super::{Authoring, AuthoringError, Workspace};
 use crate::domain::{
-    catalog::document::RevisionDoc,
-    creative::TemplateDoc,
-    violation::{Violation, Violations, token},
+    catalog::{
+        creative::Creative,
+        document::{CampaignDoc, RevisionDoc},
+        gate::Surroundings,
+        key::{DocumentKey, Kind},
+        warnings,
+    },
+    creative::{CreativeDoc, TemplateDoc},
+    ids::CreativeId,
+    values::Millis,
+    violation::Violation,
 };
 
+/// A creative that may be published.
+pub(super) struct Passed {
+    pub(super) doc: RevisionDoc,
+    pub(super) warnings: Vec<Violation>,
+}
+
 impl Workspace {
-    /// A revision with the sizes of its images filled in.
-    pub(super) fn measured<'a>(&self, doc: &'a RevisionDoc) -> Cow<'a, RevisionDoc> {
-        let mut measured = Cow::Borrowed(doc);
-        for (id, component) in doc.components.iter().filter(|(_, component)| component.value.get("src").is_some()) {
-            let mut value = component.value.clone();
-            self.pictures.fill(&mut value);
-            if value != component.value
-                && let Some(component) = measured.to_mut().components.get_mut(id)
-            {
-                component.value = value;
+    /// What is known beside a creative.
+    pub(super) fn surroundings(&self, id: &CreativeId, doc: &RevisionDoc) -> Surroundings {
+        let campaigns: Vec<_> = self.showing(id).collect();
+        let others: BTreeSet<&CreativeId> =
+            campaigns.iter().flat_map(|(_, campaign)| &campaign.creatives).filter(|other| *other != id).collect();
+        let shapes = |other: &CreativeId| {
+            let draft: CreativeDoc = self.typed(Kind::Creative, other.as_str())?;
+            let templates =
+                draft.templates.iter().filter_map(|id| self.typed::<TemplateDoc>(Kind::Template, id.as_str()));
+            Some((other.clone(), templates.map(|template| (template.format, template.size)).collect()))
+        };
+        let others = others.into_iter().filter_map(shapes).collect();
+        let placements = self
+            .of(Kind::Placement, "")
+            .filter_map(|(key, body)| Some((key.id.parse().ok()?, serde_json::from_value(body.clone()).ok()?)));
+        Surroundings {
+            advertiser: self.typed(Kind::Advertiser, doc.creative.advertiser.as_str()),
+            placements: placements.collect(),
+            campaigns,
+            others,
+        }
+    }
+
+    /// The campaigns that show a creative.
+    fn showing<'a>(&'a self, id: &'a CreativeId) -> impl Iterator<Item = (String, CampaignDoc)> + 'a {
+        self.of(Kind::Campaign, "").filter_map(move |(key, body)| {
+            let campaign: CampaignDoc = serde_json::from_value(body.clone()).ok()?;
+            let shows = campaign.creatives.contains(id) || campaign.default_creative.as_ref() == Some(id);
+            shows.then(|| (key.id.clone(), campaign))
+        })
+    }
+}
+
+impl Authoring {
+    /// Reads what a creative is judged beside; whether it is of the workspace's version.
+    pub(super) async fn read_beside(
+        &self,
+        account: u32,
+        work: &mut Workspace,
+        id: &CreativeId,
+    ) -> Result<bool, AuthoringError> {
+        let placements = self.store.list(account, Kind::Placement, String::new(), None, Self::MANY).await?;
+        let mut whole = super::steps::take(work, placements, vec![]);
+        let others: BTreeSet<_> =
+            work.showing(id).flat_map(|(_, campaign)| campaign.creatives).filter(|other| other != id).collect();
+        if others.is_empty() {
+            return Ok(whole);
+        }
+        let keys = others.iter().map(|other| DocumentKey::new(Kind::Creative, other.as_str())).collect();
+        whole &= self.read(account, work, keys).await?;
+        let drafts = others.iter().filter_map(|other| work.typed::<CreativeDoc>(Kind::Creative, other.as_str()));
+        let templates: BTreeSet<_> = drafts.flat_map(|draft| draft.templates).collect();
+        let keys = templates.iter().map(|id| DocumentKey::new(Kind::Template, id.as_str())).collect();
+        whole &= self.read(account, work, keys).await?;
+        Ok(whole)
+    }
+
+    /// Holds a creative against the gate, on a thread of its own: rules can be intricate.
+    pub(super) async fn judge(
+        &self,
+        work: &Workspace,
+        doc: RevisionDoc,
+        creative: Arc<Creative>,
+        fresh: bool,
+    ) -> Result<Passed, AuthoringError> {
+        let (beside, now) = (work.surroundings(&creative.id, &doc), self.clock.now());
+        let judged = move || {
+            let refused = beside.refusals(&creative, &doc, fresh, now);
+            if !refused.is_empty() {
+                return Err(AuthoringError::Invalid(refused));
             }
-        }
-        measured
+            let warnings = warnings::warnings(&creative, &doc, &beside, now);
+            Ok(Passed { doc, warnings })
+        };
+        tokio::task::spawn_blocking(judged).await.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()))
     }
+}
 
-    /// What is wrong with the images that a revision names.
-    pub(super) fn check_pictures(&self, doc: &RevisionDoc) -> Result<(), Vec<Violation>> {
-        let mut faults = Violations::new();
-        let slots = Slots::of(doc.templates.values());
-        for (id, component) in &doc.components {
-            let under = format!("/components/{}/value", token(id.as_str()));
-            faults.keep(&under, slots.check_pictures(component.slot.as_str(), &component.value, &self.pictures));
-        }
-        for (id, template) in &doc.templates {
-            faults.keep(&format!("/templates/{}", token(id.as_str())), self.check_template_pictures(template));
-        }
-        faults.into_result()
-    }
-
-    /// What is wrong with the images that a template names.
-    pub(super) fn check_template_pictures(&self, doc: &TemplateDoc) -> Result<(), Vec<Violation>> {
-        let mut faults = Violations::new();
-        let slots = Slots::of([doc]);
-        for (name, slot) in &doc.slots {
-            let mut value: Value = slot.default.clone();
-            self.pictures.fill(&mut value);
-            let under = format!("/slots/{}/default", token(name.as_str()));
-            faults.keep(&under, slots.check_value(name.as_str(), &value));
-            faults.keep(&under, slots.check_pictures(name.as_str(), &value, &self.pictures));
-        }
-        let companions = doc.vast.iter().flat_map(|vast| &vast.companions).enumerate();
-        let companions = companions.map(|(at, one)| (format!("/vast/companions/{at}/markup"), one.markup.as_str()));
-        let own = doc.markup.iter().map(|markup| ("/markup".to_owned(), markup.as_str()));
-        for (pointer, markup) in own.chain(companions) {
-            faults.keep(&pointer, self.pictures.check_markup(markup));
-        }
-        faults.into_result()
-    }
+/// Why a creative of a bundle may not be published.
+pub(super) fn refusals(work: &Workspace, creative: &Creative, doc: &RevisionDoc, now: Millis) -> Vec<Violation> {
+    work.surroundings(&creative.id, doc).refusals(creative, doc, true, now)
 }

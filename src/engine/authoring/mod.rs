@@ -11,6 +11,7 @@ pub mod document;
 pub mod drafted;
 mod export;
 mod gate;
+mod measured;
 pub mod personas;
 mod pictures;
 pub mod proof;
@@ -327,7 +328,7 @@ impl Authoring {
     }
 
     /// Publishes a creative's draft, if it is the one expected, as a new revision, or serves an
-    /// earlier one again.
+    /// earlier one again. `previewed` is the [`proof::Proof::tag`] of what must be published.
     ///
     /// # Errors
     /// See [`AuthoringError`]; invalid when the draft cannot be served as it is.
@@ -336,11 +337,12 @@ impl Authoring {
         author: &Author,
         id: &CreativeId,
         expect: Expect,
+        previewed: Option<u64>,
         revision: Option<u32>,
     ) -> Result<Published, AuthoringError> {
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
-            let Some(mut work) = self.draft(author.account, id, expect).await? else { continue };
+            let Some(mut work) = self.draft(author.account, id, expect, previewed).await? else { continue };
             let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
             let next = match (revision, newest) {
                 (Some(wanted), _) => self.again(author.account, &mut work, id, wanted).await?,
@@ -350,6 +352,7 @@ impl Authoring {
                 }
             };
             let (doc, compiled, fresh) = next;
+            let gate::Passed { doc, warnings } = self.judge(&work, doc, Arc::new(compiled), fresh).await?;
             let publication = json!(PublicationDoc { revision: doc.revision, status: PublicationStatus::Published });
             let mut writes = vec![DocumentWrite {
                 key: DocumentKey::new(Kind::Publication, id.as_str()),
@@ -363,7 +366,6 @@ impl Authoring {
                     refs: vec![],
                 });
             }
-            let warnings = self.warnings(author.account, &work, &doc, &compiled);
             if let Some(version) = self.commit(author, work.version, writes).await? {
                 return Ok(Published { revision: doc.revision, version, warnings });
             }

@@ -2,20 +2,22 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Authoring, AuthoringError, Expect, number};
+use super::{Authoring, AuthoringError, Expect, Workspace, number};
 use crate::{
     domain::{
         audience::{
             compile::RuleSet,
             context::Context,
             evaluate::{Evaluator, UserView},
+            profile::Traits,
             verdict::Verdict,
         },
         catalog::{
             audit::revision_crid,
             creative::Creative,
-            document::{RevisionDoc, Rotation},
-            key::Kind,
+            document::{AdvertiserDoc, RevisionDoc, Rotation},
+            key::{DocumentKey, Kind},
+            links, salvage,
         },
         consent::Purposes,
         creative::{Combinations, Intricate, lint},
@@ -41,15 +43,24 @@ pub struct Proof {
     pub doc: RevisionDoc,
     /// The same, ready to be rendered.
     pub creative: Arc<Creative>,
+    /// Why it could not be published as it is. What has faults of its own is left out of
+    /// [`Self::creative`].
+    pub faults: Vec<Violation>,
+    /// Tells the draft from others, for publishing just this one; none of a revision.
+    pub tag: Option<u64>,
+    /// Whose it is.
+    advertiser: Option<AdvertiserDoc>,
     /// The segments that its targeting is bound to.
     rules: Arc<RuleSet>,
 }
 
-/// Somebody to look at a creative for, who is in just these segments.
+/// Somebody to look at a creative for.
 #[derive(Debug, Clone, Default)]
 pub struct Persona {
     /// The segments.
     pub segments: Vec<SegmentKey>,
+    /// What is known of them; without segments, those that follow from it.
+    pub traits: Option<Traits>,
     /// Where and on what they look, and in which language.
     pub context: Context,
 }
@@ -73,19 +84,37 @@ pub struct Rendered {
 }
 
 impl Authoring {
-    /// Compiles a creative's draft, or a revision of it.
+    /// Compiles a creative's draft as far as that goes, or a revision of it.
     ///
     /// # Errors
-    /// See [`AuthoringError`]; invalid when the draft cannot be served as it is.
+    /// See [`AuthoringError`]; invalid when nothing of the draft can be shown.
     pub async fn proof(&self, account: u32, id: &CreativeId, revision: Option<u32>) -> Result<Proof, AuthoringError> {
         for _ in 0..Self::TRIES {
-            let Some(mut work) = self.draft(account, id, Expect::Any).await? else { continue };
+            let Some(mut work) = self.draft(account, id, Expect::Any, None).await? else { continue };
             let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
-            let (doc, creative, _) = match revision {
-                Some(wanted) => self.again(account, &mut work, id, wanted).await?,
-                None => self.compile(&work, id, newest.unwrap_or_default() + 1)?,
+            let (doc, creative, faults) = match revision {
+                Some(wanted) => {
+                    let (doc, creative, _) = self.again(account, &mut work, id, wanted).await?;
+                    (doc, creative, Vec::new())
+                }
+                None => self.draft_with_faults(&work, id, newest.unwrap_or_default() + 1)?,
             };
-            return Ok(Proof { doc, creative: Arc::new(creative), rules: work.rules });
+            let (creative, tag) = (Arc::new(creative), revision.is_none().then(|| work.draft_tag(id)));
+            let beside = work.surroundings(id, &doc);
+            let proof = Proof { doc, creative, faults, tag, advertiser: beside.advertiser.clone(), rules: work.rules };
+            if proof.tag.is_none() {
+                return Ok(proof);
+            }
+            let now = self.clock.now();
+            let judged = move || {
+                let mut proof = proof;
+                let refused = beside.refusals(&proof.creative, &proof.doc, true, now);
+                let fresh: Vec<_> = refused.into_iter().filter(|fault| !proof.faults.contains(fault)).collect();
+                proof.faults.extend(fresh);
+                proof
+            };
+            let judged = tokio::task::spawn_blocking(judged).await;
+            return Ok(judged.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic())));
         }
         Err(AuthoringError::Contended)
     }
@@ -102,6 +131,33 @@ impl Authoring {
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
         numbers.truncate(NEWEST);
         Ok(numbers)
+    }
+
+    /// The draft, what of it compiles, and the faults of the rest.
+    fn draft_with_faults(
+        &self,
+        work: &Workspace,
+        id: &CreativeId,
+        number: u32,
+    ) -> Result<(RevisionDoc, Creative, Vec<Violation>), AuthoringError> {
+        let gone = || AuthoringError::NotFound(DocumentKey::new(Kind::Creative, id.as_str()));
+        let doc = work.drafted(id.as_str(), number, self.clock.now()).ok_or_else(gone)?;
+        let (mut rest, mut faults) = (doc.clone(), Vec::new());
+        loop {
+            match work.compiled(id.as_str(), &rest, self.catalogue.public_url()) {
+                Ok(creative) => return Ok((doc, creative, faults)),
+                Err(found) => {
+                    let more = salvage::without(&mut rest, &found);
+                    // what stands on something that was taken out has no fault of its own
+                    if faults.is_empty() {
+                        faults = found;
+                    }
+                    if !more {
+                        return Err(AuthoringError::Invalid(faults));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -122,7 +178,9 @@ impl Proof {
         let Some(persona) = persona else { return proof::options(&self.creative, now) };
         let forced = persona.segments.iter().filter_map(|key| Some((self.rules.ix(key)?, Verdict::ALWAYS)));
         let forced: Vec<_> = forced.collect();
-        let view = UserView { forced: &forced, only_forced: true, ..UserView::default() };
+        let only_forced = persona.traits.is_none() || !persona.segments.is_empty();
+        let request_traits = persona.traits.as_ref();
+        let view = UserView { forced: &forced, only_forced, request_traits, ..UserView::default() };
         let mut evaluator = Evaluator::new(&self.rules, view, &persona.context, now);
         let manner = Manner {
             sticky: Sticky(0),
@@ -213,11 +271,12 @@ impl Proof {
         let showing = item.shown.as_ref()?;
         let (request, placement) = (AdRequest::default(), PlacementRequest::default());
         let assembled = assemble(&item, showing, &request, &placement, Purposes::default(), issuer);
-        let lint = match self.creative.variants[variant].shape.0 {
-            Format::Html => lint(&assembled.markup, size),
-            Format::Native | Format::Vast => Vec::new(),
-        };
-        Some(Rendered { item, assembled, lint })
+        let of = &self.creative.variants[variant];
+        let values = contents(showing).map(|(.., value)| serde_json::from_str(value.as_json()).unwrap_or_default());
+        let values: Vec<_> = values.collect();
+        let mut found = lint(&of.template, &assembled.markup, size, &values);
+        found.extend(self.advertiser.iter().flat_map(|advertiser| links::lint(of, &values, advertiser)));
+        Some(Rendered { item, assembled, lint: found })
     }
 }
 

@@ -10,10 +10,9 @@ use crate::{
         audience::models::Models,
         catalog::{
             creative::Creative,
-            document::{CampaignDoc, RevisionDoc},
+            document::RevisionDoc,
             key::{DocumentKey, Kind},
             templates::Templates,
-            warnings,
         },
         creative::{CreativeDoc, named_assets},
         ids::CreativeId,
@@ -142,12 +141,14 @@ impl Authoring {
         sound.with(key.kind, found)
     }
 
-    /// A creative's draft with everything that publishing it needs.
+    /// A creative's draft with everything that publishing it needs, if it is the one expected and
+    /// that was looked at.
     pub(super) async fn draft(
         &self,
         account: u32,
         id: &CreativeId,
         expect: Expect,
+        previewed: Option<u64>,
     ) -> Result<Option<Workspace>, AuthoringError> {
         let key = DocumentKey::new(Kind::Creative, id.as_str());
         let (mut work, current) = match self.begin(account, &key, expect, vec![]).await {
@@ -160,6 +161,10 @@ impl Authoring {
             return Err(AuthoringError::NotFound(key));
         }
         let mut whole = self.parts(account, &mut work, id).await?;
+        if whole && previewed.is_some_and(|tag| tag != work.draft_tag(id)) {
+            return Err(AuthoringError::Stale { current });
+        }
+        whole &= self.read_beside(account, &mut work, id).await?;
         whole &= self.load_rules(account, &mut work, &key).await?;
         Ok(whole.then_some(work))
     }
@@ -221,27 +226,6 @@ impl Authoring {
         compiled.map(|compiled| (doc, compiled, false)).map_err(AuthoringError::Invalid)
     }
 
-    /// What the author of a creative should look at, though it can be published.
-    pub(super) fn warnings(
-        &self,
-        account: u32,
-        work: &Workspace,
-        doc: &RevisionDoc,
-        creative: &Creative,
-    ) -> Vec<Violation> {
-        let campaigns = work.of(Kind::Campaign, "").filter_map(|(key, body)| {
-            let campaign: CampaignDoc = serde_json::from_value(body.clone()).ok()?;
-            let shows =
-                campaign.creatives.contains(&creative.id) || campaign.default_creative.as_ref() == Some(&creative.id);
-            shows.then(|| (key.id.clone(), campaign))
-        });
-        let campaigns: Vec<_> = campaigns.collect();
-        let world = self.catalogue.world();
-        let Some(live) = world.account(account) else { return Vec::new() };
-        let campaigns = campaigns.iter().map(|(id, campaign)| (id.as_str(), campaign));
-        warnings::warnings(creative, doc, campaigns, &live.snapshot.placements, self.clock.now())
-    }
-
     /// What names a creative that no longer serves.
     pub(super) fn counting_on(&self, account: u32, id: &CreativeId) -> Vec<Violation> {
         let world = self.catalogue.world();
@@ -285,7 +269,7 @@ impl Authoring {
 }
 
 /// Takes documents into the workspace; whether they are of its version.
-fn take(work: &mut Workspace, found: Documents, looked_for: Vec<DocumentKey>) -> bool {
+pub(super) fn take(work: &mut Workspace, found: Documents, looked_for: Vec<DocumentKey>) -> bool {
     if work.documents.is_empty() {
         work.version = found.version;
     }

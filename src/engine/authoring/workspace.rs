@@ -24,7 +24,7 @@ use crate::domain::{
         templates::Templates,
     },
     creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec, SlotValue, Template, TemplateDoc, every_image_has_words},
-    ids::{ComponentId, ModelKey, SegmentKey, SlotName},
+    ids::{ComponentId, CreativeId, ModelKey, NameHash, SegmentKey, SlotName},
     products::FeedDoc,
     values::Millis,
     violation::{Violation, Violations},
@@ -141,6 +141,22 @@ impl Workspace {
         let doc = self.drafted(creative, number, now).ok_or_else(gone)?;
         let compiled = self.compiled(creative, &doc, public_url)?;
         Ok((doc, compiled))
+    }
+
+    /// Tells a creative's draft, with its templates and components as they are, from any other.
+    #[must_use]
+    pub fn draft_tag(&self, creative: &CreativeId) -> u64 {
+        let draft: Option<CreativeDoc> = self.typed(Kind::Creative, creative.as_str());
+        let templates = draft.iter().flat_map(|draft| &draft.templates);
+        let keys = templates.map(|id| DocumentKey::new(Kind::Template, id.as_str()));
+        let keys = keys.chain([DocumentKey::new(Kind::Creative, creative.as_str())]);
+        let prefix = format!("{creative}/");
+        let components = self.of(Kind::Component, &prefix).map(|(key, _)| key.clone());
+        let all = keys.chain(components).filter_map(|key| {
+            let (version, _) = self.documents.get(&key)?.as_ref()?;
+            Some(format!("{key} {version}\n"))
+        });
+        NameHash::of(&all.collect::<String>()).0
     }
 
     /// A creative's draft with everything it uses, as a revision that nobody has checked.

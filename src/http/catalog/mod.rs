@@ -37,7 +37,10 @@ use super::{
 use crate::{
     domain::{
         access::Scope,
-        audience::rule::SegmentRule,
+        audience::{
+            lint::never,
+            rule::{SegmentRule, Targeting},
+        },
         catalog::key::{DocumentKey, Kind},
         ids::CreativeId,
         values::Millis,
@@ -275,7 +278,13 @@ impl<'a> Desk<'a> {
 
     async fn lint(&self, id: &str, document: &Value) -> Vec<Violation> {
         if self.place.kind == Kind::Campaign {
-            return self.unpublished(document);
+            let mut found = self.unpublished(document);
+            let aim = document.get("targeting").and_then(|targeting| Targeting::parse(targeting).ok());
+            if aim.is_some_and(|node| never(&node)) {
+                let detail = "nobody can ever meet this, so the campaign never serves";
+                found.push(Violation::new("/targeting", "never_true", detail));
+            }
+            return found;
         }
         let rule = document.get("rule").filter(|_| self.place.kind == Kind::Segment);
         let Some(rule) = rule.and_then(|rule| SegmentRule::parse(rule).ok()) else { return Vec::new() };

@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderName, header},
+    extract::{RawQuery, State},
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     ReadProblems,
     combination::{Audits, CombinationItem},
-    sheet,
+    sheet::Sheet,
 };
 use crate::{
     domain::{
         access::Scope,
-        audience::{context::Context, value::Folded},
+        audience::{context::Context, profile::Traits, value::Folded},
         creative::{Combinations, Intricate},
         ids::{CreativeId, SegmentKey},
         values::{Country, Format, Locale, Millis, Size},
@@ -30,9 +31,11 @@ use crate::{
     http::{
         app::App,
         auth::Caller,
+        etag,
         extract::{ApiPath, ApiQuery},
         page::Limit,
         problem::Problem,
+        said,
     },
 };
 
@@ -103,6 +106,13 @@ struct ProofQuery {
     /// Only what somebody would see on this kind of device.
     #[param(required = false, example = "mobile")]
     device: Option<String>,
+    /// Only what somebody with these traits would see, who is in the segments that follow from them
+    /// unless `segments` names others: names with their values, with commas between.
+    #[param(required = false, example = "age:24,city:Berlin")]
+    traits: Option<String>,
+    /// Only what would be seen where a request says this as `data.*`: likewise.
+    #[param(required = false, example = "weather:rain")]
+    data: Option<String>,
     /// Only what would be seen at this time; left out: now and later.
     #[param(inline, required = false)]
     at: Option<Millis>,
@@ -112,7 +122,7 @@ struct ProofQuery {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "creative": "spring-hero", "revision": 3, "count": 24, "shown": 24,
-    "slots": {"headline": ["h-1", "h-2"], "offer": [null]}, "items": []
+    "slots": {"headline": ["h-1", "h-2"], "offer": [null]}, "faults": [], "items": []
 }))]
 struct CombinationsAnswer {
     /// The creative.
@@ -128,6 +138,9 @@ struct CombinationsAnswer {
     /// Of each slot the components that compete; `null` is the default of a slot without any.
     #[schema(value_type = BTreeMap<String, Vec<Option<String>>>)]
     slots: BTreeMap<String, Vec<Option<String>>>,
+    /// What keeps the draft from being published; empty for a revision. Components, templates and
+    /// rules with faults of their own are left out of the combinations.
+    faults: Vec<Violation>,
     /// The combinations, each in every template asked for.
     items: Vec<CombinationItem>,
     /// Send it as `after` to read on; left out at the end.
@@ -146,8 +159,9 @@ struct Look {
 }
 
 impl ProofQuery {
-    fn persona(&self) -> Result<Option<Persona>, Problem> {
+    fn persona(&self, now: Millis) -> Result<Option<Persona>, Problem> {
         let any = self.segments.is_some() || self.language.is_some() || self.country.is_some();
+        let any = any || self.traits.is_some() || self.data.is_some();
         if !any && self.device.is_none() && self.at.is_none() {
             return Ok(None);
         }
@@ -161,14 +175,21 @@ impl ProofQuery {
             }
         });
         let segments = keys.collect();
+        let pairs = faults.keep("/traits", said::pairs(self.traits.as_deref().unwrap_or_default()));
+        let traits = self.traits.as_ref().and_then(|_| {
+            let named = pairs?.into_iter().map(|(name, value)| (name.into(), json!(value)));
+            faults.keep("/traits", Traits::parse(&Value::Object(named.collect()), now))
+        });
+        let data = faults.keep("/data", said::pairs(self.data.as_deref().unwrap_or_default())).unwrap_or_default();
         faults.into_result().map_err(Problem::invalid)?;
         let context = Context {
             language: self.language.clone(),
             country: self.country,
             device: self.device.as_deref().map(Folded::new),
+            data,
             ..Context::default()
         };
-        Ok(Some(Persona { segments, context }))
+        Ok(Some(Persona { segments, traits, context }))
     }
 
     fn after(&self) -> Result<u128, Problem> {
@@ -183,7 +204,8 @@ impl ProofQuery {
 
 async fn look(app: &App, caller: &Caller, id: CreativeId, query: &ProofQuery) -> Result<Look, Problem> {
     caller.must_one(&[Scope::Author, Scope::Report])?;
-    let persona = query.persona()?;
+    let now = query.at.unwrap_or_else(|| app.engine.clock.now());
+    let persona = query.persona(now)?;
     let proof = app.engine.authoring.proof(caller.account.number(), &id, query.revision).await?;
     if let Some(persona) = &persona {
         let unknown = proof.unknown(persona).into_iter();
@@ -194,7 +216,6 @@ async fn look(app: &App, caller: &Caller, id: CreativeId, query: &ProofQuery) ->
             return Err(Problem::invalid(faults));
         }
     }
-    let now = query.at.unwrap_or_else(|| app.engine.clock.now());
     let cover = query.cover;
     // counting is quick for what people write, but not for everything that can be written
     let worked = tokio::task::spawn_blocking(move || {
@@ -248,6 +269,11 @@ impl Look {
         Ok((items, (to < self.shown() && from < to).then(|| to.to_string())))
     }
 
+    /// The ETag of a draft.
+    fn tag(&self) -> Option<[(HeaderName, HeaderValue); 1]> {
+        self.proof.tag.map(|tag| [(header::ETAG, etag::draft_tag(tag))])
+    }
+
     fn slots(&self) -> BTreeMap<String, Vec<Option<String>>> {
         let creative = &self.proof.creative;
         let id = |option: &u32| creative.components.get(*option as usize).map(|component| component.id.to_string());
@@ -261,47 +287,22 @@ impl Look {
 ///
 /// Every choice of one component per slot that the pairing rules allow, counted exactly without
 /// listing them, rendered page by page by the code that serves, with what its author should look
-/// at. `cover=pairs` gives a few in which every legal pair stands. With segments, a language, a
-/// country, a device or a time: only what such a person would see. A slot shows its default only
+/// at. `cover=pairs` gives a few in which every legal pair stands. With segments, traits, `data`, a
+/// language, a country, a device or a time: only what such a person would see. A slot shows its default only
 /// where no component of it may be shown; where the rules leave no component for a slot beside a
 /// choice, its default serves there too, which is not listed: publishing warns of components that
-/// stand only so. With what exchanges say of each. Changes nothing and counts nothing. Needs a key with the
-/// scope `author` or `report`.
+/// stand only so. With what exchanges say of each. A draft that could not be published is shown as
+/// far as it goes, with its faults. The ETag of a draft is of its templates and components too:
+/// send it as `If-Match` to publish what was looked at and nothing else. Changes nothing and counts
+/// nothing. Needs a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/combinations", tag = "creatives", operation_id = "list_combinations",
     params(One, ProofQuery), security(("key" = [])),
-    responses((status = 200, description = "A page.", body = CombinationsAnswer), ReadProblems)
+    responses((status = 200, description = "A page.", body = CombinationsAnswer, headers(
+        ("ETag" = String, description = "Of a draft: it with its templates and components.")
+    )), ReadProblems)
 )]
 async fn combinations(
-    State(app): State<App>,
-    caller: Caller,
-    ApiPath(One { id }): ApiPath<One>,
-    ApiQuery(query): ApiQuery<ProofQuery>,
-) -> Result<Json<CombinationsAnswer>, Problem> {
-    let look = look(&app, &caller, id, &query).await?;
-    let (items, next) = look.page(&app, &caller, &query)?;
-    Ok(Json(CombinationsAnswer {
-        creative: look.creative.clone(),
-        revision: look.proof.doc.revision,
-        count: look.all.count(),
-        shown: look.shown(),
-        slots: look.slots(),
-        items,
-        next,
-    }))
-}
-
-/// Preview a creative on one page
-///
-/// A contact sheet: the combinations of `GET .../combinations` side by side, each in a sandboxed
-/// frame that runs no script, with what it is made of and what to look at. The same parameters.
-/// Needs a key with the scope `author` or `report`.
-#[utoipa::path(
-    get, path = "/v1/creatives/{id}/preview", tag = "creatives", operation_id = "preview_creative",
-    params(One, ProofQuery), security(("key" = [])),
-    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), ReadProblems)
-)]
-async fn preview(
     State(app): State<App>,
     caller: Caller,
     ApiPath(One { id }): ApiPath<One>,
@@ -309,8 +310,56 @@ async fn preview(
 ) -> Result<Response, Problem> {
     let look = look(&app, &caller, id, &query).await?;
     let (items, next) = look.page(&app, &caller, &query)?;
+    let answer = CombinationsAnswer {
+        creative: look.creative.clone(),
+        revision: look.proof.doc.revision,
+        count: look.all.count(),
+        shown: look.shown(),
+        slots: look.slots(),
+        faults: look.proof.faults.clone(),
+        items,
+        next,
+    };
+    Ok((look.tag(), Json(answer)).into_response())
+}
+
+/// Preview a creative on one page
+///
+/// A contact sheet: the combinations of `GET .../combinations` side by side, each in a sandboxed
+/// frame that runs no script, with what it is made of and what to look at; above them what keeps a
+/// draft from being published. The same parameters and ETag. Needs a key with the scope `author` or
+/// `report`.
+#[utoipa::path(
+    get, path = "/v1/creatives/{id}/preview", tag = "creatives", operation_id = "preview_creative",
+    params(One, ProofQuery), security(("key" = [])),
+    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html", headers(
+        ("ETag" = String, description = "Of a draft: it with its templates and components.")
+    )), ReadProblems)
+)]
+async fn preview(
+    State(app): State<App>,
+    caller: Caller,
+    ApiPath(One { id }): ApiPath<One>,
+    ApiQuery(query): ApiQuery<ProofQuery>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    let look = look(&app, &caller, id, &query).await?;
+    let (items, next) = look.page(&app, &caller, &query)?;
     let draft = if query.revision.is_none() { "draft of " } else { "" };
     let title = format!("{}, {draft}revision {}", look.creative, look.proof.doc.revision);
-    let sheet = sheet::page(&title, look.all.count(), look.shown(), next.is_some(), &items);
-    Ok((PAGE, sheet).into_response())
+    let sheet = Sheet {
+        title: &title,
+        count: look.all.count(),
+        shown: look.shown(),
+        faults: &look.proof.faults,
+        items: &items,
+        next: next.map(|after| further(raw.as_deref().unwrap_or_default(), &after)),
+    };
+    Ok((look.tag(), PAGE, sheet.page()).into_response())
+}
+
+/// The same query from another combination on.
+fn further(query: &str, after: &str) -> String {
+    let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("after="));
+    kept.map(|pair| format!("{pair}&")).collect::<String>() + "after=" + after
 }

@@ -22,7 +22,7 @@ use crate::{
     http::{
         app::App,
         auth::Caller,
-        etag::MaybeMatch,
+        etag::DraftMatch,
         extract::{ApiPath, ApiQuery, MaybeJson},
         page::{DryRun, Limit, Page},
         problem::Problem,
@@ -137,11 +137,17 @@ struct RevisionSummary {
 ///
 /// Makes the draft, with its templates and components as they are now, an immutable revision and
 /// serves it from the next moment on; or serves an earlier revision again. Refused with every
-/// reason while the draft cannot be served. With `If-Match`, only while the creative's draft is the
-/// one that was read. The body may be left out. Needs a key with the scope `author`.
+/// reason while the draft cannot be served: every part of it must fit, the pairing rules must leave
+/// a component for every slot that has any (`unsatisfiable`), each registered placement of a
+/// campaign that shows it must be fitted by one of that campaign's creatives, as drafted, and a
+/// placement whose house creative it is by it (`size_mismatch`; not asked of an earlier revision),
+/// and all links must lead to the advertiser's hosts (`landing_host_not_allowed`). The rest are
+/// warnings. With `If-Match`, only while the creative's draft is the one that was read; with the
+/// ETag of a preview, only while its templates and components are those that were looked at too.
+/// The body may be left out. Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{id}/publish", tag = "creatives", operation_id = "publish_creative",
-    params(Published, DryRun, MaybeMatch), request_body(content = Option<PublishRequest>, example = json!({})), security(("key" = [])),
+    params(Published, DryRun, DraftMatch), request_body(content = Option<PublishRequest>, example = json!({})), security(("key" = [])),
     responses((status = 200, description = "It serves; or a dry run: it would.", body = PublishAnswer), PublishProblems)
 )]
 async fn publish(
@@ -149,11 +155,11 @@ async fn publish(
     caller: Caller,
     ApiPath(Published { id }): ApiPath<Published>,
     ApiQuery(dry): ApiQuery<DryRun>,
-    MaybeMatch(expect): MaybeMatch,
+    DraftMatch { expect, previewed }: DraftMatch,
     MaybeJson(request): MaybeJson<PublishRequest, LARGEST>,
 ) -> Result<Json<PublishAnswer>, Problem> {
     caller.must(Scope::Author)?;
-    let made = app.engine.authoring.publish(&author(&caller, dry), &id, expect, request.revision).await?;
+    let made = app.engine.authoring.publish(&author(&caller, dry), &id, expect, previewed, request.revision).await?;
     Ok(Json(PublishAnswer { revision: made.revision, version: made.version, warnings: made.warnings }))
 }
 

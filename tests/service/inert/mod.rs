@@ -8,13 +8,9 @@ use std::{
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
 
 use crate::{
-    browser::{chromium, visit_for},
+    browser::{chromium, probed},
     events::send,
     harness::{Patient as _, Service, read, until},
     turn,
@@ -122,16 +118,20 @@ fn values(payload: &str) -> [(&'static str, Value); 9] {
 
 /// Everything that was uploaded, by slot: how much of it was taken.
 async fn author(service: &Service, payloads: &[String]) -> BTreeMap<String, u64> {
+    // some payloads are addresses of this host
+    let brand =
+        json!({"name": "Hostile", "domain": "northwind.example", "landing_hosts": ["northwind.example", "x.example"]});
+    service.put("/v1/advertisers/hostile", &brand).await;
     service.put("/v1/templates/everywhere", &template()).await;
     let card = json!({"name": "Card", "format": "native",
         "slots": {"words": {"type": "text", "max_length": 500, "default": "fine"}, "hero": template()["slots"]["hero"]},
         "native": {"assets": [{"id": 1, "required": true, "kind": "title", "slot": "words"},
             {"id": 2, "kind": "main_image", "slot": "hero"}]}});
     service.put("/v1/templates/everywhere-card", &card).await;
-    let feed = json!({"name": "Shop", "advertiser": "northwind", "format": "json"});
+    let feed = json!({"name": "Shop", "advertiser": "hostile", "format": "json"});
     service.put("/v1/feeds/shop", &feed).await;
     for (creative, templates) in [("hostile", &["everywhere", "everywhere-card"][..]), ("shop", &["everywhere"])] {
-        let body = json!({"name": "Hostile", "advertiser": "northwind", "templates": templates});
+        let body = json!({"name": "Hostile", "advertiser": "hostile", "templates": templates});
         service.put(&format!("/v1/creatives/{creative}"), &body).await;
         let placement = json!({"name": creative, "sizes": ["300x600"], "formats": ["html", "native"]});
         service.put(&format!("/v1/placements/{creative}"), &placement).await;
@@ -169,7 +169,7 @@ async fn author(service: &Service, payloads: &[String]) -> BTreeMap<String, u64>
     for creative in ["hostile", "shop"] {
         let publish = service.request(Method::POST, &format!("/v1/creatives/{creative}/publish")).json(&json!({}));
         read(publish.sent().await, 200).await;
-        let campaign = json!({"name": creative, "advertiser": "northwind", "status": "active", "creatives": [creative],
+        let campaign = json!({"name": creative, "advertiser": "hostile", "status": "active", "creatives": [creative],
             "landing_url": "https://northwind.example/", "placements": [creative]});
         service.put(&format!("/v1/campaigns/{creative}"), &campaign).await;
     }
@@ -279,34 +279,8 @@ struct Found {
 
 /// Has a browser open all of it on one page of another origin.
 async fn probe(browser: &'static str, all: &Served) -> Found {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let documents = json!({"markups": all.markups, "addresses": all.addresses, "values": all.values}).to_string();
-    let server = tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let documents = documents.clone();
-            tokio::spawn(async move {
-                let mut head = [0; 8_192];
-                let count = stream.read(&mut head).await.unwrap_or(0);
-                let (status, kind, body) = match head[..count].split(|byte| *byte == b' ').nth(1) {
-                    Some(b"/") => ("200 OK", "text/html; charset=utf-8", PROBE),
-                    Some(b"/documents.json") => ("200 OK", "application/json", &*documents),
-                    _ => ("404 Not Found", "text/plain", ""),
-                };
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-                let _gone = stream.write_all(answer.as_bytes()).await;
-            });
-        }
-    });
-    let shown = visit_for(browser, url, 60_000).await;
-    server.abort();
-    let told = shown.split_once("RESULT").and_then(|(_, rest)| rest.split_once("END"));
-    let (told, _) = told.unwrap_or_else(|| panic!("the probe did not finish: {}", &shown[..shown.len().min(2_000)]));
-    let told = told.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
-    let told: Value = serde_json::from_str(&told).expect("the probe's JSON");
+    let documents = json!({"markups": all.markups, "addresses": all.addresses, "values": all.values});
+    let told = probed(browser, PROBE, &documents).await;
     let ran = told["ran"].as_array().expect("numbers").iter();
     Found {
         opened: told["opened"].as_u64().expect("a count"),
