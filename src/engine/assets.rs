@@ -50,7 +50,8 @@ impl Assets {
         let served = Cache::builder()
             .weigher(|_: &String, asset: &Asset| u32::try_from(asset.bytes.len()).unwrap_or(u32::MAX))
             .max_capacity(Self::CACHE)
-            .time_to_idle(Duration::from_secs(3_600))
+            // another replica may have deleted it
+            .time_to_live(Duration::from_secs(3_600))
             .build();
         Self { store, served, reading: Arc::new(Semaphore::new(1)) }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio::sync::Semaphore;
 
 use super::{
-    archive::Archive,
+    archive::{Archive, ArchiveError},
     authoring::{
         Authoring, AuthoringError,
         drafted::{Draft, Drafted},
@@ -58,6 +58,9 @@ pub enum WhatIfError {
     /// The store's.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An earlier catalogue cannot be had.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Deciding anew failed: a fault of this program.
     #[error("deciding anew ended early")]
     Ended,
@@ -269,12 +272,12 @@ impl WhatIfs {
         live: &Account,
         version: i64,
         held: &mut HashMap<i64, Option<Held>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ArchiveError> {
         if !held.contains_key(&version) {
             let of = if version == live.snapshot.version {
                 Some(Held::by(&live.snapshot))
             } else if held.len() <= Self::VERSIONS {
-                Some(Held::by(&*self.catalogue.at(live.number(), version).await?))
+                Some(Held::by(&*self.archive.snapshot(live, version).await?))
             } else {
                 None
             };

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         access::Scope,
         audience::{context::Context, value::Folded},
-        catalog::snapshot::Snapshot,
+        catalog::snapshot::{Line, Snapshot},
         decision::coverage::{Cell, Circumstances, Found, Serving, Stretch, changes, stretches},
         ids::{CampaignId, CreativeId, PlacementId, SegmentKey},
         values::{Country, Format, Locale, Millis, Size},
@@ -32,8 +32,10 @@ problems!(CoverageProblems = [BadRequest, Unauthorized, Forbidden, Invalid, Over
 const DAY: i64 = 86_400_000;
 /// The longest time that is looked at, in ms.
 const LONGEST: i64 = 92 * DAY;
-/// The most times that a campaign is asked.
-const MOST: u64 = 3_000_000;
+/// What asking a campaign costs, in components that are looked at.
+const LINE: usize = 16;
+/// The most components that are looked at.
+const MOST: u64 = 50_000_000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -272,9 +274,9 @@ fn look(
     only_uncovered: bool,
 ) -> Result<CoverageAnswer, Problem> {
     let changes = changes(snapshot, &beside.zone, from, to);
-    let asked = [cells.len(), changes.len(), snapshot.lines.len()]
-        .iter()
-        .fold(1_u64, |all, part| all.saturating_mul(*part as u64));
+    let components = |line: &Line| line.creatives.iter().map(|creative| creative.components.len()).sum::<usize>();
+    let work = snapshot.lines.iter().map(|line| LINE + components(line)).sum();
+    let asked = [cells.len(), changes.len(), work].iter().fold(1_u64, |all, part| all.saturating_mul(*part as u64));
     if asked > MOST {
         let detail = "these are too many cells at once: ask for one placement, fewer segments or a shorter time";
         return Err(Problem::invalid(vec![Violation::new("", "too_many_cells", detail)]));

@@ -103,6 +103,14 @@ async fn a_draft_says_what_it_would_take_over() {
     let takeover = service.request(Method::GET, "/v1/campaigns/takeover").sent().await;
     assert_eq!(takeover.status(), 404);
     assert_eq!(service.item("u-0", "home").await["revision"], 1);
+
+    // what publishing refuses is refused here, beside the campaigns of the draft
+    service.put("/v1/placements/tall", &json!({"name": "Tall", "sizes": ["160x600"], "formats": ["html"]})).await;
+    let tall = json!({"campaigns": {"tall": campaign(json!({"placements": ["tall"]}))}, "publish": ["fallback"]});
+    let problem = ask(&service, &tall, 422).await;
+    let faults = problem["errors"].as_array().expect("errors");
+    let told = |fault: &Value| fault["code"] == "size_mismatch" && fault["pointer"] == "/publish/0/creative/templates";
+    assert!(faults.iter().any(told), "{problem:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -261,7 +261,7 @@ impl Authoring {
                 return Ok(current.iter().map(|doc| document::archived(id, doc)).collect());
             }
             Some(Serving::Published(content)) => {
-                let doc = content.as_ref().clone().revision(next, now);
+                let doc = work.measured(&content.as_ref().clone().revision(next, now)).into_owned();
                 (work.compiled(id, &doc, public_url)?, doc)
             }
             None => {
@@ -269,10 +269,6 @@ impl Authoring {
                 (compiled, doc)
             }
         };
-        let refused = gate::refusals(work, &compiled, &doc, now);
-        if !refused.is_empty() {
-            return Err(refused);
-        }
         let same = current.and_then(|current| {
             let serving: RevisionDoc = work.typed(Kind::Revision, &format!("{id}/{}", current.revision))?;
             let as_now = RevisionDoc { revision: serving.revision, published_at: serving.published_at, ..doc.clone() };
@@ -280,6 +276,11 @@ impl Authoring {
         });
         if same == Some(true) {
             return Ok(vec![]);
+        }
+        // what served where it comes from has passed this once
+        let refused = gate::refusals(work, &compiled, &doc, serving.is_none(), now);
+        if !refused.is_empty() {
+            return Err(refused);
         }
         let creative: CreativeId =
             id.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;

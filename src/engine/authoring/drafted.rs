@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Authoring, AuthoringError, Workspace, document, number};
+use super::{Authoring, AuthoringError, Workspace, document, gate, number};
 use crate::{
     domain::{
         audience::models::Models,
@@ -134,6 +134,7 @@ impl Authoring {
         for (_, id) in &draft.creatives {
             if there(&work, &DocumentKey::new(Kind::Creative, id.as_str())) {
                 whole &= self.parts(account, &mut work, id).await?;
+                whole &= self.read_beside(account, &mut work, id).await?;
             }
         }
         // of these no rule changes
@@ -147,9 +148,13 @@ impl Authoring {
                 None if !there(&work, &key(id)) => {
                     faults.push(campaign(id.as_str()), "unknown_reference", format!("there is no {}", key(id)));
                 }
-                None => changes.push((key(id), None)),
+                None => {
+                    work.documents.insert(key(id), None);
+                    changes.push((key(id), None));
+                }
                 Some(body) => {
                     faults.keep(&campaign(id.as_str()), work.check(&key(id), body));
+                    work.put(key(id), body.clone());
                     changes.push((key(id), Some(body.clone())));
                 }
             }
@@ -158,8 +163,10 @@ impl Authoring {
             let prefix = format!("{id}/");
             let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max();
             let next = newest.unwrap_or_default() + 1;
-            let made = work.revision(id.as_str(), next, self.clock.now(), self.catalogue.public_url());
-            if let Some((doc, _)) = faults.keep(&format!("/publish/{at}"), made) {
+            let (now, under) = (self.clock.now(), format!("/publish/{at}"));
+            let made = work.revision(id.as_str(), next, now, self.catalogue.public_url());
+            if let Some((doc, creative)) = faults.keep(&under, made) {
+                faults.extend_under(&under, gate::refusals(&work, &creative, &doc, true, now));
                 let publication = PublicationDoc { revision: next, status: PublicationStatus::Published };
                 changes.push((DocumentKey::new(Kind::Revision, format!("{id}/{next}")), Some(json!(doc))));
                 changes.push((DocumentKey::new(Kind::Publication, id.as_str()), Some(json!(publication))));

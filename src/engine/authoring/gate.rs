@@ -102,7 +102,13 @@ impl Authoring {
     }
 }
 
-/// Why a creative of a bundle may not be published.
-pub(super) fn refusals(work: &Workspace, creative: &Creative, doc: &RevisionDoc, now: Millis) -> Vec<Violation> {
-    work.surroundings(&creative.id, doc).refusals(creative, doc, true, now)
+/// Why a creative of a bundle or a draft may not be published; `fresh`: it has not served before.
+pub(super) fn refusals(
+    work: &Workspace,
+    creative: &Creative,
+    doc: &RevisionDoc,
+    fresh: bool,
+    now: Millis,
+) -> Vec<Violation> {
+    work.surroundings(&creative.id, doc).refusals(creative, doc, fresh, now)
 }

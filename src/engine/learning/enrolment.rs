@@ -52,8 +52,7 @@ impl Learning {
                         .insert(name);
                 }
             }
-            if exposure.experiment != 0
-                && exposure.arm.is_side()
+            if exposure.arm.is_side()
                 && let Some(person) = measured
             {
                 let mut units = self.0.units.lock().unwrap_or_else(PoisonError::into_inner);

@@ -198,7 +198,8 @@ impl Tallies {
             }
         }
         let experiment = exposure.experiment;
-        let counted = experiment != 0 && arm.is_side() && lesson.invalid.is_none();
+        // without an experiment too: how unlike people are makes the intervals of every report
+        let counted = arm.is_side() && lesson.invalid.is_none();
         if let Some(person) = lesson.person.filter(|_| counted) {
             self.units.push(Unit { person, experiment, arm, at, counts });
         }
@@ -230,7 +231,11 @@ impl Tallies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ids::DecisionId, values::Money};
+    use crate::domain::{
+        ids::{DecisionId, Uid},
+        measurement::exposure::Arm,
+        values::Money,
+    };
 
     fn lesson(kind: OutcomeKind, value_micros: Option<i64>) -> LessonRow {
         let exposure = Exposure { choice: vec![0], ..Exposure::default() };
@@ -252,6 +257,17 @@ mod tests {
         let learned = learn(None, lessons, &wish(goal), NOW, admit);
         let body = learned.body.expect("something");
         (Statistics::decode(&body.statistics).expect("statistics"), learned.combinations[0].counts)
+    }
+
+    #[test]
+    fn people_are_told_apart_where_nothing_is_held_back_too() {
+        let (person, arm) = (Uid(7), Arm::Personalised);
+        let exposure = Exposure { choice: vec![0], arm, experiment: 0, ..Exposure::default() };
+        let of = |arm| Exposure { arm, ..exposure.clone() }.pack().into();
+        let lesson = |arm| LessonRow { person: Some(person), exposure: of(arm), ..lesson(OutcomeKind::Click, None) };
+        let told = |arm| learn(None, vec![lesson(arm)], &wish(GoalDoc::Click), NOW, admit).units;
+        assert_eq!(told(arm).iter().map(|unit| (unit.person, unit.experiment)).collect::<Vec<_>>(), [(person, 0)]);
+        assert!(told(Arm::Unassigned).is_empty());
     }
 
     const NOW: Millis = Millis(1_770_000_000_000);

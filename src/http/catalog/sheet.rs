@@ -11,7 +11,7 @@ figure{margin:0;padding:12px;background:#fff;border:1px solid #d9dce1;border-rad
 iframe{border:0;display:block;background:#fff}figcaption{margin-top:8px;max-width:728px}\
 dl{display:grid;grid-template-columns:max-content auto;gap:0 10px;margin:4px 0;font-size:12px}dt{color:#5b6470}dd{margin:0}\
 section{margin:0 0 20px;padding:8px 16px;background:#fff1e6;border:1px solid #e0a070;border-radius:8px}h2{font-size:16px;margin:4px 0}\
-.lint{margin:6px 0 0;padding-left:18px;color:#8a3b00;font-size:12px}pre{max-width:480px;white-space:pre-wrap;font-size:11px}";
+.lint{margin:6px 0 0;padding-left:18px;color:#8a3b00;font-size:12px}pre{max-width:480px;white-space:pre-wrap;overflow-wrap:anywhere;font-size:11px}";
 
 /// What stands on a page.
 pub(super) struct Sheet<'a> {

@@ -170,6 +170,7 @@ impl From<WhatIfError> for Problem {
             WhatIfError::Draft(error) => error.into(),
             WhatIfError::Busy => Self::new(ProblemKind::Overloaded, "Other drafts are being looked at."),
             WhatIfError::Store(error) => error.into(),
+            WhatIfError::Archive(error) => error.into(),
             WhatIfError::Ended => Self::internal(error),
         }
     }
