@@ -200,6 +200,10 @@ fn swaps(first: Snapshot) {
                     vec![campaign(swaps % 100, swaps % 90 + 1)]
                 };
                 world.store(std::sync::Arc::new(before.evolve(version, change, URL, NOW)));
+                // freed here, not by a decision
+                while std::sync::Arc::strong_count(&before) > 1 {
+                    std::thread::yield_now();
+                }
                 swaps += 1;
             }
             swaps

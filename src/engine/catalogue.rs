@@ -12,7 +12,10 @@ use crate::{
         products::Stocks,
         values::Millis,
     },
-    engine::{disk::Disk, world::World},
+    engine::{
+        disk::Disk,
+        world::{Account, World},
+    },
     ports::{CatalogStore, Clock, DocumentChanges, Documents, StoreError},
 };
 
@@ -249,9 +252,28 @@ impl Catalogue {
     }
 
     fn swap(&self, world: World) {
-        self.world.store(Arc::new(world));
+        let world = Arc::new(world);
+        let before = self.world.swap(Arc::clone(&world));
+        for Account { row, snapshot, .. } in before.accounts().map(Arc::as_ref) {
+            if !world.account(row.number).is_some_and(|now| Arc::ptr_eq(&now.snapshot, snapshot)) {
+                tokio::spawn(retire(Arc::clone(snapshot)));
+            }
+        }
         self.swapped.send_replace(());
     }
+}
+
+/// Frees a catalogue that nothing serves by any more, once those who were deciding by it have: freeing a
+/// large one takes longer than a decision may. Who holds it for longer frees it.
+async fn retire(snapshot: Arc<Snapshot>) {
+    const STEP: Duration = Duration::from_millis(10);
+    for _ in 0..100 {
+        if Arc::strong_count(&snapshot) == 1 {
+            break;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    tokio::task::spawn_blocking(move || drop(snapshot));
 }
 
 /// The same catalogue with other products in its feeds, made beside the threads that answer requests:

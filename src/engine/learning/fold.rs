@@ -233,7 +233,6 @@ mod tests {
     use super::*;
     use crate::domain::{
         ids::{DecisionId, Uid},
-        measurement::exposure::Arm,
         values::Money,
     };
 
