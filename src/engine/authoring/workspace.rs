@@ -138,8 +138,7 @@ impl Workspace {
         public_url: &str,
     ) -> Result<(RevisionDoc, Creative), Vec<Violation>> {
         let gone = || vec![Violation::new("", "unknown_creative", format!("there is no creative {creative}"))];
-        let doc = self.drafted(creative, number, now).ok_or_else(gone)?;
-        let doc = self.measured(&doc).into_owned();
+        let doc = self.measured(&self.drafted(creative, number, now).ok_or_else(gone)?).into_owned();
         let compiled = self.compiled(creative, &doc, public_url)?;
         Ok((doc, compiled))
     }
