@@ -187,8 +187,10 @@ fn swaps(first: Snapshot) {
             at(1.0)
         );
     };
-    told("without swaps", measure(100_000));
     std::thread::scope(|scope| {
+        // on threads that made no catalogue, as those that answer requests
+        let quiet = scope.spawn(|| measure(100_000));
+        told("without swaps", quiet.join().expect("no panic"));
         let writer = scope.spawn(|| {
             let mut swaps = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -208,7 +210,7 @@ fn swaps(first: Snapshot) {
             }
             swaps
         });
-        let times = measure(300_000);
+        let times = scope.spawn(|| measure(300_000)).join().expect("no panic");
         stop.store(true, Ordering::Relaxed);
         let swaps = writer.join().expect("no panic");
         told(&format!("during {swaps} swaps"), times);
