@@ -221,7 +221,8 @@ impl Core {
         let rendered = Rendered::new(Arc::clone(&opened.rendered), meters.records_dropped.clone());
         let archive = Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue));
         let (store, live) = (Arc::clone(&opened.catalog), Arc::clone(&catalogue));
-        let authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), reach);
+        let streams = Arc::clone(ingest.streams());
+        let authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), streams, reach);
         let engine = Engine {
             ingest,
             decider: Decider::new(

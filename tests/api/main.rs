@@ -50,6 +50,7 @@ const CHECKS: &[Check] = checks![
     segments::what_uploads_and_erasures_do_is_told,
     segments::what_time_alone_does_is_told_when_it_has_lasted,
     segments::authors_are_told_what_to_look_at,
+    segments::events_count_from_the_moment_a_rule_is_kept,
     segments::the_tour_shows_how_a_person_moves,
     keys::a_key_opens_what_its_scopes_say_until_it_is_revoked,
     keys::no_key_is_destroyed_by_mistake,

@@ -121,6 +121,18 @@ pub(crate) async fn a_segment_keeps_its_versions(service: Arc<Service>) {
 }
 
 /// What was told of a segment so far, oldest first.
+pub(crate) async fn events_count_from_the_moment_a_rule_is_kept(service: Arc<Service>) {
+    for at in 0..10 {
+        let (key, user) = (service.name("prompt"), service.name("u"));
+        let rule = dynamic(&json!({"event": key, "count": {"gte": 1}, "in": {"last": "P1D"}}));
+        service.create(&format!("/v1/segments/{key}"), &json!({"name": "Prompt", "rule": rule})).await;
+        let kept = service.post("/v1/events", &json!({"user": user, "type": key})).await;
+        assert_eq!(kept.status, 200, "{}", kept.text());
+        let held = service.get(&format!("/v1/profiles/{user}/segments")).await.json();
+        assert_eq!(held["segments"][0]["key"], key.as_str(), "the first event of rule {at}: {held}");
+    }
+}
+
 async fn told(service: &Service, key: &str) -> Vec<(String, String)> {
     let page = service.get(&format!("/v1/segments/{key}/transitions")).await.json();
     let text = |value: &Value| value.as_str().expect("text").to_owned();

@@ -45,7 +45,7 @@ use crate::{
         violation::Violation,
         webhook::Reach,
     },
-    engine::{catalogue::Catalogue, images::Picture},
+    engine::{catalogue::Catalogue, images::Picture, ingest::StreamRegistry},
     ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError, VersionRow},
     schema::{ReadError, Schemas},
 };
@@ -158,6 +158,7 @@ pub struct Authoring {
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
     schemas: Arc<Schemas>,
+    streams: Arc<StreamRegistry>,
     reach: Reach,
 }
 
@@ -167,17 +168,18 @@ impl Authoring {
     /// The most segments or components that one check reads.
     const MANY: u32 = 100_000;
 
-    /// Authoring on a store; what is written is live on this replica when the call returns. The
-    /// addresses of feeds may lead as far as `reach`.
+    /// Authoring on a store; what is written is live on this replica when the call returns, and events
+    /// count for its rules on all. The addresses of feeds may lead as far as `reach`.
     #[must_use]
     pub fn new(
         store: Arc<dyn CatalogStore>,
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
         schemas: Arc<Schemas>,
+        streams: Arc<StreamRegistry>,
         reach: Reach,
     ) -> Self {
-        Self { turns: Arc::default(), store, catalogue, clock, schemas, reach }
+        Self { turns: Arc::default(), store, catalogue, clock, schemas, streams, reach }
     }
 
     /// A document.

@@ -18,7 +18,7 @@ use crate::{
         ids::CreativeId,
         violation::Violation,
     },
-    ports::{Commit, DocumentWrite, Documents},
+    ports::{Commit, DocumentWrite, Documents, StoreError},
 };
 
 impl Authoring {
@@ -252,9 +252,9 @@ impl Authoring {
         match self.store.commit(author.account, based_on, author.by.clone(), writes, author.dry_run).await? {
             Commit::Done { version } => {
                 if !author.dry_run
-                    && let Err(error) = self.catalogue.follow(author.account, version).await
+                    && let Err(error) = self.live(author.account, version).await
                 {
-                    tracing::warn!(%error, "a committed change is not live here yet; the feed will bring it");
+                    tracing::warn!(%error, "a committed change is not live here yet; it will be in a moment");
                 }
                 Ok(Some(version))
             }
@@ -264,6 +264,15 @@ impl Authoring {
                 let detail = format!("there is no {missing}");
                 Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_reference", detail)]))
             }
+        }
+    }
+
+    /// Has this replica serve a change, and every replica count events for its rules from here on.
+    async fn live(&self, account: u32, version: i64) -> Result<(), StoreError> {
+        self.catalogue.follow(account, version).await?;
+        match self.catalogue.world().account(account) {
+            Some(account) => self.streams.ensure(account.number(), &account.snapshot.streams).await,
+            None => Ok(()),
         }
     }
 }
