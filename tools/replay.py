@@ -20,6 +20,7 @@ import json
 import math
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
@@ -52,8 +53,17 @@ class Service:
                 if last:
                     raise
 
+    def patient(self, method, path, body=None, at=None, headers=None):
+        # an overloaded service says so and is asked again; whatever is sent here counts once
+        for wait in range(20):
+            status, answer = self.call(method, path, body, at, headers)
+            if status != 503:
+                break
+            time.sleep(0.1 * (wait + 1))
+        return status, answer
+
     def must(self, method, path, body=None, at=None, headers=None):
-        status, answer = self.call(method, path, body, at, headers)
+        status, answer = self.patient(method, path, body, at, headers)
         if status >= 300:
             raise SystemExit(f"{method} {path} answered {status}: {answer}")
         return answer
@@ -177,7 +187,7 @@ def replay(spec, options):
             clicks = []
             while due and due[0][0] <= step:
                 clicks.append(heapq.heappop(due))
-            list(pool.map(lambda click: service.call("GET", click[1], None, when(click[0])), clicks))
+            list(pool.map(lambda click: service.patient("GET", click[1], None, when(click[0])), clicks))
             service.must("POST", "/v1/simulation/refresh", None, when(step))
             if step in truth.starts and step < steps:
                 now, before = (spec["truth"]["phases"][truth.phase(s)]["available"] for s in (step, step - 1))
