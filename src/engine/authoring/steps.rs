@@ -267,6 +267,10 @@ impl Authoring {
             }
             Commit::Moved { .. } => Ok(None),
             Commit::InUse { key, by } => Err(AuthoringError::InUse { key, by }),
+            Commit::NoAsset { name } => {
+                let detail = format!("there is no image /v1/assets/{name} any more: upload it with POST /v1/assets");
+                Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_asset", detail)]))
+            }
             Commit::Missing { missing, .. } => {
                 let detail = format!("there is no {missing}");
                 Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_reference", detail)]))
