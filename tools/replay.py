@@ -39,6 +39,15 @@ class Service:
         if at is not None:
             own["Tessera-Time"] = at
         data = None if body is None else json.dumps(body)
+        for _ in range(60):
+            status, answer, wait = self.once(method, path, data, own)
+            if status not in (429, 503):
+                break
+            # it does nothing of what it has no room for
+            time.sleep(wait)
+        return status, answer
+
+    def once(self, method, path, data, own):
         for last in (False, True):
             connection = getattr(self.local, "connection", None)
             if connection is None:
@@ -47,29 +56,24 @@ class Service:
                 connection.request(method, path, data, own)
                 answer = connection.getresponse()
                 text = answer.read()
-                return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text
+                wait = int(answer.getheader("Retry-After") or 1)
+                return answer.status, json.loads(text) if text[:1] in (b"{", b"[") else text, wait
             except (OSError, http.client.HTTPException):
                 self.local.connection = None
                 if last:
                     raise
 
-    def patient(self, method, path, body=None, at=None, headers=None):
-        # an overloaded service says so and is asked again; whatever is sent here counts once
-        for wait in range(20):
-            status, answer = self.call(method, path, body, at, headers)
-            if status != 503:
-                break
-            time.sleep(0.1 * (wait + 1))
-        return status, answer
-
     def must(self, method, path, body=None, at=None, headers=None):
-        status, answer = self.patient(method, path, body, at, headers)
+        status, answer = self.call(method, path, body, at, headers)
         if status >= 300:
             raise SystemExit(f"{method} {path} answered {status}: {answer}")
         return answer
 
     def put(self, path, body, at):
-        self.must("PUT", path, body, at, {"If-None-Match": "*"})
+        status, answer = self.call("PUT", path, body, at, {"If-None-Match": "*"})
+        # scenarios share segments
+        if status >= 300 and not (status == 412 and path.startswith("/v1/segments/")):
+            raise SystemExit(f"PUT {path} answered {status}: {answer}")
 
 
 class Truth:
@@ -101,12 +105,25 @@ class Truth:
             score += truth["cell"][sum(one * base**slot for slot, one in enumerate(choice))]
         return 1 / (1 + math.exp(-score))
 
+    def rates(self, phase, features):
+        """The rate of every combination, slot by slot: there may be tens of thousands."""
+        truth, slots = self.spec["truth"]["phases"][phase], self.spec["slots"]
+        crossed = [truth["feature_component"][feature] for feature in features if truth["feature_component"].get(feature)]
+        base = max(len(slot["components"]) for slot in slots)
+        partial = [((), 0, truth["bias"] + sum(truth["feature_bias"].get(feature, 0.0) for feature in features))]
+        for d, slot in enumerate(slots):
+            own = [truth["main"][d][i] + sum(cross[d][i] for cross in crossed) for i in range(len(slot["components"]))]
+            open_ = [i for i in range(len(own)) if truth["available"][d][i]]
+            pairs = [(int(pair.split("-")[0]), table) for pair, table in truth["pair"].items() if int(pair.split("-")[1]) == d]
+            partial = [(choice + (i,), cell + i * base**d, score + own[i] + sum(table[choice[e]][i] for e, table in pairs))
+                       for choice, cell, score in partial for i in open_]
+        cells = truth.get("cell")
+        return [1 / (1 + math.exp(-score - (cells[cell] if cells else 0.0))) for _, cell, score in partial]
+
     def of(self, phase, row):
         """The best rate, the mean rate and how many combinations there are, for a row of the population."""
         if (phase, row) not in self.known:
-            truth, features = self.spec["truth"]["phases"][phase], self.spec["population"][row]["features"]
-            open_ = [[i for i in range(len(slot["components"])) if truth["available"][d][i]] for d, slot in enumerate(self.spec["slots"])]
-            rates = [self.rate(phase, features, choice) for choice in itertools.product(*open_)]
+            rates = self.rates(phase, self.spec["population"][row]["features"])
             self.known[phase, row] = (max(rates), sum(rates) / len(rates), len(rates))
         return self.known[phase, row]
 
@@ -187,7 +204,7 @@ def replay(spec, options):
             clicks = []
             while due and due[0][0] <= step:
                 clicks.append(heapq.heappop(due))
-            list(pool.map(lambda click: service.patient("GET", click[1], None, when(click[0])), clicks))
+            list(pool.map(lambda click: service.call("GET", click[1], None, when(click[0])), clicks))
             service.must("POST", "/v1/simulation/refresh", None, when(step))
             if step in truth.starts and step < steps:
                 now, before = (spec["truth"]["phases"][truth.phase(s)]["available"] for s in (step, step - 1))

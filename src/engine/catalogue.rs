@@ -288,7 +288,7 @@ pub(super) async fn stocked(snapshot: Arc<Snapshot>, stocks: Arc<Stocks>) -> Arc
 fn report(before: &Snapshot, after: &Snapshot) {
     for (key, faults) in after.faults.iter().filter(|(key, _)| !before.faults.contains_key(*key)) {
         let first = faults.first().map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(document = %key, faults = faults.len(), first, "a document is left out of the catalogue");
+        tracing::warn!(document = %key, faults = faults.len(), first, "a document is left out of the catalogue, or a part of it");
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
         optimizer::Shape,
         values::Millis,
     },
-    ports::{Clock, CombinationCell, FeatureCell, LearningStore, Measured, StoreError},
+    ports::{Clock, CombinationCell, FeatureCell, LearningStore, Measured, Sides, StoreError},
 };
 
 /// What is asked of a campaign's results.
@@ -177,11 +177,13 @@ impl Results {
         let replay = self.store.repeated(account.number(), id.clone(), days).await?;
         let invalid_traffic = InvalidTally { replay, ..totals.invalid };
         let (holdout, experiment) = line.map_or((0.0, 0), |campaign| (campaign.holdout, campaign.experiment));
-        let [personalised, control] = self.store.arms(account.number(), id.clone(), experiment, measured).await?;
+        let Sides { personalised, control, ever } =
+            self.store.sides(account.number(), id.clone(), experiment, measured).await?;
         let experiment = Experiment { personalised, control, holdout, excluded };
         let lift = (holdout > 0.0).then(|| lift(&experiment));
         let plan = (holdout > 0.0).then(|| detectable(&experiment, question.people)).flatten();
-        let dispersion = personalised.dispersion_in(measure.piece());
+        // rows are of all days, and a new experiment has nobody yet to tell how people differ
+        let dispersion = ever.dispersion_in(measure.piece());
         let mut cells = match question.by {
             By::Placement | By::Device | By::Segment | By::SegmentComponent => {
                 let features = self.store.features(account.number(), id.clone(), days).await?;

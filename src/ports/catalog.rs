@@ -222,6 +222,12 @@ pub enum Commit {
         /// What does not exist.
         missing: DocumentKey,
     },
+    /// An image that a template, a component or a revision names was deleted; not asked in a dry run,
+    /// whose images are not kept yet.
+    NoAsset {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Documents, keys and secrets.

@@ -246,6 +246,17 @@ pub trait LearningStore: Send + Sync {
     ) -> Answer<'_, Vec<Rewarded>>;
     /// Makes the partitions of the coming days and drops what is past its retention.
     fn maintain(&self, now: Millis) -> Answer<'_, ()>;
-    /// What the people of each side of one experiment did: personalised, then control.
-    fn arms(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, [Sums; 2]>;
+    /// What the people of each side of one experiment did.
+    fn sides(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, Sides>;
+}
+
+/// What the people of a campaign did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sides {
+    /// Those of the experiment who got what the rotation chose.
+    pub personalised: Sums,
+    /// Those of it who got the control.
+    pub control: Sums,
+    /// Those who got what the rotation chose, of the experiments before too.
+    pub ever: Sums,
 }

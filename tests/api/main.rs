@@ -38,6 +38,7 @@ const CHECKS: &[Check] = checks![
     publishing::a_draft_becomes_a_revision_and_serves,
     publishing::only_the_draft_that_was_read_is_published,
     publishing::a_draft_that_cannot_serve_is_refused,
+    publishing::going_back_is_refused_only_where_nothing_can_be_shown,
     people::traits_are_set_read_and_removed,
     people::a_dry_run_leaves_traits_alone,
     people::segments_follow_from_traits,

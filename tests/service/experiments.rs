@@ -101,16 +101,23 @@ async fn a_holdout_may_be_turned_on_and_changed_while_the_campaign_runs() {
         assert_eq!(service.beacon(&url).await.1, "recorded");
     }
     live(&service, 1_000..1_400, true).await;
+    // some come again, so people differ more than impressions
+    for _ in 0..2 {
+        live(&service, 1_000..1_200, true).await;
+    }
+    let rate = report(&service).await["rate"].take();
     let first = report(&service).await["lift"].take();
     assert_eq!(first["result"]["state"], "estimated", "{first:#}");
     assert_eq!(first["sample_ratio"]["people"], 400, "{first:#}");
     assert_eq!(first["sample_ratio"]["mismatch"], false);
     let clicked = first["personalised"]["sum"].as_f64().zip(first["control"]["sum"].as_f64());
-    assert_eq!(clicked.map(|(one, other)| one + other), Some(200.0), "{first:#}");
+    assert_eq!(clicked.map(|(one, other)| one + other), Some(400.0), "{first:#}");
 
     // another share or control is another experiment
     change(&service, &json!({"holdout": 0.4, "control": "even"})).await;
-    assert_eq!(report(&service).await["lift"]["sample_ratio"]["people"], 0);
+    let anew = report(&service).await;
+    assert_eq!(anew["lift"]["sample_ratio"]["people"], 0);
+    assert_eq!(anew["rate"], rate, "what was seen is as certain as before");
     live(&service, 1_000..1_030, true).await;
     assert_eq!(report(&service).await["lift"]["sample_ratio"]["people"], 30, "those of before take part anew");
     change(&service, &json!({"holdout": 0.4})).await;

@@ -111,6 +111,24 @@ async fn a_draft_says_what_it_would_take_over() {
     let faults = problem["errors"].as_array().expect("errors");
     let told = |fault: &Value| fault["code"] == "size_mismatch" && fault["pointer"] == "/publish/0/creative/templates";
     assert!(faults.iter().any(told), "{problem:#}");
+    // and beside those that are there already, but for those that the draft deletes
+    let waiting = json!({"name": "Tall", "advertiser": "northwind", "status": "paused", "creatives": ["fallback"],
+        "placements": ["tall"], "landing_url": "https://northwind.example/draft"});
+    service.put("/v1/campaigns/waiting", &waiting).await;
+    let problem = ask(&service, &json!({"publish": ["fallback"]}), 422).await;
+    assert!(problem["errors"].as_array().expect("errors").iter().any(told), "{problem:#}");
+    ask(&service, &json!({"publish": ["fallback"], "campaigns": {"waiting": null}}), 200).await;
+    // what another creative of a drafted campaign fits is fitted
+    service
+        .put(
+            "/v1/templates/tall",
+            &json!({"name": "Tall", "format": "html", "size": "160x600", "markup": "<body>x</body>"}),
+        )
+        .await;
+    service.put("/v1/creatives/tall", &json!({"name": "Tall", "advertiser": "northwind", "templates": ["tall"]})).await;
+    let mut both = waiting;
+    both["creatives"] = json!(["fallback", "tall"]);
+    ask(&service, &json!({"publish": ["fallback"], "campaigns": {"waiting": both}}), 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use tessera::{
         catalog::key::{DocumentKey, Kind},
         ids::KeyId,
     },
-    ports::{ApiKeyRow, Commit, DocumentRow, DocumentWrite, KeyChange, OldSecret, StoreError},
+    ports::{ApiKeyRow, AssetGone, AssetRow, Commit, DocumentRow, DocumentWrite, KeyChange, OldSecret, StoreError},
     store::Opened,
 };
 
@@ -45,6 +45,35 @@ pub(crate) async fn of_two_writers_one_has_to_read_again(place: Arc<Place>) {
     }
     let nowhere = store.catalog.serving(4_000_000_000, None).await;
     assert!(matches!(nowhere, Err(StoreError::Refused(_))), "{nowhere:?}");
+}
+
+pub(crate) async fn an_image_that_goes_meanwhile_is_missed_at_the_commit(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let (number, name) = (account.number, format!("{:064x}.png", account.number));
+    let row = AssetRow {
+        account: number,
+        name: name.clone(),
+        media_type: "image/png".into(),
+        sides: Some((1, 1)),
+        bytes: vec![1],
+    };
+    let shows = || vec![write(Kind::Component, "hero/i", json!({"value": {"src": format!("/v1/assets/{name}")}}), &[])];
+    let gone = Commit::NoAsset { name: name.clone() };
+    assert_eq!(refused(&store, number, 0, shows()).await, gone, "whoever looked it up before");
+    let would = store.catalog.commit(number, 0, "a test".into(), shows(), true).await;
+    assert_eq!(would.expect("an answer"), Commit::Done { version: 0 }, "a dry run keeps no images");
+    store.catalog.put_asset(row).await.expect("kept");
+    // of a document that names it and a deletion at the same time, one gives way
+    let other = place.open();
+    let (written, deleted) = tokio::join!(
+        store.catalog.commit(number, 0, "a test".into(), shows(), false),
+        other.catalog.delete_asset(number, name.clone(), false),
+    );
+    match (written.expect("an answer"), deleted.expect("an answer")) {
+        (Commit::Done { .. }, AssetGone::InUse(by)) => assert_eq!(by, [DocumentKey::new(Kind::Component, "hero/i")]),
+        (refused, AssetGone::Done(_)) => assert_eq!(refused, gone),
+        both => panic!("{both:?}"),
+    }
 }
 
 pub(crate) async fn references_lead_somewhere_and_hold_what_they_name(place: Arc<Place>) {

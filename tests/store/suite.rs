@@ -39,6 +39,7 @@ macro_rules! checks {
 const CHECKS: &[(&str, Check)] = checks![
     faults::processes_that_migrate_at_once_do_it_once,
     catalog::of_two_writers_one_has_to_read_again,
+    catalog::an_image_that_goes_meanwhile_is_missed_at_the_commit,
     catalog::references_lead_somewhere_and_hold_what_they_name,
     catalog::a_commit_is_all_or_nothing_whatever_its_size,
     catalog::old_versions_read_as_they_were,

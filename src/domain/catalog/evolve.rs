@@ -44,8 +44,9 @@ struct Stale {
 }
 
 impl Snapshot {
-    /// The snapshot at `version`, which differs from this one by `changes`. One document that
-    /// cannot be used is noted in `faults` and left out; it never keeps the others from serving.
+    /// The snapshot at `version`, which differs from this one by `changes`. A document that cannot be
+    /// used, or a component of one, is noted in `faults` and left out; it never keeps the others from
+    /// serving.
     #[must_use]
     pub fn evolve(&self, version: i64, changes: Vec<Changed>, public_url: &str, now: Millis) -> Self {
         let mut next = Self {
@@ -277,9 +278,12 @@ impl Snapshot {
         };
         let Some(doc) = self.read_again::<RevisionDoc>(key, &body) else { return };
         let advertiser = self.advertisers.get(&doc.creative.advertiser).map(Arc::as_ref);
-        match Creative::compile(id.clone(), &doc, advertiser, &self.rules, public_url, &mut self.templates) {
-            Ok(creative) => {
+        match Creative::published(id.clone(), &doc, advertiser, &self.rules, public_url, &mut self.templates) {
+            Ok((creative, held)) => {
                 self.creatives.insert(id, Arc::new(creative));
+                if !held.is_empty() {
+                    self.fault(key, held);
+                }
             }
             Err(faults) => self.fault(key, faults),
         }

@@ -10,22 +10,22 @@ use super::{
 };
 use crate::domain::{
     creative::{Combinations, Pairing},
-    ids::{CreativeId, PlacementId},
+    ids::{AdvertiserId, CreativeId, PlacementId},
     values::{Format, Millis},
     violation::{Violation, Violations},
 };
 
-/// What a creative is judged beside.
+/// What the creatives of an account are judged beside, read once for all that are judged.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// Whose it is.
-    pub advertiser: Option<AdvertiserDoc>,
-    /// The campaigns that show it, by their ids.
-    pub campaigns: Vec<(String, CampaignDoc)>,
-    /// The placements of the account.
-    pub placements: HashMap<PlacementId, PlacementDoc>,
-    /// What the drafts of the other creatives of these campaigns can be shown as.
-    pub others: HashMap<CreativeId, Vec<Shape>>,
+    advertisers: HashMap<AdvertiserId, AdvertiserDoc>,
+    campaigns: Vec<(String, CampaignDoc)>,
+    placements: HashMap<PlacementId, PlacementDoc>,
+    drafts: HashMap<CreativeId, Vec<Shape>>,
+    /// By creative the campaigns that show it, by their positions.
+    showing: HashMap<CreativeId, Vec<usize>>,
+    /// By creative the placements whose house creative it is.
+    houses: HashMap<CreativeId, Vec<PlacementId>>,
 }
 
 /// A placement that a creative has no template for.
@@ -40,6 +40,32 @@ pub(super) struct Unfit<'a> {
 }
 
 impl Surroundings {
+    /// Advertisers, campaigns by their ids, placements, and what the drafts of creatives can be shown as.
+    #[must_use]
+    pub fn new(
+        advertisers: HashMap<AdvertiserId, AdvertiserDoc>,
+        campaigns: Vec<(String, CampaignDoc)>,
+        placements: HashMap<PlacementId, PlacementDoc>,
+        drafts: HashMap<CreativeId, Vec<Shape>>,
+    ) -> Self {
+        let mut showing: HashMap<_, Vec<_>> = HashMap::new();
+        for (at, (_, campaign)) in campaigns.iter().enumerate() {
+            let shown: BTreeSet<_> = campaign.creatives.iter().chain(&campaign.default_creative).collect();
+            shown.into_iter().for_each(|id| showing.entry(id.clone()).or_default().push(at));
+        }
+        let mut houses: HashMap<_, Vec<_>> = HashMap::new();
+        for (placement, doc) in &placements {
+            doc.house_creative.iter().for_each(|id| houses.entry(id.clone()).or_default().push(placement.clone()));
+        }
+        houses.values_mut().for_each(|placements| placements.sort());
+        Self { advertisers, campaigns, placements, drafts, showing, houses }
+    }
+
+    /// The campaigns that show a creative.
+    pub(super) fn showing(&self, id: &CreativeId) -> impl Iterator<Item = &(String, CampaignDoc)> {
+        self.showing.get(id).into_iter().flatten().map(|at| &self.campaigns[*at])
+    }
+
     /// Why a creative may not be published: nothing in the result means that it may.
     ///
     /// - `unsatisfiable`: no choice of a component for every slot is legal under the pairing rules.
@@ -47,20 +73,20 @@ impl Surroundings {
     /// - `size_mismatch`: a campaign that shows it serves on a registered placement, and neither this
     ///   creative nor the draft of any other of the campaign has a template for one of its sizes and
     ///   formats; or it is the house creative of a placement that it does not fit. Campaigns that are
-    ///   archived or over do not count, and for a revision that comes back nothing of this does: it
-    ///   would keep authors from going back.
+    ///   archived or over do not count.
     /// - `landing_host_not_allowed`: see [`links::refused`].
     #[must_use]
-    pub fn refusals(&self, creative: &Creative, doc: &RevisionDoc, fresh: bool, now: Millis) -> Vec<Violation> {
+    pub fn refusals(&self, creative: &Creative, doc: &RevisionDoc, now: Millis) -> Vec<Violation> {
         let mut found = Violations::new();
         if filled(creative, now).is_some_and(|possible| possible.iter().any(|slot| slot.is_empty())) {
             let detail = "no choice of a component for every slot is legal: some slot always shows its default";
             found.push("/creative/pairing", "unsatisfiable", detail);
         }
-        for unfit in self.unfit(creative, now).into_iter().filter(|unfit| fresh && !unfit.covered) {
+        for unfit in self.unfit(creative, now).into_iter().filter(|unfit| !unfit.covered) {
             found.push("/creative/templates", "size_mismatch", unfit.detail());
         }
-        let strange = self.advertiser.as_ref().map(|advertiser| links::refused(creative, doc, advertiser));
+        let advertiser = self.advertisers.get(&doc.creative.advertiser);
+        let strange = advertiser.map(|advertiser| links::refused(creative, doc, advertiser));
         found.extend_under("", strange.into_iter().flatten());
         found.into_vec()
     }
@@ -69,23 +95,22 @@ impl Surroundings {
     pub(super) fn unfit<'a>(&'a self, creative: &Creative, now: Millis) -> Vec<Unfit<'a>> {
         let shapes: Vec<Shape> = creative.shapes().collect();
         let mut found = Vec::new();
-        for (id, campaign) in &self.campaigns {
+        for (id, campaign) in self.showing(&creative.id) {
             if campaign.status == CampaignStatus::Archived || campaign.flight.end.is_some_and(|end| end <= now) {
                 continue;
             }
             for (placement, doc) in campaign.placements.iter().filter_map(|id| self.placements.get_key_value(id)) {
                 if !fits(&shapes, doc) {
-                    let mut others = campaign.creatives.iter().filter_map(|other| self.others.get(other));
-                    let covered = others.any(|shapes| fits(shapes, doc));
+                    let others = campaign.creatives.iter().filter(|other| **other != creative.id);
+                    let covered = others.filter_map(|other| self.drafts.get(other)).any(|shapes| fits(shapes, doc));
                     found.push(Unfit { placement, sizes: sizes(doc), campaign: Some(id), covered });
                 }
             }
         }
-        let mut houses: Vec<_> = self.placements.iter().collect();
-        houses.retain(|(_, doc)| doc.house_creative.as_ref() == Some(&creative.id) && !fits(&shapes, doc));
-        houses.sort_by_key(|(placement, _)| *placement);
+        let houses = self.houses.get(&creative.id).into_iter().flatten();
+        let houses = houses.filter_map(|id| self.placements.get_key_value(id)).filter(|(_, doc)| !fits(&shapes, doc));
         let house = |(placement, doc)| Unfit { placement, sizes: sizes(doc), campaign: None, covered: false };
-        found.extend(houses.into_iter().map(house));
+        found.extend(houses.map(house));
         found
     }
 }

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bits;
 pub mod budget;
 pub mod campaign;
+mod compile;
 pub mod content;
 pub mod creative;
 pub mod document;

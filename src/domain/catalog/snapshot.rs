@@ -67,7 +67,8 @@ pub struct Snapshot {
     pub tickets: Vec<Ticket>,
     /// Lines that bid by themselves: active and with a budget.
     pub payers: Vec<usize>,
-    /// Documents that could not be used, with what is wrong with them.
+    /// Documents that could not be used, and creatives that are used without some of their components,
+    /// with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
     pub(super) capped: bool,

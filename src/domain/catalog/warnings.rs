@@ -40,7 +40,7 @@ pub fn warnings(creative: &Creative, doc: &RevisionDoc, beside: &Surroundings, n
     for unfit in beside.unfit(creative, now) {
         found.push("/creative/templates", "size_mismatch", unfit.detail());
     }
-    if beside.campaigns.iter().all(|(_, campaign)| campaign.status == CampaignStatus::Archived) {
+    if beside.showing(&creative.id).all(|(_, campaign)| campaign.status == CampaignStatus::Archived) {
         found.push("", "in_no_campaign", "no campaign shows it yet");
     }
     found.into_vec()
@@ -181,16 +181,28 @@ mod tests {
         revision(json!({"a": text, "b": text}), "{{a}} {{b}}", components, pairing)
     }
 
-    fn beside() -> Surroundings {
-        let campaign = json!({"name": "K", "advertiser": "shop", "status": "active", "creatives": ["c", "d"],
+    /// A campaign that shows `c` and `d`, and a placement, with some members changed, with what `d` is drafted as.
+    fn around(campaign: Value, placement: Value, d: Option<&str>) -> Surroundings {
+        let with = |mut doc: Value, members: Value| {
+            members.as_object().into_iter().flatten().for_each(|(name, value)| doc[name] = value.clone());
+            doc
+        };
+        let shown = json!({"name": "K", "advertiser": "shop", "status": "active", "creatives": ["c", "d"],
             "placements": ["p"], "landing_url": "https://shop.example/"});
-        let placement = json!({"name": "P", "sizes": ["300x250", "160x600"], "formats": ["html"]});
-        Surroundings {
-            advertiser: Some(advertiser()),
-            campaigns: vec![("k".into(), serde_json::from_value(campaign).expect("a campaign"))],
-            placements: [("p".parse().expect("an id"), serde_json::from_value(placement).expect("a placement"))].into(),
-            others: HashMap::new(),
-        }
+        let campaign = serde_json::from_value(with(shown, campaign)).expect("a campaign");
+        let sizes = json!({"name": "P", "sizes": ["300x250", "160x600"], "formats": ["html"]});
+        let placement = serde_json::from_value(with(sizes, placement)).expect("a placement");
+        let d = d.map(|size| ("d".parse().expect("an id"), vec![(Format::Html, size.parse().ok())]));
+        Surroundings::new(
+            [("shop".parse().expect("an id"), advertiser())].into(),
+            vec![("k".into(), campaign)],
+            [("p".parse().expect("an id"), placement)].into(),
+            d.into_iter().collect(),
+        )
+    }
+
+    fn beside() -> Surroundings {
+        around(json!({}), json!({}), None)
     }
 
     fn told(found: Vec<Violation>) -> Vec<(String, &'static str)> {
@@ -202,7 +214,7 @@ mod tests {
     }
 
     fn refused((creative, doc): &(Creative, RevisionDoc), beside: &Surroundings) -> Vec<(String, &'static str)> {
-        told(beside.refusals(creative, doc, true, NOW))
+        told(beside.refusals(creative, doc, NOW))
     }
 
     #[test]
@@ -225,37 +237,30 @@ mod tests {
         let mut three = all;
         three.as_array_mut().expect("rules").pop();
         let (creative, doc) = paired(three);
-        assert_eq!(beside().refusals(&creative, &doc, true, NOW), []);
+        assert_eq!(beside().refusals(&creative, &doc, NOW), []);
         // what is over cannot be shown whole either
         let (mut gone, doc) = (creative, doc);
         gone.components[1].end = Some(NOW);
-        assert_eq!(
-            told(beside().refusals(&gone, &doc, true, NOW)),
-            [("/creative/pairing".to_owned(), "unsatisfiable")]
-        );
+        assert_eq!(told(beside().refusals(&gone, &doc, NOW)), [("/creative/pairing".to_owned(), "unsatisfiable")]);
     }
 
     #[test]
     fn sizes_that_nothing_of_a_campaign_covers_are_refused() {
         let ad = paired(json!([]));
         assert_eq!(refused(&ad, &beside()), [], "one of the placement's sizes is enough");
-        let mut tall = beside();
-        tall.placements.values_mut().for_each(|placement| placement.sizes.retain(|size| size.width == 160));
+        let tall = json!({"sizes": ["160x600"]});
         let mismatch = [("/creative/templates".to_owned(), "size_mismatch")];
-        assert_eq!(refused(&ad, &tall), mismatch);
-        assert_eq!(tall.refusals(&ad.0, &ad.1, false, NOW), [], "going back is always possible");
+        assert_eq!(refused(&ad, &around(json!({}), tall.clone(), None)), mismatch);
         // another creative of the campaign is there for it
-        let mut shared = tall.clone();
-        shared.others.insert("d".parse().expect("an id"), vec![(Format::Html, "160x600".parse().ok())]);
+        let shared = around(json!({}), tall.clone(), Some("160x600"));
         assert_eq!(refused(&ad, &shared), []);
         assert_eq!(told(warnings(&ad.0, &ad.1, &shared, NOW)), mismatch);
-        let mut over = tall.clone();
-        over.campaigns[0].1.flight.end = Some(NOW);
+        let over = around(json!({"flight": {"end": NOW}}), tall.clone(), None);
         assert_eq!(refused(&ad, &over), []);
-        let mut house = tall;
-        house.campaigns.clear();
-        house.placements.values_mut().for_each(|placement| placement.house_creative = "c".parse().ok());
-        assert_eq!(refused(&ad, &house), mismatch);
+        let elsewhere = json!({"creatives": ["d"]});
+        assert_eq!(refused(&ad, &around(elsewhere.clone(), tall, None)), []);
+        let house = json!({"sizes": ["160x600"], "house_creative": "c"});
+        assert_eq!(refused(&ad, &around(elsewhere, house, None)), mismatch);
     }
 
     #[test]
@@ -273,7 +278,7 @@ mod tests {
             "away": {"slot": "to", "value": "https://evil.example/"}, "film": {"slot": "film", "value": "https://cdn.example/g.mp4"},
             "goods": {"slot": "goods", "value": product("https://shop.example.evil.example/")}});
         let ad = revision(slots, markup, components, json!([]));
-        let refused = beside().refusals(&ad.0, &ad.1, true, NOW);
+        let refused = beside().refusals(&ad.0, &ad.1, NOW);
         assert!(refused.iter().all(|fault| fault.code == "landing_host_not_allowed"), "{refused:?}");
         let pointers: Vec<_> = refused.iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!(

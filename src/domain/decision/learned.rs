@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::domain::{
@@ -53,6 +56,7 @@ pub struct Learner {
     pub version: u64,
     /// The draws that decisions choose among; none where nothing chooses by them.
     pub draws: Option<Draws>,
+    asked: AtomicBool,
     spaces: Arc<Spaces>,
     slots: Vec<HashMap<NameHash, u16>>,
     features: Vec<Feature>,
@@ -179,6 +183,7 @@ impl Learner {
             _ => None,
         };
         Self {
+            asked: AtomicBool::new(false),
             spaces: Arc::default(),
             slots: slots.collect(),
             segments: features.iter().enumerate().filter_map(segment).collect(),
@@ -187,6 +192,17 @@ impl Learner {
             version,
             draws,
         }
+    }
+
+    /// Notes that decisions choose by it, on which none depends; whether that is news.
+    pub fn ask(&self) -> bool {
+        !self.asked.load(Ordering::Relaxed) && !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether decisions chose by it since this was last asked.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
     }
 
     /// The same with what `before` worked out, where that holds here too.

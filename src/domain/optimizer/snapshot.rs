@@ -40,7 +40,8 @@ impl Snapshot {
     /// Draws the members.
     ///
     /// `creative` stands for the creative and `version` for the state of its statistics: replicas
-    /// with the same state publish the same snapshot.
+    /// with the same state publish the same snapshot. Of the same state fewer members are the first of
+    /// more.
     #[must_use]
     pub fn new(
         creative: u64,

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{random::Random, *};
@@ -489,6 +491,27 @@ fn what_is_believed_is_chosen_without_luck() {
     let mean = |choice: &Vec<u16>| snapshot.score(&[1], choice, None).expect("a score").mean;
     let best = every(&space, &layout).into_iter().max_by(|a, b| mean(a).total_cmp(&mean(b))).expect("some");
     assert_eq!(snapshot.believed().best(&space, &[1], 0), best);
+}
+
+#[test]
+fn fewer_draws_are_the_first_of_more_and_take_little() {
+    let layout = Layout::new(&[8; 5], 84);
+    let statistics = seen(&layout, 500, 3);
+    let some = |members: usize| snapshot(&statistics, &Settings { members, ..Settings::default() });
+    let (all, few) = (some(64), some(4));
+    assert_eq!(all.id(), few.id());
+    assert!(all.bytes() > 1_200_000 && few.bytes() < 130_000, "{} {}", all.bytes(), few.bytes());
+    let space = Space::new(&layout, vec![(0..8).collect(); 5], Free).expect("a space");
+    for member in 0..4 {
+        assert_eq!(all.best(&space, &[1, 9], member), few.best(&space, &[1, 9], member));
+    }
+    // chosen a quarter of the time each, but for the floor and what was hardly shown
+    let chosen: BTreeSet<_> = (0..400).map(|seed| few.choose(&space, &[1, 9], seed).choice).collect();
+    for choice in &chosen {
+        let known = few.propensity(&space, &[1, 9], choice);
+        let wins = (0..4).filter(|member| few.best(&space, &[1, 9], *member) == *choice).count();
+        assert!(known > 0.0 && (known - wins as f64 * 0.25 * 0.93).abs() < 0.01, "{known} {wins}");
+    }
 }
 
 #[test]

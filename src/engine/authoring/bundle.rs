@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Author, Authoring, AuthoringError, Workspace, document, gate, number,
+    Author, Authoring, AuthoringError, Workspace, document, number,
     personas::{BundledEvent, BundledPerson},
     serving::Serving,
     sound::{self, Sound},
@@ -18,9 +18,12 @@ use crate::{
     domain::{
         audience::models::Models,
         catalog::{
+            creative::Creative,
             document::{PublicationDoc, PublicationStatus, RevisionDoc},
+            gate::Surroundings,
             key::{DocumentKey, Kind},
             snapshot::Snapshot,
+            templates::Templates,
         },
         creative::named_assets,
         ids::CreativeId,
@@ -208,12 +211,13 @@ impl Authoring {
         };
         let mut writes: Vec<_> =
             changed.iter().filter_map(|key| Some(write(key, bundle.documents.get(key)?))).collect();
+        let beside = work.surroundings();
         let creatives = bundle.documents.keys().filter(|key| key.kind == Kind::Creative);
         for key in creatives
             .filter(|key| !bundle.broken.keys().any(|broken| sound::goes_into(broken, key)) && !shaken.contains(*key))
         {
             let serving = bundle.serving.get(&key.id);
-            match self.publication(work, &key.id, serving) {
+            match self.publication(work, &beside, &key.id, serving) {
                 Ok(publication) => {
                     imported.published += usize::from(publication.len() > 1);
                     writes.extend(publication);
@@ -247,9 +251,12 @@ impl Authoring {
     fn publication(
         &self,
         work: &Workspace,
+        beside: &Surroundings,
         id: &str,
         serving: Option<&Serving>,
     ) -> Result<Vec<DocumentWrite>, Vec<Violation>> {
+        let creative: CreativeId =
+            id.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let current: Option<PublicationDoc> = work.typed(Kind::Publication, id);
         let current = current.filter(|current| current.status == PublicationStatus::Published);
         let prefix = format!("{id}/");
@@ -261,8 +268,12 @@ impl Authoring {
                 return Ok(current.iter().map(|doc| document::archived(id, doc)).collect());
             }
             Some(Serving::Published(content)) => {
-                let doc = work.measured(&content.as_ref().clone().revision(next, now)).into_owned();
-                (work.compiled(id, &doc, public_url)?, doc)
+                let doc = work.measured(content.as_ref().clone().revision(next, now));
+                work.check_pictures(&doc)?;
+                let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
+                let (rules, known) = (&work.rules, &mut Templates::default());
+                let made = Creative::published(creative.clone(), &doc, advertiser.as_ref(), rules, public_url, known)?;
+                (made.0, doc)
             }
             None => {
                 let (doc, compiled) = work.revision(id, next, now, public_url)?;
@@ -277,13 +288,16 @@ impl Authoring {
         if same == Some(true) {
             return Ok(vec![]);
         }
-        // what served where it comes from has passed this once
-        let refused = gate::refusals(work, &compiled, &doc, serving.is_none(), now);
-        if !refused.is_empty() {
-            return Err(refused);
+        let mut refs = document::revision_references(&creative, &doc, work.rules.models());
+        if serving.is_some() {
+            // what served where it comes from has passed this once
+            refs.retain(|key| key.kind == Kind::Revision || work.has(key));
+        } else {
+            let refused = beside.refusals(&compiled, &doc, now);
+            if !refused.is_empty() {
+                return Err(refused);
+            }
         }
-        let creative: CreativeId =
-            id.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let publication = PublicationDoc { revision: doc.revision, status: PublicationStatus::Published };
         Ok(vec![
             DocumentWrite {
@@ -291,11 +305,7 @@ impl Authoring {
                 body: Some(json!(doc)),
                 refs: vec![],
             },
-            DocumentWrite {
-                key: DocumentKey::new(Kind::Publication, id),
-                body: Some(json!(publication)),
-                refs: document::revision_references(&creative, &doc, work.rules.models()),
-            },
+            DocumentWrite { key: DocumentKey::new(Kind::Publication, id), body: Some(json!(publication)), refs },
         ])
     }
 }

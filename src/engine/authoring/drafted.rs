@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Authoring, AuthoringError, Workspace, document, gate, number};
+use super::{Authoring, AuthoringError, Workspace, document, number, steps::take};
 use crate::{
     domain::{
         audience::models::Models,
@@ -130,9 +130,23 @@ impl Authoring {
         named.sort();
         named.dedup();
         let mut whole = self.read(account, &mut work, named).await?;
-        let there = |work: &Workspace, key: &DocumentKey| matches!(work.documents.get(key), Some(Some(_)));
+        if !draft.creatives.is_empty() {
+            // those that are not drafted may show what is published too
+            let campaigns = self.store.list(account, Kind::Campaign, String::new(), None, Self::MANY).await?;
+            whole &= take(&mut work, campaigns, vec![]);
+        }
+        let (mut faults, mut changes) = (Violations::new(), Vec::new());
+        for (id, body) in &draft.campaigns {
+            if body.is_none() && !work.has(&key(id)) {
+                faults.push(campaign(id.as_str()), "unknown_reference", format!("there is no {}", key(id)));
+                continue;
+            }
+            let laid = body.as_ref().map(|body| (work.version, body.clone()));
+            work.documents.insert(key(id), laid);
+            changes.push((key(id), body.clone()));
+        }
         for (_, id) in &draft.creatives {
-            if there(&work, &DocumentKey::new(Kind::Creative, id.as_str())) {
+            if work.has(&DocumentKey::new(Kind::Creative, id.as_str())) {
                 whole &= self.parts(account, &mut work, id).await?;
                 whole &= self.read_beside(account, &mut work, id).await?;
             }
@@ -142,23 +156,10 @@ impl Authoring {
         if !whole {
             return Ok(None);
         }
-        let (mut faults, mut changes) = (Violations::new(), Vec::new());
-        for (id, body) in &draft.campaigns {
-            match body {
-                None if !there(&work, &key(id)) => {
-                    faults.push(campaign(id.as_str()), "unknown_reference", format!("there is no {}", key(id)));
-                }
-                None => {
-                    work.documents.insert(key(id), None);
-                    changes.push((key(id), None));
-                }
-                Some(body) => {
-                    faults.keep(&campaign(id.as_str()), work.check(&key(id), body));
-                    work.put(key(id), body.clone());
-                    changes.push((key(id), Some(body.clone())));
-                }
-            }
+        for (id, body) in draft.campaigns.iter().filter_map(|(id, body)| Some((id, body.as_ref()?))) {
+            faults.keep(&campaign(id.as_str()), work.check(&key(id), body));
         }
+        let beside = work.surroundings();
         for (at, id) in &draft.creatives {
             let prefix = format!("{id}/");
             let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max();
@@ -166,7 +167,7 @@ impl Authoring {
             let (now, under) = (self.clock.now(), format!("/publish/{at}"));
             let made = work.revision(id.as_str(), next, now, self.catalogue.public_url());
             if let Some((doc, creative)) = faults.keep(&under, made) {
-                faults.extend_under(&under, gate::refusals(&work, &creative, &doc, true, now));
+                faults.extend_under(&under, beside.refusals(&creative, &doc, now));
                 let publication = PublicationDoc { revision: next, status: PublicationStatus::Published };
                 changes.push((DocumentKey::new(Kind::Revision, format!("{id}/{next}")), Some(json!(doc))));
                 changes.push((DocumentKey::new(Kind::Publication, id.as_str()), Some(json!(publication))));

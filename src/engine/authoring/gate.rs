@@ -1,6 +1,11 @@
 //! What a creative is judged beside before it is published: read, and asked off the runtime.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    str::FromStr,
+};
+
+use serde::de::DeserializeOwned;
 
 use super::{Authoring, AuthoringError, Workspace};
 use crate::domain::{
@@ -12,8 +17,7 @@ use crate::domain::{
         warnings,
     },
     creative::{CreativeDoc, TemplateDoc},
-    ids::CreativeId,
-    values::Millis,
+    ids::{CreativeId, TemplateId},
     violation::Violation,
 };
 
@@ -24,27 +28,25 @@ pub(super) struct Passed {
 }
 
 impl Workspace {
-    /// What is known beside a creative.
-    pub(super) fn surroundings(&self, id: &CreativeId, doc: &RevisionDoc) -> Surroundings {
-        let campaigns: Vec<_> = self.showing(id).collect();
-        let others: BTreeSet<&CreativeId> =
-            campaigns.iter().flat_map(|(_, campaign)| &campaign.creatives).filter(|other| *other != id).collect();
-        let shapes = |other: &CreativeId| {
-            let draft: CreativeDoc = self.typed(Kind::Creative, other.as_str())?;
-            let templates =
-                draft.templates.iter().filter_map(|id| self.typed::<TemplateDoc>(Kind::Template, id.as_str()));
-            Some((other.clone(), templates.map(|template| (template.format, template.size)).collect()))
-        };
-        let others = others.into_iter().filter_map(shapes).collect();
-        let placements = self
-            .of(Kind::Placement, "")
-            .filter_map(|(key, body)| Some((key.id.parse().ok()?, serde_json::from_value(body.clone()).ok()?)));
-        Surroundings {
-            advertiser: self.typed(Kind::Advertiser, doc.creative.advertiser.as_str()),
-            placements: placements.collect(),
-            campaigns,
-            others,
-        }
+    /// What is known beside creatives.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        let shapes: HashMap<_, _> = self.all::<TemplateId, TemplateDoc>(Kind::Template).collect();
+        let shape = |id: &TemplateId| shapes.get(id).map(|template| (template.format, template.size));
+        let drafts = self.all(Kind::Creative).map(|(id, draft): (CreativeId, CreativeDoc)| {
+            let shapes = draft.templates.iter().filter_map(shape).collect();
+            (id, shapes)
+        });
+        Surroundings::new(
+            self.all(Kind::Advertiser).collect(),
+            self.all(Kind::Campaign).collect(),
+            self.all(Kind::Placement).collect(),
+            drafts.collect(),
+        )
+    }
+
+    /// The documents of a kind, typed.
+    fn all<I: FromStr, T: DeserializeOwned>(&self, kind: Kind) -> impl Iterator<Item = (I, T)> {
+        self.of(kind, "").filter_map(|(key, body)| Some((key.id.parse().ok()?, T::deserialize(body).ok()?)))
     }
 
     /// The campaigns that show a creative.
@@ -81,34 +83,28 @@ impl Authoring {
         Ok(whole)
     }
 
-    /// Holds a creative against the gate, on a thread of its own: rules can be intricate.
+    /// Holds a creative against the gate, on a thread of its own: rules can be intricate. One that has
+    /// served before may serve again whatever was `held` back of it: it is only warned of what would
+    /// keep it from being published now.
     pub(super) async fn judge(
         &self,
         work: &Workspace,
         doc: RevisionDoc,
-        creative: Arc<Creative>,
-        fresh: bool,
+        creative: Creative,
+        held: Option<Vec<Violation>>,
     ) -> Result<Passed, AuthoringError> {
-        let (beside, now) = (work.surroundings(&creative.id, &doc), self.clock.now());
+        let (beside, now) = (work.surroundings(), self.clock.now());
         let judged = move || {
-            let refused = beside.refusals(&creative, &doc, fresh, now);
-            if !refused.is_empty() {
+            let refused = beside.refusals(&creative, &doc, now);
+            if held.is_none() && !refused.is_empty() {
                 return Err(AuthoringError::Invalid(refused));
             }
-            let warnings = warnings::warnings(&creative, &doc, &beside, now);
+            let mut warnings: Vec<_> = held.into_iter().flatten().chain(refused).collect();
+            let more = warnings::warnings(&creative, &doc, &beside, now);
+            let more: Vec<_> = more.into_iter().filter(|warning| !warnings.contains(warning)).collect();
+            warnings.extend(more);
             Ok(Passed { doc, warnings })
         };
         tokio::task::spawn_blocking(judged).await.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic()))
     }
-}
-
-/// Why a creative of a bundle or a draft may not be published; `fresh`: it has not served before.
-pub(super) fn refusals(
-    work: &Workspace,
-    creative: &Creative,
-    doc: &RevisionDoc,
-    fresh: bool,
-    now: Millis,
-) -> Vec<Violation> {
-    work.surroundings(&creative.id, doc).refusals(creative, doc, fresh, now)
 }

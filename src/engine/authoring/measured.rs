@@ -1,7 +1,5 @@
 //! What a revision shows of the images of this server.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::workspace::{Slots, Workspace};
@@ -13,18 +11,9 @@ use crate::domain::{
 
 impl Workspace {
     /// A revision with the sizes of its images filled in.
-    pub(super) fn measured<'a>(&self, doc: &'a RevisionDoc) -> Cow<'a, RevisionDoc> {
-        let mut measured = Cow::Borrowed(doc);
-        for (id, component) in doc.components.iter().filter(|(_, component)| component.value.get("src").is_some()) {
-            let mut value = component.value.clone();
-            self.pictures.fill(&mut value);
-            if value != component.value
-                && let Some(component) = measured.to_mut().components.get_mut(id)
-            {
-                component.value = value;
-            }
-        }
-        measured
+    pub(super) fn measured(&self, mut doc: RevisionDoc) -> RevisionDoc {
+        doc.components.values_mut().for_each(|component| self.pictures.fill(&mut component.value));
+        doc
     }
 
     /// What is wrong with the images that a revision names.

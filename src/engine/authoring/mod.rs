@@ -333,7 +333,8 @@ impl Authoring {
     /// earlier one again. `previewed` is the [`proof::Proof::tag`] of what must be published.
     ///
     /// # Errors
-    /// See [`AuthoringError`]; invalid when the draft cannot be served as it is.
+    /// See [`AuthoringError`]; invalid when the draft cannot be served as it is, or the revision
+    /// cannot be rendered any more.
     pub async fn publish(
         &self,
         author: &Author,
@@ -353,13 +354,16 @@ impl Authoring {
                     self.compile(&work, id, number)?
                 }
             };
-            let (doc, compiled, fresh) = next;
-            let gate::Passed { doc, warnings } = self.judge(&work, doc, Arc::new(compiled), fresh).await?;
+            let (doc, compiled, held) = next;
+            let fresh = held.is_none();
+            let gate::Passed { doc, warnings } = self.judge(&work, doc, compiled, held).await?;
+            let mut refs = document::revision_references(id, &doc, work.rules.models());
+            refs.retain(|key| fresh || work.has(key));
             let publication = json!(PublicationDoc { revision: doc.revision, status: PublicationStatus::Published });
             let mut writes = vec![DocumentWrite {
                 key: DocumentKey::new(Kind::Publication, id.as_str()),
                 body: Some(publication),
-                refs: document::revision_references(id, &doc, work.rules.models()),
+                refs,
             }];
             if fresh {
                 writes.push(DocumentWrite {

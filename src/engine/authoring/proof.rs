@@ -20,7 +20,7 @@ use crate::{
             links, salvage,
         },
         consent::Purposes,
-        creative::{Combinations, Intricate, lint},
+        creative::{Combinations, CreativeDoc, Intricate, lint},
         decision::{
             assemble::{Assembled, Issuer, assemble, contents},
             choose::Manner,
@@ -30,7 +30,7 @@ use crate::{
             request::{AdRequest, PlacementRequest},
             rotation::Sticky,
         },
-        ids::{CreativeId, SegmentKey},
+        ids::{CreativeId, NameHash, SegmentKey},
         values::{Format, Millis, Size},
         violation::Violation,
     },
@@ -100,15 +100,12 @@ impl Authoring {
                 None => self.draft_with_faults(&work, id, newest.unwrap_or_default() + 1)?,
             };
             let (creative, tag) = (Arc::new(creative), revision.is_none().then(|| work.draft_tag(id)));
-            let beside = work.surroundings(id, &doc);
-            let proof = Proof { doc, creative, faults, tag, advertiser: beside.advertiser.clone(), rules: work.rules };
-            if proof.tag.is_none() {
-                return Ok(proof);
-            }
-            let now = self.clock.now();
+            let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
+            let beside = tag.map(|_| work.surroundings());
+            let mut proof = Proof { doc, creative, faults, tag, advertiser, rules: work.rules };
+            let (Some(beside), now) = (beside, self.clock.now()) else { return Ok(proof) };
             let judged = move || {
-                let mut proof = proof;
-                let refused = beside.refusals(&proof.creative, &proof.doc, true, now);
+                let refused = beside.refusals(&proof.creative, &proof.doc, now);
                 let fresh: Vec<_> = refused.into_iter().filter(|fault| !proof.faults.contains(fault)).collect();
                 proof.faults.extend(fresh);
                 proof
@@ -158,6 +155,23 @@ impl Authoring {
                 }
             }
         }
+    }
+}
+
+impl Workspace {
+    /// Tells a creative's draft, with its templates and components as they are, from any other.
+    pub(super) fn draft_tag(&self, creative: &CreativeId) -> u64 {
+        let draft: Option<CreativeDoc> = self.typed(Kind::Creative, creative.as_str());
+        let templates = draft.iter().flat_map(|draft| &draft.templates);
+        let keys = templates.map(|id| DocumentKey::new(Kind::Template, id.as_str()));
+        let keys = keys.chain([DocumentKey::new(Kind::Creative, creative.as_str())]);
+        let prefix = format!("{creative}/");
+        let components = self.of(Kind::Component, &prefix).map(|(key, _)| key.clone());
+        let all = keys.chain(components).filter_map(|key| {
+            let (version, _) = self.documents.get(&key)?.as_ref()?;
+            Some(format!("{key} {version}\n"))
+        });
+        NameHash::of(&all.collect::<String>()).0
     }
 }
 

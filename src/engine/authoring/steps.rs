@@ -16,7 +16,7 @@ use crate::{
         },
         creative::{CreativeDoc, named_assets},
         ids::CreativeId,
-        violation::Violation,
+        violation::{Violation, Violations, token},
     },
     ports::{Commit, DocumentWrite, Documents, StoreError},
 };
@@ -201,29 +201,36 @@ impl Authoring {
         work: &Workspace,
         id: &CreativeId,
         number: u32,
-    ) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
+    ) -> Result<(RevisionDoc, Creative, Option<Vec<Violation>>), AuthoringError> {
         let made = work.revision(id.as_str(), number, self.clock.now(), self.catalogue.public_url());
-        made.map(|(doc, compiled)| (doc, compiled, true)).map_err(AuthoringError::Invalid)
+        made.map(|(doc, compiled)| (doc, compiled, None)).map_err(AuthoringError::Invalid)
     }
 
-    /// An earlier revision, compiled with the advertiser and the segments of today.
+    /// An earlier revision, compiled with the advertiser and the segments of today, and what of it
+    /// cannot be shown any more.
     pub(super) async fn again(
         &self,
         account: u32,
         work: &mut Workspace,
         id: &CreativeId,
         wanted: u32,
-    ) -> Result<(RevisionDoc, Creative, bool), AuthoringError> {
+    ) -> Result<(RevisionDoc, Creative, Option<Vec<Violation>>), AuthoringError> {
         let key = DocumentKey::new(Kind::Revision, format!("{id}/{wanted}"));
         let doc: RevisionDoc =
             work.typed(Kind::Revision, &key.id).ok_or_else(|| AuthoringError::NotFound(key.clone()))?;
-        let advertiser = doc.creative.advertiser.as_str();
-        self.read(account, work, vec![DocumentKey::new(Kind::Advertiser, advertiser)]).await?;
-        let advertiser = work.typed(Kind::Advertiser, advertiser);
+        self.read(account, work, document::revision_references(id, &doc, work.rules.models())).await?;
+        let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
         let url = self.catalogue.public_url();
         let compiled =
-            Creative::compile(id.clone(), &doc, advertiser.as_ref(), &work.rules, url, &mut Templates::default());
-        compiled.map(|compiled| (doc, compiled, false)).map_err(AuthoringError::Invalid)
+            Creative::published(id.clone(), &doc, advertiser.as_ref(), &work.rules, url, &mut Templates::default());
+        let (compiled, found) = compiled.map_err(AuthoringError::Invalid)?;
+        let mut held = Violations::new();
+        held.extend_under("", found);
+        for (id, component) in &doc.components {
+            let under = format!("/components/{}/value", token(id.as_str()));
+            held.keep(&under, work.check_picking(&doc.creative, component));
+        }
+        Ok((doc, compiled, Some(held.into_vec())))
     }
 
     /// What names a creative that no longer serves.
@@ -260,6 +267,10 @@ impl Authoring {
             }
             Commit::Moved { .. } => Ok(None),
             Commit::InUse { key, by } => Err(AuthoringError::InUse { key, by }),
+            Commit::NoAsset { name } => {
+                let detail = format!("there is no image /v1/assets/{name} any more: upload it with POST /v1/assets");
+                Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_asset", detail)]))
+            }
             Commit::Missing { missing, .. } => {
                 let detail = format!("there is no {missing}");
                 Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_reference", detail)]))

@@ -24,7 +24,7 @@ use crate::domain::{
         templates::Templates,
     },
     creative::{ComponentDoc, CreativeDoc, Picking, SlotSpec, SlotValue, Template, TemplateDoc, every_image_has_words},
-    ids::{ComponentId, CreativeId, ModelKey, NameHash, SegmentKey, SlotName},
+    ids::{ComponentId, ModelKey, SegmentKey, SlotName},
     products::FeedDoc,
     values::Millis,
     violation::{Violation, Violations},
@@ -52,6 +52,11 @@ impl Workspace {
     pub fn typed<T: DeserializeOwned>(&self, kind: Kind, id: &str) -> Option<T> {
         let (_, body) = self.documents.get(&DocumentKey::new(kind, id))?.as_ref()?;
         serde_json::from_value(body.clone()).ok()
+    }
+
+    /// Whether there is such a document.
+    pub(super) fn has(&self, key: &DocumentKey) -> bool {
+        matches!(self.documents.get(key), Some(Some(_)))
     }
 
     /// Puts a document in, as if it had been read.
@@ -138,28 +143,13 @@ impl Workspace {
         public_url: &str,
     ) -> Result<(RevisionDoc, Creative), Vec<Violation>> {
         let gone = || vec![Violation::new("", "unknown_creative", format!("there is no creative {creative}"))];
-        let doc = self.measured(&self.drafted(creative, number, now).ok_or_else(gone)?).into_owned();
+        let doc = self.drafted(creative, number, now).ok_or_else(gone)?;
         let compiled = self.compiled(creative, &doc, public_url)?;
         Ok((doc, compiled))
     }
 
-    /// Tells a creative's draft, with its templates and components as they are, from any other.
-    #[must_use]
-    pub fn draft_tag(&self, creative: &CreativeId) -> u64 {
-        let draft: Option<CreativeDoc> = self.typed(Kind::Creative, creative.as_str());
-        let templates = draft.iter().flat_map(|draft| &draft.templates);
-        let keys = templates.map(|id| DocumentKey::new(Kind::Template, id.as_str()));
-        let keys = keys.chain([DocumentKey::new(Kind::Creative, creative.as_str())]);
-        let prefix = format!("{creative}/");
-        let components = self.of(Kind::Component, &prefix).map(|(key, _)| key.clone());
-        let all = keys.chain(components).filter_map(|key| {
-            let (version, _) = self.documents.get(&key)?.as_ref()?;
-            Some(format!("{key} {version}\n"))
-        });
-        NameHash::of(&all.collect::<String>()).0
-    }
-
-    /// A creative's draft with everything it uses, as a revision that nobody has checked.
+    /// A creative's draft with everything it uses, its images measured, as a revision that nobody has
+    /// checked.
     pub(super) fn drafted(&self, creative: &str, revision: u32, published_at: Millis) -> Option<RevisionDoc> {
         let draft: CreativeDoc = self.typed(Kind::Creative, creative)?;
         let templates =
@@ -170,10 +160,10 @@ impl Workspace {
             Some((id, serde_json::from_value(body.clone()).ok()?))
         });
         let (templates, components) = (templates.collect(), components.collect());
-        Some(RevisionDoc { revision, published_at, templates, components, creative: draft })
+        Some(self.measured(RevisionDoc { revision, published_at, templates, components, creative: draft }))
     }
 
-    /// A revision, checked against the rest of the account.
+    /// A revision whose images are measured, checked against the rest of the account.
     ///
     /// # Errors
     /// Everything that keeps it from being served.
@@ -185,7 +175,6 @@ impl Workspace {
     ) -> Result<Creative, Vec<Violation>> {
         let id = creative.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
-        let doc = &*self.measured(doc);
         let mut faults = Violations::new();
         faults.keep("", self.check_pictures(doc));
         let compiled =
@@ -200,7 +189,7 @@ impl Workspace {
 
     /// Notes a reference that leads nowhere.
     fn exists(&self, faults: &mut Violations, pointer: String, kind: Kind, id: &str) {
-        if !matches!(self.documents.get(&DocumentKey::new(kind, id)), Some(Some(_))) {
+        if !self.has(&DocumentKey::new(kind, id)) {
             faults.push(pointer, "unknown_reference", format!("there is no {kind} {id}"));
         }
     }

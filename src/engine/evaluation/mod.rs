@@ -119,8 +119,8 @@ impl Results {
         }
         let creatives = line.creatives.clone();
         // of some, nothing may be learned yet
-        let learned: Vec<_> =
-            creatives.iter().map(|creative| account.learned.of(&line.campaign, creative).cloned()).collect();
+        let learned = self.learning.whole(account.number(), id).await;
+        let learned: Vec<_> = creatives.iter().map(|creative| learned.get(&creative.id).cloned()).collect();
         let work = move || {
             let mut few = Tried::new(Basis::Combinations);
             let mut many = Tried::new(Basis::AssumingTheAdditiveModel);

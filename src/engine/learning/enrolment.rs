@@ -30,11 +30,15 @@ impl Learning {
     /// People that may wait to be enrolled; more are left to their outcomes.
     const WAITING: usize = 50_000;
 
-    /// Notes what a decision showed: who takes part in an experiment, and features without a number.
+    /// Notes what a decision showed: who takes part in an experiment, by what it was chosen, and features
+    /// without a number.
     pub fn shown(&self, account: u32, request: &AdRequest, measured: Option<Uid>, decision: &Decision) {
         for item in decision.placements.iter().flatten() {
             let Some(showing) = &item.shown else { continue };
             let (Some(campaign), Some(exposure)) = (&showing.campaign, &showing.exposure) else { continue };
+            if let Some(thought) = &showing.thought {
+                self.asked(&thought.learner);
+            }
             if let Some(thought) = &showing.thought
                 && let Some(country) = request.context.country
             {

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Knowledge, Known, Unreadable};
+use tokio::time::Instant;
+
+use super::{Knowledge, Known, Unreadable, idle::draws};
 use crate::{
     domain::{
         catalog::{campaign::Campaign, creative::Creative, document::Rotation, snapshot::Snapshot as Catalog},
@@ -83,25 +85,27 @@ impl Lines {
 pub(super) fn make(
     subject: &Subject,
     row: LearnedRow,
-    chooses: bool,
+    (chooses, used): (bool, Option<Instant>),
     base_rate: f64,
     before: Option<&Learner>,
 ) -> Result<Known, Unreadable> {
     let Knowledge { shape, lore: Lore { statistics, .. }, goal, .. } = Knowledge::read(&row.body)?;
     let total = statistics.total();
     let version = row.version.unsigned_abs();
-    let draws = chooses.then(|| {
+    let drawn = chooses.then(|| {
         // rounded, so that replicas that know a little more of other creatives draw the same
-        let settings = Settings { base_rate: (base_rate * 100.0).round().max(1.0) / 100.0, ..Settings::default() };
+        let base_rate = (base_rate * 100.0).round().max(1.0) / 100.0;
+        let settings = Settings { base_rate, members: draws(used), ..Settings::default() };
         let posterior = Posterior::new(&statistics, &settings);
         let creative =
             NameHash::of(subject.campaign.as_str()).0 ^ NameHash::of(subject.creative.as_str()).0.rotate_left(1);
         Snapshot::new(creative, version, &posterior, &statistics, &settings)
     });
-    let learner = Learner::new(shape.clone(), version, draws);
-    let learner = Arc::new(match before {
+    let learner = Learner::new(shape.clone(), version, drawn);
+    // what was worked out goes with the draws
+    let learner = Arc::new(match before.filter(|_| used.is_some()) {
         Some(before) => learner.after(before),
         None => learner,
     });
-    Ok(Known { row, shape, goal, learner, chooses, rewarded: total.value, shown: total.shown })
+    Ok(Known { row, shape, goal, learner, chooses, used, rewarded: total.value, shown: total.shown })
 }

@@ -6,6 +6,7 @@
 
 mod enrolment;
 mod fold;
+mod idle;
 mod kept;
 mod lines;
 mod looked;
@@ -87,6 +88,8 @@ struct Known {
     learner: Arc<Learner>,
     /// Whether it was made for a campaign that chooses by it.
     chooses: bool,
+    /// When decisions chose by it last; none, and few draws, after a while without any.
+    used: Option<time::Instant>,
     rewarded: f64,
     shown: u64,
 }
@@ -184,6 +187,9 @@ impl Learning {
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let shared = &self.0;
         shared.outcomes.store(0, Ordering::Relaxed);
+        let mut state = shared.state.lock().await;
+        shared.attune(&mut state).await;
+        drop(state);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
         let State { known, lines, looked, failing, unkept } = &mut *state;
@@ -344,8 +350,9 @@ impl Shared {
         for (subject, row) in rows {
             let (chooses, base_rate) = (lines.chooses(&subject), base_rate(known, subject.account));
             let before = known.get(&subject).map(|known| Arc::clone(&known.learner));
+            let used = known.get(&subject).and_then(|known| known.used_lately(time::Instant::now()));
             let made = tokio::task::spawn_blocking(move || {
-                let made = make(&subject, row, chooses, base_rate, before.as_deref());
+                let made = make(&subject, row, (chooses, used), base_rate, before.as_deref());
                 (subject, made)
             });
             match made.await {

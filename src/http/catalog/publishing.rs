@@ -140,9 +140,10 @@ struct RevisionSummary {
 /// reason while the draft cannot be served: every part of it must fit, the pairing rules must leave
 /// a component for every slot that has any (`unsatisfiable`), each registered placement of a
 /// campaign that shows it must be fitted by one of that campaign's creatives, as drafted, and a
-/// placement whose house creative it is by it (`size_mismatch`; not asked of an earlier revision),
-/// and all links must lead to the advertiser's hosts (`landing_host_not_allowed`). The rest are
-/// warnings. With `If-Match`, only while the creative's draft is the one that was read; with the
+/// placement whose house creative it is by it (`size_mismatch`), and all links must lead to the
+/// advertiser's hosts (`landing_host_not_allowed`). The rest are warnings. An earlier revision is only
+/// warned of all this, and refused where it cannot be rendered: a component whose targeting names
+/// nothing any more, or whose click leads elsewhere now, is held back. With `If-Match`, only while the creative's draft is the one that was read; with the
 /// ETag of a preview, only while its templates and components are those that were looked at too.
 /// The body may be left out. Needs a key with the scope `author`.
 #[utoipa::path(

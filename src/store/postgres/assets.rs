@@ -1,9 +1,12 @@
 //! Uploaded images.
 
-use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query};
+use std::collections::BTreeSet;
+
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_scalar};
 
 use crate::{
-    ports::{AssetFacts, AssetGone, AssetRow},
+    domain::{catalog::key::Kind, creative::named_assets},
+    ports::{AssetFacts, AssetGone, AssetRow, DocumentWrite},
     store::rows,
 };
 
@@ -45,6 +48,27 @@ pub(super) async fn facts(
     );
     let rows = facts.bind(account).bind(names).fetch_all(connection).await?;
     rows.iter().map(fact).collect()
+}
+
+/// The first image that writes name and that is not there. Nobody deletes one while the caller holds the
+/// account's row.
+pub(super) async fn missing(
+    connection: &mut PgConnection,
+    account: i32,
+    writes: &[DocumentWrite],
+) -> Result<Option<String>, Error> {
+    let showing =
+        writes.iter().filter(|write| matches!(write.key.kind, Kind::Template | Kind::Component | Kind::Revision));
+    let names: BTreeSet<String> = showing.filter_map(|write| write.body.as_ref()).flat_map(named_assets).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let missing = query_scalar(
+        "select w.name from unnest($2::text[]) w (name)
+         where not exists (select from asset a where a.account = $1 and a.name = w.name) order by 1 limit 1",
+    );
+    let names: Vec<_> = names.into_iter().collect();
+    missing.bind(account).bind(names).fetch_optional(connection).await
 }
 
 /// Images of an account in the order of their names.

@@ -311,7 +311,11 @@ impl CatalogStore for Catalog {
                 if at != based_on {
                     return Ok(Commit::Moved { version: at });
                 }
-                let outcome = commit::apply(&mut tx, account.cast_signed(), at + 1, &by, writes).await?;
+                let account = account.cast_signed();
+                if !dry_run && let Some(name) = assets::missing(&mut tx, account, &writes).await? {
+                    return Ok(Commit::NoAsset { name });
+                }
+                let outcome = commit::apply(&mut tx, account, at + 1, &by, writes).await?;
                 match outcome {
                     Commit::Done { .. } if dry_run => Ok(Commit::Done { version: at }),
                     Commit::Done { .. } => tx.commit().await.map(|()| outcome),

@@ -232,6 +232,32 @@ fn a_segment_that_goes_takes_its_campaigns_along_and_brings_them_back() {
 }
 
 #[test]
+fn a_component_that_loses_its_segment_is_held_back_alone_and_comes_back() {
+    let components = json!({"offer": {"slot": "headline", "value": "Half off", "targeting": {"segment": "list"}},
+        "terms": {"slot": "cta", "value": "Terms apply"}});
+    let before = Catalogue::new()
+        .segment("list", Value::Null)
+        .both("ad", json!({}), json!({"components": components, "pairing": [{"group": ["offer", "terms"]}]}))
+        .build();
+    let listed = person(json!({}), &["list"], &[]);
+    let shown = |snapshot: &Snapshot| {
+        let decision = decided(snapshot, &asked(), &known(Some(&listed)));
+        let showing = super::only(&decision);
+        let chosen =
+            (0..showing.creative.slots.len()).filter_map(|slot| showing.creative.chosen(slot, &showing.choice));
+        (campaigns(&decision)[0].to_owned(), chosen.map(|component| component.id.to_string()).collect::<Vec<_>>())
+    };
+    let both = ("ad".to_owned(), vec!["terms".to_owned(), "offer".to_owned()]);
+    assert_eq!(shown(&before), both);
+    let gone = evolve(&before, vec![delete(Kind::Segment, "list")]);
+    assert_eq!(shown(&gone), ("ad".to_owned(), vec![]), "what goes only beside it goes too");
+    let fault = ("/components/offer/targeting/segment".to_owned(), "unknown_segment");
+    assert_eq!(faults(&gone), [("publication/ad".to_owned(), vec![fault])]);
+    let back = evolve(&gone, vec![write(Kind::Segment, "list", segment(Value::Null))]);
+    assert_eq!((shown(&back), faults(&back)), (both, Vec::new()));
+}
+
+#[test]
 fn a_list_that_becomes_a_rule_is_no_longer_a_list() {
     let before = Catalogue::new()
         .segment("list", Value::Null)

@@ -23,7 +23,7 @@ use crate::{
     },
     ports::{
         Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearnedVersion, LearningStore,
-        LoggedDecision, Measured, Rewarded, Subject, Unit,
+        LoggedDecision, Measured, Rewarded, Sides, Subject, Unit,
     },
     store::rows,
 };
@@ -47,14 +47,14 @@ impl Learning {
     }
 }
 
-/// Sums over people by side, of one measure.
+/// Sums over people by side and by whether they are of one experiment, of one measure.
 macro_rules! arms {
     ($measured:literal) => {
         concat!(
-            "select arm, count(*) as people, sum(y) as sum, sum(y * y) as squares
-             from (select arm, ",
+            "select arm, own, count(*) as people, sum(y) as sum, sum(y * y) as squares
+             from (select arm, experiment = $3 as own, ",
             $measured,
-            " as y from experiment_unit where account = $1 and campaign = $2 and experiment = $3) u group by arm"
+            " as y from experiment_unit where account = $1 and campaign = $2) u group by arm, own"
         )
     };
 }
@@ -299,7 +299,7 @@ impl LearningStore for Learning {
         })
     }
 
-    fn arms(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, [Sums; 2]> {
+    fn sides(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, Sides> {
         self.admin.run(move |connection| {
             Box::pin(async move {
                 let statement = match measured {
@@ -313,18 +313,20 @@ impl LearningStore for Learning {
                     .bind(i64::from(experiment))
                     .fetch_all(connection)
                     .await?;
-                let mut sums = [Sums::default(); 2];
+                let mut sides = Sides::default();
                 for row in &rows {
-                    let arm: i16 = row.try_get("arm")?;
-                    if let Some(sum) = usize::try_from(arm).ok().and_then(|arm| sums.get_mut(arm)) {
-                        *sum = Sums {
-                            people: row.try_get::<i64, _>("people")?.unsigned_abs(),
-                            sum: row.try_get("sum")?,
-                            squares: row.try_get("squares")?,
-                        };
+                    let people = row.try_get::<i64, _>("people")?.unsigned_abs();
+                    let sums = Sums { people, sum: row.try_get("sum")?, squares: row.try_get("squares")? };
+                    match (row.try_get::<i16, _>("arm")?, row.try_get("own")?) {
+                        (0, own) => {
+                            sides.personalised += if own { sums } else { Sums::default() };
+                            sides.ever += sums;
+                        }
+                        (1, true) => sides.control = sums,
+                        _ => {}
                     }
                 }
-                Ok(sums)
+                Ok(sides)
             })
         })
     }

@@ -1,0 +1,98 @@
+//! All draws in memory for what decisions choose by, a few for what they have not chosen by for a while.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Known, Learning, Shared, State};
+use crate::{
+    domain::{
+        decision::learned::Learner,
+        ids::{CampaignId, CreativeId},
+        optimizer::Settings,
+    },
+    ports::Subject,
+};
+
+/// How long without a decision all draws are kept.
+const IDLE: Duration = Duration::from_secs(600);
+/// Draws that are left then: the first of all.
+const IDLE_DRAWS: usize = 4;
+
+/// How many draws there are to choose among where decisions were made at `used`.
+pub(super) fn draws(used: Option<Instant>) -> usize {
+    if used.is_some() { Settings::default().members } else { IDLE_DRAWS }
+}
+
+/// When decisions were made last, unless that is long ago.
+fn lately(asked: bool, used: Option<Instant>, now: Instant) -> Option<Instant> {
+    if asked { Some(now) } else { used.filter(|used| now < *used + IDLE) }
+}
+
+impl Known {
+    /// When decisions chose by it last, unless that is long ago.
+    pub(super) fn used_lately(&self, now: Instant) -> Option<Instant> {
+        lately(self.learner.was_asked(), self.used, now)
+    }
+}
+
+impl Shared {
+    /// Draws again for what decisions choose by again, and gives up what they no longer choose among.
+    pub(super) async fn attune(&self, State { known, lines, .. }: &mut State) {
+        let (now, mut turned) = (Instant::now(), Vec::new());
+        for (subject, known) in &mut *known {
+            let used = known.used_lately(now);
+            if known.chooses && used.is_some() != known.used.is_some() {
+                turned.push((subject.clone(), known.row.clone()));
+            }
+            known.used = used;
+        }
+        if !turned.is_empty() {
+            let accounts: BTreeSet<u32> = turned.iter().map(|(subject, _)| subject.account).collect();
+            self.take_up(known, lines, turned).await;
+            self.publish(known, accounts).await;
+        }
+    }
+}
+
+impl Learning {
+    /// Notes that a decision chose by something; all its draws are made at once where it had few.
+    pub(super) fn asked(&self, learner: &Learner) {
+        let few = learner.draws.as_ref().is_some_and(|draws| draws.members() == IDLE_DRAWS);
+        if learner.ask() && few {
+            self.0.enough.notify_one();
+        }
+    }
+
+    /// What decisions choose by for each creative of a campaign, with all draws.
+    pub async fn whole(&self, account: u32, campaign: &CampaignId) -> HashMap<CreativeId, Arc<Learner>> {
+        let mut state = self.0.state.lock().await;
+        let is = |(subject, _): &(&Subject, &Known)| subject.account == account && subject.campaign == *campaign;
+        state.known.iter().filter(is).for_each(|(_, known)| {
+            known.learner.ask();
+        });
+        self.0.attune(&mut state).await;
+        let own = state.known.iter().filter(is);
+        own.map(|(subject, known)| (subject.creative.clone(), Arc::clone(&known.learner))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_go_when_nobody_chose_by_them_for_a_while() {
+        let now = Instant::now();
+        assert_eq!(lately(false, None, now), None);
+        assert_eq!(lately(true, None, now), Some(now));
+        assert_eq!(lately(false, Some(now), now + IDLE / 2), Some(now));
+        assert_eq!(lately(true, Some(now), now + IDLE / 2), Some(now + IDLE / 2));
+        assert_eq!(lately(false, Some(now), now + IDLE), None);
+        assert!(draws(None) < draws(Some(now)));
+    }
+}
