@@ -1,6 +1,9 @@
 //! Creatives as documents of IAB Tech Lab's Dynamic Content Ads 1.0.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::discriminant,
+};
 
 use axum::{
     Json,
@@ -23,8 +26,8 @@ use crate::{
             key::{DocumentKey, Kind},
         },
         creative::{
-            ComponentDoc, CreativeDoc, Exported, Imported, ImportedAsset, PairingRule, TemplateDoc, WebUrl, export,
-            import,
+            ComponentDoc, CreativeDoc, Exported, Imported, ImportedAsset, PairingRule, RequireRule, TemplateDoc,
+            WebUrl, export, import,
         },
         ids::{ComponentId, CreativeId, SlotName, TemplateId},
         violation::Violation,
@@ -247,6 +250,17 @@ fn named_in(rule: &PairingRule) -> Box<dyn Iterator<Item = &ComponentId> + '_> {
     }
 }
 
+/// Whether two rules ask the same, in whatever order they name components.
+fn same(one: &PairingRule, other: &PairingRule) -> bool {
+    fn when(rule: &PairingRule) -> Option<&ComponentId> {
+        if let PairingRule::Require(RequireRule { when, .. }) = rule { Some(when) } else { None }
+    }
+    fn all(rule: &PairingRule) -> BTreeSet<&ComponentId> {
+        named_in(rule).collect()
+    }
+    discriminant(one) == discriminant(other) && when(one) == when(other) && all(one) == all(other)
+}
+
 /// Adds the rules that a creative does not have; how many, and the version that has them.
 async fn pair(
     app: &App,
@@ -262,7 +276,9 @@ async fn pair(
         let row = authoring.get(author.account, key.clone()).await?;
         let mut draft: CreativeDoc = serde_json::from_value(row.body).map_err(Problem::internal)?;
         let known = draft.pairing.len();
-        draft.pairing.extend(rules.iter().filter(|rule| !draft.pairing.contains(rule)).cloned().collect::<Vec<_>>());
+        let new = |rule: &&PairingRule| !draft.pairing.iter().any(|known| same(known, rule));
+        let more: Vec<PairingRule> = rules.iter().filter(new).cloned().collect();
+        draft.pairing.extend(more);
         let added = draft.pairing.len() - known;
         if added == 0 || dry_run {
             return Ok((added, None));
