@@ -329,7 +329,9 @@ impl Server {
         let edge = Edge::new(admission, core.meters.clone(), BODY_DEADLINE);
         let readiness = Readiness::new(&["catalogue"]);
         readiness.set("catalogue", true);
-        let enrichment = settings::enrichment(&config)?;
+        let enrichment = Arc::new(settings::enrichment(&config)?);
+        let places = Arc::clone(&enrichment);
+        core.tasks.spawn("places", move |stop| Arc::clone(&places).follow(stop));
         let app = App {
             engine: Arc::clone(&core.engine),
             schemas: Arc::clone(&core.schemas),
@@ -340,7 +342,7 @@ impl Server {
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
             simulation: config.http.simulation,
             pace: Arc::default(),
-            enrichment: Arc::new(enrichment),
+            enrichment,
             bidding: Arc::new(Bidding::new(config.openrtb.clone(), settings::taxonomies(&config)?, &core.meters)),
             player_errors: PlayerErrors::new(&core.meters),
             pages: Arc::default(),

@@ -1,13 +1,22 @@
 //! What a client's network and user agent tell of it, where a request does not.
 //!
 //! Nothing is looked up elsewhere and nothing is kept of anybody: the database of networks is a file that
-//! whoever runs the service has, read once at the start, and of an address only its network is looked at.
+//! whoever runs the service has, read into memory whenever it is another one, and of an address only its network
+//! is looked at.
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
+use arc_swap::ArcSwap;
 use maxminddb::{MaxMindDbError, Reader};
 use moka::sync::Cache;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 use woothee::{parser::Parser, woothee::VALUE_UNKNOWN};
 
 use crate::domain::{
@@ -31,7 +40,49 @@ const REMEMBERED: u64 = 4 << 20;
 pub struct Enrichment {
     agents: Parser,
     read: Cache<Arc<str>, Arc<Hints>>,
-    places: Option<Reader<Vec<u8>>>,
+    places: Option<Places>,
+}
+
+/// A database in memory, and the file that it was read from.
+struct Places {
+    path: PathBuf,
+    reader: ArcSwap<Reader<Vec<u8>>>,
+    /// The file that was looked at last; none: there was none.
+    seen: Mutex<Option<Stamp>>,
+}
+
+/// By what a file is known to be another one: when it was changed, and how long it is.
+type Stamp = (SystemTime, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.modified().ok()?, file.len()))
+}
+
+impl Places {
+    fn open(path: &Path) -> Result<Self, MaxMindDbError> {
+        // what is written while it is read is looked at again
+        let seen = Mutex::new(stamp(path));
+        let reader = ArcSwap::from_pointee(Reader::open_readfile(path)?);
+        Ok(Self { path: path.to_owned(), reader, seen })
+    }
+
+    /// Reads the file where it is another one. One that is gone or is no database changes nothing.
+    fn renew(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamp(&self.path);
+        if now.is_none() || now == *seen {
+            return;
+        }
+        *seen = now;
+        match Reader::open_readfile(&self.path) {
+            Ok(reader) => {
+                self.reader.store(Arc::new(reader));
+                tracing::info!(path = %self.path.display(), "the database of places is another one now");
+            }
+            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the database of places stays as it was"),
+        }
+    }
 }
 
 /// What is read of a record of a city or country database.
@@ -82,8 +133,22 @@ impl Enrichment {
     /// # Errors
     /// The file cannot be read or is no such database.
     pub fn open(database: Option<&Path>) -> Result<Self, MaxMindDbError> {
-        let places = database.map(Reader::open_readfile).transpose()?;
+        let places = database.map(Places::open).transpose()?;
         Ok(Self { places, ..Self::default() })
+    }
+
+    /// Follows the file, until `stop`: one that was put into its place is used within seconds, and as long as there
+    /// is none that can be read, the one before.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        const PAUSE: Duration = Duration::from_secs(5);
+        while self.places.is_some() && stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
+            let own = Arc::clone(&self);
+            let renewed = tokio::task::spawn_blocking(move || own.places.as_ref().map(Places::renew));
+            if let Err(error) = renewed.await {
+                tracing::error!(%error, "the database of places was not looked at");
+            }
+        }
+        stop.cancelled().await;
     }
 
     /// What is known of a client.
@@ -94,7 +159,7 @@ impl Enrichment {
             None => Hints::default(),
         };
         if let (Some(places), Some(address)) = (&self.places, address) {
-            locate(places, address, &mut hints);
+            locate(&places.reader.load(), address, &mut hints);
         }
         hints
     }
@@ -222,5 +287,31 @@ mod tests {
         std::fs::write(&path, b"no database").expect("a file");
         assert!(Enrichment::open(Some(&path)).is_err());
         assert!(Enrichment::open(Some(&folder.path().join("missing"))).is_err());
+    }
+
+    #[test]
+    fn a_newer_database_takes_the_place_of_the_one_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("city.mmdb");
+        let put = |bytes: &[u8], second: u64| {
+            fs::write(&path, bytes).expect("a file");
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second);
+            fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(at)).expect("a time");
+        };
+        put(&places::database([203, 0, 113]), 0);
+        let enrichment = Enrichment::open(Some(&path)).expect("a database");
+        let knows = |address: &str| {
+            enrichment.places.as_ref().expect("places").renew();
+            enrichment.find(None, Some(address.parse().expect("an address"))).country.is_some()
+        };
+        assert!(knows("203.0.113.7") && !knows("198.51.100.7"));
+        put(&places::database([198, 51, 100]), 1);
+        assert!(knows("198.51.100.7") && !knows("203.0.113.7"));
+        put(b"half of a dat", 2);
+        assert!(knows("198.51.100.7"));
+        fs::remove_file(&path).expect("no file");
+        assert!(knows("198.51.100.7"));
+        put(&places::database([203, 0, 113]), 3);
+        assert!(knows("203.0.113.7"));
     }
 }

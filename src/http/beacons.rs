@@ -180,18 +180,33 @@ pub(super) async fn verified(
     }
 }
 
-/// The pixel of an outcome of which a token is all there is to know.
+/// How what happened is told.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CountedQuery {
+    /// `1`: answer with an empty script, for native ads whose events are told by scripts alone.
+    js: Option<String>,
+}
+
+/// The pixel of an outcome of which a token is all there is to know, or the script.
 async fn counted(
-    app: &App,
-    sender: &Sender,
-    method: &Method,
+    (app, sender, method): (&App, &Sender, &Method),
     kind: OutcomeKind,
     token: Result<ApiPath<String>, Problem>,
+    query: Result<ApiQuery<CountedQuery>, Problem>,
 ) -> Response {
-    pixel(match token {
+    let answer = match token {
         Ok(ApiPath(token)) => verified(app, Some(sender), method, kind, &token, &Detail::default()).await.1,
         Err(_) => OutcomeAnswer::Invalid,
-    })
+    };
+    if query.is_ok_and(|ApiQuery(query)| query.js.as_deref() == Some("1")) {
+        let mut response = Response::new(Body::empty());
+        let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        uncached(response.headers_mut(), answer);
+        return response;
+    }
+    pixel(answer)
 }
 
 /// Always the GIF, so that no page ever shows a broken image.
@@ -214,14 +229,15 @@ problems!(pub PixelProblems = [Overloaded]);
 
 /// Count an impression
 ///
-/// Counts once per decision. Always answers with a GIF of one pixel; the header `Tessera-Outcome`
-/// says what became of it. `HEAD` counts nothing, here as for the other beacons.
+/// Counts once per decision. Always answers with a GIF of one pixel, or with `js=1` an empty script; the header
+/// `Tessera-Outcome` says what became of it. `HEAD` counts nothing, here as for the other beacons.
 #[utoipa::path(
     get,
     path = "/v1/i/{token}",
     tag = "beacons",
-    params(("token" = String, Path, description = "From `impression_url`.")),
-    responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(
+    params(("token" = String, Path, description = "From `impression_url`."), CountedQuery),
+    responses((status = 200, description = "A transparent pixel, or an empty script.",
+        content((String = "image/gif"), (String = "text/javascript")), headers(
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of it."),
     )), PixelProblems)
 )]
@@ -230,19 +246,21 @@ async fn impression(
     sender: Sender,
     method: Method,
     token: Result<ApiPath<String>, Problem>,
+    query: Result<ApiQuery<CountedQuery>, Problem>,
 ) -> Response {
-    counted(&app, &sender, &method, OutcomeKind::Impression, token).await
+    counted((&app, &sender, &method), OutcomeKind::Impression, token, query).await
 }
 
 /// Count a viewable impression
 ///
-/// Counts once per decision. Always answers with a GIF of one pixel.
+/// Counts once per decision. Always answers with a GIF of one pixel, or with `js=1` an empty script.
 #[utoipa::path(
     get,
     path = "/v1/v/{token}",
     tag = "beacons",
-    params(("token" = String, Path, description = "From `view_url`.")),
-    responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(
+    params(("token" = String, Path, description = "From `view_url`."), CountedQuery),
+    responses((status = 200, description = "A transparent pixel, or an empty script.",
+        content((String = "image/gif"), (String = "text/javascript")), headers(
         ("Tessera-Outcome" = OutcomeAnswer, description = "What became of it."),
     )), PixelProblems)
 )]
@@ -251,8 +269,9 @@ async fn viewable(
     sender: Sender,
     method: Method,
     token: Result<ApiPath<String>, Problem>,
+    query: Result<ApiQuery<CountedQuery>, Problem>,
 ) -> Response {
-    counted(&app, &sender, &method, OutcomeKind::Viewable, token).await
+    counted((&app, &sender, &method), OutcomeKind::Viewable, token, query).await
 }
 
 /// How a click is told.

@@ -171,6 +171,8 @@ async fn decide(
     let mut context = late.context.clone();
     context.fill(hints);
     let purposes = purposes(&late, headers);
+    // the bid was as precise as it might be
+    context.blur(purposes.profile_read, purposes.profile_read);
     // where the catalogue of then is out of reach, the creative is shown for whoever lists it now, or nobody
     let campaign = late.campaign.clone().filter(|id| lists(&account.snapshot, &late, id));
     let others = campaign.as_ref().and_then(|id| account.snapshot.line(id)).map(|at| {

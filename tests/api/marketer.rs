@@ -151,6 +151,97 @@ pub(crate) async fn many_components_are_taken_and_no_edit_is_lost(service: Arc<S
     upload(&service, "/v1/creatives/nobodys/components", "text/csv", "id,slot,value\n").await.faults(404);
 }
 
+pub(crate) async fn dynamic_content_comes_and_goes(service: Arc<Service>) {
+    let (id, brand, template) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    let markup =
+        "<body><a href=\"{{click_url}}\"><img src=\"{{hero.src}}\" alt=\"{{hero.alt}}\">{{headline}}</a></body>";
+    let two = json!({"name": "Two", "format": "html", "size": "300x250", "markup": markup, "slots": {
+        "headline": {"type": "text", "default": "New", "max_length": 30},
+        "hero": {"type": "image", "default": {"src": "https://cdn.example/default.png", "alt": "A shoe"}}
+    }});
+    let read = service.get(&format!("/v1/templates/{template}")).await;
+    assert_eq!(service.put(&format!("/v1/templates/{template}"), read.header("etag"), &two).await.status, 200);
+    let asset = |name: &str, source: &str, more: Value| {
+        let mut asset = json!({"id": "23543", "name": name, "source": source, "sourceType": "URL", "fallback": "0"});
+        asset.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        asset
+    };
+    let document = json!({"ad": {
+        "id": "115", "name": "Another tool's", "advertiser": "x.example", "version": [{"versionNumber": 1.0}],
+        "adUnits": [{"id": "2000", "name": "medium rectangle", "size": "300x250"}],
+        "creativeComponents": [
+            {"id": 1, "name": "Background 1", "assetType": "image", "adUnit": ["2000"], "assets": [
+                asset("Sunny", "'//cdn.example/sunny.jpg'", json!({"target": "DISPGR:Sunny", "assetGroupIds": ["1"]})),
+                asset("Local", "local.jpg", json!({}))
+            ]},
+            {"id": 2, "name": "Headline", "assetType": "Text", "adUnit": ["2000"], "assets": [
+                asset("Sunny", "Run in the sun", json!({"assetGroupIds": ["1"], "attributes": {"locale": "en"}})),
+                asset("Long", &"too long ".repeat(9), json!({})),
+                asset("For nobody", "Hello", json!({"target": "segment:never-made"}))
+            ]}
+        ]
+    }});
+    let path = format!("{base}/dynamic-content?slots=Background%201:hero");
+    let faults = service.post(&format!("{path}&mode=all_or_nothing"), &document).await.faults(422);
+    let at = |part: usize, asset: usize, end: &str| format!("/ad/creativeComponents/{part}/assets/{asset}/{end}");
+    let expected =
+        [(at(0, 1, "source"), "relative"), (at(1, 1, "source"), "too_long"), (at(1, 2, "target"), "unknown_segment")];
+    assert_eq!(faults, expected.clone().map(|(at, code)| (at, code.to_owned())));
+    let dry = service.post(&format!("{path}&dry_run=true"), &document).await.json();
+    assert_eq!((&dry["created"], &dry["pairing_rules"]), (&json!(2), &json!(1)), "{dry}");
+    assert_eq!(service.get(&format!("{base}/components")).await.json()["items"], json!([]));
+    let taken = service.post(&path, &document).await.json();
+    assert_eq!((&taken["rows"], &taken["created"], &taken["rejected"]), (&json!(5), &json!(2), &json!(3)), "{taken}");
+    let told = taken["errors"].as_array().expect("errors").iter();
+    let told: Vec<_> = told.map(|fault| (fault["pointer"].as_str(), fault["code"].as_str())).collect();
+    assert_eq!(told, expected.each_ref().map(|(at, code)| (Some(&**at), Some(*code))));
+    let sunny = service.get(&format!("{base}/components/hero-sunny")).await.json()["document"].clone();
+    assert_eq!(sunny["targeting"], json!({"context": "data.target", "eq": "DISPGR:Sunny"}));
+    assert_eq!(sunny["value"], json!({"src": "https://cdn.example/sunny.jpg", "alt": "Sunny"}));
+    let draft = service.get(&base).await.json();
+    assert_eq!(draft["document"]["pairing"], json!([{"group": ["hero-sunny", "headline-sunny"]}]));
+    assert_eq!(draft["version"], taken["version"], "the version has the components and their rules");
+    // again it changes nothing, and neither does what is exported
+    let fewer = service.post(&path, &document).await.json();
+    assert_eq!((&fewer["unchanged"], &fewer["pairing_rules"]), (&json!(2), &json!(0)), "{fewer}");
+    let exported = service.get(&format!("{base}/dynamic-content")).await;
+    assert_eq!(exported.status, 200, "{}", exported.text());
+    let ad = exported.json()["ad"].clone();
+    let domain = service.get(&format!("/v1/advertisers/{brand}")).await.json()["document"]["domain"].clone();
+    assert_eq!((&ad["id"], &ad["advertiser"]), (&json!(id), &domain));
+    assert_eq!(ad["creativeComponents"].as_array().map(Vec::len), Some(2));
+    let back = service.post(&format!("{base}/dynamic-content"), &exported.json()).await.json();
+    assert_eq!(
+        (&back["unchanged"], &back["rejected"], &back["pairing_rules"]),
+        (&json!(2), &json!(0), &json!(0)),
+        "{back}"
+    );
+    // an ad server says whom it means
+    let published = service.post(&format!("{base}/publish"), &json!({})).await;
+    assert!(published.status == 200 || published.status == 201, "{}", published.text());
+    let shows = async |data: Value| {
+        let body = json!({"placements": [{"id": "top", "sizes": ["300x250"], "candidates": {"creative": id}}],
+                          "context": {"language": "en", "data": data}});
+        service.post("/v1/decisions", &body).await.json()["placements"]["top"][0]["components"].clone()
+    };
+    assert_eq!(shows(json!({"target": "DISPGR:Sunny"})).await["hero"], "hero-sunny");
+    assert_eq!(shows(json!({"target": "DISPGR:Cloudy"})).await["hero"], Value::Null);
+    // somebody's edit is not lost
+    let mut other = document.clone();
+    other["ad"]["creativeComponents"][1]["assets"][0]["source"] = json!("Run in the rain");
+    let kept = service.post(&path, &other).await.json();
+    assert!(kept["errors"].as_array().expect("errors").iter().any(|fault| fault["code"] == "exists"), "{kept}");
+    let forced = service.request(Method::POST, &path).header(header::IF_MATCH, "*").json(&other);
+    assert_eq!(send(forced).await.json()["replaced"], 1);
+    let post = async |path: String, body: Value| service.post(&path, &body).await;
+    post(path.clone(), json!({"ad": {}})).await.faults(422);
+    post(format!("{base}/dynamic-content?slots=x"), document.clone()).await.faults(422);
+    post(format!("{base}/dynamic-content?base=ftp://x.example"), document.clone()).await.faults(422);
+    post("/v1/creatives/nobodys/dynamic-content".into(), document).await.faults(404);
+    service.get("/v1/creatives/nobodys/dynamic-content").await.faults(404);
+}
+
 pub(crate) async fn a_post_with_a_key_is_done_once(service: Arc<Service>) {
     let post = async |key: &str, body: &Value| {
         send(service.request(Method::POST, "/v1/advertisers").header("idempotency-key", key).json(body)).await

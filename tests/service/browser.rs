@@ -184,6 +184,13 @@ async fn the_network_tells_which_law_applies() {
     assert_eq!(kept(&database).await, 0);
     // whoever says that it does not apply is believed
     assert_eq!(get(&format!("{pixel}&gdpr=0")).await["tessera-event"], "accepted");
+    for section in ["2", "6,7", "7_junk", "2_6"] {
+        let more = format!("&gdpr=0&gpp=DBABTA~1YNN&gpp_sid={section}");
+        assert_eq!(get(&format!("{pixel}{more}")).await["tessera-event"], "refused", "{section}");
+        assert_eq!(get(&format!("{sync}{more}")).await["tessera-sync"], "refused", "{section}");
+    }
+    // the sections that apply say it, whatever else is said
+    assert_eq!(get(&format!("{pixel}&gpp=DBABTA~1YNN&gpp_sid=6")).await["tessera-event"], "accepted");
     assert_eq!(get(&format!("{sync}&gdpr=0")).await["tessera-sync"], "accepted");
 }
 
@@ -335,6 +342,8 @@ async fn the_script_works_in_a_browser_on_a_page_of_another_origin() {
         ),
         (gpp("DBABTA~1YNN", "N"), 10, true),
         (gpp("DBABTA~1YYN", "Y"), 10, false),
+        ("window.__uspapi = function (c, v, done) { done({uspString: '1YNN'}, true) };".into(), 12, true),
+        ("window.__uspapi = function (c, v, done) { done({uspString: '1YYN'}, true) };".into(), 12, false),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let port = listener.local_addr().expect("an address").port();

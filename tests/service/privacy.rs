@@ -8,7 +8,7 @@ use crate::{
     cluster,
     harness::{Patient as _, Service, read},
     lint::lint,
-    turn,
+    places, turn,
 };
 
 /// Our number on the Global Vendor List.
@@ -163,6 +163,69 @@ async fn nothing_on_the_wire_depends_on_the_person_without_consent_and_nobody_is
     let tag = format!("{}/v1/tags/default/c/spring.html?size=300x250&user_token={anna}", service.base);
     assert!(load(&service, &tag, "").await.contains("grown-up"));
     assert!(reads(&service).await > before);
+}
+
+/// A city is too near to somebody who has not consented, whoever says it: the request or the network.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_consent_nobody_is_in_a_city() {
+    let _turn = turn(1).await;
+    let database = cluster().await.database().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let places = folder.path().join("city.mmdb");
+    std::fs::write(&places, places::database([127, 0, 0])).expect("a file");
+    let service = Service::start(&database, |config| {
+        config.privacy.vendor_id = Some(VENDOR);
+        config.openrtb.contextual_without_consent = true;
+        config.geo.database = Some(places);
+    })
+    .await;
+    service.put("/v1/placements/cities", &json!({"name": "Cities", "sizes": ["300x250"], "formats": ["html"]})).await;
+    for (name, condition) in [
+        ("city", json!({"context": "geo.city", "eq": "Berlin"})),
+        ("region", json!({"context": "geo.region", "eq": "BE"})),
+    ] {
+        let campaign = json!({
+            "name": name, "advertiser": "northwind", "status": "active", "creatives": ["fallback"], "placements": ["cities"],
+            "landing_url": format!("https://northwind.example/{name}"), "targeting": condition,
+            "priority": if name == "city" { 1 } else { 2 }
+        });
+        service.put(&format!("/v1/campaigns/{name}"), &campaign).await;
+    }
+    let consented = format!("gdpr=1&gdpr_consent={CONSENTING}");
+    for (query, header, expected) in
+        [(&*consented, "", "city"), ("cb=1", "", "region"), ("gdpr=1", "", "region"), (&consented, "sec-gpc", "region")]
+    {
+        let url = format!("{}/v1/tags/default/cities.html?{query}", service.base);
+        let asked = service.http.get(url);
+        let asked = if header.is_empty() { asked } else { asked.header(header, "1") };
+        let shown = asked.sent().await.text().await.expect("a body");
+        let link = shown.split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a link").to_owned();
+        let led = service.http.get(link).sent().await;
+        let to = led.headers()["location"].to_str().expect("ASCII").to_owned();
+        assert!(to.ends_with(expected), "{query} {header}: {to}");
+    }
+    for (signals, expected) in [
+        (json!({"gdpr": true, "tcf": CONSENTING}), "city"),
+        (json!({"gdpr": true}), "region"),
+        (json!({"gpc": true}), "region"),
+    ] {
+        for geo in [json!({"country": "DE", "region": "BE", "city": "Berlin"}), json!({})] {
+            let body = json!({"placements": [{"id": "top", "placement": "cities"}], "consent": signals,
+                              "context": {"geo": geo, "ip": "127.0.0.9"}});
+            let item = service.decide(&body).await["placements"]["top"][0].take();
+            assert_eq!(item["campaign"], expected, "{body}");
+        }
+    }
+    for device in
+        [json!({"geo": {"country": "DEU", "region": "BE", "city": "Berlin"}}), json!({"geo": {}, "ip": "127.0.0.9"})]
+    {
+        let more = |consent: Value| json!({"regs": {"gdpr": 1}, "user": consent, "device": device});
+        let (told, some) = bid(&service, "", "anna", "city", &more(json!({"consent": CONSENTING}))).await;
+        assert!(some.is_object(), "{told}");
+        let (told, none) = bid(&service, "", "anna", "city", &more(json!({}))).await;
+        assert!(none.is_null(), "{told}");
+        assert!(bid(&service, "", "anna", "region", &more(json!({}))).await.1.is_object());
+    }
 }
 
 /// Purposes 1 and 2 without 4: a person's caps may be asked, and are all that is handed on of what is kept of them.

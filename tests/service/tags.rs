@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    browser::{chromium, serve, visit},
+    browser::{chromium, serve, visit, visit_for},
     harness::{Patient as _, Service, read},
     service, turn,
 };
@@ -29,7 +29,7 @@ async fn with_nothing(service: &Service) {
 
 async fn token(service: &Service, user: &str) -> String {
     let made = service.request(Method::POST, &format!("/v1/profiles/{user}/token"));
-    let made: Value = read(made.json(&json!({"ttl_seconds": 60})).sent().await, 200).await;
+    let made: Value = read(made.json(&json!({"ttl_seconds": 3_600})).sent().await, 200).await;
     made["user_token"].as_str().expect("a token").to_owned()
 }
 
@@ -42,6 +42,9 @@ async fn a_tag_shows_the_person_whom_a_token_names_their_ad() {
     let answer = tag(&service, &own).await;
     assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
     assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert_eq!(answer.headers()["tessera-purposes-used"], "basic, profile_read, profile_write, measure");
+    let refused = tag(&service, &format!("{own}&gdpr=1")).await;
+    assert_eq!(refused.headers()["tessera-purposes-used"], "none");
     let policy = answer.headers()["content-security-policy"].to_str().expect("ASCII").to_owned();
     assert!(policy.contains("default-src 'none'") && policy.contains("sandbox allow-scripts"), "{policy}");
     let text = answer.text().await.expect("a body");
@@ -51,6 +54,12 @@ async fn a_tag_shows_the_person_whom_a_token_names_their_ad() {
     let path = text[at..].split('"').next().expect("an end");
     assert_eq!(service.beacon(&format!("{}{path}", service.base)).await, (200, "recorded".into()));
     assert_eq!(service.beacon(&format!("{}{path}", service.base)).await, (200, "duplicate".into()));
+    let script = service.http.get(format!("{}{path}?js=1", service.base)).sent().await;
+    assert_eq!(
+        (&script.headers()["content-type"], &script.headers()["tessera-outcome"]),
+        (&"text/javascript; charset=utf-8".parse().expect("a value"), &"duplicate".parse().expect("a value"))
+    );
+    assert_eq!(script.text().await.expect("a script"), "");
     // clicks pass the ad server first; macros that nobody expanded are left out
     let passed = shown(&service, &format!("{own}&click=https%3A%2F%2Fad.example%2Fc%3Fu%3D")).await;
     assert!(passed.contains("href=\"https://ad.example/c?u=http%3A%2F%2F127.0.0.1"), "{passed}");
@@ -120,6 +129,72 @@ async fn a_tag_knows_the_browser_by_its_user_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loader_hands_on_what_the_visitor_said() {
+    let Some(browser) = chromium() else {
+        eprintln!("no chromium: the loader was not tried");
+        return;
+    };
+    let (service, _turn) = service().await;
+    service.patch("anna", &json!({"age": 34})).await;
+    let token = token(&service, "anna").await;
+    let tcf = |data: &str| format!("window.__tcfapi = function (c, v, done) {{ {data} }};");
+    let gpp = |data: &str| format!("window.__gpp = function (c, done) {{ {data} }};");
+    let refuses = "done({gdprApplies: true, tcString: 'CPno', eventStatus: 'tcloaded'}, true)";
+    for (page, more, expected, personal) in [
+        (String::new(), "", vec![], true),
+        (tcf(refuses), "", vec![("gdpr", "1"), ("gdpr_consent", "CPno")], false),
+        (tcf(&format!("setTimeout(function () {{ {refuses} }}, 300)")), "", vec![("gdpr_consent", "CPno")], false),
+        (tcf("done({gdprApplies: true, eventStatus: 'cmpuishown'}, true)"), "", vec![("gdpr", "1")], false),
+        (tcf("done({gdprApplies: false, eventStatus: 'tcloaded'}, true)"), "", vec![("gdpr", "0")], true),
+        // one that does not answer in time, or fails, is a no
+        (tcf(""), "", vec![("gdpr", "1")], false),
+        (tcf("throw 1"), "", vec![("gdpr", "1")], false),
+        // what the ad server says goes before; what it did not expand says nothing
+        (tcf(refuses), "&amp;gdpr=0", vec![("gdpr", "0")], true),
+        (tcf(refuses), "&amp;gdpr=${GDPR}&amp;gdpr_consent=${GDPR_CONSENT_733}", vec![("gdpr_consent", "CPno")], false),
+        (
+            gpp("done({pingData: {signalStatus: 'ready', gppString: 'DBABTA~1YYN', applicableSections: [6]}}, true)"),
+            "",
+            vec![("gpp", "DBABTA~1YYN"), ("gpp_sid", "6")],
+            false,
+        ),
+        (
+            gpp("done({pingData: {signalStatus: 'ready', gppString: 'DBABTA~1YNN', applicableSections: [6]}}, true)"),
+            "",
+            vec![("gpp_sid", "6")],
+            true,
+        ),
+        (gpp("done({pingData: {signalStatus: 'not ready', gppString: 'DBABTA~1YNN'}}, true)"), "", vec![], false),
+        ("window.__uspapi = function (c, v, done) { done({uspString: '1YYN'}, true) };".into(), "", vec![], false),
+        (
+            "Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});".into(),
+            "",
+            vec![("gpc", "1")],
+            false,
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let html = format!(
+            "<!doctype html><body><script>{page}</script><script src=\"{}/v1/tags/default/home.js?timeout_ms=10000\
+             &amp;user_token={token}{more}\"></script>",
+            service.base
+        );
+        tokio::spawn(serve(listener, html));
+        // the browser's own time stands still for no frame that a timer opens
+        let shown = visit_for(browser, url, 9_000).await;
+        let src = shown.split("<iframe").nth(1).and_then(|frame| frame.split(" src=\"").nth(1)?.split('"').next());
+        let src = src.unwrap_or_else(|| panic!("{page} {more}: {shown}")).replace("&amp;", "&");
+        let asked = reqwest::Url::parse(&src).expect("an address");
+        for (name, value) in expected {
+            assert!(asked.query_pairs().any(|(n, v)| n == name && v == value), "{page} {more}: {name} in {src}");
+        }
+        let text = service.http.get(asked).sent().await.text().await.expect("a body");
+        assert_eq!(text.contains("Hello, grown-up"), personal, "{page} {more}: {src}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
     let Some(browser) = chromium() else {
         eprintln!("no chromium: the loader was not tried");
@@ -146,4 +221,15 @@ async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
         assert_eq!(shown.contains("width=\"300\"") && shown.contains("height=\"250\""), has_ad, "{name}: {shown}");
         assert_eq!(shown.contains(&format!("src=\"{backup}\"")), !has_ad, "{name}: {shown}");
     }
+    // the tag of the documentation, where nothing answers at its address
+    let page = include_str!("../../docs/tags.md");
+    let tag = page.find("<script src=\"https://ads.example").map(|at| &page[at..]).expect("a tag");
+    let tag = &tag[..tag.find("</script>").expect("an end") + 9];
+    assert!(tag.len() > 200 && tag.contains("onerror="), "{tag}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let html = format!("<!doctype html><body>{}", tag.replace("https://ads.example", "http://127.0.0.1:1"));
+    tokio::spawn(serve(listener, html));
+    let shown = visit(browser, url).await;
+    assert!(shown.contains("<img src=\"https://cdn.example/backup.png\""), "{shown}");
 }

@@ -2,7 +2,10 @@
 
 use jiff::tz::TimeZone;
 
-use super::{context::Context, value::Folded};
+use super::{
+    context::Context,
+    value::{Folded, Position},
+};
 use crate::domain::values::Country;
 
 /// Where a client's network and what its user agent is, as far as that is known.
@@ -36,6 +39,13 @@ impl Context {
         self.device = self.device.take().or(device);
         self.os = self.os.take().or(os);
         self.browser = self.browser.take().or(browser);
+    }
+
+    /// Leaves out what would be too near to a person of whom nothing may be known, whoever said it: the city where
+    /// their profile may not be read (`personal`), and where they are to the metre unless that is allowed (`precise`).
+    pub fn blur(&mut self, personal: bool, precise: bool) {
+        self.city = self.city.take().filter(|_| personal);
+        self.position = if precise { self.position } else { self.position.map(Position::coarse) };
     }
 }
 
@@ -71,5 +81,25 @@ mod tests {
         assert_eq!(filled(france), [some("FR"), None, None, some("linux")]);
         let city = Context { city: Some(Folded::new("Hamburg")), ..Context::default() };
         assert_eq!(filled(city), [None, None, some("hamburg"), some("ios")]);
+    }
+
+    #[test]
+    fn nobody_is_found_who_is_not_to_be_known() {
+        let near = || {
+            let mut context = Context { position: Position::new(52.520_008, 13.404_954), ..Context::default() };
+            context.city = Some(Folded::new("Berlin"));
+            context
+        };
+        let blurred = |personal, precise| {
+            let mut context = near();
+            context.blur(personal, precise);
+            (context.city, context.position)
+        };
+        let (city, position) = (near().city, near().position);
+        let coarse = position.map(Position::coarse);
+        assert_ne!(coarse, position);
+        assert_eq!(blurred(true, true), (city.clone(), position));
+        assert_eq!(blurred(true, false), (city, coarse));
+        assert_eq!(blurred(false, false), (None, coarse));
     }
 }

@@ -1,7 +1,7 @@
-//! Which video of a creative a player is shown.
+//! Which video of a creative a player is shown, and which values a native answer has room for.
 
 use super::creative::{Choice, Creative, Place, Variant};
-use crate::domain::creative::{Video, VideoRequest};
+use crate::domain::creative::{NativeRequest, Video, VideoRequest};
 
 impl Creative {
     /// Whether a variant could show a player something that it takes; always, where it is no video.
@@ -12,6 +12,26 @@ impl Creative {
         let mut components = candidates.iter().map(|at| &self.components[*at as usize]);
         components.any(|component| component.video.as_deref().is_some_and(|video| wanted.takes(video)))
             || place.default.video().is_some_and(|video| wanted.takes(video))
+    }
+
+    /// Whether a variant has something within the bounds of every asset that a native answer must have; always, where
+    /// it is no native ad.
+    #[must_use]
+    pub fn may_answer(&self, variant: usize, wanted: Option<&NativeRequest>) -> bool {
+        let (of, Some(wanted)) = (&self.variants[variant], wanted) else { return true };
+        of.template.may_answer(wanted, |slot| {
+            let place = of.places.get(slot);
+            place.into_iter().flat_map(|place| place.prepared.iter().chain([&place.default]))
+        })
+    }
+
+    /// Whether a native answer is possible with the component at a position among a slot's candidates.
+    #[must_use]
+    pub fn answers(&self, variant: usize, slot: usize, at: usize, wanted: &NativeRequest) -> bool {
+        let of = &self.variants[variant];
+        let place = of.places.iter().enumerate().find(|(_, place)| place.slot == slot);
+        let value = place.and_then(|(number, place)| Some((number, place.prepared.get(at)?)));
+        value.is_none_or(|(number, value)| of.template.answers(number, value, wanted))
     }
 
     /// The video that a choice shows in a variant, and a hash of it.

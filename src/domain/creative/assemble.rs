@@ -1,12 +1,13 @@
 //! Puts the chosen values into a template: one pass over what was escaped beforehand.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
     escape,
     field::Builtin,
     html::{Condition, Html, Node},
-    native::Asset,
     native_request::NativeRequest,
     prepared::{Item, Prepared},
     template::{Program, Template},
@@ -89,7 +90,7 @@ pub fn assemble_native(
         }
     }
     out.push(']');
-    let both = [(1, dynamic.impression_url), (2, dynamic.view_url)];
+    let both = [(1, false, dynamic.impression_url), (2, false, dynamic.view_url)];
     write_tail(dynamic, "eventtrackers", &both, out);
     if wrapper {
         out.push('}');
@@ -114,8 +115,7 @@ pub fn assemble_native_for(
     });
     let mut first = true;
     for asset in &wanted.assets {
-        let mut own = native.assets.iter().filter(|own: &&Asset| asset.kind.is(own.kind));
-        let json = own.find_map(|own| {
+        let json = native.fills(asset.kind).find_map(|own| {
             let prepared = chosen.get(own.slot).copied().or_else(|| template.default_of(own.slot))?;
             prepared.places.get(own.place).filter(|json| asset.kind.fits(json))
         });
@@ -143,24 +143,34 @@ pub fn assemble_native_for(
 
 /// Appends the link and those trackers that `wanted` takes, and closes the answer.
 fn native_tail(dynamic: &Dynamic<'_>, wanted: &NativeRequest, out: &mut String) {
-    let impression = (1, dynamic.impression_url);
+    let impression = (1, false, dynamic.impression_url);
     if !wanted.event_trackers {
         return write_tail(dynamic, "imptrackers", &[impression], out);
     }
-    let offered = [(wanted.impression_pixel, impression), (wanted.view_pixel, (2, dynamic.view_url))];
+    // where both are taken, a pixel asks less of the page
+    let offered = [
+        (wanted.impression_pixel, impression),
+        (wanted.impression_script && !wanted.impression_pixel, (1, true, dynamic.impression_url)),
+        (wanted.view_pixel, (2, false, dynamic.view_url)),
+        (wanted.view_script && !wanted.view_pixel, (2, true, dynamic.view_url)),
+    ];
     let offered: Vec<_> = offered.into_iter().filter_map(|(takes, tracker)| takes.then_some(tracker)).collect();
     write_tail(dynamic, "eventtrackers", &offered, out);
 }
 
-fn write_tail(dynamic: &Dynamic<'_>, name: &str, trackers: &[(u8, &str)], out: &mut String) {
+/// Trackers are the event, whether it is told by a script, and the address.
+fn write_tail(dynamic: &Dynamic<'_>, name: &str, trackers: &[(u8, bool, &str)], out: &mut String) {
     out.push_str(",\"link\":");
     escape::json(&Link { url: escape::link(dynamic.click_url) }, out);
     out.push_str(&format!(",\"{name}\":"));
     if name == "imptrackers" {
-        escape::json(&trackers.iter().map(|(_, url)| escape::link(url)).collect::<Vec<_>>(), out);
+        escape::json(&trackers.iter().map(|(.., url)| escape::link(url)).collect::<Vec<_>>(), out);
     } else {
-        let trackers =
-            trackers.iter().map(|(event, url)| EventTracker { event: *event, method: 1, url: escape::link(url) });
+        let trackers = trackers.iter().map(|(event, script, url)| EventTracker {
+            event: *event,
+            method: if *script { 2 } else { 1 },
+            url: if *script { format!("{url}?js=1").into() } else { escape::link(url).into() },
+        });
         escape::json(&trackers.collect::<Vec<_>>(), out);
     }
     out.push('}');
@@ -175,9 +185,9 @@ struct Link<'a> {
 struct EventTracker<'a> {
     /// 1 impression, 2 viewable (MRC, half of it for a second).
     event: u8,
-    /// 1 a pixel.
+    /// 1 a pixel, 2 a script.
     method: u8,
-    url: &'a str,
+    url: Cow<'a, str>,
 }
 
 struct Assembly<'a, 'o> {

@@ -6,6 +6,7 @@ use super::{
     documents::{NativeDoc, NativeKind, SlotType},
     escape,
     field::{self, Field},
+    native_request::WantedKind,
     prepared::Prepared,
     slot::Declared,
     value::SlotValue,
@@ -127,6 +128,11 @@ impl Native {
         faults.into_result().map(|()| Self { assets })
     }
 
+    /// The assets that may answer one that is asked for.
+    pub(super) fn fills(&self, wanted: WantedKind) -> impl Iterator<Item = &Asset> {
+        self.assets.iter().filter(move |own| wanted.is(own.kind))
+    }
+
     /// Each asset of the slot as JSON, its id to be written before it; none for an absent value.
     pub(super) fn prepare(&self, slot: usize, value: &SlotValue) -> Prepared {
         let places =
@@ -136,6 +142,11 @@ impl Native {
 }
 
 impl Asset {
+    /// Whether a value of its slot is within the bounds of what is asked for.
+    pub(super) fn fits(&self, value: &Prepared, wanted: WantedKind) -> bool {
+        value.places.get(self.place).is_some_and(|json| wanted.fits(json))
+    }
+
     fn json(&self, value: &SlotValue) -> Option<Box<str>> {
         let text = field::text(value, Field::Whole);
         let kind = self.kind.number();

@@ -17,6 +17,12 @@ pub struct NativeRequest {
     pub impression_pixel: bool,
     /// Whether it takes a pixel for viewable impressions.
     pub view_pixel: bool,
+    /// Whether it takes a script for impressions.
+    #[serde(default)]
+    pub impression_script: bool,
+    /// Whether it takes a script for viewable impressions.
+    #[serde(default)]
+    pub view_script: bool,
 }
 
 /// One asset asked for.

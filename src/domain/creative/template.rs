@@ -5,6 +5,7 @@ use super::{
     field::Builtin,
     html::Html,
     native::Native,
+    native_request::NativeRequest,
     prepared::Prepared,
     slot::{self, Slot},
     value::SlotValue,
@@ -128,6 +129,32 @@ impl Template {
             Program::Vast(vast) => Some(vast.video),
             Program::Html(_) | Program::Native(_) => None,
         }
+    }
+
+    /// Whether a value of a slot leaves a native answer possible: no required asset that only this slot fills is out
+    /// of its bounds.
+    #[must_use]
+    pub fn answers(&self, slot: usize, value: &Prepared, wanted: &NativeRequest) -> bool {
+        let Program::Native(native) = &self.program else { return true };
+        let mut required = wanted.assets.iter().filter(|asset| asset.required);
+        required.all(|asset| {
+            let mut own = native.fills(asset.kind);
+            native.fills(asset.kind).any(|own| own.slot != slot)
+                || own.next().is_none()
+                || native.fills(asset.kind).any(|own| own.fits(value, asset.kind))
+        })
+    }
+
+    /// Whether a native answer is possible at all: `values` are those that may stand in a slot, its default among
+    /// them.
+    pub fn may_answer<'v, V>(&self, wanted: &NativeRequest, values: impl Fn(usize) -> V) -> bool
+    where
+        V: Iterator<Item = &'v Prepared>,
+    {
+        let Program::Native(native) = &self.program else { return true };
+        let mut required = wanted.assets.iter().filter(|asset| asset.required);
+        required
+            .all(|asset| native.fills(asset.kind).any(|own| values(own.slot).any(|value| own.fits(value, asset.kind))))
     }
 
     /// Where a slot of this name stands in [`Self::slots`].

@@ -262,6 +262,7 @@ impl Document<'_> {
     fn clicks(&self, xml: Xml<'_>) -> io::Result<()> {
         xml.create_element("VideoClicks")
             .write_inner_content(|xml| {
+                // the schemas of VAST 2 and 3 want where a click leads first, those of VAST 4 last
                 let through = |xml: Xml<'_>| address(xml, "ClickThrough", escape::link(self.dynamic.click_url));
                 if self.wanted.version.is_four() {
                     address(xml, "ClickTracking", self.spot.click_pixel)?;

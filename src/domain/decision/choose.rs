@@ -5,7 +5,7 @@ use crate::domain::{
         creative::{Component, Creative, Slot},
         document::{Control, Rotation},
     },
-    creative::{Pairing, VideoRequest},
+    creative::{NativeRequest, Pairing, VideoRequest},
     decision::{
         exclusion::ComponentExclusion,
         rotation::{Scope, Sticky},
@@ -26,8 +26,18 @@ pub struct Manner<'a> {
     pub language: Option<&'a Locale>,
     /// What the player takes.
     pub video: Option<&'a VideoRequest>,
+    /// What a native answer must have, and the variant that answers.
+    pub native: Option<(&'a NativeRequest, usize)>,
     /// Now.
     pub now: Millis,
+}
+
+impl Manner<'_> {
+    /// Whether the component at a position among a slot's candidates is within the bounds of what is asked for.
+    #[must_use]
+    pub fn answers(&self, creative: &Creative, slot: usize, at: usize) -> bool {
+        self.native.is_none_or(|(wanted, variant)| creative.answers(variant, slot, at, wanted))
+    }
 }
 
 /// A choice for every slot.
@@ -84,10 +94,11 @@ fn fit(component: &Component, language: Option<&Locale>) -> Option<usize> {
 
 /// Per slot the candidates that may stand in it: of those eligible the ones in the closest language.
 pub fn eligible(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&Component) -> bool) -> Vec<Vec<u16>> {
-    let mut of_slot = |slot: &Slot| {
+    let mut of_slot = |(number, slot): (usize, &Slot)| {
         let mut fitting: Vec<(usize, u16)> = Vec::with_capacity(slot.candidates.len());
         for (at, component) in slot.candidates.iter().map(|at| &creative.components[*at as usize]).enumerate() {
-            if exclusion(component, manner, &mut meets).is_none() {
+            let may = exclusion(component, manner, &mut meets).is_none();
+            if may && manner.answers(creative, number, at) {
                 // positions fit: a creative holds far fewer than 65,536 components
                 fitting.push((fit(component, manner.language).unwrap_or_default(), at as u16));
             }
@@ -95,7 +106,7 @@ pub fn eligible(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(
         let closest = fitting.iter().map(|(fit, _)| *fit).max();
         fitting.into_iter().filter(|(fit, _)| Some(*fit) == closest).map(|(_, at)| at).collect()
     };
-    creative.slots.iter().map(&mut of_slot).collect()
+    creative.slots.iter().enumerate().map(&mut of_slot).collect()
 }
 
 /// Chooses for every slot among what is eligible, by weight or evenly, the same for the same person.

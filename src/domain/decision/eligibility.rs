@@ -8,7 +8,7 @@ use crate::domain::{
         document::{CampaignStatus, UncappedUsers},
         snapshot::Line,
     },
-    decision::{exclusion::Exclusion, request::PlacementRequest},
+    decision::{choose::Manner, exclusion::Exclusion, request::PlacementRequest},
     ids::{CampaignId, NameHash, PlacementId},
     values::{Format, Millis, Size},
 };
@@ -76,16 +76,27 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// The variant of a creative that would be shown, with a video that the player takes where it is one.
+    /// The variant of a creative that would be shown: with a video that the player takes where it is one, and with
+    /// all that a native answer must have.
     #[must_use]
     pub fn variant(&self, creative: &Creative) -> Option<(usize, Option<Size>)> {
-        let formats = self.request.open_formats(creative, self.formats);
-        let found = creative.variant(&formats, self.sizes)?;
-        if creative.may_play(found.0, self.request.video.as_ref()) {
-            return Some(found);
+        let (video, native) = (self.request.video.as_ref(), self.request.native.as_ref());
+        let fits = |variant| creative.may_play(variant, video) && creative.may_answer(variant, native);
+        let mut formats = self.request.open_formats(creative, self.formats);
+        let mut found = creative.variant(&formats, self.sizes)?;
+        while !fits(found.0) {
+            let (unfit, _) = creative.variants[found.0].shape;
+            formats.to_mut().retain(|format| *format != unfit);
+            found = creative.variant(&formats, self.sizes)?;
         }
-        let others: Vec<Format> = formats.iter().copied().filter(|format| *format != Format::Vast).collect();
-        creative.variant(&others, self.sizes)
+        Some(found)
+    }
+
+    /// A manner of choosing, among what this slot takes in a variant.
+    #[must_use]
+    pub fn manner<'m>(&'m self, variant: usize, manner: Manner<'m>) -> Manner<'m> {
+        let native = self.request.native.as_ref().map(|wanted| (wanted, variant));
+        Manner { video: self.request.video.as_ref(), native, ..manner }
     }
 
     /// Whether the player takes what a choice shows, which for all but videos it does.

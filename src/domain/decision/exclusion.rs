@@ -34,7 +34,7 @@ pub enum Exclusion {
     /// It does not serve on this placement.
     Placement,
     /// None of its published creatives has a template for the formats and sizes asked for, with a video that
-    /// the player takes.
+    /// the player takes, or all that a native answer must have.
     NoMatchingSize,
     /// The request blocks every creative that would fit.
     BlockedCreative,
@@ -127,6 +127,8 @@ pub enum ComponentExclusion {
     NoProducts,
     /// It is a video that the player does not take: too long or short, or of no type that it plays.
     Video,
+    /// It is longer, or of another size, than an asset that the native impression requires.
+    Native,
     /// The person is in the campaign's control, which shows no targeted components.
     Control,
     /// A pairing rule forbids it beside what other slots show, a component in a closer language

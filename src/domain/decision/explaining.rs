@@ -2,7 +2,6 @@
 
 use crate::domain::{
     decision::{
-        choose::Manner,
         decided::Showing,
         eligibility::{Ask, screen},
         exclusion::Exclusion,
@@ -54,8 +53,7 @@ impl Run<'_> {
         }
         let slots = match shown {
             Some(showing) if full => {
-                let video = ask.request.video.as_ref();
-                let manner = Manner { video, ..self.manner(showing.campaign.as_deref()) };
+                let manner = ask.manner(showing.variant, self.manner(showing.campaign.as_deref()));
                 let Showing { creative, choice, picked, .. } = showing;
                 explanation::slots(creative, choice, picked, &manner, level, &mut self.evaluator)
             }

@@ -132,7 +132,8 @@ pub fn slots(
 ) -> Vec<SlotExplanation> {
     let explain = |(at, slot): (usize, &Slot)| {
         let chosen = creative.chosen(at, choice).map(|component| &component.id);
-        let components = slot.candidates.iter().map(|at| &creative.components[*at as usize]).map(|component| {
+        let candidates = slot.candidates.iter().map(|at| &creative.components[*at as usize]).enumerate();
+        let components = candidates.map(|(position, component)| {
             let mut excluded = exclusion(component, manner, &mut |component| {
                 component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
             });
@@ -143,6 +144,9 @@ pub fn slots(
             }
             if excluded.is_none() && !stocked(component, picked) {
                 excluded = Some(ComponentExclusion::NoProducts);
+            }
+            if excluded.is_none() && !manner.answers(creative, at, position) {
+                excluded = Some(ComponentExclusion::Native);
             }
             if level == FallbackLevel::Default {
                 excluded = Some(ComponentExclusion::NotChosen);

@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         let auditor = ask.request.auditor.as_ref();
         let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
         let creative = approved.unwrap_or(creative);
-        let manner = Manner { video: ask.request.video.as_ref(), ..self.manner(campaign.map(Arc::as_ref)) };
+        let manner = ask.manner(variant, self.manner(campaign.map(Arc::as_ref)));
         let of = &creative.variants[variant];
         // what may not be safe is looked at when it is whole
         let safe = !(ask.request.secure && of.insecure);
@@ -345,6 +345,7 @@ impl<'a> Run<'a> {
             control: held_out.map(|campaign| campaign.control),
             language: self.request.context.language.as_ref(),
             video: None,
+            native: None,
             now: self.now,
         }
     }

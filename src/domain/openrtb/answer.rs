@@ -98,7 +98,11 @@ pub fn answer(
         return Err(reason.unwrap_or(NoBid::NoFill));
     }
     let currency = currency.unwrap_or(Currency::USD);
-    json.raw("]}],\"cur\":\"").raw(currency.as_str()).raw("\"}");
+    json.raw("]}],\"cur\":\"").raw(currency.as_str()).raw("\",\"ext\":{\"tessera\":{\"purposes_used\":[");
+    json.each(plan.allowed.purposes.names(), |json, name| {
+        json.raw("\"").raw(name).raw("\"");
+    });
+    json.raw("]}}}");
     Ok(Bids { json: json.into_bytes(), made: all_made })
 }
 

@@ -94,17 +94,18 @@ fn read(root: &Root<'_>, wrapped: bool) -> Result<NativeRequest, Refusal> {
     if wanted.is_empty() || !all.iter().all(|tracker| tracker.event.is_some_and(|event| known(event.0))) {
         return Err(Refusal::Native);
     }
-    let pixel = |wanted: i64| {
-        all.iter().any(|tracker| {
-            tracker.event == Some(Int(wanted)) && tracker.methods.as_ref().is_some_and(|all| all.contains(&Int(1)))
-        })
+    let takes = |event: i64, method: i64| {
+        let has = |methods: &Vec<Int>| methods.contains(&Int(method));
+        all.iter().any(|tracker| tracker.event == Some(Int(event)) && tracker.methods.as_ref().is_some_and(has))
     };
     Ok(NativeRequest {
         wrapped,
         assets: wanted,
         event_trackers: trackers.is_some(),
-        impression_pixel: pixel(1),
-        view_pixel: pixel(2),
+        impression_pixel: takes(1, 1),
+        view_pixel: takes(2, 1),
+        impression_script: takes(1, 2),
+        view_script: takes(2, 2),
     })
 }
 

@@ -115,6 +115,7 @@ pub fn plan<'a>(
     let purposes = allowed.purposes;
     let mut context = surroundings::context(request, allowed);
     context.fill(hints);
+    context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;
     let is_test = request.test == Some(Int(1));
     Ok(Plan {

@@ -107,7 +107,7 @@ pub(super) fn consent(
     (reading.allowed, Relayed::of(&reading))
 }
 
-/// Where, on what, about what: as precise as is allowed.
+/// Where, on what, about what.
 pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
     let device: Option<&Device<'_>> = request.device.as_deref();
     let geo = geo(request);
@@ -127,8 +127,8 @@ pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
     Context {
         country: geo.and_then(|geo| country(said(geo.country.as_ref())?)),
         region: folded(geo.and_then(|geo| geo.region.as_ref())),
-        city: folded(geo.and_then(|geo| geo.city.as_ref()).filter(|_| personal)),
-        position: if allowed.precise_geo { position } else { position.map(Position::coarse) },
+        city: folded(geo.and_then(|geo| geo.city.as_ref())),
+        position,
         device: device.and_then(|device| device.devicetype).and_then(device_type).map(Folded::new),
         os: folded(device.and_then(|device| device.os.as_ref())),
         browser: None,

@@ -202,6 +202,7 @@ impl Proof {
             control: None,
             language: persona.context.language.as_ref(),
             video: None,
+            native: None,
             now,
         };
         proof::options_for(&self.creative, &manner, |component| {

@@ -162,6 +162,8 @@ struct PixelQuery {
     gdpr_consent: Option<String>,
     /// An IAB GPP string.
     gpp: Option<String>,
+    /// The GPP sections that apply, with commas or underscores between.
+    gpp_sid: Option<String>,
     /// An IAB US privacy string.
     us_privacy: Option<String>,
     /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
@@ -201,7 +203,8 @@ async fn pixel(
 async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: PixelQuery) -> bool {
     let id = query.id.unwrap_or_else(|| RequestId::new().as_str().to_owned());
     let event = PageEvent { id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
-    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy, query.coppa);
+    let platform = (query.gpp, query.gpp_sid.as_deref());
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, platform, query.us_privacy, query.coppa);
     let page = PageEvents { user_token: query.user_token, visitor: query.visitor, events: vec![event], consent };
     keep(app, headers, info, &query.key, page).await.is_ok_and(|answer| answer.accepted > 0)
 }
@@ -209,7 +212,7 @@ async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: Pix
 /// The script for pages
 ///
 /// `<script src=".../v1/tessera.js" data-key="default.web-shop" data-user-token="..."></script>`, then
-/// `tessera.track("product_viewed", {sku: "shoe-7"})`. It asks the page's consent platform (`__tcfapi`, `__gpp`), waits
+/// `tessera.track("product_viewed", {sku: "shoe-7"})`. It asks the page's consent platform (`__tcfapi`, `__gpp`, `__uspapi`), waits
 /// for what the visitor answers, and sends along what that is. Under the GDPR it keeps a first-party id with consent to
 /// purpose 1 and to the vendor `privacy.vendor_id`; elsewhere unless the visitor opted out. `tessera.user()` names the
 /// person for a tag.

@@ -108,19 +108,22 @@ pub(in crate::http) struct PageConsent {
 }
 
 impl PageConsent {
-    /// The signals in an address: empty ones are as if they were not there, and a `gdpr` or a `coppa` that
-    /// cannot be read is taken for `1`.
+    /// The signals in an address: empty ones are as if they were not there, a `gdpr` or a `coppa` that
+    /// cannot be read is taken for `1`, and a section that cannot be read is one that forbids.
     pub(in crate::http) fn told(
         gdpr: Option<String>,
         tcf: Option<String>,
-        gpp: Option<String>,
+        (gpp, gpp_sid): (Option<String>, Option<&str>),
         us_privacy: Option<String>,
         coppa: Option<String>,
     ) -> Self {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         let gdpr = gdpr.map(|gdpr| gdpr != "0");
         let coppa = said(coppa).is_some_and(|coppa| coppa != "0");
-        Self { gdpr, tcf: said(tcf), gpp: said(gpp), us_privacy: said(us_privacy), coppa, ..Self::default() }
+        let section = |id: &str| id.trim().parse().unwrap_or(i32::MAX);
+        let sections = gpp_sid.filter(|ids| !ids.is_empty()).map(|ids| ids.split([',', '_']).map(section).collect());
+        let gpp_sid = sections.unwrap_or_default();
+        Self { gdpr, tcf: said(tcf), gpp: said(gpp), gpp_sid, us_privacy: said(us_privacy), gpc: false, coppa }
     }
 
     /// What they and the browser's own come to, for somebody in a country.

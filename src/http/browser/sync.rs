@@ -111,6 +111,8 @@ struct SyncQuery {
     gdpr_consent: Option<String>,
     /// An IAB GPP string.
     gpp: Option<String>,
+    /// The GPP sections that apply, with commas or underscores between.
+    gpp_sid: Option<String>,
     /// An IAB US privacy string.
     us_privacy: Option<String>,
     /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
@@ -150,7 +152,8 @@ async fn pixel(
 
 /// Keeps the id of a pixel, as far as it may be kept.
 async fn keep(app: &App, headers: &HeaderMap, info: &RequestInfo, query: SyncQuery) -> Option<()> {
-    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, query.gpp, query.us_privacy, query.coppa);
+    let platform = (query.gpp, query.gpp_sid.as_deref());
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, platform, query.us_privacy, query.coppa);
     if !consent.allows(app, headers, info) {
         return None;
     }

@@ -3,6 +3,7 @@
 mod audits;
 mod combination;
 mod diff;
+mod dynamic;
 mod form;
 mod kinds;
 mod naming;
@@ -60,6 +61,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(publishing::routes())
         .merge(proofs::routes())
         .merge(uploads::routes())
+        .merge(dynamic::routes())
         .merge(diff::routes())
         .merge(audits::routes())
 }

@@ -56,16 +56,16 @@ struct Of {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct UploadQuery {
+pub(super) struct UploadQuery {
     /// What becomes of many components of which some are refused: the others are taken, or nothing
     /// is. `all_or_nothing` takes at most 100,000.
     #[serde(default)]
     #[param(inline, required = false, default = "valid_only")]
-    mode: ImportMode,
+    pub(super) mode: ImportMode,
     /// Check everything and change nothing; the answer shows what would be.
     #[serde(default)]
     #[param(required = false, default = false)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// What became of many components; or what one would be, of a dry run.
@@ -83,7 +83,7 @@ enum ComponentsAnswer {
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(example = json!({"rows": 40, "created": 38, "replaced": 1, "unchanged": 0, "rejected": 1, "version": 57, "errors": [
     {"line": 17, "column": "value.alt", "pointer": "/value/alt", "code": "empty", "detail": "must not be empty"}]}))]
-struct ComponentsTaken {
+pub(super) struct ComponentsTaken {
     /// Components sent.
     rows: u64,
     /// Those that did not exist before.
@@ -96,24 +96,24 @@ struct ComponentsTaken {
     rejected: u64,
     /// The catalogue version that has them; left out when nothing changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<i64>,
+    pub(super) version: Option<i64>,
     /// What is wrong with those refused, of the first 10,000 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<ComponentFault>,
+    pub(super) errors: Vec<ComponentFault>,
 }
 
 /// What is wrong with one of many components.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"line": 17, "column": "value.alt", "pointer": "/value/alt", "code": "empty", "detail": "must not be empty"}))]
-struct ComponentFault {
+pub(super) struct ComponentFault {
     /// The line that it begins on; of a JSON array its number. The first is 1.
-    line: u64,
+    pub(super) line: u64,
     /// The column of a table; left out: the row as a whole, or no table.
     #[serde(skip_serializing_if = "String::is_empty")]
     column: String,
     /// Where in the component; left out: the component as a whole.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pointer: String,
+    pub(super) pointer: String,
     /// Stable, machine-readable name of the rule that was broken.
     code: &'static str,
     /// What to change.
@@ -168,8 +168,7 @@ async fn create(
 ) -> Answer {
     caller.must(Scope::Author)?;
     let dry = DryRun { dry_run: query.dry_run };
-    let upload =
-        Upload { app: &app, caller: &caller, creative, query, expect, taken: ComponentsTaken::default(), told: 0 };
+    let upload = Upload::of(&app, &caller, creative, query, expect);
     if let Some(format) = RowFormat::of(request.headers()) {
         let rows = Rows::of(request, format)?;
         return upload.table(rows, format).await;
@@ -189,28 +188,38 @@ async fn create(
 }
 
 /// Components being taken.
-struct Upload<'a> {
+pub(super) struct Upload<'a> {
     app: &'a App,
     caller: &'a Caller,
     creative: CreativeId,
     query: UploadQuery,
     /// What the sender believes of the creative; or that whatever there is may be replaced.
     expect: Expect,
-    taken: ComponentsTaken,
+    pub(super) taken: ComponentsTaken,
     /// Refused components that are told.
     told: usize,
 }
 
 /// Rows on their way.
-struct Way {
+pub(super) struct Way {
     upload: Rest,
     held: Vec<ComponentRow>,
     is_table: bool,
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
     /// Refused components that are told at most.
     const TOLD: usize = 10_000;
+
+    pub(super) fn of(
+        app: &'a App,
+        caller: &'a Caller,
+        creative: CreativeId,
+        query: UploadQuery,
+        expect: Expect,
+    ) -> Self {
+        Self { app, caller, creative, query, expect, taken: ComponentsTaken::default(), told: 0 }
+    }
 
     fn account(&self) -> u32 {
         self.caller.account.number()
@@ -225,7 +234,7 @@ impl Upload<'_> {
         Along { pictures, creative }
     }
 
-    async fn begin(&self, is_table: bool) -> Result<(Slots, Way), Problem> {
+    pub(super) async fn begin(&self, is_table: bool) -> Result<(Slots, Way), Problem> {
         let begun = self.app.engine.authoring.upload(self.account(), &self.creative, self.expect).await?;
         let (slots, mut upload) = begun;
         upload.whole = self.whole();
@@ -265,7 +274,7 @@ impl Upload<'_> {
     }
 
     /// Keeps a row until there are enough of them.
-    async fn hold(
+    pub(super) async fn hold(
         &mut self,
         line: u64,
         read: Result<Map<String, Value>, Vec<Violation>>,
@@ -318,21 +327,32 @@ impl Upload<'_> {
         }
     }
 
-    async fn finish(mut self, mut way: Way) -> Answer {
+    async fn finish(self, way: Way) -> Answer {
+        let pointer = |fault: &ComponentFault| format!("/{}{}", fault.line, fault.pointer);
+        Ok(Json(self.close(way, pointer).await?).into_response())
+    }
+
+    /// Takes the rest; `pointer` says where in what was sent a fault stands.
+    pub(super) async fn close(
+        mut self,
+        mut way: Way,
+        pointer: impl Fn(&ComponentFault) -> String,
+    ) -> Result<ComponentsTaken, Problem> {
         self.take(&mut way).await?;
         self.taken.errors.sort_by_key(|fault| fault.line);
         if self.whole() && self.taken.rejected > 0 {
             let fault = |fault: ComponentFault| {
+                let pointer = pointer(&fault);
                 let detail =
                     if fault.column.is_empty() { fault.detail } else { format!("{}: {}", fault.column, fault.detail) };
-                Violation::new(format!("/{}{}", fault.line, fault.pointer), fault.code, detail)
+                Violation::new(pointer, fault.code, detail)
             };
             let detail =
                 format!("{} of {} rows cannot be taken, so nothing changed.", self.taken.rejected, self.taken.rows);
             let problem = Problem::invalid(self.taken.errors.into_iter().map(fault).collect());
             return Err(Problem { detail, ..problem });
         }
-        Ok(Json(self.taken).into_response())
+        Ok(self.taken)
     }
 
     /// One component with its image.

@@ -110,9 +110,7 @@ pub fn parse(
     faults.into_result()?;
     context.fill(hints);
     let reading = allowed(&consent, context.country, rules);
-    if !reading.allowed.precise_geo {
-        context.position = context.position.map(Position::coarse);
-    }
+    context.blur(reading.allowed.purposes.profile_read, reading.allowed.precise_geo);
     Ok(Parsed {
         request: AdRequest {
             placements,

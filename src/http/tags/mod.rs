@@ -12,7 +12,7 @@ use std::{
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -56,6 +56,8 @@ pub fn pixels() -> OpenApiRouter<App> {
 
 /// The loader: the same for every tag, so that browsers keep it.
 const LOADER: &str = include_str!("loader.js");
+/// Says what a tag's answer used of the person, as `purposes_used` does in other answers.
+const PURPOSES: HeaderName = HeaderName::from_static("tessera-purposes-used");
 const XML: &str = "application/xml; charset=utf-8";
 /// Ends every document: tells the loader that the ad is there and how large, or that there is none.
 const READY: &str = "parent.postMessage({tessera:document.currentScript.getAttribute(\"data-size\")},\"*\")";
@@ -79,8 +81,9 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
 /// Show an ad on a placement
 ///
 /// `{placement}.html` is a document for an iframe; `{placement}.js` a script of less than 3 KB that inserts that
-/// iframe where it stands and shows a backup image when there is no ad in time or no such placement; `{placement}.xml` a VAST document for
-/// a video player. With `shadow=1` nothing is shown and nothing counts: the tag runs beside that of another ad server,
+/// iframe where it stands and shows a backup image when there is no ad in time or no such placement, and that asks the
+/// page's consent platforms (`__tcfapi`, `__gpp`, `__uspapi`) for what its address does not say, for half of that time;
+/// `{placement}.xml` a VAST document for a video player. With `shadow=1` nothing is shown and nothing counts: the tag runs beside that of another ad server,
 /// for the report on shadow mode. Public. The person is whom a
 /// `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nobody.
 #[utoipa::path(
@@ -92,7 +95,9 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
     ),
     responses(
         (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
-            content((String = "text/html"), (String = "text/javascript"), (String = "application/xml"))),
+            content((String = "text/html"), (String = "text/javascript"), (String = "application/xml")), headers(
+            ("Tessera-Purposes-Used" = String, description = "What was used of the person; left out: the script."),
+        )),
         TagProblems
     )
 )]
@@ -127,7 +132,9 @@ async fn placement(
     ),
     responses(
         (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
-            content((String = "text/html"), (String = "text/javascript"), (String = "application/xml"))),
+            content((String = "text/html"), (String = "text/javascript"), (String = "application/xml")), headers(
+            ("Tessera-Purposes-Used" = String, description = "What was used of the person; left out: the script."),
+        )),
         TagProblems
     )
 )]
@@ -198,7 +205,7 @@ struct Tag {
 
 impl Tag {
     async fn answer(self, kind: Kind, query: Result<ApiQuery<TagQuery>, Problem>) -> Result<Response, Problem> {
-        let mut policy = &*POLICY;
+        let (mut policy, mut used) = (&*POLICY, None);
         let (body, media_type, keep) = match kind {
             Kind::Loader => (LOADER.to_owned(), "text/javascript; charset=utf-8", "public, max-age=3600"),
             // who only looks at the headers sees no ad
@@ -206,15 +213,17 @@ impl Tag {
             Kind::Document => {
                 let (query, wanted) =
                     (query?.0, PlacementRequest { formats: vec![Format::Html], ..self.wanted.clone() });
+                let call = self.call(&query, wanted);
+                used = Some(call.purposes);
                 let body = if query.is_shadow() {
                     policy = &shadow::POLICY;
-                    let decision = self.overshadow(query, wanted).await?;
+                    let decision = self.overshadow(&query, call).await?;
                     let public_url = self.app.engine.catalogue.public_url();
                     decision.map_or_else(String::new, |decision| {
                         shadow::document(&self.world.tokens, self.account.number(), decision, public_url)
                     })
                 } else {
-                    document(&self.decide(query, wanted).await?)
+                    document(&self.decide(call).await?)
                 };
                 (body, "text/html; charset=utf-8", "no-store")
             }
@@ -227,11 +236,13 @@ impl Tag {
                     video: Some(player.clone()),
                     ..self.wanted.clone()
                 };
+                let call = self.call(&query, wanted);
+                used = Some(call.purposes);
                 let made = if query.is_shadow() {
-                    self.overshadow(query, wanted).await?;
+                    self.overshadow(&query, call).await?;
                     None
                 } else {
-                    video::made(&self.decide(query, wanted).await?)
+                    video::made(&self.decide(call).await?)
                 };
                 (video::document(made, &player, self.app.engine.catalogue.public_url()), XML, "no-store")
             }
@@ -241,6 +252,11 @@ impl Tag {
         out.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         out.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
         out.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        if let Some(used) = used {
+            let names: Vec<_> = used.names().collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            out.insert(PURPOSES, HeaderValue::try_from(names).map_err(Problem::internal)?);
+        }
         match kind {
             Kind::Document => drop(out.insert(header::CONTENT_SECURITY_POLICY, policy.clone())),
             // players on pages of any origin read it, some with credentials, of which we take none
@@ -260,14 +276,13 @@ impl Tag {
     }
 
     /// Decides for whoever is looking, as far as that is allowed.
-    async fn decide(&self, query: TagQuery, wanted: PlacementRequest) -> Result<Decided, Problem> {
-        let call = self.call(&query, wanted);
+    async fn decide(&self, call: Call) -> Result<Decided, Problem> {
         self.app.engine.decider.decide(call, self.info.arrived).await.map_err(|_| missing())
     }
 
     /// The same, for the report on shadow mode alone; none where a network asks too often.
-    async fn overshadow(&self, query: TagQuery, wanted: PlacementRequest) -> Result<Option<DecisionId>, Problem> {
-        let (engine, call) = (&self.app.engine, self.call(&query, wanted));
+    async fn overshadow(&self, query: &TagQuery, call: Call) -> Result<Option<DecisionId>, Problem> {
+        let engine = &self.app.engine;
         let network = self.app.proxies.client(&self.info, &self.headers);
         if !shadow::may(&self.app, self.account.number(), network) {
             engine.shadows.refuse();
@@ -286,6 +301,7 @@ impl Tag {
         context.fill(hints);
         let consent = query.consent();
         let reading = consent.reading(headers, app.consent, context.country);
+        context.blur(reading.allowed.purposes.profile_read, reading.allowed.precise_geo);
         wanted.id = "tag".into();
         wanted.keywords = query.keywords();
         wanted.click_macro = query.click();

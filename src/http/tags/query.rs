@@ -46,6 +46,9 @@ pub(super) struct TagQuery {
     us_privacy: Option<String>,
     /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
     coppa: Option<String>,
+    /// `1` where the browser says that the person opted out; anything but `0` and nothing is taken for it. Browsers
+    /// that say so with each request need not be asked.
+    gpc: Option<String>,
     /// What the page is about: words with commas between.
     kw: Option<String>,
     /// Anything that differs, so that nothing between keeps the answer: in Google Ad Manager
@@ -119,19 +122,14 @@ impl TagQuery {
 
     pub(super) fn consent(&self) -> PageConsent {
         let of = |text: &Option<String>| said(text).map(str::to_owned);
-        // a section that cannot be read is one that forbids
-        let section = |id: &str| id.trim().parse().unwrap_or(i32::MAX);
-        let sections = said(&self.gpp_sid).map(|ids| ids.split([',', '_']).map(section).collect());
-        PageConsent {
-            gpp_sid: sections.unwrap_or_default(),
-            ..PageConsent::told(
-                self.gdpr.clone(),
-                of(&self.gdpr_consent),
-                of(&self.gpp),
-                of(&self.us_privacy),
-                self.coppa.clone(),
-            )
-        }
+        let consent = PageConsent::told(
+            self.gdpr.clone(),
+            of(&self.gdpr_consent),
+            (of(&self.gpp), said(&self.gpp_sid)),
+            of(&self.us_privacy),
+            self.coppa.clone(),
+        );
+        PageConsent { gpc: said(&self.gpc).is_some_and(|gpc| gpc != "0"), ..consent }
     }
 }
 

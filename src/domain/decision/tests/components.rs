@@ -254,6 +254,7 @@ fn manner(person: u128) -> Manner<'static> {
         control: None,
         language: None,
         video: None,
+        native: None,
         now: NOW,
     }
 }

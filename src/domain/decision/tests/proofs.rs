@@ -61,8 +61,15 @@ fn no_decision_breaks_a_pairing_rule() {
         let all = Combinations::of(&creative.pairing, &options(creative, NOW)).expect("few");
         let counted: BTreeSet<Vec<u32>> = (0..all.count()).filter_map(|n| all.nth(n)).collect();
         for sticky in people().take(each) {
-            let manner =
-                Manner { sticky, rotation: Rotation::Even, control: None, language: None, video: None, now: NOW };
+            let manner = Manner {
+                sticky,
+                rotation: Rotation::Even,
+                control: None,
+                language: None,
+                video: None,
+                native: None,
+                now: NOW,
+            };
             let chosen = choose(creative, &manner, &eligible(creative, &manner, |_| true));
             let slots = creative.slots.iter().zip(&chosen.choice);
             let picks: Vec<u32> =

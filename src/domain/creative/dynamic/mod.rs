@@ -1,0 +1,22 @@
+//! IAB Tech Lab's Dynamic Content Ads 1.0: the parts of an ad and the assets that may stand in them, as other tools
+//! for dynamic ads write and read them.
+//!
+//! A creative component of that standard is a slot here, an asset a component, and assets of one group are shown
+//! together. What is written follows the standard's schema; what is read need not, as its own examples do not.
+
+mod export;
+mod import;
+mod lenient;
+
+pub use export::{Exported, export};
+pub use import::{Imported, ImportedAsset, import};
+
+/// The member of an asset's attributes by which we know what a slot shows by default.
+const DEFAULT: &str = "slotDefault";
+/// How a target begins that is one of our segments.
+const SEGMENT: &str = "segment:";
+/// The value of a request's context that other targets are compared with.
+const TARGET: &str = "data.target";
+
+#[cfg(test)]
+mod tests;
