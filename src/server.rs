@@ -66,7 +66,7 @@ use crate::{
     http::{
         accept::{self, Limits},
         admission::{Admission, AdmissionLimits},
-        app::App,
+        app::{App, Reach},
         bidding::Bidding,
         client::Proxies,
         health::Readiness,
@@ -329,7 +329,7 @@ impl Server {
         let readiness = Readiness::new(&["catalogue"]);
         readiness.set("catalogue", true);
         let enrichment = settings::enrichment(&config)?;
-        let app = App {
+        let app = App::new(Reach {
             engine: Arc::clone(&core.engine),
             schemas: Arc::clone(&core.schemas),
             budget_ms: config.decisions.budget_ms,
@@ -338,12 +338,12 @@ impl Server {
             steps: core.meters.decision_steps.clone(),
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
             simulation: config.http.simulation,
-            pace: Arc::default(),
-            enrichment: Arc::new(enrichment),
-            bidding: Arc::new(Bidding::new(config.openrtb.clone(), settings::taxonomies(&config)?, &core.meters)),
+            pace: Default::default(),
+            enrichment,
+            bidding: Bidding::new(config.openrtb.clone(), settings::taxonomies(&config)?, &core.meters),
             player_errors: PlayerErrors::new(&core.meters),
-            pages: Arc::default(),
-        };
+            pages: Default::default(),
+        });
         let mut router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
         if let Some(clock) = &core.simulated {
             router = simulation::timed(router, Arc::clone(clock));
