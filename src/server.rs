@@ -66,7 +66,7 @@ use crate::{
     http::{
         accept::{self, Limits},
         admission::{Admission, AdmissionLimits},
-        app::App,
+        app::{App, Reach},
         bidding::Bidding,
         client::Proxies,
         health::Readiness,
@@ -332,7 +332,7 @@ impl Server {
         let enrichment = Arc::new(settings::enrichment(&config)?);
         let places = Arc::clone(&enrichment);
         core.tasks.spawn("places", move |stop| Arc::clone(&places).follow(stop));
-        let app = App {
+        let app = App::new(Reach {
             engine: Arc::clone(&core.engine),
             schemas: Arc::clone(&core.schemas),
             budget_ms: config.decisions.budget_ms,
@@ -341,12 +341,12 @@ impl Server {
             steps: core.meters.decision_steps.clone(),
             proxies: Proxies::new(config.http.trusted_proxies.clone()),
             simulation: config.http.simulation,
-            pace: Arc::default(),
+            pace: Default::default(),
             enrichment,
-            bidding: Arc::new(Bidding::new(config.openrtb.clone(), settings::taxonomies(&config)?, &core.meters)),
+            bidding: Bidding::new(config.openrtb.clone(), settings::taxonomies(&config)?, &core.meters),
             player_errors: PlayerErrors::new(&core.meters),
-            pages: Arc::default(),
-        };
+            pages: Default::default(),
+        });
         let mut router = crate::http::router(app, &edge, readiness.clone(), core.exposition.clone());
         if let Some(clock) = &core.simulated {
             router = simulation::timed(router, Arc::clone(clock));

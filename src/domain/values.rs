@@ -73,7 +73,7 @@ mod instant;
 mod json;
 mod money;
 pub use instant::Millis;
-pub use json::Json;
+pub use json::{Json, read_json};
 pub use money::{Amount, Currency, Money};
 
 textual!(Size, "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", "300x250");

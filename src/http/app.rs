@@ -1,6 +1,9 @@
 //! What every handler can reach.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex},
+};
 
 use axum::extract::FromRef;
 
@@ -12,9 +15,28 @@ use crate::{
     telemetry::DecisionSteps,
 };
 
-/// The state of the router.
+/// The state of the router. One pointer: routers clone their state several times for every request.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Reach>);
+
+impl App {
+    /// Where handlers can reach all of this.
+    #[must_use]
+    pub fn new(reach: Reach) -> Self {
+        Self(Arc::new(reach))
+    }
+}
+
+impl Deref for App {
+    type Target = Reach;
+
+    fn deref(&self) -> &Reach {
+        &self.0
+    }
+}
+
+/// What handlers can reach.
+pub struct Reach {
     /// The one face of the engine.
     pub engine: Arc<Engine>,
     /// Reads documents with all their faults.
@@ -32,15 +54,15 @@ pub struct App {
     /// Whether requests say when they happen.
     pub simulation: bool,
     /// What beacons send, by network.
-    pub pace: Arc<Mutex<Pace>>,
+    pub pace: Mutex<Pace>,
     /// Finds out what requests do not say of themselves.
     pub enrichment: Arc<Enrichment>,
     /// How bids are made.
-    pub bidding: Arc<Bidding>,
+    pub bidding: Bidding,
     /// Counts what players could not show.
     pub player_errors: PlayerErrors,
     /// What pages send, by network.
-    pub pages: Arc<Limit>,
+    pub pages: Limit,
 }
 
 impl FromRef<App> for Arc<Engine> {

@@ -17,7 +17,10 @@ use serde_json::{Map, Value, json};
 use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 
-use crate::domain::violation::{Violation, token};
+use crate::domain::{
+    values::read_json,
+    violation::{Violation, token},
+};
 
 /// The most faults reported for one document, so that a hostile one does not get a large answer.
 pub const MAX_FAULTS: usize = 100;
@@ -94,7 +97,7 @@ impl Schemas {
     /// # Errors
     /// Every fault, or the place where it stops being JSON.
     pub fn read<T: DeserializeOwned + ToSchema>(&self, bytes: &[u8]) -> Result<T, ReadError> {
-        let Object(read) = serde_json::from_slice(bytes).map_err(|error| self.explain::<T>(bytes, &error))?;
+        let Object(read) = read_json(bytes).map_err(|error| self.explain::<T>(bytes, &error))?;
         Ok(read)
     }
 

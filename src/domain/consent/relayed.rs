@@ -31,9 +31,12 @@ impl Relayed {
 
     /// Puts the values into the place of the macros.
     pub fn fill_in(&self, markup: &mut String) {
-        let Some(first) = markup.find(HEAD) else { return };
-        let mut filled = markup[..first].to_owned();
-        let mut rest = &markup[first..];
+        // most markup has none, which is found out much sooner than where the first one is
+        if !markup.contains(HEAD) {
+            return;
+        }
+        let mut filled = String::with_capacity(markup.len());
+        let mut rest = &**markup;
         while let Some(at) = rest.find(HEAD) {
             filled.push_str(&rest[..at]);
             let behind = &rest[at + HEAD.len()..];

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     audience::compile::RuleSet,
     decision::{
-        assemble::{Assembled, contents},
+        assemble::{Assembled, contents, crid},
         decided::{Item, Showing},
     },
     values::Json,
@@ -45,7 +45,7 @@ fn write_filled(json: &mut Json, showing: &Showing, assembled: &Assembled, rules
     json.raw(",\"creative\":\"").raw(showing.creative.id.as_str());
     json.raw("\",\"revision\":").plain(showing.creative.revision);
     json.raw(",\"combination_id\":\"").plain(format_args!("{:016x}", assembled.combination));
-    json.raw("\",\"crid\":\"").raw(&assembled.crid);
+    json.raw("\",\"crid\":\"").raw(&crid(showing));
     json.raw("\",\"format\":").value(&showing.creative.variants[showing.variant].shape.0);
     if let Some(size) = showing.size {
         json.raw(",\"width\":").plain(size.width).raw(",\"height\":").plain(size.height);

@@ -49,8 +49,6 @@ pub struct Assembled {
     pub conversion_token: String,
     /// Names the combination: the same for the same revision and choice.
     pub combination: u64,
-    /// Names the content: the same for the same resolved values in the same template.
-    pub crid: String,
 }
 
 /// Signs and renders an item.
@@ -72,8 +70,6 @@ pub fn assemble(
             click_url: String::new(),
             conversion_token: String::new(),
             combination: combination(showing),
-            // what is chosen later has no name yet
-            crid: String::new(),
         };
     }
     let creative = &*showing.creative;
@@ -107,7 +103,7 @@ pub fn assemble(
     let picked = prepare(showing, variant);
     let filled = |(at, place)| picked.get(at).and_then(Option::as_ref).unwrap_or_else(|| filling(showing, place));
     let chosen: Vec<&Prepared> = variant.places.iter().enumerate().map(filled).collect();
-    let mut markup = String::new();
+    let mut markup = String::with_capacity(2_048);
     match variant.shape.0 {
         Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
         Format::Native => match &placement.native {
@@ -127,8 +123,7 @@ pub fn assemble(
         Some(relayed) => relayed.fill_in(&mut markup),
         None => Relayed::default().fill_in(&mut markup),
     }
-    let crid = content_crid(creative, variant, &showing.choice, &showing.picked);
-    Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination, crid }
+    Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination }
 }
 
 /// Where a player tells of a video.
@@ -184,6 +179,13 @@ pub fn claim(item: &Item, showing: &Showing, combination: u64, person: Option<Ui
         price: None,
         budgeted: false,
     }
+}
+
+/// Names the content shown: the same for the same resolved values in the same template.
+#[must_use]
+pub fn crid(showing: &Showing) -> String {
+    let creative = &*showing.creative;
+    content_crid(creative, &creative.variants[showing.variant], &showing.choice, &showing.picked)
 }
 
 /// What stands in each slot of the template shown: the slot, the component (none for the

@@ -14,7 +14,7 @@ use crate::domain::{
     catalog::audit::revision_crid,
     creative::is_insecure,
     decision::{
-        assemble::{Assembled, Issuer, claim, contents},
+        assemble::{Assembled, Issuer, claim, contents, crid},
         decided::{Decision, Item, Missed, Showing},
         explanation::Reason,
     },
@@ -63,8 +63,8 @@ pub fn answer(
             let made = made.as_ref().ok_or(NoBid::NoFill)?;
             check(offer, showing, made)?;
             let crid = match plan.crid {
-                Granularity::Combination => Cow::Borrowed(made.crid.as_str()),
-                Granularity::Creative => Cow::Owned(revision_crid(&showing.creative, showing.format(), showing.size)),
+                Granularity::Combination => crid(showing),
+                Granularity::Creative => revision_crid(&showing.creative, showing.format(), showing.size),
             };
             let own = |(id, _): &&(_, _)| *id == showing.creative.id;
             if offer.audits.as_ref().is_some_and(|all| !all.iter().filter(own).any(|(_, doc)| doc.serves(&crid))) {
@@ -115,9 +115,9 @@ fn check(offer: &Offer<'_>, showing: &Showing, made: &Assembled) -> Result<(), N
     let blocked =
         |kind: i64, tag: &str| html && offer.blocked_types.iter().any(|of| of.0 == kind) && made.markup.contains(tag);
     // a template's islands of data are no scripts
-    let runs =
-        made.markup.matches("<script").count() > made.markup.matches("<script type=\"application/json\"").count();
-    let blocked = blocked(BANNER, "") || blocked(SCRIPT, "<script") && runs || blocked(IFRAME, "<iframe");
+    let count = |tag: &str| made.markup.matches(tag).count();
+    let runs = || count("<script") > count("<script type=\"application/json\"");
+    let blocked = blocked(BANNER, "") || blocked(SCRIPT, "<script") && runs() || blocked(IFRAME, "<iframe");
     if made.markup.is_empty() || insecure || blocked { Err(NoBid::Markup) } else { Ok(()) }
 }
 
@@ -126,7 +126,7 @@ struct Bid<'a> {
     item: &'a Item,
     showing: &'a Showing,
     made: &'a Assembled,
-    crid: Cow<'a, str>,
+    crid: String,
     price: Money,
     deal: Option<&'a str>,
     issuer: Issuer<'a>,

@@ -7,13 +7,14 @@ use super::{
     refusal::Refusal,
     request::{BidRequest, FormatObject, Imp, Int, Object, at_least_zero, member},
 };
+use crate::domain::values::read_json;
 
 /// Reads a request.
 ///
 /// # Errors
 /// It must be refused.
 pub fn read(body: &[u8]) -> Result<BidRequest<'_>, Refusal> {
-    let request: Object<BidRequest<'_>> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+    let request: Object<BidRequest<'_>> = read_json(body).map_err(|error| match error.classify() {
         Category::Data => Refusal::Type,
         _ => Refusal::Json,
     })?;

@@ -2,7 +2,7 @@
 
 use crate::domain::values::Country;
 
-/// Every country's three letters with its two behind them.
+/// Every country's three letters with its two behind them, in the order of the three.
 const CODES: &str = "\
     ABWAWAFGAFAGOAOAIAAIALAAXALBALANDADAREAEARGARARMAMASMASATAAQATFTFATGAGAUSAUAUTATAZEAZBDIBIBELBEBENBJ\
     BESBQBFABFBGDBDBGRBGBHRBHBHSBSBIHBABLMBLBLRBYBLZBZBMUBMBOLBOBRABRBRBBBBRNBNBTNBTBVTBVBWABWCAFCFCANCA\
@@ -22,8 +22,10 @@ const CODES: &str = "\
 pub(super) fn country(code: &str) -> Option<Country> {
     let two = match code.len() {
         3 => {
-            let found = CODES.as_bytes().chunks_exact(5).find(|entry| entry[..3].eq_ignore_ascii_case(code.as_bytes()));
-            std::str::from_utf8(found?.get(3..)?).ok()?
+            let (entries, _) = CODES.as_bytes().as_chunks::<5>();
+            let code = code.bytes().map(|letter| letter.to_ascii_uppercase());
+            let found = entries.binary_search_by(|entry| entry[..3].iter().copied().cmp(code.clone()));
+            std::str::from_utf8(&entries[found.ok()?][3..]).ok()?
         }
         _ => code,
     };

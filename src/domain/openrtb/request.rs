@@ -283,11 +283,11 @@ pub(super) fn at_least_zero(numbers: &[Option<Int>]) -> bool {
 
 /// A member of an `ext`, if it is there and of this type.
 pub(super) fn member<'a, T: Deserialize<'a>>(ext: Option<&'a RawValue>, name: &str) -> Option<T> {
-    let members: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(ext?.get()).ok()?;
-    serde_json::from_str(members.get(name)?.get()).ok()
+    serde_json::from_str(inner(ext, name)?.get()).ok()
 }
 
-/// The same, one object further in.
+/// The same as it stands.
 pub(super) fn inner<'a>(ext: Option<&'a RawValue>, name: &str) -> Option<&'a RawValue> {
-    member(ext, name)
+    let members: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(ext?.get()).ok()?;
+    members.get(name).copied()
 }

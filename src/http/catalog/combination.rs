@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         catalog::audit::{AuditDoc, AuditState, revision_crid},
+        decision::assemble::crid,
         ids::ExchangeId,
         values::{Format, Size},
         violation::Violation,
@@ -61,12 +62,12 @@ impl CombinationItem {
         let format = shown.map_or(Format::Html, |showing| proof.creative.variants[showing.variant].shape.0);
         let size = shown.and_then(|showing| showing.size);
         let revision_crid = revision_crid(&proof.creative, format, size);
-        let said =
-            |doc: &AuditDoc| doc.crids.get(&rendered.assembled.crid).or_else(|| doc.crids.get(&revision_crid)).cloned();
+        let crid = shown.map_or_else(String::new, crid);
+        let said = |doc: &AuditDoc| doc.crids.get(&crid).or_else(|| doc.crids.get(&revision_crid)).cloned();
         let audit = audits.iter().filter_map(|(exchange, doc)| Some((exchange.clone(), said(doc)?))).collect();
         Self {
             combination_id: format!("{:016x}", rendered.assembled.combination),
-            crid: rendered.assembled.crid,
+            crid,
             revision_crid,
             audit,
             format,
