@@ -20,19 +20,16 @@ mod room;
 mod serving;
 mod sound;
 mod steps;
+mod turns;
 pub mod upload;
 mod workspace;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::OwnedMutexGuard;
 
 pub use self::workspace::Workspace;
-use self::{pictures::Pictures, steps::number};
+use self::{pictures::Pictures, steps::number, turns::Turns};
 use crate::{
     domain::{
         audience::models::Models,
@@ -137,17 +134,6 @@ pub struct Author {
     pub by: String,
     /// Check everything and change nothing.
     pub dry_run: bool,
-}
-
-/// Lets the authors of an account in one after the other, in the order in which they came.
-#[derive(Default)]
-struct Turns(Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    async fn wait(&self, account: u32) -> OwnedMutexGuard<()> {
-        let turn = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(account).or_default());
-        turn.lock_owned().await
-    }
 }
 
 /// Changes the catalogue.
