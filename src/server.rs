@@ -221,7 +221,10 @@ impl Core {
         let rendered = Rendered::new(Arc::clone(&opened.rendered), meters.records_dropped.clone());
         let archive = Archive::new(Arc::clone(&opened.outcomes), Arc::clone(&catalogue));
         let (store, live) = (Arc::clone(&opened.catalog), Arc::clone(&catalogue));
-        let authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), reach);
+        let mut authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), reach);
+        if let Some(most) = config.openrtb.combinations() {
+            authoring = authoring.reviewing(most as usize, products.clone());
+        }
         let engine = Engine {
             ingest,
             decider: Decider::new(

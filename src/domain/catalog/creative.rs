@@ -15,6 +15,7 @@ use crate::domain::{
         document::{AdvertiserDoc, RevisionDoc},
         index::Shape,
         landing,
+        reviewed::Combination,
         templates::Templates,
     },
     creative::{
@@ -45,17 +46,19 @@ pub struct Creative {
     /// AdCOM's creative attributes that it has.
     pub attributes: Vec<u16>,
     /// Every slot of its templates, by name.
-    pub slots: Vec<Slot>,
+    pub slots: Arc<[Slot]>,
     /// Its components, by id.
-    pub components: Vec<Component>,
+    pub components: Arc<[Component]>,
     /// Its templates, one per size and format.
-    pub variants: Vec<Variant>,
+    pub variants: Arc<[Variant]>,
     /// Which components go together.
     pub pairing: Pairing,
     /// The slot whose value is where a click leads.
     pub landing_slot: Option<usize>,
     /// Whether any component picks products from a feed.
     pub picks: bool,
+    /// Those of its combinations that exchanges review one by one.
+    pub combinations: Arc<[Combination]>,
 }
 
 /// A slot of any of the templates.
@@ -201,7 +204,7 @@ impl Creative {
         };
         faults.into_result()?;
         let lasting = NameHash::of(id.as_str());
-        Ok(Self {
+        let mut made = Self {
             hash: NameHash::of(&format!("{id}/{}", doc.revision)).0,
             lasting,
             id,
@@ -211,12 +214,15 @@ impl Creative {
             categories: (advertiser.cattax, advertiser.categories.iter().map(|of| of.as_str().into()).collect()),
             attributes: doc.creative.attributes.clone(),
             picks: components.iter().any(|component| component.picking.is_some()),
-            slots,
-            components,
+            slots: slots.into(),
+            components: components.into(),
             variants,
             pairing: pairing.unwrap_or_default(),
             landing_slot,
-        })
+            combinations: Arc::default(),
+        };
+        made.combinations = made.kept(&doc.combinations).into();
+        Ok(made)
     }
 }
 

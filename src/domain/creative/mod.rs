@@ -17,6 +17,7 @@ mod css;
 mod documents;
 mod escape;
 mod field;
+mod heaviest;
 mod html;
 mod image_reading;
 mod insecure;

@@ -16,23 +16,21 @@ pub mod personas;
 mod pictures;
 pub mod proof;
 mod reader;
+mod review;
 mod room;
 mod serving;
 mod sound;
 mod steps;
+mod turns;
 pub mod upload;
 mod workspace;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::OwnedMutexGuard;
 
-pub use self::workspace::Workspace;
-use self::{pictures::Pictures, steps::number};
+use self::{pictures::Pictures, review::Review, steps::number, turns::Turns};
+pub use self::{review::KeptAd, workspace::Workspace};
 use crate::{
     domain::{
         audience::models::Models,
@@ -126,6 +124,8 @@ pub struct Published {
     pub version: i64,
     /// What an author should look at, though it does not keep the creative from serving.
     pub warnings: Vec<Violation>,
+    /// How many of its combinations exchanges are to review.
+    pub combinations: usize,
 }
 
 /// Who changes which account.
@@ -139,17 +139,6 @@ pub struct Author {
     pub dry_run: bool,
 }
 
-/// Lets the authors of an account in one after the other, in the order in which they came.
-#[derive(Default)]
-struct Turns(Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    async fn wait(&self, account: u32) -> OwnedMutexGuard<()> {
-        let turn = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(account).or_default());
-        turn.lock_owned().await
-    }
-}
-
 /// Changes the catalogue.
 #[derive(Clone)]
 pub struct Authoring {
@@ -159,6 +148,7 @@ pub struct Authoring {
     clock: Arc<dyn Clock>,
     schemas: Arc<Schemas>,
     reach: Reach,
+    review: Option<Arc<Review>>,
 }
 
 impl Authoring {
@@ -177,7 +167,7 @@ impl Authoring {
         schemas: Arc<Schemas>,
         reach: Reach,
     ) -> Self {
-        Self { turns: Arc::default(), store, catalogue, clock, schemas, reach }
+        Self { turns: Arc::default(), store, catalogue, clock, schemas, reach, review: None }
     }
 
     /// A document.
@@ -352,14 +342,20 @@ impl Authoring {
                 }
             };
             let (doc, compiled, fresh) = next;
-            let gate::Passed { doc, warnings } = self.judge(&work, doc, Arc::new(compiled), fresh).await?;
+            let compiled = Arc::new(compiled);
+            let gate::Passed { mut doc, warnings } = self.judge(&work, doc, Arc::clone(&compiled), fresh).await?;
+            // one of before there were any to choose gets them when it serves again
+            let chooses = self.review.is_some() && doc.combinations.is_empty();
+            if chooses {
+                doc.combinations = self.choose(author.account, compiled).await?;
+            }
             let publication = json!(PublicationDoc { revision: doc.revision, status: PublicationStatus::Published });
             let mut writes = vec![DocumentWrite {
                 key: DocumentKey::new(Kind::Publication, id.as_str()),
                 body: Some(publication),
                 refs: document::revision_references(id, &doc, work.rules.models()),
             }];
-            if fresh {
+            if fresh || chooses {
                 writes.push(DocumentWrite {
                     key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
                     body: Some(json!(doc)),
@@ -367,7 +363,8 @@ impl Authoring {
                 });
             }
             if let Some(version) = self.commit(author, work.version, writes).await? {
-                return Ok(Published { revision: doc.revision, version, warnings });
+                let combinations = doc.combinations.len();
+                return Ok(Published { revision: doc.revision, version, warnings, combinations });
             }
         }
         Err(AuthoringError::Contended)

@@ -170,7 +170,7 @@ impl Workspace {
             Some((id, serde_json::from_value(body.clone()).ok()?))
         });
         let (templates, components) = (templates.collect(), components.collect());
-        Some(RevisionDoc { revision, published_at, templates, components, creative: draft })
+        Some(RevisionDoc { revision, published_at, templates, components, creative: draft, combinations: Vec::new() })
     }
 
     /// A revision, checked against the rest of the account.

@@ -8,6 +8,7 @@ mod kinds;
 mod naming;
 mod proofs;
 mod publishing;
+mod reviews;
 mod sheet;
 mod table;
 mod uploads;
@@ -58,6 +59,7 @@ use crate::{
 pub fn routes() -> OpenApiRouter<App> {
     kinds::routes()
         .merge(publishing::routes())
+        .merge(reviews::routes())
         .merge(proofs::routes())
         .merge(uploads::routes())
         .merge(diff::routes())
