@@ -223,6 +223,7 @@ impl Core {
         let (store, live) = (Arc::clone(&opened.catalog), Arc::clone(&catalogue));
         let streams = Arc::clone(ingest.streams());
         let authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), streams, reach);
+        let authoring = authoring.reviewing(config.openrtb.combinations(), products.clone());
         let engine = Engine {
             ingest,
             decider: Decider::new(

@@ -22,6 +22,7 @@ use tessera::domain::{
     },
     catalog::{
         campaign::Campaign,
+        combinations::select,
         key::{DocumentKey, Kind},
         snapshot::Snapshot,
     },
@@ -34,7 +35,7 @@ use tessera::domain::{
         request::Seed,
         standing::Standing,
     },
-    ids::{DecisionId, ExchangeId, NameHash, Uid, UserKey},
+    ids::{CreativeId, DecisionId, ExchangeId, NameHash, Uid, UserKey},
     measurement::beacon::TokenKeys,
     openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Purses, Refusal, Settings, Taxonomy},
     values::{Millis, Money},
@@ -338,7 +339,17 @@ fn read(path: &Path) -> String {
 
 fn scene() -> (Scene, Snapshot) {
     let scene: Scene = serde_json::from_str(&read(&folder().join("scene.json"))).expect("a scene");
-    let snapshot = Snapshot::empty().evolve(1, scene.catalogue.changes(), URL, scene.now);
+    let mut changes = scene.catalogue.changes();
+    let drafted = Snapshot::empty().evolve(1, changes.clone(), URL, scene.now);
+    // what publishing would choose for exchanges that review combinations
+    for (key, body) in &mut changes {
+        let creative =
+            key.id.split_once('/').and_then(|(id, _)| drafted.creatives.get(&id.parse::<CreativeId>().ok()?));
+        if let (Kind::Revision, Some(creative), Some(body)) = (key.kind, creative, body) {
+            body["combinations"] = json!(select(creative, scene.now, 50, |_| Vec::new()));
+        }
+    }
+    let snapshot = Snapshot::empty().evolve(1, changes, URL, scene.now);
     assert!(snapshot.faults.is_empty(), "{:#?}", snapshot.faults);
     (scene, snapshot)
 }

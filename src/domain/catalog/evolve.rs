@@ -56,7 +56,7 @@ impl Snapshot {
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
             audits: self.audits.clone(),
-            approved: self.approved.clone(),
+            listed: self.listed.clone(),
             write_keys: self.write_keys.clone(),
             feeds: self.feeds.clone(),
             stocks: Arc::clone(&self.stocks),
@@ -329,7 +329,7 @@ impl Snapshot {
         let pays = |line: &Line| line.campaign.budget.is_some() && line.campaign.status == CampaignStatus::Active;
         self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
-        self.approved = self.approved.evolve(&self.creatives, &self.audits);
+        self.list();
         let (mut targeted, mut streams) = (Targeted::default(), self.rules.streams().clone());
         for condition in self.targeting() {
             targeted.segments.extend(condition.segments());

@@ -18,6 +18,7 @@ mod documents;
 mod dynamic;
 mod escape;
 mod field;
+mod heaviest;
 mod html;
 mod image_reading;
 mod insecure;

@@ -114,7 +114,8 @@ impl Pairing {
     }
 
     /// Every component that a rule names, with its slot.
-    pub(super) fn named(&self) -> BTreeSet<Pick> {
+    #[must_use]
+    pub fn named(&self) -> BTreeSet<(u16, u32)> {
         let all = self.rules.iter().flat_map(|rule| match rule {
             Rule::Require(when, then) => {
                 let then = then.iter().flat_map(|(slot, of)| of.iter().map(|component| (*slot, *component)));

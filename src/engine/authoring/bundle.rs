@@ -140,7 +140,8 @@ impl Authoring {
             let Some(mut work) = self.everything(author.account).await? else { continue };
             work.pictures.bring(&bundle.assets);
             self.look_up(author.account, &mut work.pictures, bundle.images()).await?;
-            let (writes, imported) = self.plan(&mut work, bundle)?;
+            let (mut writes, imported) = self.plan(&mut work, bundle)?;
+            self.choose_all(author.account, &work, &mut writes).await?;
             if writes.is_empty() || self.commit(author, work.version, writes).await?.is_some() {
                 return Ok(imported);
             }
@@ -282,7 +283,12 @@ impl Authoring {
         };
         let same = current.and_then(|current| {
             let serving: RevisionDoc = work.typed(Kind::Revision, &format!("{id}/{}", current.revision))?;
-            let as_now = RevisionDoc { revision: serving.revision, published_at: serving.published_at, ..doc.clone() };
+            let as_now = RevisionDoc {
+                revision: serving.revision,
+                published_at: serving.published_at,
+                combinations: serving.combinations.clone(),
+                ..doc.clone()
+            };
             Some(as_now == serving)
         });
         if same == Some(true) {

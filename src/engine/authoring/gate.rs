@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     str::FromStr,
+    sync::Arc,
 };
 
 use serde::de::DeserializeOwned;
@@ -90,7 +91,7 @@ impl Authoring {
         &self,
         work: &Workspace,
         doc: RevisionDoc,
-        creative: Creative,
+        creative: Arc<Creative>,
         held: Option<Vec<Violation>>,
     ) -> Result<Passed, AuthoringError> {
         let (beside, now) = (work.surroundings(), self.clock.now());

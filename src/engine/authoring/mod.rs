@@ -16,6 +16,7 @@ pub mod personas;
 mod pictures;
 pub mod proof;
 mod reader;
+mod review;
 mod room;
 mod serving;
 mod sound;
@@ -28,8 +29,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-pub use self::workspace::Workspace;
-use self::{pictures::Pictures, steps::number, turns::Turns};
+use self::{pictures::Pictures, review::Review, steps::number, turns::Turns};
+pub use self::{review::KeptAd, workspace::Workspace};
 use crate::{
     domain::{
         audience::models::Models,
@@ -123,6 +124,8 @@ pub struct Published {
     pub version: i64,
     /// What an author should look at, though it does not keep the creative from serving.
     pub warnings: Vec<Violation>,
+    /// How many of its combinations exchanges are to review.
+    pub combinations: usize,
 }
 
 /// Who changes which account.
@@ -146,6 +149,7 @@ pub struct Authoring {
     schemas: Arc<Schemas>,
     streams: Arc<StreamRegistry>,
     reach: Reach,
+    review: Option<Arc<Review>>,
 }
 
 impl Authoring {
@@ -165,7 +169,7 @@ impl Authoring {
         streams: Arc<StreamRegistry>,
         reach: Reach,
     ) -> Self {
-        Self { turns: Arc::default(), store, catalogue, clock, schemas, streams, reach }
+        Self { turns: Arc::default(), store, catalogue, clock, schemas, streams, reach, review: None }
     }
 
     /// A document.
@@ -341,8 +345,13 @@ impl Authoring {
                 }
             };
             let (doc, compiled, held) = next;
-            let fresh = held.is_none();
-            let gate::Passed { doc, warnings } = self.judge(&work, doc, compiled, held).await?;
+            let (fresh, compiled) = (held.is_none(), Arc::new(compiled));
+            let gate::Passed { mut doc, warnings } = self.judge(&work, doc, Arc::clone(&compiled), held).await?;
+            // one of before there were any to choose gets them when it serves again
+            let chooses = self.review.is_some() && doc.combinations.is_empty();
+            if chooses {
+                doc.combinations = self.choose(author.account, compiled).await?;
+            }
             let mut refs = document::revision_references(id, &doc, work.rules.models());
             refs.retain(|key| fresh || work.has(key));
             let publication = json!(PublicationDoc { revision: doc.revision, status: PublicationStatus::Published });
@@ -351,7 +360,7 @@ impl Authoring {
                 body: Some(publication),
                 refs,
             }];
-            if fresh {
+            if fresh || chooses {
                 writes.push(DocumentWrite {
                     key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
                     body: Some(json!(doc)),
@@ -359,7 +368,8 @@ impl Authoring {
                 });
             }
             if let Some(version) = self.commit(author, work.version, writes).await? {
-                return Ok(Published { revision: doc.revision, version, warnings });
+                let combinations = doc.combinations.len();
+                return Ok(Published { revision: doc.revision, version, warnings, combinations });
             }
         }
         Err(AuthoringError::Contended)

@@ -36,7 +36,7 @@ impl Content {
     /// This as a revision of its own.
     pub(super) fn revision(self, revision: u32, published_at: Millis) -> RevisionDoc {
         let Self { creative, templates, components } = self;
-        RevisionDoc { revision, published_at, creative, templates, components }
+        RevisionDoc { revision, published_at, creative, templates, components, combinations: Vec::new() }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         values::Millis,
         violation::Violation,
     },
-    engine::DocumentRow,
+    engine::{DocumentRow, authoring::Published as Made},
     http::{
         app::App,
         auth::Caller,
@@ -102,7 +102,7 @@ struct PublishRequest {
 
 /// What serves now.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"revision": 3, "version": 42, "warnings": []}))]
+#[schema(example = json!({"revision": 3, "version": 42, "warnings": [], "combinations": 50}))]
 struct PublishAnswer {
     /// The revision in use.
     revision: u32,
@@ -110,6 +110,8 @@ struct PublishAnswer {
     version: i64,
     /// What an author should look at, though it does not keep the creative from serving.
     warnings: Vec<Violation>,
+    /// How many of its combinations were chosen for exchanges that review them one by one; 0 where none does.
+    combinations: usize,
 }
 
 /// A creative out of service.
@@ -161,7 +163,8 @@ async fn publish(
 ) -> Result<Json<PublishAnswer>, Problem> {
     caller.must(Scope::Author)?;
     let made = app.engine.authoring.publish(&author(&caller, dry), &id, expect, previewed, request.revision).await?;
-    Ok(Json(PublishAnswer { revision: made.revision, version: made.version, warnings: made.warnings }))
+    let Made { revision, version, warnings, combinations } = made;
+    Ok(Json(PublishAnswer { revision, version, warnings, combinations }))
 }
 
 /// Take a creative out of service
