@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn a_few_of_very_many_take_little_work_also_where_all_weigh_the_same() {
-        let options: Vec<Vec<u32>> = (0..16).map(|slot| (slot * 1_000..slot * 1_000 + 1_000).collect()).collect();
+        let options: Vec<Vec<u32>> = (0..12).map(|slot| (slot * 1_000..slot * 1_000 + 1_000).collect()).collect();
         let all = Combinations::of(&Pairing::default(), &options).expect("no rules");
         let found: Vec<_> = all.heaviest(|_| 100.0, |_| true, 50).take(50).collect();
-        assert_eq!((found.len(), found[0][0], found[0][15]), (50, 0, 15_000));
+        assert_eq!((found.len(), found[0][0], found[0][11]), (50, 0, 11_000));
         let told: Vec<_> = all.heaviest(|_| 100.0, |slot| slot == 3, 50).collect();
         assert_eq!(told.len(), 50, "the others stand for themselves");
     }

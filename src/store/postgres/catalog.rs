@@ -330,10 +330,9 @@ impl CatalogStore for Catalog {
                 if !dry_run && let Some(name) = assets::missing(&mut tx, account, &writes).await? {
                     return Ok(Commit::NoAsset { name });
                 }
-                let outcome = commit::apply(&mut tx, account, at + 1, &by, writes).await?;
-                match outcome {
+                match commit::apply(&mut tx, account, at + 1, &by, writes).await? {
                     Commit::Done { .. } if dry_run => Ok(Commit::Done { version: at }),
-                    Commit::Done { .. } => tx.commit().await.map(|()| outcome),
+                    done @ Commit::Done { .. } => tx.commit().await.map(|()| done),
                     refused => Ok(refused),
                 }
             })
