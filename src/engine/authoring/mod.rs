@@ -12,6 +12,7 @@ pub mod drafted;
 mod export;
 mod gate;
 mod measured;
+mod pairs;
 pub mod personas;
 mod pictures;
 pub mod proof;
@@ -28,7 +29,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-pub use self::workspace::Workspace;
+pub use self::{
+    pairs::{Paired, Pairs},
+    workspace::Workspace,
+};
 use self::{pictures::Pictures, steps::number, turns::Turns};
 use crate::{
     domain::{
