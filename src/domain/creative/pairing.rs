@@ -158,6 +158,28 @@ impl Pairing {
     }
 }
 
+impl PairingRule {
+    /// Every component that it names.
+    pub fn names(&self) -> impl Iterator<Item = &ComponentId> {
+        let (when, others) = match self {
+            Self::Require(rule) => (Some(&rule.when), &rule.then),
+            Self::Forbid(all) | Self::Group(all) => (None, all),
+        };
+        when.into_iter().chain(others)
+    }
+
+    /// What it asks: the component that asks, whether others are forbidden, and those; the same in whatever order it
+    /// names them.
+    #[must_use]
+    pub fn asks(&self) -> (Option<&ComponentId>, bool, BTreeSet<&ComponentId>) {
+        match self {
+            Self::Require(rule) => (Some(&rule.when), false, rule.then.iter().collect()),
+            Self::Forbid(all) => (None, true, all.iter().collect()),
+            Self::Group(all) => (None, false, all.iter().collect()),
+        }
+    }
+}
+
 impl Rule {
     fn allows(&self, chosen: &[Option<u32>]) -> bool {
         let at = |slot: u16| chosen.get(usize::from(slot)).copied().flatten();

@@ -9,9 +9,11 @@ pub mod bundle;
 pub mod cast;
 pub mod document;
 pub mod drafted;
+mod error;
 mod export;
 mod gate;
 mod measured;
+mod pairs;
 pub mod personas;
 mod pictures;
 pub mod proof;
@@ -29,8 +31,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+pub use self::{
+    error::AuthoringError,
+    pairs::{Paired, Pairs},
+    review::KeptAd,
+    workspace::Workspace,
+};
 use self::{pictures::Pictures, review::Review, steps::number, turns::Turns};
-pub use self::{review::KeptAd, workspace::Workspace};
 use crate::{
     domain::{
         audience::models::Models,
@@ -44,43 +51,9 @@ use crate::{
         webhook::Reach,
     },
     engine::{catalogue::Catalogue, images::Picture, ingest::StreamRegistry},
-    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError, VersionRow},
+    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, VersionRow},
     schema::{ReadError, Schemas},
 };
-
-/// Why a change was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthoringError {
-    /// There is no such document.
-    #[error("there is no {0}")]
-    NotFound(DocumentKey),
-    /// The document is not at the version that the author saw.
-    #[error("the document is at version {current:?} now")]
-    Stale {
-        /// Where it is; none: it does not exist.
-        current: Option<i64>,
-    },
-    /// Other documents name it.
-    #[error("{key} is in use by {} documents", by.len())]
-    InUse {
-        /// What was to be deleted.
-        key: DocumentKey,
-        /// Some of those that name it.
-        by: Vec<DocumentKey>,
-    },
-    /// It is not JSON, or not as its schema says.
-    #[error(transparent)]
-    Unreadable(#[from] ReadError),
-    /// It does not fit what it depends on.
-    #[error("the document is invalid")]
-    Invalid(Vec<Violation>),
-    /// Others kept changing the same catalogue.
-    #[error("the catalogue changes too fast")]
-    Contended,
-    /// The store's.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// What the author believes to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -124,8 +124,9 @@ struct ReviewItem {
 /// template: with every default, a few in which every two components stand together that may, then by weight. Only
 /// these are bid to exchanges whose `crid` is a combination; where the exchange is one that takes only what it has
 /// approved, only those with the states 2 and 3. Products of feeds stay as they were; where the feed says something
-/// else of one by now, the combination is `withdrawn` until it says the same again. Needs a key with the scope
-/// `author` or `report`.
+/// else of one by now, the combination is `withdrawn` until it says the same again.
+///
+/// Needs a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{creative}/audits/{exchange}/combinations", tag = "creatives",
     operation_id = "list_reviewed_combinations", params(Reviewer, ReviewQuery), security(("key" = [])),
