@@ -19,6 +19,7 @@ use tessera::domain::{
         hints::Hints,
         profile::Traits,
         user::{Lists, UserState},
+        value::Position,
     },
     catalog::{
         campaign::Campaign,
@@ -402,6 +403,30 @@ impl Dice {
             }
         })
     }
+}
+
+#[test]
+fn where_somebody_is_stays_in_the_rough_where_nothing_more_may_be_known() {
+    let (scene, snapshot) = scene();
+    let group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");
+    let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
+    let position = |device: Value| {
+        let mut body = json!({"id": "r-1", "imp": [{"id": "1", "secure": 1, "banner": {"w": 300, "h": 250},
+                "ext": {"tessera": {"campaign": "spring", "price": "1.50"}}}],
+            "site": {"page": "https://news.example/"},
+            "device": {"geo": {"country": "USA", "lat": 40.712_776, "lon": -74.005_974}}});
+        merge(&mut body, &json!({"device": device}));
+        let text = body.to_string();
+        let request = openrtb::read(text.as_bytes()).expect("sound");
+        let wallet = Wallet(Mutex::new(group.settings.money.clone()));
+        let asker = Asker { exchange: None, late: false, objects: false, purses: &wallet };
+        let plan = openrtb::plan(&request, &snapshot, &group.settings.settings(), rules, asker, Hints::default());
+        plan.unwrap_or_else(|why| panic!("{why:?}")).request.context.position
+    };
+    let exact = Position::new(40.712_776, -74.005_974);
+    assert_eq!(position(json!({})), exact);
+    // as at every other door
+    assert_eq!(position(json!({"lmt": 1})), exact.map(Position::coarse));
 }
 
 #[test]

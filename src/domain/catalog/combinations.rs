@@ -69,9 +69,10 @@ fn named(creative: &Creative, variant: &Variant, choice: &Choice, frozen: &[Froz
 const LOOKED_AT: usize = 4_096;
 
 /// Chooses of each of a creative's templates at most `most` combinations for exchanges to review: with every default,
-/// so that something is there for everybody; then a few in which every two components stand together that may; then
-/// by weight. Contents that are the same are one. `pages` has what components show of feeds in a
-/// template, the products that come first on the first page; components that are on no page show nothing.
+/// so that something is there for everybody; then, up to half of them, such that every two components stand together
+/// that may; then by weight. Contents that are the same are one. `pages` has what components show of feeds in a
+/// template, the products that come first on the first page; components that are on no page show nothing. Every page
+/// has its share, so that one product that is sold out does not withdraw all.
 #[must_use]
 pub fn select(
     creative: &Creative,
@@ -88,15 +89,15 @@ pub fn select(
         table.take(&vec![Pairing::DEFAULT; creative.slots.len()], &[]);
         let filled: BTreeSet<NameHash> = pages.iter().flatten().map(|frozen| frozen.component).collect();
         if let Ok(all) = creative::Combinations::of(&creative.pairing, &options(creative, &inside, &filled, now)) {
-            let pairs: Vec<_> = all.covering().into_iter().flatten().take(most).collect();
-            for page in &pages {
-                pairs.iter().for_each(|options| table.take(options, page));
-            }
+            let share = (most - table.rows.len().min(most)).div_ceil(pages.len());
+            let pairs: Vec<_> = all.covering().into_iter().flatten().take(share.div_ceil(2)).collect();
             let weight = |option| creative.components.get(option as usize).map_or(0.5, |of| f64::from(of.weight));
             for page in &pages {
+                let full = table.rows.len() + share;
+                pairs.iter().for_each(|options| table.take(options, page));
                 let by_weight = all.heaviest(weight, |slot| inside.contains(&slot), most).take(LOOKED_AT);
                 for options in by_weight {
-                    if table.rows.len() >= most {
+                    if table.rows.len() >= full {
                         break;
                     }
                     table.take(&options, page);

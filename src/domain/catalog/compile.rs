@@ -193,6 +193,7 @@ impl Reader<'_> {
         let landing = self.landing(slot, &content);
         let landing = self.held.keep(&format!("{pointer}/value"), landing);
         let content = Content::new(&content);
+        let (active, bound) = (doc.status == ComponentStatus::Active, condition.is_some() && landing.is_some());
         Some(Component {
             hash: NameHash::of(id.as_str()),
             id: id.clone(),
@@ -201,7 +202,8 @@ impl Reader<'_> {
             locale: doc.locale.clone(),
             start: flight.start,
             end: flight.end,
-            active: doc.status == ComponentStatus::Active && condition.is_some() && landing.is_some(),
+            active: active && bound,
+            held: active && !bound,
             condition: condition.flatten(),
             fingerprint: content.fingerprint(),
             content,

@@ -73,6 +73,8 @@ pub struct Component {
     pub end: Option<Millis>,
     /// Whether it may be chosen at all.
     pub active: bool,
+    /// Whether it would be active, had it not lost its segment or the host of its click since it was published.
+    pub held: bool,
     /// To whom; none for everybody.
     pub condition: Option<Box<Condition>>,
     /// Its value as JSON.

@@ -67,9 +67,10 @@ pub struct Snapshot {
     pub tickets: Vec<Ticket>,
     /// Lines that bid by themselves: active and with a budget.
     pub payers: Vec<usize>,
-    /// Documents that could not be used, and creatives that are used without some of their components,
-    /// with what is wrong with them.
+    /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
+    /// Publications that are used without some of their components or links, with what holds those back.
+    pub held: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
     pub(super) capped: bool,
     pub(super) index: Index,
@@ -153,6 +154,7 @@ impl Snapshot {
             tickets: Vec::new(),
             payers: Vec::new(),
             faults: BTreeMap::new(),
+            held: BTreeMap::new(),
             by_id: HashMap::new(),
             capped: false,
             index: Index::build(&[]),

@@ -58,7 +58,7 @@ pub fn exclusion(
     meets: &mut impl FnMut(&Component) -> bool,
 ) -> Option<ComponentExclusion> {
     if !component.active {
-        return Some(ComponentExclusion::Paused);
+        return Some(if component.held { ComponentExclusion::HeldBack } else { ComponentExclusion::Paused });
     }
     match manner.control {
         Some(Control::Default) => return Some(ComponentExclusion::Control),

@@ -247,7 +247,8 @@ impl<'a> Run<'a> {
             }
         };
         if let Some(table) = table.as_ref().filter(|_| !again) {
-            picked = self.frozen(table, &choice);
+            // another creative may have one that may be shown
+            picked = self.frozen(table, &choice)?;
         }
         // what was shown did play, whatever is chosen without what was learned then
         if made.is_none() && !ask.plays(creative, variant, &choice) {
@@ -314,12 +315,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The products of a choice among combinations; where there are several sets, always the same for the person.
-    fn frozen(&self, table: &Table, choice: &[Option<u16>]) -> Vec<Picked> {
+    /// The products of a choice among combinations, none where it is not among them; where there are several sets,
+    /// always the same for the person.
+    fn frozen(&self, table: &Table, choice: &[Option<u16>]) -> Option<Vec<Picked>> {
         let scope = Scope::COMPONENT.within(table.creative.lasting.0);
         let draw = |of: &Combination| self.sticky.draw(scope, NameHash::of(&of.crid).0, 1);
         let combination = table.of_choice(choice).min_by(|a, b| draw(a).total_cmp(&draw(b)));
-        combination.map(|of| of.frozen.iter().map(Picked::frozen).collect()).unwrap_or_default()
+        combination.map(|of| of.frozen.iter().map(Picked::frozen).collect())
     }
 
     /// Chooses by what was learned, where the campaign wants that and something was.

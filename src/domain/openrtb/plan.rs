@@ -114,7 +114,7 @@ pub fn plan<'a>(
         return Err(reason.unwrap_or(NoBid::Nothing));
     }
     let purposes = allowed.purposes;
-    let mut context = surroundings::context(request, allowed);
+    let mut context = surroundings::context(request);
     context.fill(hints);
     context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;

@@ -29,6 +29,9 @@ pub enum AuthoringError {
     /// It is not JSON, or not as its schema says.
     #[error(transparent)]
     Unreadable(#[from] ReadError),
+    /// An image that it names was there a moment ago and is not any more.
+    #[error("there is no image /v1/assets/{0} any more")]
+    NoAsset(String),
     /// It does not fit what it depends on.
     #[error("the document is invalid")]
     Invalid(Vec<Violation>),

@@ -41,7 +41,7 @@ impl Content {
 }
 
 impl Serving {
-    /// What has to be said of a creative with this publication, whose draft would make `draft` and
+    /// What has to be said of a creative with this publication, whose draft, published, would make `draft` and
     /// whose revision in use is `serving`. `None` where importing the draft makes the same.
     pub(super) fn of(
         publication: Option<&PublicationDoc>,

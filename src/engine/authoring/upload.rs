@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Author, Authoring, AuthoringError, Expect, Paired, Pairs, Workspace, document, pictures::Pictures, room::Room,
-};
+use super::{Author, Authoring, AuthoringError, Expect, Paired, Pairs, Workspace, document, room::Room};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -146,11 +144,10 @@ impl Authoring {
     ) -> Result<Taken, AuthoringError> {
         let creative = &upload.creative.clone();
         let key = |id: &ComponentId| DocumentKey::new(Kind::Component, format!("{creative}/{id}"));
-        let mut pictures = Pictures::default();
-        self.look_up(author.account, &mut pictures, images(rows)).await?;
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
-            let mut work = Workspace { pictures: pictures.clone(), ..Workspace::default() };
+            let mut work = Workspace::default();
+            self.look_up(author.account, &mut work.pictures, images(rows)).await?;
             let others = upload.pairs.iter().flat_map(Pairs::others);
             let wanted = rows.iter().map(|row| &row.id).chain(others).map(key).collect();
             let (steady, draft) = self.creative_with_templates(author.account, &mut work, creative, wanted).await?;
@@ -169,9 +166,14 @@ impl Authoring {
             if writes.is_empty() || upload.whole && !sound {
                 return Ok(taken);
             }
-            if let Some(version) = self.commit(author, work.version, writes).await? {
-                (taken.version, upload.room) = (Some(version), after);
-                return Ok(taken);
+            match self.commit(author, work.version, writes).await {
+                // looked up again, it is against the rows that name it and no others
+                Ok(None) | Err(AuthoringError::NoAsset(_)) => {}
+                Err(error) => return Err(error),
+                Ok(version) => {
+                    (taken.version, upload.room) = (version, after);
+                    return Ok(taken);
+                }
             }
         }
         Err(AuthoringError::Contended)
@@ -238,6 +240,10 @@ fn plan(
                 faults.extend(picking.into_iter().map(|fault| fault.under("/value")));
             }
             Err(error) => faults.push(Violation::new("", "unreadable", error.to_string())),
+        }
+        if faults.is_empty() {
+            // wherever it stands
+            faults.extend(work.pictures.check_named(&body).err());
         }
         if let Err(fault) = upload.again(row) {
             faults.push(fault);

@@ -112,7 +112,7 @@ impl Catalogue {
 
     pub(super) fn build(self) -> Snapshot {
         let snapshot = self.build_with_faults();
-        assert_eq!(snapshot.faults, Default::default());
+        assert_eq!((&snapshot.faults, &snapshot.held), (&Default::default(), &Default::default()));
         snapshot
     }
 
