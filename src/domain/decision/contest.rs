@@ -17,16 +17,16 @@ use crate::domain::{
 const TRIES: usize = 1_000;
 
 impl<'a> Run<'a> {
-    /// Shows the winner among all campaigns, or the next where that has nothing which is taken: what a
+    /// Shows the `first` among all campaigns, or the next where that has nothing which is taken: what a
     /// player gets of a campaign is known only when its components are chosen.
     pub(super) fn show_open(
         &mut self,
         id: DecisionId,
+        first: &'a Line,
         ask: &Ask<'_>,
         degraded: &mut Vec<Degraded>,
         silent: &mut Vec<NameHash>,
     ) -> Option<Showing> {
-        let first = self.open(ask)?;
         if let Some(showing) = self.try_line(id, first, ask, degraded, silent) {
             return Some(showing);
         }
@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
     }
 
     /// The winner among all campaigns: of the first tier with an eligible one, by weight.
-    fn open(&mut self, ask: &Ask<'_>) -> Option<&'a Line> {
+    pub(super) fn open(&mut self, ask: &Ask<'_>) -> Option<&'a Line> {
         let offer = Offer {
             placement: ask.registered,
             formats: ask.formats,

@@ -18,12 +18,12 @@ use crate::domain::{
     consent::Purposes,
     decision::{
         decided::{Decision, Person},
-        eligibility::Seen,
+        eligibility::{Ask, Seen},
         goods::Goods,
         learned::Learned,
         request::{AdRequest, Explain, PlacementRequest, Seed, SegmentsMode, Stage},
         rotation::Sticky,
-        run::Run,
+        run::{Run, Slot},
     },
     ids::{DecisionId, PlacementId, SegmentKey},
     values::Millis,
@@ -71,19 +71,24 @@ pub fn decide(
         scratch: Scratch::default(),
         explanation: Vec::new(),
     };
-    let mut placements = Vec::with_capacity(request.placements.len());
+    let mut slots = Vec::with_capacity(request.placements.len());
     for (at, placement) in request.placements.iter().enumerate() {
-        run.evaluator.within(contexts[at].as_ref().unwrap_or(&request.context));
-        let mut items = Vec::with_capacity(placement.count.into());
         for position in 0..placement.count {
-            let id = match placement.stage {
-                Stage::Rest(begun) => begun,
-                _ => DecisionId(uuid_v7(now, &mut random)),
-            };
-            items.push(run.item(id, at, position, placement, registered[at]));
+            slots.push(Slot {
+                at: slots.len(),
+                id: match placement.stage {
+                    Stage::Rest(begun) => begun,
+                    _ => DecisionId(uuid_v7(now, &mut random)),
+                },
+                ask: Ask::of((at, position), placement, registered[at], now),
+                context: contexts[at].as_ref().unwrap_or(&request.context),
+                registered: registered[at],
+            });
         }
-        placements.push(items);
     }
+    let mut items = run.all(&slots).into_iter();
+    let counts = request.placements.iter().map(|placement| usize::from(placement.count));
+    let placements = counts.map(|count| items.by_ref().take(count).collect()).collect();
     if request.all_segments {
         snapshot.rules.all().for_each(|ix| {
             run.evaluator.segment(ix);

@@ -6,7 +6,7 @@ use crate::domain::{
         campaign::Campaign,
         creative::{Choice, Creative},
         document::{CampaignStatus, UncappedUsers},
-        snapshot::Line,
+        snapshot::{Line, Placement},
     },
     decision::{choose::Manner, exclusion::Exclusion, request::PlacementRequest},
     ids::{CampaignId, NameHash, PlacementId},
@@ -28,7 +28,7 @@ pub struct Seen<'a> {
 }
 
 /// A campaign that this request has shown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// Which.
     pub id: CampaignId,
@@ -38,6 +38,8 @@ pub struct Shown {
     pub group: Option<Box<str>>,
     /// Position of the placement in the request.
     pub placement: usize,
+    /// Position of the item among all of the request.
+    pub item: usize,
 }
 
 impl Seen<'_> {
@@ -73,6 +75,33 @@ pub struct Ask<'a> {
     pub pinned: bool,
     /// Now.
     pub now: Millis,
+}
+
+impl<'a> Ask<'a> {
+    /// An item of a slot, which takes what its placement does where it does not say.
+    #[must_use]
+    pub fn of(
+        (placement, position): (usize, u8),
+        request: &'a PlacementRequest,
+        registered: Option<&'a Placement>,
+        now: Millis,
+    ) -> Self {
+        let (mut formats, mut sizes) = (&*request.formats, &*request.sizes);
+        if let Some(registered) = registered {
+            formats = if formats.is_empty() { &registered.formats } else { formats };
+            sizes = if sizes.is_empty() { &registered.sizes } else { sizes };
+        }
+        Self {
+            placement,
+            position,
+            request,
+            registered: request.placement.as_ref(),
+            formats: if formats.is_empty() { &[Format::Html] } else { formats },
+            sizes,
+            pinned: request.candidate.is_some(),
+            now,
+        }
+    }
 }
 
 impl Ask<'_> {

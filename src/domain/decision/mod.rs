@@ -27,6 +27,7 @@ pub mod request;
 pub mod rotation;
 mod run;
 pub mod shadow;
+mod sharing;
 pub mod spaces;
 pub mod standing;
 pub mod what_if;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    audience::{compile::SegmentIx, evaluate::Evaluator},
+    audience::{compile::SegmentIx, context::Context, evaluate::Evaluator},
     catalog::{
         campaign::Campaign,
         creative::Creative,
@@ -21,13 +21,13 @@ use crate::domain::{
         explanation::{ItemExplanation, Reason, stocked},
         goods::{Goods, Picked},
         learned::{Learned, Learner, Thought},
-        request::{AdRequest, Candidate, Explain, PlacementRequest, Stage},
+        request::{AdRequest, Candidate, Explain, Stage},
         rotation::{Scope, Sticky},
         standing::{Degraded, FallbackLevel},
     },
     ids::{CreativeId, DecisionId, NameHash},
     measurement::exposure::{Arm, Exposure},
-    values::{Format, Millis, Size},
+    values::{Format, Millis},
 };
 
 /// One run of [`super::decide::decide`].
@@ -49,72 +49,88 @@ pub(super) struct Run<'a> {
     pub(super) explanation: Vec<ItemExplanation>,
 }
 
+/// One item to fill.
+pub(super) struct Slot<'a> {
+    /// Its position among all of the request.
+    pub(super) at: usize,
+    /// The id that it gets.
+    pub(super) id: DecisionId,
+    /// What is asked for.
+    pub(super) ask: Ask<'a>,
+    /// What surrounds it.
+    pub(super) context: &'a Context,
+    /// The registered placement it names.
+    pub(super) registered: Option<&'a Placement>,
+}
+
 /// The campaign (or bare creative) that won an item.
-enum Winner<'a> {
+#[derive(Clone, Copy)]
+pub(super) enum Winner<'a> {
     Line(&'a Line),
     Bare(&'a Arc<Creative>),
 }
 
+impl<'a> Winner<'a> {
+    /// Its campaign.
+    pub(super) fn campaign(self) -> Option<&'a Campaign> {
+        match self {
+            Self::Line(line) => Some(&line.campaign),
+            Self::Bare(_) => None,
+        }
+    }
+}
+
 impl<'a> Run<'a> {
-    /// Fills one item.
-    pub(super) fn item(
-        &mut self,
-        id: DecisionId,
-        at: usize,
-        position: u8,
-        placement: &'a PlacementRequest,
-        registered: Option<&'a Placement>,
-    ) -> Item {
-        let or = |own: &'a [Size], theirs: Option<&'a Vec<Size>>| {
-            if own.is_empty() { theirs.map_or(&[][..], Vec::as_slice) } else { own }
-        };
-        let formats: &'a [Format] = match registered {
-            Some(registered) if placement.formats.is_empty() => &registered.formats,
-            _ => &placement.formats,
-        };
-        let ask = Ask {
-            placement: at,
-            position,
-            request: placement,
-            registered: placement.placement.as_ref(),
-            formats: if formats.is_empty() { &[Format::Html] } else { formats },
-            sizes: or(&placement.sizes, registered.map(|registered| &registered.sizes)),
-            pinned: placement.candidate.is_some(),
-            now: self.now,
-        };
+    /// What wins an item beside what is shown.
+    pub(super) fn elect(&mut self, slot: &Slot<'a>) -> Option<Winner<'a>> {
+        self.evaluator.within(slot.context);
+        match &slot.ask.request.candidate {
+            None => self.open(&slot.ask).map(Winner::Line),
+            Some(candidate) => self.pinned(candidate, &slot.ask),
+        }
+    }
+
+    /// Fills one item with what wins it.
+    pub(super) fn item(&mut self, slot: &Slot<'a>, winner: Option<Winner<'a>>) -> Item {
+        self.evaluator.within(slot.context);
+        let Slot { id, ref ask, registered, .. } = *slot;
         let mut degraded = self.person.degraded.to_vec();
         let mut silent = Vec::new();
-        let showing = match &placement.candidate {
-            None => self.show_open(id, &ask, &mut degraded, &mut silent),
-            Some(candidate) => self.pinned(candidate, &ask).and_then(|winner| match winner {
-                Winner::Line(line) => self.try_line(id, line, &ask, &mut degraded, &mut silent),
-                Winner::Bare(creative) => self.show(id, None, creative, &ask, &mut degraded),
-            }),
-        };
+        let showing = winner.and_then(|winner| match winner {
+            Winner::Bare(creative) => self.show(id, None, creative, ask, &mut degraded),
+            Winner::Line(line) if ask.pinned => self.try_line(id, line, ask, &mut degraded, &mut silent),
+            Winner::Line(line) => self.show_open(id, line, ask, &mut degraded, &mut silent),
+        });
         let (shown, fallback) = match showing {
             Some(showing) => (Some(showing), FallbackLevel::from(self.person.standing)),
             None => {
                 if ask.pinned {
                     degraded.push(Degraded::PinnedIneligible);
                 }
-                let showing = self.fall_back(&ask, registered);
+                let showing = self.fall_back(ask, registered);
                 let level = if showing.is_some() { FallbackLevel::Default } else { FallbackLevel::None };
                 (showing, level)
             }
         };
         if self.request.explain > Explain::None && self.person.replay.is_none_or(|replay| replay.wanted == id) {
-            self.explain(id, &ask, shown.as_ref(), fallback, &silent);
+            self.explain(id, ask, shown.as_ref(), fallback, &silent);
         }
         if let Some(campaign) = shown.as_ref().and_then(|showing| showing.campaign.as_ref()) {
-            self.seen.shown.push(Shown {
-                id: campaign.id.clone(),
-                hash: campaign.hash,
-                group: campaign.exclusive_group.clone(),
-                placement: at,
-            });
+            self.hold(slot, campaign);
         }
-        let missed = if shown.is_none() { self.missed(&ask) } else { None };
+        let missed = if shown.is_none() { self.missed(ask) } else { None };
         Item { id, shown, fallback, degraded, missed }
+    }
+
+    /// Notes what an item shows.
+    pub(super) fn hold(&mut self, slot: &Slot<'_>, campaign: &Campaign) {
+        self.seen.shown.push(Shown {
+            id: campaign.id.clone(),
+            hash: campaign.hash,
+            group: campaign.exclusive_group.clone(),
+            placement: slot.ask.placement,
+            item: slot.at,
+        });
     }
 
     /// What alone kept back whoever was chosen for an item, or bids for it.

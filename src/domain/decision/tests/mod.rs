@@ -10,6 +10,7 @@ mod recording;
 mod reviewed;
 mod selection;
 mod shadow;
+mod sharing;
 mod spaces;
 mod what_if;
 

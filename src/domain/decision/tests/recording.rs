@@ -20,7 +20,12 @@ use crate::domain::{
     ids::DecisionId,
 };
 
-fn recorded(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>, purposes: Purposes) -> (Decision, Value) {
+pub(super) fn recorded(
+    snapshot: &Snapshot,
+    request: &AdRequest,
+    person: &Person<'_>,
+    purposes: Purposes,
+) -> (Decision, Value) {
     let decision =
         decide(snapshot, &crate::domain::decision::learned::Learned::default(), request, person, purposes, NOW, SEED)
             .expect("a request");
@@ -29,7 +34,7 @@ fn recorded(snapshot: &Snapshot, request: &AdRequest, person: &Person<'_>, purpo
     (decision, serde_json::from_str(&inputs).expect("JSON"))
 }
 
-fn read(record: Value) -> Inputs {
+pub(super) fn read(record: Value) -> Inputs {
     serde_json::from_value(record).expect("a record")
 }
 
