@@ -79,7 +79,7 @@ impl Snapshot {
     pub fn score(&self, features: &[u16], choice: &[u16], member: Option<usize>) -> Result<Score, LessonError> {
         self.layout.check(choice, features)?;
         let mut weights = Vec::new();
-        active(&self.layout, choice, features, &mut weights);
+        active(&self.layout, choice, features.iter().copied(), &mut weights);
         let contribution = |at: &u32| {
             let belief = self.beliefs[*at as usize];
             let (mean, deviation) = (belief.mean.into(), f64::from(belief.variance).sqrt());

@@ -27,6 +27,8 @@ pub struct Posterior {
     base: Vec<Belief>,
     /// What was counted since.
     news: Statistics,
+    /// Per feature whether it tells nobody apart: nothing is learned of it then, and it says nothing.
+    common: Vec<bool>,
     active: Vec<u32>,
 }
 
@@ -64,9 +66,18 @@ impl Posterior {
         let rate = settings.base_rate.clamp(1e-6, 1.0 - 1e-6);
         let rate = ((total.value + 1.0) / (total.shown as f64 + 1.0 / rate)).clamp(1e-6, 1.0 - 1e-6);
         let features = statistics.features_per_impression();
+        let common = statistics.common();
         for group in Group::ALL {
             let range = layout.group(group);
-            let terms = || statistics.precision[range.clone()].iter().zip(&statistics.shift[range.clone()]);
+            let silent = |at: usize| match group {
+                Group::Feature => common[at],
+                Group::Cross => common[at / layout.components()],
+                Group::Bias | Group::Main | Group::Pair => false,
+            };
+            let terms = || {
+                let terms = statistics.precision[range.clone()].iter().zip(&statistics.shift[range.clone()]);
+                terms.enumerate().filter(|(at, _)| !silent(*at))
+            };
             let start = settings.budgeted(group, layout.slots(), features);
             let centre = if group == Group::Bias { ln(rate / (1.0 - rate)) } else { 0.0 };
             let mut variance = start * start;
@@ -75,8 +86,8 @@ impl Posterior {
                 let (least, most) = settings.spread_limits;
                 for _ in 0..ROUNDS {
                     let (mut squares, mut known) = (PSEUDO * hyper, PSEUDO);
-                    for (precision, shift) in terms().filter(|(precision, shift)| **precision != 0.0 || **shift != 0.0)
-                    {
+                    let seen = |(_, (precision, shift)): &(usize, (&f64, &f64))| **precision != 0.0 || **shift != 0.0;
+                    for (_, (precision, shift)) in terms().filter(seen) {
                         let total = precision + 1.0 / variance;
                         let mean = shift / total;
                         squares += mean * mean;
@@ -85,15 +96,24 @@ impl Posterior {
                     variance = (squares / known).clamp(start * start * least * least, start * start * most * most);
                 }
             }
-            for (belief, (precision, shift)) in beliefs[range.clone()].iter_mut().zip(terms()) {
+            let own = &mut beliefs[range.clone()];
+            own.fill(Belief { mean: 0.0, variance: LEAST_VARIANCE as f32 });
+            for (at, (precision, shift)) in terms() {
                 let total = precision.max(0.0) + 1.0 / variance;
-                *belief = Belief {
+                own[at] = Belief {
                     mean: ((shift + centre / variance) / total).clamp(-FARTHEST, FARTHEST) as f32,
                     variance: (1.0 / total).max(LEAST_VARIANCE) as f32,
                 };
             }
         }
-        Self { base: beliefs.clone(), beliefs, news: Statistics::new(layout.clone()), layout, active: Vec::new() }
+        Self {
+            base: beliefs.clone(),
+            beliefs,
+            news: Statistics::new(layout.clone()),
+            layout,
+            common,
+            active: Vec::new(),
+        }
     }
 
     /// What it is about.
@@ -208,7 +228,8 @@ impl Posterior {
     /// Notes which weights a choice and features name.
     fn activate(&mut self, choice: &[u16], features: &[u16]) -> Result<(), LessonError> {
         self.layout.check(choice, features)?;
-        active(&self.layout, choice, features, &mut self.active);
+        let telling = features.iter().copied().filter(|feature| !self.common[usize::from(*feature)]);
+        active(&self.layout, choice, telling, &mut self.active);
         Ok(())
     }
 }
@@ -217,7 +238,7 @@ impl Posterior {
 const HYPER: f64 = 0.25;
 
 /// The weights of all terms of a checked choice and features.
-pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &mut Vec<u32>) {
+pub(super) fn active(layout: &Layout, choice: &[u16], features: impl Iterator<Item = u16>, into: &mut Vec<u32>) {
     into.clear();
     into.push(0);
     let main = layout.group(Group::Main).start as u32;
@@ -234,7 +255,7 @@ pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &m
         }
     }
     let (feature, cross) = (layout.group(Group::Feature).start as u32, layout.group(Group::Cross).start as u32);
-    for &one in features {
+    for one in features {
         into.push(feature + u32::from(one));
         let row = cross + u32::from(one) * components;
         into.extend(shown.iter().map(|at| row + at));

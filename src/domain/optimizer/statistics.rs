@@ -35,6 +35,9 @@ impl Epoch {
     }
 }
 
+/// The share of impressions above which a feature tells nobody apart.
+const COMMON: f64 = 0.99;
+
 /// The same to the last bit wherever it is worked out.
 fn power(base: f64, mut exponent: u64) -> f64 {
     let (mut power, mut square) = (1.0, base);
@@ -124,10 +127,23 @@ impl Statistics {
         component.map_or_else(Count::default, |component| self.counts[row * self.layout.components() + component])
     }
 
-    /// Features that were active per impression, on average; at least 1.
+    /// Features that were active per impression, on average, of those that tell people apart; at least 1.
     #[must_use]
     pub fn features_per_impression(&self) -> f64 {
-        (self.active as f64 / self.total.shown.max(1) as f64).max(1.0)
+        let common = self.common().into_iter().filter(|common| *common).count();
+        (self.active as f64 / self.total.shown.max(1) as f64 - common as f64).max(1.0)
+    }
+
+    /// Per feature whether nearly everybody who was shown the creative has it. It tells nobody apart then,
+    /// and what it would say of a component the component's own term says already.
+    #[must_use]
+    pub fn common(&self) -> Vec<bool> {
+        let components = self.layout.components();
+        let mut rows = self.counts.chunks_exact(components.max(1)).map(|row| row.iter().map(|count| count.shown).sum());
+        let all: u64 = rows.next().unwrap_or_default();
+        let mut common: Vec<bool> = rows.map(|shown: u64| all > 0 && shown as f64 > COMMON * all as f64).collect();
+        common.resize(self.layout.features(), false);
+        common
     }
 
     /// Makes room for what `layout` has more.
