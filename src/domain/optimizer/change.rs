@@ -17,6 +17,8 @@ pub struct Detector {
     /// The last decision of a batch that was judged: later rewards of these say nothing any more.
     judged: Millis,
     delays: Delays,
+    /// When credit for rewards on their way last ran out in part.
+    settled: Millis,
     /// How far rewards have fallen short, in standard deviations, beyond the slack.
     sum: f64,
     /// Batches not to be judged, because what was learned is being learned anew.
@@ -101,6 +103,13 @@ impl Detector {
         if let Some(batch) = own {
             batch.rewarded += value;
         }
+    }
+
+    /// The share that is left `now` of the credit of the last time this was asked: it runs out as
+    /// rewards come, by their mean delay. `None` where too few came to tell how long they take.
+    pub fn settle(&mut self, now: Millis) -> Option<f64> {
+        let passed = now.since(std::mem::replace(&mut self.settled, self.settled.max(now))).max(0);
+        self.delays.mean_ms().map(|mean| (-(passed as f64) / mean).exp())
     }
 
     /// Judges the batches whose rewards have had time to come; whether there is an alarm. How long

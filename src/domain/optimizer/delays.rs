@@ -21,6 +21,14 @@ impl Delays {
         }
     }
 
+    /// How long they take on average, in ms; `None` while too few came.
+    pub(super) fn mean_ms(&self) -> Option<f64> {
+        let all: u32 = self.0.iter().sum();
+        // the middle of each class
+        let times = self.0.iter().enumerate().map(|(class, count)| f64::from(*count) * 750.0 * (1_u64 << class) as f64);
+        (all >= ENOUGH).then(|| times.sum::<f64>() / f64::from(all))
+    }
+
     /// Twice the time within which 99 of 100 came; `None` while too few did.
     ///
     /// Twice, because of what was shown of late only the quick rewards are there yet: while longer ones

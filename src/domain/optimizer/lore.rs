@@ -65,7 +65,9 @@ impl Lore {
         now: Millis,
     ) {
         self.fade(now);
-        let mut posterior = Posterior::new(&self.statistics, settings);
+        let left = self.detector.settle(now);
+        self.statistics.settle(left.unwrap_or_default());
+        let mut posterior = Posterior::new(&self.statistics, settings).crediting(left.is_some());
         for lesson in lessons {
             let Ok(expected) = posterior.learn(&lesson) else { continue };
             match lesson.kind {

@@ -27,6 +27,8 @@ pub struct Posterior {
     base: Vec<Belief>,
     /// What was counted since.
     news: Statistics,
+    /// Whether rewards are held to be on their way.
+    credits: bool,
     /// Per feature whether it tells nobody apart: nothing is learned of it then, and it says nothing.
     common: Vec<bool>,
     active: Vec<u32>,
@@ -75,8 +77,9 @@ impl Posterior {
                 Group::Bias | Group::Main | Group::Pair => false,
             };
             let terms = || {
-                let terms = statistics.precision[range.clone()].iter().zip(&statistics.shift[range.clone()]);
-                terms.enumerate().filter(|(at, _)| !silent(*at))
+                let shift = statistics.shift[range.clone()].iter().zip(&statistics.pending[range.clone()]);
+                let shift = shift.map(|(shift, pending)| shift + pending);
+                statistics.precision[range.clone()].iter().zip(shift).enumerate().filter(|(at, _)| !silent(*at))
             };
             let start = settings.budgeted(group, layout.slots(), features);
             let centre = if group == Group::Bias { ln(rate / (1.0 - rate)) } else { 0.0 };
@@ -86,7 +89,7 @@ impl Posterior {
                 let (least, most) = settings.spread_limits;
                 for _ in 0..ROUNDS {
                     let (mut squares, mut known) = (PSEUDO * hyper, PSEUDO);
-                    let seen = |(_, (precision, shift)): &(usize, (&f64, &f64))| **precision != 0.0 || **shift != 0.0;
+                    let seen = |(_, (precision, shift)): &(usize, (&f64, f64))| **precision != 0.0 || *shift != 0.0;
                     for (_, (precision, shift)) in terms().filter(seen) {
                         let total = precision + 1.0 / variance;
                         let mean = shift / total;
@@ -112,8 +115,16 @@ impl Posterior {
             news: Statistics::new(layout.clone()),
             layout,
             common,
+            credits: false,
             active: Vec::new(),
         }
+    }
+
+    /// The same, where rewards are known to take their time: what is learned of impressions is credited
+    /// with those that are expected.
+    #[must_use]
+    pub fn crediting(self, credits: bool) -> Self {
+        Self { credits, ..self }
     }
 
     /// What it is about.
@@ -140,10 +151,12 @@ impl Posterior {
 
     /// Learns from one outcome, and says what had been expected.
     ///
-    /// An impression counts as unrewarded at once: one Laplace step along the active weights (a
-    /// diagonal Gaussian filter). A reward that comes later takes that back: the two likelihoods
-    /// differ by the factor `exp(score)`, whose logarithm is linear, so the reward moves each active
-    /// weight by its variance and no order of arrival gives another result.
+    /// An impression counts as unrewarded: one Laplace step along the active weights (a diagonal
+    /// Gaussian filter). A reward that comes later takes that back: the two likelihoods differ by the
+    /// factor `exp(score)`, whose logarithm is linear, so the reward moves each active weight by its
+    /// variance and no order of arrival gives another result. Until then the reward that is expected
+    /// stands in for it, as credit that runs out while the real ones come: what was shown a moment ago
+    /// would otherwise look worse than what was shown before.
     ///
     /// # Errors
     /// A choice or features that the layout does not have, or a value that is no finite number
@@ -169,12 +182,12 @@ impl Posterior {
     /// What was seen since the last time this was asked, to be added to the statistics of the epoch.
     pub fn take(&mut self) -> Statistics {
         let mut news = std::mem::replace(&mut self.news, Statistics::new(self.layout.clone()));
-        let numbers = news.precision.iter_mut().zip(&mut news.shift);
-        for ((precision, shift), (now, then)) in numbers.zip(self.beliefs.iter().zip(&self.base)) {
+        let numbers = news.precision.iter_mut().zip(&mut news.shift).zip(&news.pending);
+        for (((precision, shift), pending), (now, then)) in numbers.zip(self.beliefs.iter().zip(&self.base)) {
             if now != then {
                 let (now_precision, then_precision) = (1.0 / f64::from(now.variance), 1.0 / f64::from(then.variance));
                 *precision = (now_precision - then_precision).max(0.0);
-                *shift = f64::from(now.mean) * now_precision - f64::from(then.mean) * then_precision;
+                *shift = f64::from(now.mean) * now_precision - f64::from(then.mean) * then_precision - pending;
             }
         }
         self.base.copy_from_slice(&self.beliefs);
@@ -195,11 +208,16 @@ impl Posterior {
         }
         let rate = sigmoid(score);
         let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
-        let moved = |belief: Belief| Belief {
-            mean: (belief.mean + belief.variance * shift).clamp(-FARTHEST as f32, FARTHEST as f32),
+        let credit = if self.credits { -shift } else { 0.0 };
+        let moved = |belief: Belief| {
             // its precision grows by the curvature, as if the other terms were known
-            variance: (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32),
+            let variance = (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32);
+            let mean = belief.mean + belief.variance * shift + variance * credit;
+            Belief { mean: mean.clamp(-FARTHEST as f32, FARTHEST as f32), variance }
         };
+        if self.credits {
+            self.active.iter().for_each(|at| self.news.pending[*at as usize] += f64::from(credit));
+        }
         // four are divided in the time of one
         let (fours, rest) = self.active.as_chunks::<4>();
         for four in fours {

@@ -79,6 +79,8 @@ pub struct Statistics {
     pub(super) precision: Vec<f64>,
     /// Per weight the precision times the mean.
     pub(super) shift: Vec<f64>,
+    /// Per weight the part of the same that rewards still on their way are held to be worth.
+    pub(super) pending: Vec<f64>,
     /// The creative as a whole.
     pub(super) total: Count,
     /// Active features, summed over impressions.
@@ -98,6 +100,7 @@ impl Statistics {
         Self {
             precision: vec![0.0; weights],
             shift: vec![0.0; weights],
+            pending: vec![0.0; weights],
             counts: vec![Count::default(); counts],
             recently: vec![0.0; layout.components()],
             layout,
@@ -161,6 +164,7 @@ impl Statistics {
         for (there, here) in layout.moved(&self.layout) {
             fitted.precision[here] = self.precision[there];
             fitted.shift[here] = self.shift[there];
+            fitted.pending[here] = self.pending[there];
         }
         let (old, new) = (self.layout.components(), layout.components());
         let rows = self.layout.features().min(layout.features()) + 1;
@@ -191,6 +195,7 @@ impl Statistics {
         let numbers = [
             (&mut self.precision, &other.precision),
             (&mut self.shift, &other.shift),
+            (&mut self.pending, &other.pending),
             (&mut self.recently, &other.recently),
         ];
         for (sums, more) in numbers {
@@ -211,19 +216,27 @@ impl Statistics {
         self.merge(news);
     }
 
+    /// Lets credit for rewards on their way run out: `left` of it, 0 to 1, stays.
+    pub(super) fn settle(&mut self, left: f64) {
+        // less than this moves nothing, and would be kept for ever
+        let some = |credit: f64| if credit.abs() < 1e-4 { 0.0 } else { credit };
+        self.pending.iter_mut().for_each(|pending| *pending = some(*pending * left));
+    }
+
     /// Forgets most of what was learned, and nothing that was counted.
     pub fn forget(&mut self) {
         self.weigh(KEPT);
     }
 
     fn weigh(&mut self, weight: f64) {
-        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= weight);
+        let numbers = self.precision.iter_mut().chain(&mut self.shift).chain(&mut self.pending);
+        numbers.for_each(|number| *number *= weight);
     }
 
     /// Whether every number is finite and no precision negative.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let numbers = self.shift.iter().all(|shift| shift.is_finite())
+        let numbers = self.shift.iter().chain(&self.pending).all(|shift| shift.is_finite())
             && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0)
             && self.recently.iter().chain([&self.recent]).all(|recently| recently.is_finite() && *recently >= 0.0);
         numbers && self.counts.iter().chain([&self.total]).all(|count| count.value.is_finite() && count.value >= 0.0)
