@@ -108,7 +108,8 @@ impl Detector {
     /// The share that is left `now` of the credit of the last time this was asked: it runs out as
     /// rewards come, by their mean delay. `None` where too few came to tell how long they take.
     pub fn settle(&mut self, now: Millis) -> Option<f64> {
-        let passed = now.since(std::mem::replace(&mut self.settled, self.settled.max(now))).max(0);
+        let passed = now.since(self.settled).max(0);
+        self.settled = self.settled.max(now);
         self.delays.mean_ms().map(|mean| (-(passed as f64) / mean).exp())
     }
 

@@ -120,8 +120,7 @@ impl Posterior {
         }
     }
 
-    /// The same, where rewards are known to take their time: what is learned of impressions is credited
-    /// with those that are expected.
+    /// The same, where rewards are known to take their time; see [`Self::learn`].
     #[must_use]
     pub fn crediting(self, credits: bool) -> Self {
         Self { credits, ..self }
@@ -154,9 +153,13 @@ impl Posterior {
     /// An impression counts as unrewarded: one Laplace step along the active weights (a diagonal
     /// Gaussian filter). A reward that comes later takes that back: the two likelihoods differ by the
     /// factor `exp(score)`, whose logarithm is linear, so the reward moves each active weight by its
-    /// variance and no order of arrival gives another result. Until then the reward that is expected
-    /// stands in for it, as credit that runs out while the real ones come: what was shown a moment ago
-    /// would otherwise look worse than what was shown before.
+    /// variance and no order of arrival gives another result.
+    ///
+    /// Until then terms of a component with a feature are credited with the reward that is expected, which
+    /// runs out while the real ones come. Features such as parts of the day come in stretches, and what is
+    /// shown in one would look worse for it than in all that are over. Terms that everybody shares get no
+    /// credit: that what was shown a moment ago looks a little worse makes others be tried, too, while
+    /// nothing is known.
     ///
     /// # Errors
     /// A choice or features that the layout does not have, or a value that is no finite number
@@ -209,22 +212,25 @@ impl Posterior {
         let rate = sigmoid(score);
         let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
         let credit = if self.credits { -shift } else { 0.0 };
-        let moved = |belief: Belief| {
+        let cross = self.layout.group(Group::Cross).start as u32;
+        let moved = |at: u32, belief: Belief| {
             // its precision grows by the curvature, as if the other terms were known
             let variance = (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32);
+            let credit = if at >= cross { credit } else { 0.0 };
             let mean = belief.mean + belief.variance * shift + variance * credit;
             Belief { mean: mean.clamp(-FARTHEST as f32, FARTHEST as f32), variance }
         };
         if self.credits {
-            self.active.iter().for_each(|at| self.news.pending[*at as usize] += f64::from(credit));
+            let crossed = self.active.iter().filter(|at| **at >= cross);
+            crossed.for_each(|at| self.news.pending[*at as usize] += f64::from(credit));
         }
         // four are divided in the time of one
         let (fours, rest) = self.active.as_chunks::<4>();
         for four in fours {
-            let next = four.map(|at| self.beliefs[at as usize]).map(moved);
+            let next = four.map(|at| moved(at, self.beliefs[at as usize]));
             four.iter().zip(next).for_each(|(at, belief)| self.beliefs[*at as usize] = belief);
         }
-        rest.iter().for_each(|at| self.beliefs[*at as usize] = moved(self.beliefs[*at as usize]));
+        rest.iter().for_each(|at| self.beliefs[*at as usize] = moved(*at, self.beliefs[*at as usize]));
     }
 
     fn score(&self) -> (f32, f32) {
