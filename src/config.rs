@@ -291,6 +291,7 @@ impl Config {
         let id = |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(sound) && !id.starts_with(['.', '_', '-']);
         range(self.openrtb.audited.iter().all(|of| id(of)), "openrtb.audited", "must name exchanges by ids")?;
         range(self.openrtb.crids.keys().all(|of| id(of)), "openrtb.crids", "must name exchanges by ids")?;
+        range((1..=500).contains(&self.openrtb.max_combinations), "openrtb.max_combinations", "must be 1 to 500")?;
         range(
             self.openrtb.segments.iter().all(|of| id(&of.segment)),
             "openrtb.segments",

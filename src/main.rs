@@ -271,6 +271,9 @@ async fn import_folder(
                 "{verb} {} documents, {} images, {} people, {} events; published {} creatives",
                 done.documents, done.assets, done.people, done.events, done.published
             );
+            for warning in &done.warnings {
+                eprintln!("warning: {}: {}", warning.file, warning.fault);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
@@ -342,6 +345,11 @@ async fn doctor(config: Config) -> anyhow::Result<ExitCode> {
         for (document, faults) in &snapshot.faults {
             for fault in faults {
                 println!("  {document} is left out: {fault}");
+            }
+        }
+        for (document, held) in &snapshot.held {
+            for fault in held {
+                println!("  {document} serves, with a part held back: {fault}");
             }
         }
     }

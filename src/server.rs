@@ -66,7 +66,7 @@ use crate::{
     http::{
         accept::{self, Limits},
         admission::{Admission, AdmissionLimits},
-        app::{App, Reach},
+        app::{App, Parts},
         bidding::Bidding,
         client::Proxies,
         health::Readiness,
@@ -223,6 +223,7 @@ impl Core {
         let (store, live) = (Arc::clone(&opened.catalog), Arc::clone(&catalogue));
         let streams = Arc::clone(ingest.streams());
         let authoring = Authoring::new(store, live, Arc::clone(&clock), Arc::clone(&schemas), streams, reach);
+        let authoring = authoring.reviewing(config.openrtb.combinations(), products.clone());
         let engine = Engine {
             ingest,
             decider: Decider::new(
@@ -332,7 +333,7 @@ impl Server {
         let enrichment = Arc::new(settings::enrichment(&config)?);
         let places = Arc::clone(&enrichment);
         core.tasks.spawn("places", move |stop| Arc::clone(&places).follow(stop));
-        let app = App::new(Reach {
+        let app = App::new(Parts {
             engine: Arc::clone(&core.engine),
             schemas: Arc::clone(&core.schemas),
             budget_ms: config.decisions.budget_ms,

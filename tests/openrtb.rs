@@ -19,9 +19,11 @@ use tessera::domain::{
         hints::Hints,
         profile::Traits,
         user::{Lists, UserState},
+        value::Position,
     },
     catalog::{
         campaign::Campaign,
+        combinations::select,
         key::{DocumentKey, Kind},
         snapshot::Snapshot,
     },
@@ -34,7 +36,7 @@ use tessera::domain::{
         request::Seed,
         standing::Standing,
     },
-    ids::{DecisionId, ExchangeId, NameHash, Uid, UserKey},
+    ids::{CreativeId, DecisionId, ExchangeId, NameHash, Uid, UserKey},
     measurement::beacon::TokenKeys,
     openrtb::{self, Asker, Granularity, MappedSegment, NoBid, Purses, Refusal, Settings, Taxonomy},
     values::{Millis, Money},
@@ -338,7 +340,17 @@ fn read(path: &Path) -> String {
 
 fn scene() -> (Scene, Snapshot) {
     let scene: Scene = serde_json::from_str(&read(&folder().join("scene.json"))).expect("a scene");
-    let snapshot = Snapshot::empty().evolve(1, scene.catalogue.changes(), URL, scene.now);
+    let mut changes = scene.catalogue.changes();
+    let drafted = Snapshot::empty().evolve(1, changes.clone(), URL, scene.now);
+    // what publishing would choose for exchanges that review combinations
+    for (key, body) in &mut changes {
+        let creative =
+            key.id.split_once('/').and_then(|(id, _)| drafted.creatives.get(&id.parse::<CreativeId>().ok()?));
+        if let (Kind::Revision, Some(creative), Some(body)) = (key.kind, creative, body) {
+            body["combinations"] = json!(select(creative, scene.now, 50, |_| Vec::new()));
+        }
+    }
+    let snapshot = Snapshot::empty().evolve(1, changes, URL, scene.now);
     assert!(snapshot.faults.is_empty(), "{:#?}", snapshot.faults);
     (scene, snapshot)
 }
@@ -391,6 +403,30 @@ impl Dice {
             }
         })
     }
+}
+
+#[test]
+fn where_somebody_is_stays_in_the_rough_where_nothing_more_may_be_known() {
+    let (scene, snapshot) = scene();
+    let group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");
+    let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
+    let position = |device: Value| {
+        let mut body = json!({"id": "r-1", "imp": [{"id": "1", "secure": 1, "banner": {"w": 300, "h": 250},
+                "ext": {"tessera": {"campaign": "spring", "price": "1.50"}}}],
+            "site": {"page": "https://news.example/"},
+            "device": {"geo": {"country": "USA", "lat": 40.712_776, "lon": -74.005_974}}});
+        merge(&mut body, &json!({"device": device}));
+        let text = body.to_string();
+        let request = openrtb::read(text.as_bytes()).expect("sound");
+        let wallet = Wallet(Mutex::new(group.settings.money.clone()));
+        let asker = Asker { exchange: None, late: false, objects: false, purses: &wallet };
+        let plan = openrtb::plan(&request, &snapshot, &group.settings.settings(), rules, asker, Hints::default());
+        plan.unwrap_or_else(|why| panic!("{why:?}")).request.context.position
+    };
+    let exact = Position::new(40.712_776, -74.005_974);
+    assert_eq!(position(json!({})), exact);
+    // as at every other door
+    assert_eq!(position(json!({"lmt": 1})), exact.map(Position::coarse));
 }
 
 #[test]

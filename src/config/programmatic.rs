@@ -38,6 +38,8 @@ pub struct OpenRtb {
     pub crid: Granularity,
     /// What it stands for to exchanges that want another, as `exchange` in the address names them.
     pub crids: BTreeMap<String, Granularity>,
+    /// How many combinations of a template are chosen for exchanges that review them one by one, 1 to 500.
+    pub max_combinations: u32,
     /// Exchanges that take only what they have approved, as `exchange` in the address names them:
     /// to these nothing else is bid.
     pub audited: Vec<String>,
@@ -61,8 +63,17 @@ pub struct OpenRtb {
 pub enum Granularity {
     /// A revision of a creative in one size.
     Creative,
-    /// What is shown in it as well.
+    /// What is shown in it as well: one of the combinations that were chosen when it was published.
     Combination,
+}
+
+impl OpenRtb {
+    /// How many combinations of a template are chosen; none where no exchange reviews them.
+    #[must_use]
+    pub fn combinations(&self) -> Option<u32> {
+        let all = self.crids.values().chain([&self.crid]);
+        all.into_iter().any(|of| *of == Granularity::Combination).then_some(self.max_combinations)
+    }
 }
 
 /// A segment of a data provider, and the segment that its people are in here.
@@ -103,6 +114,7 @@ impl Default for OpenRtb {
             expires_s: 300,
             crid: Granularity::Creative,
             crids: BTreeMap::new(),
+            max_combinations: 50,
             audited: Vec::new(),
             contextual_without_consent: false,
             eid_sources: Vec::new(),

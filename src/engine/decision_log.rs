@@ -40,7 +40,7 @@ struct Noted {
 }
 
 /// What the probabilities of choices depend on.
-type Context = (usize, Vec<u16>, Vec<Vec<u16>>);
+type Context = (usize, usize, Vec<u16>, Vec<Vec<u16>>);
 
 impl DecisionLog {
     /// Rows in one write.
@@ -127,7 +127,8 @@ fn rows(noted: Vec<Noted>) -> Vec<LoggedDecision> {
         // what chose is still there, so this is only for completeness
         let Some((draws, space)) = thought.among(&creative) else { continue };
         let learner = Arc::as_ptr(&thought.learner) as usize;
-        let context = (learner, thought.features.clone(), thought.eligible.clone());
+        // those that may show only some combinations are creatives of their own
+        let context = (learner, Arc::as_ptr(&creative) as usize, thought.features.clone(), thought.eligible.clone());
         let (likely, packed) = contexts.entry(context).or_insert_with(|| {
             let likely = Likely::new(draws, &space, &thought.features, MOST_COMBINATIONS);
             let packed = likely.mixture().and_then(Mixture::pack);

@@ -17,26 +17,26 @@ use crate::{
 
 /// The state of the router. One pointer: routers clone their state several times for every request.
 #[derive(Clone)]
-pub struct App(Arc<Reach>);
+pub struct App(Arc<Parts>);
 
 impl App {
     /// Where handlers can reach all of this.
     #[must_use]
-    pub fn new(reach: Reach) -> Self {
-        Self(Arc::new(reach))
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
     }
 }
 
 impl Deref for App {
-    type Target = Reach;
+    type Target = Parts;
 
-    fn deref(&self) -> &Reach {
+    fn deref(&self) -> &Parts {
         &self.0
     }
 }
 
 /// What handlers can reach.
-pub struct Reach {
+pub struct Parts {
     /// The one face of the engine.
     pub engine: Arc<Engine>,
     /// Reads documents with all their faults.

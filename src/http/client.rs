@@ -7,6 +7,12 @@ use ipnet::IpNet;
 
 use super::request::RequestInfo;
 
+/// Whether the browser that sends a request objects to what it may be used for: Global Privacy Control, or the older
+/// signal of its kind, which browsers still send.
+pub(super) fn objects(headers: &HeaderMap) -> bool {
+    ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|signal| signal == "1"))
+}
+
 /// The networks whose `X-Forwarded-For` is believed.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Vec<IpNet>);

@@ -18,6 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     app::App,
+    client,
     extract::{ApiPath, ApiQuery},
     problem::{Problem, ProblemKind},
     request::RequestInfo,
@@ -114,8 +115,7 @@ async fn late(
 
 /// What may be used of the person now: what the bid allowed, and nothing where they object since.
 fn purposes(late: &Late, headers: &HeaderMap) -> Purposes {
-    let objects = ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|signal| signal == "1"));
-    if objects { Purposes::NONE } else { late.purposes }
+    if client::objects(headers) { Purposes::NONE } else { late.purposes }
 }
 
 fn document(status: StatusCode, body: String) -> Response {

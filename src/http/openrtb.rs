@@ -21,7 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     app::App,
     auth::Caller,
-    body,
+    body, client,
     extract::{ApiQuery, BODY_LIMIT},
     problem::{Problem, ProblemKind},
     request::RequestInfo,
@@ -175,7 +175,7 @@ enum Told {
 async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told, Problem> {
     let (mut parts, body) = request.into_parts();
     // Prebid.js sends it from the browser itself
-    let objects = parts.headers.get("sec-gpc").is_some_and(|signal| signal == "1");
+    let objects = client::objects(&parts.headers);
     let ApiQuery(query) = ApiQuery::<BidQuery>::from_request_parts(&mut parts, app).await?;
     let caller = match &query.key {
         Some(key) => Caller::of(&app.engine, key)?,

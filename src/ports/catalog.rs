@@ -266,6 +266,8 @@ pub trait CatalogStore: Send + Sync {
     ) -> Answer<'_, Documents>;
     /// What a document was, the newest first, before a catalogue version, at most `limit`.
     fn history(&self, account: u32, key: DocumentKey, before: Option<i64>, limit: u32) -> Answer<'_, Vec<VersionRow>>;
+    /// A revision of a creative among whose combinations one has this name; the first of several.
+    fn revision_with(&self, account: u32, creative: CreativeId, crid: String) -> Answer<'_, Option<DocumentRow>>;
     /// Writes documents in one transaction, all or none, if the account's catalogue still is at
     /// `based_on`. References are checked against the state after the writes. Announces the
     /// change on the feed. With `dry_run`, checks everything and changes nothing.

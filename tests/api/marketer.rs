@@ -202,6 +202,8 @@ pub(crate) async fn dynamic_content_comes_and_goes(service: Arc<Service>) {
     let draft = service.get(&base).await.json();
     assert_eq!(draft["document"]["pairing"], json!([{"group": ["hero-sunny", "headline-sunny"]}]));
     assert_eq!(draft["version"], taken["version"], "the version has the components and their rules");
+    let first = service.get(&format!("{base}/components/hero-sunny")).await.json();
+    assert_eq!(first["version"], taken["version"], "they were written together");
     // again it changes nothing, and neither does what is exported
     let fewer = service.post(&path, &document).await.json();
     assert_eq!((&fewer["unchanged"], &fewer["pairing_rules"]), (&json!(2), &json!(0)), "{fewer}");
@@ -240,6 +242,63 @@ pub(crate) async fn dynamic_content_comes_and_goes(service: Arc<Service>) {
     post(format!("{base}/dynamic-content?base=ftp://x.example"), document.clone()).await.faults(422);
     post("/v1/creatives/nobodys/dynamic-content".into(), document).await.faults(404);
     service.get("/v1/creatives/nobodys/dynamic-content").await.faults(404);
+}
+
+pub(crate) async fn an_import_adds_only_pairing_that_can_be_published(service: Arc<Service>) {
+    let (id, _, _) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    let path = format!("{base}/dynamic-content?slots=Line:headline");
+    let draft = async || service.get(&base).await.json();
+    let document = |source: &str, pairing: Value| {
+        json!({"ad": {"tessera": {"pairing": pairing}, "creativeComponents": [
+            {"id": 1, "name": "Line", "assets": [
+                {"id": "h-1", "name": "h-1", "source": "Run", "assetGroupIds": ["g"]},
+                {"id": "h-2", "name": "h-2", "source": "Run further"}
+            ]},
+            {"id": 2, "name": "No such slot", "assets": [{"id": "n-1", "source": source, "assetGroupIds": ["g"]}]}
+        ]}})
+    };
+    let rules =
+        json!([{"forbid": ["h-1", "n-1"]}, {"forbid": ["h-1", "h-2"]}, {"odd": 1}, {"forbid": ["h-1", "gone"]}]);
+    let asked = document("x", rules.clone());
+    let own = |at: usize, end: &str| format!("/ad/tessera/pairing/{at}{end}");
+    let group = "/ad/creativeComponents/0/assets/0/assetGroupIds".to_owned();
+    let expected = [
+        (group, "refused_component"),
+        (own(0, ""), "refused_component"),
+        (own(1, "/forbid"), "same_slot"),
+        (own(2, ""), "unreadable"),
+        (own(3, "/forbid/1"), "unknown_component"),
+    ];
+    let expected = expected.map(|(at, code)| (at, code.to_owned()));
+    let told = |answer: &Value| {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let faults = answer["pairing_errors"].as_array().expect("faults").iter();
+        faults.map(|fault| (text(&fault["pointer"]), text(&fault["code"]))).collect::<Vec<_>>()
+    };
+    let dry = service.post(&format!("{path}&dry_run=true"), &asked).await.json();
+    assert_eq!(told(&dry), expected, "{dry}");
+    let mut whole = service.post(&format!("{path}&mode=all_or_nothing"), &asked).await.faults(422);
+    assert_eq!(whole.remove(0), ("/ad/creativeComponents/1/assets/0".to_owned(), "unknown_slot".to_owned()));
+    assert_eq!(whole, expected);
+    // a rule alone keeps all from being taken
+    let mut sound = asked.clone();
+    sound["ad"]["creativeComponents"].as_array_mut().expect("parts").pop();
+    sound["ad"]["tessera"]["pairing"] = json!([{"odd": 1}]);
+    let whole = service.post(&format!("{path}&mode=all_or_nothing"), &sound).await.faults(422);
+    assert_eq!(whole, [(own(0, ""), "unreadable".to_owned())]);
+    assert_eq!(service.get(&format!("{base}/components")).await.json()["items"], json!([]));
+    let taken = service.post(&path, &asked).await.json();
+    assert_eq!((&taken["created"], &taken["pairing_rules"]), (&json!(2), &json!(0)), "{taken}");
+    assert_eq!(told(&taken), expected);
+    assert_eq!(draft().await["document"].get("pairing"), None);
+    // components of an earlier commit count, in a dry run as well
+    let asset = |at: usize| json!({"id": format!("m-{at}"), "source": "Run"});
+    let mut many = sound;
+    many["ad"]["creativeComponents"][0]["assets"] = (0..1_001).map(asset).collect();
+    many["ad"]["tessera"]["pairing"] = json!([{"forbid": ["m-0", "m-1000"]}]);
+    let dry = service.post(&format!("{path}&dry_run=true"), &many).await.json();
+    assert_eq!(told(&dry), [(own(0, "/forbid"), "same_slot".to_owned())], "{dry}");
 }
 
 pub(crate) async fn a_post_with_a_key_is_done_once(service: Arc<Service>) {
@@ -412,13 +471,16 @@ pub(crate) async fn exchanges_say_what_they_approve(service: Arc<Service>) {
     let component = format!("{base}/components/h");
     let old = service.create(&component, &json!({"slot": "headline", "value": "Out of date"})).await;
     assert_eq!(service.post(&format!("{base}/publish"), &json!({})).await.status, 200);
-    let served = service.get(&format!("{base}/combinations?revision=2")).await.json()["items"][0]["crid"].clone();
+    let served = service.get(&format!("{base}/combinations?revision=2")).await.json()["items"][0].clone();
     let new = json!({"slot": "headline", "value": "Up to date"});
     assert_eq!(service.put(&component, old.header("etag"), &new).await.status, 200);
     assert_eq!(service.post(&format!("{base}/publish"), &json!({})).await.status, 200);
-    let shown = service.get(&format!("{base}/audit/{}", served.as_str().expect("a name"))).await;
+    let shown = service.get(&format!("{base}/audit/{}", served["revision_crid"].as_str().expect("a name"))).await;
     assert_eq!(shown.status, 200, "{}", shown.text());
     assert!(shown.text().contains("Out of date"), "{}", shown.text());
+    // a content that was not chosen for review is looked for in what serves alone
+    let content = served["crid"].as_str().expect("a name");
+    service.get(&format!("{base}/audit/{content}")).await.faults(404);
 
     assert_eq!(service.delete(&audit, written.header("etag")).await.status, 204);
     until((Value::Null, json!(509))).await;

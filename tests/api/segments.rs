@@ -120,7 +120,6 @@ pub(crate) async fn a_segment_keeps_its_versions(service: Arc<Service>) {
     service.get("/v1/segments/nobodys/versions").await.faults(404);
 }
 
-/// What was told of a segment so far, oldest first.
 pub(crate) async fn events_count_from_the_moment_a_rule_is_kept(service: Arc<Service>) {
     for at in 0..10 {
         let (key, user) = (service.name("prompt"), service.name("u"));
@@ -133,6 +132,7 @@ pub(crate) async fn events_count_from_the_moment_a_rule_is_kept(service: Arc<Ser
     }
 }
 
+/// What was told of a segment so far, oldest first.
 async fn told(service: &Service, key: &str) -> Vec<(String, String)> {
     let page = service.get(&format!("/v1/segments/{key}/transitions")).await.json();
     let text = |value: &Value| value.as_str().expect("text").to_owned();

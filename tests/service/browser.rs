@@ -320,11 +320,17 @@ async fn the_script_works_in_a_browser_on_a_page_of_another_origin() {
         }});
         format!("window.__gpp = function (c, done) {{ done({data}, true) }};")
     };
+    let nowhere = "window.__gpp = function (c, done) {\
+        done({pingData: {signalStatus: 'ready', gppString: '', applicableSections: [-1]}}, true) };";
     let answered = tcf(true, 733, "useractioncomplete");
     let late = format!(
         "done({{gdprApplies: true, eventStatus: 'cmpuishown'}}, true); setTimeout(function () {{ {answered} }}, 1500)"
     );
-    for (consent, expected, names) in [
+    let made = service.request(Method::POST, "/v1/profiles/anna/token").json(&json!({"ttl_seconds": 600})).sent().await;
+    let token = read(made, 200).await["user_token"].as_str().expect("a token").to_owned();
+    let signed_in = format!(" data-user-token=\"{token}\"");
+    let refuses = asks("done({gdprApplies: true, tcString: 'CPno', eventStatus: 'tcloaded'}, true)");
+    for ((consent, expected, names), more) in [
         (String::new(), 2, true),
         (asks("done({gdprApplies: false, eventStatus: 'tcloaded'}, true)"), 4, true),
         (asks("done({gdprApplies: true, tcString: 'CP', eventStatus: 'tcloaded'}, true)"), 4, false),
@@ -344,11 +350,28 @@ async fn the_script_works_in_a_browser_on_a_page_of_another_origin() {
         (gpp("DBABTA~1YYN", "Y"), 10, false),
         ("window.__uspapi = function (c, v, done) { done({uspString: '1YNN'}, true) };".into(), 12, true),
         ("window.__uspapi = function (c, v, done) { done({uspString: '1YYN'}, true) };".into(), 12, false),
-    ] {
+        // one that fails, or says nothing, is a no
+        ("window.__uspapi = function (c, v, done) { done({uspString: '1YNN'}, false) };".into(), 12, false),
+        ("window.__uspapi = function (c, v, done) { done({}, true) };".into(), 12, false),
+        (
+            "window.__gpp = function (c, done) { done({gppString: '', applicableSections: []}, true) };".into(),
+            12,
+            false,
+        ),
+        // a no to one platform is not undone by another
+        (asks(&tcf(false, 733, "tcloaded")) + nowhere, 12, false),
+        (asks("") + nowhere, 12, false),
+        (asks("done({gdprApplies: false, eventStatus: 'tcloaded'}, true)") + nowhere, 14, true),
+    ]
+    .map(|row| (row, ""))
+    .into_iter()
+    // nor for somebody whom the page names
+    .chain([((refuses + nowhere, 14, false), &*signed_in), ((nowhere.into(), 16, false), &*signed_in)])
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let port = listener.local_addr().expect("an address").port();
         let html = format!(
-            "<!doctype html><script>{consent}</script><script src=\"{}/v1/tessera.js\" data-key=\"default.web\"></script>\
+            "<!doctype html><script>{consent}</script><script src=\"{}/v1/tessera.js\" data-key=\"default.web\"{more}></script>\
              <body><script>tessera.track('viewed', {{sku: 'shoe-7'}}); tessera.track('emptied');\
              setTimeout(function () {{ document.body.textContent = JSON.stringify(tessera.user()) }}, 2000)</script>",
             service.base

@@ -101,6 +101,66 @@ async fn what_serves_is_what_served_where_it_was_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_is_held_against_the_gate_and_told() {
+    let (url, folder) = (cluster().await.database().await, folder());
+    let (bundle, data) = (folder.path().join("bundle"), folder.path().join("data"));
+    let write = |path: &str, document: Value| {
+        let file = bundle.join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(file, document.to_string()).expect("written");
+    };
+    let run_on = async |url: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
+        let ran = command.args(arguments).env("DATABASE_URL", url).env("TESSERA_DATA", &data).output().await;
+        let ran = ran.expect("it runs");
+        let told = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{arguments:?}: {told}");
+        told
+    };
+    let run = async |arguments: &[&str]| run_on(&url, arguments).await;
+    write("advertisers/brand.json", json!({"name": "Brand", "domain": "brand.example"}));
+    let template = |link: &str| {
+        let markup =
+            format!("<body><a href=\"{{{{click_url}}}}\">{{{{line}}}}</a> <a href=\"{link}\">Terms</a></body>");
+        json!({"name": "Line", "format": "html", "size": "300x250", "markup": markup,
+            "slots": {"line": {"type": "text", "default": "Hello"}}})
+    };
+    write("templates/line.json", template("https://brand.example/terms"));
+    let creative = json!({"name": "Ad", "advertiser": "brand", "templates": ["line"]});
+    write("creatives/ad/creative.json", creative.clone());
+    // what serves names a segment that is nowhere, and leads where the gate lets nobody lead any more
+    let component = json!({"slot": "line", "value": "For you", "targeting": {"segment": "nowhere"}});
+    let picking = json!({"status": "published", "creative": creative, "components": {"own": component},
+        "templates": {"line": template("https://elsewhere.example/terms")}});
+    write("creatives/ad/serving.json", picking);
+    let path = bundle.display().to_string();
+    for arguments in [&["import", &path, "--dry-run"][..], &["import", &path], &["import", &path]] {
+        let told = run(arguments).await;
+        for warning in ["/components/own/targeting/segment", "landing_host_not_allowed"] {
+            let said = told.lines().any(|line| line.starts_with("warning: creative/ad: ") && line.contains(warning));
+            assert!(said, "{arguments:?}: {warning}: {told}");
+        }
+    }
+    // it serves, and what is left out of it is told
+    let told = run(&["doctor"]).await;
+    assert!(told.contains("publication/ad serves, with a part held back: /components/own/targeting"), "{told}");
+    assert!(!told.contains("is left out"), "{told}");
+
+    // a draft that serves and would not pass again goes out, and comes in elsewhere, as what serves
+    let elsewhere = template("https://elsewhere.example/terms");
+    write("templates/line.json", elsewhere.clone());
+    write(
+        "creatives/ad/serving.json",
+        json!({"status": "published", "creative": creative, "components": {}, "templates": {"line": elsewhere}}),
+    );
+    assert!(run(&["import", &path]).await.contains("published 1 creatives"));
+    let out = folder.path().join("out").display().to_string();
+    run(&["export", &out]).await;
+    let told = run_on(&cluster().await.database().await, &["import", &out]).await;
+    assert!(told.contains("published 1 creatives") && told.contains("landing_host_not_allowed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn images_go_along_wherever_they_are_named() {
     let (url, folder) = (cluster().await.database().await, folder());
     let (bundle, out) = (folder.path().join("bundle"), folder.path().join("out"));

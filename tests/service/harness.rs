@@ -90,7 +90,7 @@ impl Cluster {
 pub(crate) struct Service {
     pub(crate) server: Server,
     pub(crate) data: TempDir,
-    remote: Remote,
+    pub(crate) remote: Remote,
 }
 
 impl Service {

@@ -7,6 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     harness::{Patient as _, Service, read, until},
+    lint::lint,
     service, turn,
 };
 
@@ -22,8 +23,14 @@ fn request(more: &Value) -> Value {
 
 /// A bid that is rendered late.
 async fn bid(service: &Service, more: &Value) -> Value {
-    let sent = service.request(Method::POST, "/openrtb2/bid?render=late").json(&request(more)).sent().await;
-    read(sent, 200).await["seatbid"][0]["bid"][0].take()
+    ask(service, &request(more)).await
+}
+
+async fn ask(service: &Service, asked: &Value) -> Value {
+    let sent = service.request(Method::POST, "/openrtb2/bid?render=late").json(asked).sent().await;
+    let mut answer = read(sent, 200).await;
+    lint(asked.to_string().as_bytes(), answer.to_string().as_bytes());
+    answer["seatbid"][0]["bid"][0].take()
 }
 
 /// The address of a bid's frame, as an exchange leaves it.
@@ -103,8 +110,7 @@ async fn a_frame_opens_for_what_was_bid_alone() {
     // an exchange that blocks frames gets the whole, and so does a native impression
     let mut blocked = request(&json!({}));
     blocked["imp"][0]["banner"]["btype"] = json!([4]);
-    let sent = service.request(Method::POST, "/openrtb2/bid?render=late").json(&blocked).sent().await;
-    let whole = read(sent, 200).await["seatbid"][0]["bid"][0]["adm"].take();
+    let whole = ask(&service, &blocked).await["adm"].take();
     assert!(whole.as_str().expect("markup").contains("Hello, grown-up"), "{whole}");
     let sent = service.request(Method::POST, "/openrtb2/bid?render=soon").json(&request(&json!({}))).sent().await;
     assert_eq!(sent.status().as_u16(), 422);

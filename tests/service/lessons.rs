@@ -44,6 +44,48 @@ fn url<'a>(item: &'a Value, name: &str) -> &'a str {
     item[name].as_str().expect("an address")
 }
 
+/// How many draws decisions have to choose among, of each creative of the campaign.
+fn members(service: &Service) -> Vec<usize> {
+    let world = service.server.engine().catalogue.world();
+    let account = world.named("default").expect("an account");
+    let snapshot = &account.snapshot;
+    let Some(line) = snapshot.line(&"learning".parse().expect("an id")) else { return Vec::new() };
+    let line = &snapshot.lines[line];
+    let learners = line.creatives.iter().filter_map(|creative| account.learned.of(&line.campaign, creative));
+    learners.filter_map(|learner| Some(learner.draws.as_ref()?.members())).collect()
+}
+
+/// On one thread, so that its clock can be set forward.
+#[tokio::test]
+async fn draws_go_while_nobody_asks_and_come_back_when_somebody_does() {
+    let _turn = turn(1).await;
+    let service = Service::start(&crate::cluster().await.database().await, |_| {}).await;
+    author(&service).await;
+    let are = async |wanted: usize| {
+        until(&format!("there are {wanted} draws"), || async { members(&service) == [wanted] }).await;
+    };
+    let later = async || {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(601)).await;
+        tokio::time::resume();
+    };
+    are(4).await;
+    service.decide(&ask(0)).await;
+    are(64).await;
+    later().await;
+    are(4).await;
+    service.decide(&ask(1)).await;
+    are(64).await;
+    later().await;
+    are(4).await;
+    // who judges what was learned has all
+    let engine = service.server.engine();
+    let account = engine.catalogue.world().named("default").expect("an account").number();
+    let whole = engine.learning.whole(account, &"learning".parse().expect("an id")).await;
+    let all: Vec<_> = whole.values().filter_map(|learner| Some(learner.draws.as_ref()?.members())).collect();
+    assert_eq!((all, members(&service)), (vec![64], vec![64]));
+}
+
 /// By which state of what was learned a replica chooses.
 async fn version(remote: &Remote) -> u64 {
     let decision = remote.decide(&ask(0)).await;

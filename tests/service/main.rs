@@ -30,6 +30,7 @@ mod process;
 mod refusals;
 mod replicas;
 mod reports;
+mod reviews;
 mod shadow;
 mod simulations;
 mod starts;

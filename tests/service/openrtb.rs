@@ -58,9 +58,14 @@ async fn a_bid_is_made_for_the_person() {
     let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
     assert!(!answer.to_string().contains("grown-up"), "{answer}");
     // and whoever opted out, also where their browser alone says so
-    let objecting = service.request(Method::POST, "/openrtb2/bid").header("sec-gpc", "1").json(&request("1.50"));
-    let answer = read(objecting.sent().await, 200).await;
-    assert!(!answer.to_string().contains("grown-up"), "{answer}");
+    for (signal, value, hears) in [("sec-gpc", "1", true), ("dnt", "1", true), ("dnt", "0", false)] {
+        let objecting = service.request(Method::POST, "/openrtb2/bid").header(signal, value).json(&request("1.50"));
+        let answer = read(objecting.sent().await, 200).await;
+        lint(request("1.50").to_string().as_bytes(), answer.to_string().as_bytes());
+        assert_eq!(answer.to_string().contains("grown-up"), !hears, "{signal} {value}: {answer}");
+        let used = answer["ext"]["tessera"]["purposes_used"].as_array().expect("purposes");
+        assert_eq!(used.is_empty(), hears, "{signal} {value}: {answer}");
+    }
     asked = request("1.50");
     asked["regs"] = json!({"us_privacy": "1YYN"});
     let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
@@ -280,6 +285,38 @@ async fn only_what_may_still_be_seen_uses_up_a_cap() {
     assert_eq!(bid(json!({})).await, Err(9), "it was seen");
     tell(&third, "lurl").await;
     assert_eq!(bid(json!({})).await, Err(9), "whatever is said of the auction");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_tries_again_elsewhere_is_billed_once() {
+    let _turn = turn(2).await;
+    let database = cluster().await.database().await;
+    let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
+    let answer = read(ask(&a, "/openrtb2/bid", &request("1.50")).await, 200).await;
+    let burl = answer["seatbid"][0]["bid"][0]["burl"].as_str().expect("a URL").to_owned();
+    let there = burl.replace(&a.base, &b.base);
+    let mut tries = tokio::task::JoinSet::new();
+    for at in 0..10 {
+        let (replica, url) = if at % 2 == 0 { (&a, &burl) } else { (&b, &there) };
+        let (remote, url) = (replica.remote.clone(), url.clone());
+        tries.spawn(async move { remote.beacon(&url).await });
+    }
+    let told = tries.join_all().await;
+    let recorded = told.iter().filter(|(_, outcome)| outcome == "recorded").count();
+    assert_eq!(recorded, 1, "{told:?}");
+    assert!(
+        told.iter().all(|(status, outcome)| *status == 200 && (outcome == "recorded" || outcome == "duplicate")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creative_that_no_campaign_lists_is_bid_for_its_advertiser() {
+    let (service, _turn) = service().await;
+    let mut asked = request("1.50");
+    asked["imp"][0]["ext"]["tessera"] = json!({"creative": "house", "price": "1.50"});
+    let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
+    assert_eq!(answer["seatbid"][0]["bid"][0]["cid"], "northwind", "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,10 +2,11 @@
 
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{
-    harness::{KEY, Patient as _, Service, ask},
-    service,
+    harness::{KEY, Patient as _, Service, ask, read},
+    service, turn,
     wire::ProblemDoc,
 };
 
@@ -205,4 +206,51 @@ async fn what_was_refused_has_changed_nothing() {
         assert_eq!(refused(&service, JSON, body.to_string()).await.0, 422);
     }
     assert_eq!(service.item("anna", "capped").await["campaign"], "once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_goes_meanwhile_takes_its_own_rows_alone() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, |_| {}).await;
+    let photo = json!({"src": "https://cdn.northwind.example/h.png", "alt": "A shoe"});
+    let template = json!({"name": "Photo", "format": "html", "size": "300x250",
+        "markup": "<body><a href=\"{{click_url}}\"><img src=\"{{hero.src}}\" alt=\"{{hero.alt}}\"></a></body>",
+        "slots": {"hero": {"type": "image", "default": photo}}});
+    service.put("/v1/templates/photo", &template).await;
+    let creative = json!({"name": "Photo", "advertiser": "northwind", "templates": ["photo"]});
+    service.put("/v1/creatives/photo", &creative).await;
+    let image = include_bytes!("../../creatives/demo/assets/mark-dark.png");
+    let kept = read(service.request(Method::POST, "/v1/assets").body(image.to_vec()).sent().await, 201).await;
+    let url = kept["url"].as_str().expect("a path").to_owned();
+
+    // whoever commits waits for the row of the account
+    let mut author = PgConnection::connect(&database).await.expect("a connection");
+    let mut looker = PgConnection::connect(&database).await.expect("a connection");
+    let mut held = author.begin().await.expect("a transaction");
+    sqlx::query("select from account for update").execute(&mut *held).await.expect("rows");
+    let table =
+        format!("id,slot,value.src,value.alt\ngone,hero,{url},x\nstays,hero,https://cdn.northwind.example/s.png,x\n");
+    let sent =
+        service.request(Method::POST, "/v1/creatives/photo/components").header(CONTENT_TYPE, "text/csv").body(table);
+    let sent = tokio::spawn(async move { read(sent.sent().await, 200).await });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() \
+                 and wait_event_type = 'Lock' and query like 'select catalog_version%for update'";
+    loop {
+        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&mut looker).await.expect("a count");
+        if waiting > 0 {
+            break;
+        }
+        assert!(!sent.is_finished(), "it did not wait");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    sqlx::query("delete from asset").execute(&mut *held).await.expect("rows");
+    held.commit().await.expect("committed");
+    let taken = sent.await.expect("no panic");
+    assert_eq!((&taken["created"], &taken["rejected"]), (&json!(1), &json!(1)), "{taken}");
+    let fault = &taken["errors"][0];
+    assert_eq!(
+        (&fault["line"], &fault["column"], &fault["code"]),
+        (&json!(2), &json!("value.src"), &json!("unknown_asset"))
+    );
 }

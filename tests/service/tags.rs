@@ -140,12 +140,16 @@ async fn the_loader_hands_on_what_the_visitor_said() {
     let tcf = |data: &str| format!("window.__tcfapi = function (c, v, done) {{ {data} }};");
     let gpp = |data: &str| format!("window.__gpp = function (c, done) {{ {data} }};");
     let refuses = "done({gdprApplies: true, tcString: 'CPno', eventStatus: 'tcloaded'}, true)";
+    let denies = "done({gdprApplies: false, eventStatus: 'tcloaded'}, true)";
+    let nowhere = "done({pingData: {signalStatus: 'ready', gppString: '', applicableSections: [-1]}}, true)";
+    let elsewhere =
+        "done({pingData: {signalStatus: 'ready', gppString: 'DBABTA~1YNN', applicableSections: [6]}}, true)";
     for (page, more, expected, personal) in [
         (String::new(), "", vec![], true),
         (tcf(refuses), "", vec![("gdpr", "1"), ("gdpr_consent", "CPno")], false),
         (tcf(&format!("setTimeout(function () {{ {refuses} }}, 300)")), "", vec![("gdpr_consent", "CPno")], false),
         (tcf("done({gdprApplies: true, eventStatus: 'cmpuishown'}, true)"), "", vec![("gdpr", "1")], false),
-        (tcf("done({gdprApplies: false, eventStatus: 'tcloaded'}, true)"), "", vec![("gdpr", "0")], true),
+        (tcf(denies), "", vec![("gdpr", "0")], true),
         // one that does not answer in time, or fails, is a no
         (tcf(""), "", vec![("gdpr", "1")], false),
         (tcf("throw 1"), "", vec![("gdpr", "1")], false),
@@ -158,14 +162,20 @@ async fn the_loader_hands_on_what_the_visitor_said() {
             vec![("gpp", "DBABTA~1YYN"), ("gpp_sid", "6")],
             false,
         ),
-        (
-            gpp("done({pingData: {signalStatus: 'ready', gppString: 'DBABTA~1YNN', applicableSections: [6]}}, true)"),
-            "",
-            vec![("gpp_sid", "6")],
-            true,
-        ),
+        (gpp(elsewhere), "", vec![("gpp_sid", "6")], true),
         (gpp("done({pingData: {signalStatus: 'not ready', gppString: 'DBABTA~1YNN'}}, true)"), "", vec![], false),
+        // older ones do not say whether they are ready: what they say tells
+        (gpp("done({gppString: '', applicableSections: []}, true)"), "", vec![("gpp", "-")], false),
+        (gpp("done({gppString: 'DBABTA~1YNN', applicableSections: [6]}, true)"), "", vec![("gpp_sid", "6")], true),
         ("window.__uspapi = function (c, v, done) { done({uspString: '1YYN'}, true) };".into(), "", vec![], false),
+        ("window.__uspapi = function (c, v, done) { done({uspString: '1YNN'}, false) };".into(), "", vec![], false),
+        ("window.__uspapi = function (c, v, done) { done({}, true) };".into(), "", vec![], false),
+        // a no to the one platform is not undone by the other, whichever answers first
+        (tcf(refuses) + &gpp(nowhere), "", vec![("gdpr", "1"), ("gpp_sid", "-1,2")], false),
+        (gpp(nowhere) + &tcf(&format!("setTimeout(function () {{ {refuses} }}, 300)")), "", vec![("gdpr", "1")], false),
+        (tcf("") + &gpp(elsewhere), "", vec![("gdpr", "1"), ("gpp_sid", "6,2")], false),
+        (tcf(refuses), "&amp;gpp=DBABTA~1YNN&amp;gpp_sid=6", vec![("gpp_sid", "6,2")], false),
+        (tcf(denies) + &gpp(elsewhere), "", vec![("gdpr", "0"), ("gpp_sid", "6")], true),
         (
             "Object.defineProperty(navigator, 'globalPrivacyControl', {value: true});".into(),
             "",

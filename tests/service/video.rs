@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{KEY, Patient as _, Service, ask, read},
+    lint::lint,
     turn,
 };
 
@@ -59,6 +60,14 @@ fn addresses(vast: &str, element: &str) -> Vec<String> {
 fn sound(vast: &str) {
     let found = vastlint_core::validate(vast);
     assert!(found.summary.is_valid(), "{:#?}\n{vast}", found.issues);
+}
+
+/// Bids, at which linters have looked.
+async fn bids(service: &Service, asked: &Value) -> Value {
+    let sent = service.request(Method::POST, "/openrtb2/bid").json(asked).sent().await;
+    let answer = read(sent, 200).await;
+    lint(asked.to_string().as_bytes(), answer.to_string().as_bytes());
+    answer
 }
 
 async fn text(answer: Response) -> String {
@@ -214,13 +223,48 @@ async fn authors_hear_of_every_fault_and_see_what_they_made() {
         "id": "v", "site": {"page": "https://tv.example/"}, "imp": [{"id": "1", "secure": 0,
             "video": {"mimes": ["video/mp4"], "protocols": [2, 3, 5, 6, 13]}, "ext": {"tessera": {"campaign": "spot", "price": 9}}}]
     });
-    let bid =
-        read(service.request(Method::POST, "/openrtb2/bid").json(&bid).sent().await, 200).await["seatbid"][0]["bid"][0]
-            .take();
+    let mut answer = bids(&service, &bid).await;
+    let bid = answer["seatbid"][0]["bid"][0].take();
     assert_eq!((&bid["mtype"], &bid["protocol"], &bid["dur"]), (&json!(2), &json!(13), &json!(15)), "{bid:#}");
     let crid = bid["crid"].as_str().expect("a crid");
     let audit = format!("{}/v1/creatives/spot/audit/{crid}", service.base);
     let audit = service.http.get(audit).bearer_auth(KEY).sent().await;
     assert_eq!(audit.headers()["content-type"], "application/xml");
     sound(&text(audit).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_gets_bids_of_every_kind_in_every_version() {
+    let (service, _turn) = with_spot().await;
+    let card = json!({"name": "Card", "format": "native", "slots": {"headline": {"type": "text", "default": "Hello"}},
+        "native": {"assets": [{"id": 1, "required": true, "kind": "title", "slot": "headline"}]}});
+    service.put("/v1/templates/card", &card).await;
+    service.put("/v1/creatives/card", &json!({"name": "Card", "advertiser": "northwind", "templates": ["card"]})).await;
+    let publish = service.request(Method::POST, "/v1/creatives/card/publish").json(&json!({}));
+    read(publish.sent().await, 200).await;
+    let native = json!({"ver": "1.2", "assets": [{"id": 7, "required": 1, "title": {"len": 90}}]}).to_string();
+    let line = |line: Value| json!({"tessera": {"price": "1.50", line["kind"].as_str().expect("a kind"): line["id"]}});
+    let (spring, spot, card) = (
+        line(json!({"kind": "campaign", "id": "spring"})),
+        line(json!({"kind": "campaign", "id": "spot"})),
+        line(json!({"kind": "creative", "id": "card"})),
+    );
+    for (asked, answered, version) in
+        [(2, 2, "2.0"), (5, 2, "2.0"), (3, 3, "3.0"), (6, 3, "3.0"), (7, 7, "4.0"), (11, 11, "4.1"), (13, 13, "4.2")]
+    {
+        let request = json!({"id": "r-1", "site": {"page": "https://tv.example/"}, "user": {"buyeruid": "anna"}, "imp": [
+            {"id": "film", "video": {"mimes": ["video/mp4"], "protocols": [asked], "w": 640, "h": 360}, "ext": spot},
+            {"id": "box", "banner": {"format": [{"w": 300, "h": 250}]}, "ext": spring},
+            {"id": "card", "native": {"request": native, "ver": "1.2"}, "ext": card}]});
+        let answer = bids(&service, &request).await;
+        let bids = answer["seatbid"][0]["bid"].as_array().expect("bids");
+        let kinds: Vec<_> = bids.iter().map(|bid| (bid["impid"].as_str(), bid["mtype"].as_u64())).collect();
+        assert_eq!(kinds, [(Some("film"), Some(2)), (Some("box"), Some(1)), (Some("card"), Some(4))], "{answer}");
+        assert_eq!(bids[0]["protocol"], answered);
+        let film = bids[0]["adm"].as_str().expect("markup");
+        assert!(film.contains(&format!("<VAST version=\"{version}\"")), "{film}");
+        assert!(bids[1]["adm"].as_str().is_some_and(|adm| adm.contains("grown-up")), "{answer}");
+        let card: Value = serde_json::from_str(bids[2]["adm"].as_str().expect("markup")).expect("JSON");
+        assert_eq!((&card["assets"][0]["id"], &card["assets"][0]["title"]["text"]), (&json!(7), &json!("Hello")));
+    }
 }

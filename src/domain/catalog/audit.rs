@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    catalog::creative::{Choice, Creative, Place, Variant},
+    catalog::creative::{Choice, Component, Creative, Variant},
     ids::NameHash,
     values::{Format, Size},
     violation::{Violation, Violations, token},
@@ -130,18 +130,21 @@ pub fn revision_crid(creative: &Creative, format: Format, size: Option<Size>) ->
     }
 }
 
-/// Names the content that a choice gives one of a creative's templates: the same for the same values.
+/// Names the content that a choice gives one of a creative's templates: the same for the same values in the same
+/// template. `picked` has hashes of what stands in the place of components that pick products.
 #[must_use]
-pub fn crid(creative: &Creative, variant: &Variant, choice: &Choice) -> String {
-    named(variant, |place| place.fingerprint(creative, choice))
-}
-
-/// Names the content of a template by what stands for the value in each of its places.
-pub fn named(variant: &Variant, fingerprint: impl Fn(&Place) -> u64) -> String {
+pub fn crid(
+    creative: &Creative,
+    variant: &Variant,
+    choice: &Choice,
+    picked: impl Fn(&Component) -> Option<u64>,
+) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(&NameHash::of(variant.id.as_str()).0.to_le_bytes());
+    hash.update(&variant.template.fingerprint().to_le_bytes());
     for place in &variant.places {
-        hash.update(&fingerprint(place).to_le_bytes());
+        let own = creative.chosen(place.slot, choice).and_then(&picked);
+        hash.update(&own.unwrap_or_else(|| place.fingerprint(creative, choice)).to_le_bytes());
     }
     hash.finalize().to_hex()[..32].to_owned()
 }

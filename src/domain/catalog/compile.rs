@@ -1,6 +1,6 @@
 //! Reads a revision into a creative that can be chosen from and assembled.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -122,7 +122,7 @@ impl Creative {
         if !faults.is_empty() {
             return (None, faults, held);
         }
-        let made = Self {
+        let mut made = Self {
             hash: NameHash::of(&format!("{id}/{}", doc.revision)).0,
             lasting,
             id,
@@ -132,12 +132,14 @@ impl Creative {
             categories: (advertiser.cattax, advertiser.categories.iter().map(|of| of.as_str().into()).collect()),
             attributes: doc.creative.attributes.clone(),
             picks: components.iter().any(|component| component.picking.is_some()),
-            slots,
-            components,
+            slots: slots.into(),
+            components: components.into(),
             variants,
             pairing: pairing.unwrap_or_default(),
             landing_slot,
+            combinations: Arc::default(),
         };
+        made.combinations = made.kept(&doc.combinations).into();
         (Some(made), faults, held)
     }
 }
@@ -191,6 +193,7 @@ impl Reader<'_> {
         let landing = self.landing(slot, &content);
         let landing = self.held.keep(&format!("{pointer}/value"), landing);
         let content = Content::new(&content);
+        let (active, bound) = (doc.status == ComponentStatus::Active, condition.is_some() && landing.is_some());
         Some(Component {
             hash: NameHash::of(id.as_str()),
             id: id.clone(),
@@ -199,7 +202,8 @@ impl Reader<'_> {
             locale: doc.locale.clone(),
             start: flight.start,
             end: flight.end,
-            active: doc.status == ComponentStatus::Active && condition.is_some() && landing.is_some(),
+            active: active && bound,
+            held: active && !bound,
             condition: condition.flatten(),
             fingerprint: content.fingerprint(),
             content,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{
     audience::compile::Condition,
-    catalog::{content::Content, index::Shape},
+    catalog::{content::Content, index::Shape, reviewed::Combination},
     creative::{Pairing, Picking, Prepared, Template, Video},
     ids::{AdvertiserId, ComponentId, CreativeId, NameHash, SlotName, TemplateId},
     values::{Locale, Millis},
@@ -30,17 +30,19 @@ pub struct Creative {
     /// AdCOM's creative attributes that it has.
     pub attributes: Vec<u16>,
     /// Every slot of its templates, by name.
-    pub slots: Vec<Slot>,
+    pub slots: Arc<[Slot]>,
     /// Its components, by id.
-    pub components: Vec<Component>,
+    pub components: Arc<[Component]>,
     /// Its templates, one per size and format.
-    pub variants: Vec<Variant>,
+    pub variants: Arc<[Variant]>,
     /// Which components go together.
     pub pairing: Pairing,
     /// The slot whose value is where a click leads.
     pub landing_slot: Option<usize>,
     /// Whether any component picks products from a feed.
     pub picks: bool,
+    /// Those of its combinations that exchanges review one by one.
+    pub combinations: Arc<[Combination]>,
 }
 
 /// A slot of any of the templates.
@@ -71,6 +73,8 @@ pub struct Component {
     pub end: Option<Millis>,
     /// Whether it may be chosen at all.
     pub active: bool,
+    /// Whether it would be active, had it not lost its segment or the host of its click since it was published.
+    pub held: bool,
     /// To whom; none for everybody.
     pub condition: Option<Box<Condition>>,
     /// Its value as JSON.

@@ -313,6 +313,9 @@ pub struct RevisionDoc {
     /// Its components.
     #[schema(value_type = std::collections::BTreeMap<String, crate::domain::creative::ComponentDoc>)]
     pub components: BTreeMap<crate::domain::ids::ComponentId, crate::domain::creative::ComponentDoc>,
+    /// Those of its combinations that exchanges review one by one; none where no exchange did when it was published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub combinations: Vec<crate::domain::catalog::reviewed::CombinationDoc>,
 }
 
 /// Which revision of a creative serves.

@@ -45,8 +45,8 @@ struct Stale {
 
 impl Snapshot {
     /// The snapshot at `version`, which differs from this one by `changes`. A document that cannot be
-    /// used, or a component of one, is noted in `faults` and left out; it never keeps the others from
-    /// serving.
+    /// used is noted in `faults` and left out, a component of one in `held`; it never keeps the others
+    /// from serving.
     #[must_use]
     pub fn evolve(&self, version: i64, changes: Vec<Changed>, public_url: &str, now: Millis) -> Self {
         let mut next = Self {
@@ -56,7 +56,7 @@ impl Snapshot {
             creatives: self.creatives.clone(),
             placements: self.placements.clone(),
             audits: self.audits.clone(),
-            approved: self.approved.clone(),
+            listed: self.listed.clone(),
             write_keys: self.write_keys.clone(),
             feeds: self.feeds.clone(),
             stocks: Arc::clone(&self.stocks),
@@ -65,6 +65,7 @@ impl Snapshot {
             tickets: Vec::new(),
             payers: Vec::new(),
             faults: self.faults.clone(),
+            held: self.held.clone(),
             by_id: HashMap::new(),
             capped: false,
             index: Index::build(&[]),
@@ -96,6 +97,7 @@ impl Snapshot {
         let mut stale = Stale::default();
         for (key, body) in changes {
             self.faults.remove(&key);
+            self.held.remove(&key);
             match key.kind {
                 Kind::Model => {
                     stale.models = true;
@@ -256,15 +258,17 @@ impl Snapshot {
         stale.documents.extend(campaigns.chain(creatives).chain(self.unbound()));
     }
 
-    /// What could not be used, and may be once what it names has changed.
+    /// What could not be used, or not whole, and may be once what it names has changed.
     fn unbound(&self) -> impl Iterator<Item = DocumentKey> {
-        self.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign)).cloned()
+        let unused = self.faults.keys().filter(|key| matches!(key.kind, Kind::Publication | Kind::Campaign));
+        unused.chain(self.held.keys()).cloned()
     }
 
     fn compile_creative(&mut self, key: &DocumentKey, public_url: &str) {
         let Ok(id) = key.id.parse::<CreativeId>() else { return };
         self.creatives.remove(&id);
         self.faults.remove(key);
+        self.held.remove(key);
         let Some(publication) = self.sources.get(key).cloned() else { return };
         let Some(publication) = self.read_again::<PublicationDoc>(key, &publication) else { return };
         if publication.status == PublicationStatus::Archived {
@@ -282,7 +286,7 @@ impl Snapshot {
             Ok((creative, held)) => {
                 self.creatives.insert(id, Arc::new(creative));
                 if !held.is_empty() {
-                    self.fault(key, held);
+                    self.held.insert(key.clone(), held);
                 }
             }
             Err(faults) => self.fault(key, faults),
@@ -329,7 +333,7 @@ impl Snapshot {
         let pays = |line: &Line| line.campaign.budget.is_some() && line.campaign.status == CampaignStatus::Active;
         self.payers = lines.iter().enumerate().filter(|(_, line)| pays(line)).map(|(at, _)| at).collect();
         self.lines = lines;
-        self.approved = self.approved.evolve(&self.creatives, &self.audits);
+        self.list();
         let (mut targeted, mut streams) = (Targeted::default(), self.rules.streams().clone());
         for condition in self.targeting() {
             targeted.segments.extend(condition.segments());

@@ -20,7 +20,7 @@ use crate::domain::{
 #[must_use]
 pub fn refused(creative: &Creative, doc: &RevisionDoc, advertiser: &AdvertiserDoc) -> Vec<Violation> {
     let (mut found, mut told) = (Violations::new(), BTreeSet::new());
-    for variant in &creative.variants {
+    for variant in creative.variants.iter() {
         let template = format!("/templates/{}", token(variant.id.as_str()));
         for (pointer, detail) in written(variant, advertiser) {
             found.push(format!("{template}{pointer}"), "landing_host_not_allowed", detail);

@@ -1,11 +1,11 @@
 //! What may be shown: the documents of an account and the snapshot compiled from them.
 
-pub mod approved;
 mod assets;
 pub mod audit;
 pub mod bits;
 pub mod budget;
 pub mod campaign;
+pub mod combinations;
 mod compile;
 pub mod content;
 pub mod creative;
@@ -19,8 +19,10 @@ pub mod index;
 pub mod key;
 pub mod landing;
 pub mod links;
+pub mod listed;
 mod places;
 mod playing;
+pub mod reviewed;
 pub mod salvage;
 pub mod snapshot;
 pub mod templates;

@@ -18,13 +18,13 @@ use crate::domain::{
         rule::SegmentRule,
     },
     catalog::{
-        approved::Approved,
         audit::AuditDoc,
         campaign::Campaign,
         creative::{Creative, Creatives},
         document::{AdvertiserDoc, CampaignStatus, PlacementDoc, WriteKeyDoc},
         index::{Index, Needs, Offer, Scratch},
         key::DocumentKey,
+        listed::{Known, Listed},
         templates::Templates,
     },
     ids::{
@@ -51,8 +51,8 @@ pub struct Snapshot {
     pub placements: HashMap<PlacementId, Placement>,
     /// What exchanges say of the ads of creatives.
     pub audits: BTreeMap<CreativeId, BTreeMap<ExchangeId, Arc<AuditDoc>>>,
-    /// Creatives of which exchanges have approved some contents, restricted to these.
-    pub approved: Approved,
+    /// What of creatives is shown where combinations are reviewed one by one.
+    pub listed: Listed,
     /// What web pages carry to send events.
     pub write_keys: HashMap<WriteKeyId, Arc<WriteKeyDoc>>,
     /// Catalogues of products.
@@ -67,9 +67,10 @@ pub struct Snapshot {
     pub tickets: Vec<Ticket>,
     /// Lines that bid by themselves: active and with a budget.
     pub payers: Vec<usize>,
-    /// Documents that could not be used, and creatives that are used without some of their components,
-    /// with what is wrong with them.
+    /// Documents that could not be used, with what is wrong with them.
     pub faults: BTreeMap<DocumentKey, Vec<Violation>>,
+    /// Publications that are used without some of their components or links, with what holds those back.
+    pub held: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
     pub(super) capped: bool,
     pub(super) index: Index,
@@ -144,7 +145,7 @@ impl Snapshot {
             creatives: Creatives::new(),
             placements: HashMap::new(),
             audits: BTreeMap::new(),
-            approved: Approved::default(),
+            listed: Listed::default(),
             write_keys: HashMap::new(),
             feeds: BTreeMap::new(),
             stocks: Arc::default(),
@@ -153,6 +154,7 @@ impl Snapshot {
             tickets: Vec::new(),
             payers: Vec::new(),
             faults: BTreeMap::new(),
+            held: BTreeMap::new(),
             by_id: HashMap::new(),
             capped: false,
             index: Index::build(&[]),
@@ -170,7 +172,20 @@ impl Snapshot {
     /// The same catalogue with other products in its feeds.
     #[must_use]
     pub fn with_stocks(&self, stocks: Arc<Stocks>) -> Self {
-        Self { stocks, ..self.clone() }
+        let mut next = Self { stocks, ..self.clone() };
+        next.list();
+        next
+    }
+
+    /// Finds out what is shown where combinations are reviewed one by one.
+    pub(super) fn list(&mut self) {
+        self.listed = self.listed.evolve(Known {
+            creatives: &self.creatives,
+            audits: &self.audits,
+            advertisers: &self.advertisers,
+            feeds: &self.feeds,
+            stocks: &self.stocks,
+        });
     }
 
     /// Campaigns that may serve an offer, in serving order; a superset of the eligible ones.
@@ -256,7 +271,7 @@ impl Snapshot {
     /// The targeting rules of campaigns and components.
     pub(crate) fn targeting(&self) -> impl Iterator<Item = &Condition> {
         let campaigns = self.lines.iter().filter_map(|line| line.campaign.condition.as_ref());
-        let creatives = self.creatives.values().flat_map(|creative| &creative.components);
+        let creatives = self.creatives.values().flat_map(|creative| creative.components.iter());
         campaigns.chain(creatives.filter_map(|component| component.condition.as_deref()))
     }
 }

@@ -113,7 +113,7 @@ fn alike(doc: &RevisionDoc, now: Millis, found: &mut Violations) {
 
 /// Times at which a slot with components has none in flight.
 fn gaps(creative: &Creative, now: Millis, found: &mut Violations) {
-    for slot in &creative.slots {
+    for slot in creative.slots.iter() {
         let flights = slot.candidates.iter().map(|at| &creative.components[*at as usize]).filter(|one| one.active);
         let mut flights: Vec<(Millis, Millis)> = flights
             .map(|one| (one.start.unwrap_or(now), one.end.unwrap_or(Millis::NEVER)))
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(beside().refusals(&creative, &doc, NOW), []);
         // what is over cannot be shown whole either
         let (mut gone, doc) = (creative, doc);
-        gone.components[1].end = Some(NOW);
+        std::sync::Arc::make_mut(&mut gone.components)[1].end = Some(NOW);
         assert_eq!(told(beside().refusals(&gone, &doc, NOW)), [("/creative/pairing".to_owned(), "unsatisfiable")]);
     }
 

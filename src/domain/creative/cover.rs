@@ -18,16 +18,18 @@ impl Combinations {
     /// 1997). `None` when there are more than 100,000 pairs.
     #[must_use]
     pub fn cover(&self) -> Option<Vec<Vec<u32>>> {
+        self.covering().map(Iterator::collect)
+    }
+
+    /// The same one after the other, so that whoever wants a few works out no more.
+    #[must_use]
+    pub fn covering(&self) -> Option<Box<dyn Iterator<Item = Vec<u32>> + '_>> {
         if self.layers.len() < 2 {
-            return (self.count() <= Self::PAIRS as u128)
-                .then(|| (0..self.count()).filter_map(|n| self.nth(n)).collect());
+            let few = self.count() <= Self::PAIRS as u128;
+            return few.then(|| Box::new((0..self.count()).filter_map(|n| self.nth(n))) as _);
         }
         let mut pairs = Pairs::of(self)?;
-        let mut rows = Vec::new();
-        while let Some(first) = pairs.first() {
-            rows.push(self.row(first, &mut pairs));
-        }
-        Some(rows)
+        Some(Box::new(std::iter::from_fn(move || pairs.first().map(|first| self.row(first, &mut pairs)))))
     }
 
     /// A combination with a pair that is legal, and as many of the missing ones as come along.

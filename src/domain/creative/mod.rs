@@ -18,6 +18,7 @@ mod documents;
 mod dynamic;
 mod escape;
 mod field;
+mod heaviest;
 mod html;
 mod image_reading;
 mod insecure;
@@ -47,7 +48,7 @@ pub use assemble::{Dynamic, assemble_html, assemble_native, assemble_native_for}
 pub use assets::{ASSETS, asset_name, assets_in_markup, is_asset_name, named_assets, with_paths};
 pub use combinations::{Combinations, Intricate};
 pub use documents::*;
-pub use dynamic::{Exported, Imported, ImportedAsset, export, import};
+pub use dynamic::{Exported, Imported, ImportedAsset, ImportedRule, export, import};
 pub use insecure::is_insecure;
 pub use lint::lint;
 pub use native_request::{NativeRequest, Wanted, WantedKind};

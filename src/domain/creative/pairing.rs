@@ -114,7 +114,8 @@ impl Pairing {
     }
 
     /// Every component that a rule names, with its slot.
-    pub(super) fn named(&self) -> BTreeSet<Pick> {
+    #[must_use]
+    pub fn named(&self) -> BTreeSet<(u16, u32)> {
         let all = self.rules.iter().flat_map(|rule| match rule {
             Rule::Require(when, then) => {
                 let then = then.iter().flat_map(|(slot, of)| of.iter().map(|component| (*slot, *component)));
@@ -153,6 +154,28 @@ impl Pairing {
             for (slot, component) in dropped {
                 candidates[usize::from(slot)].retain(|known| *known != component);
             }
+        }
+    }
+}
+
+impl PairingRule {
+    /// Every component that it names.
+    pub fn names(&self) -> impl Iterator<Item = &ComponentId> {
+        let (when, others) = match self {
+            Self::Require(rule) => (Some(&rule.when), &rule.then),
+            Self::Forbid(all) | Self::Group(all) => (None, all),
+        };
+        when.into_iter().chain(others)
+    }
+
+    /// What it asks: the component that asks, whether others are forbidden, and those; the same in whatever order it
+    /// names them.
+    #[must_use]
+    pub fn asks(&self) -> (Option<&ComponentId>, bool, BTreeSet<&ComponentId>) {
+        match self {
+            Self::Require(rule) => (Some(&rule.when), false, rule.then.iter().collect()),
+            Self::Forbid(all) => (None, true, all.iter().collect()),
+            Self::Group(all) => (None, false, all.iter().collect()),
         }
     }
 }

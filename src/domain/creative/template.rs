@@ -1,5 +1,7 @@
 //! Templates, compiled once when they are published.
 
+use std::collections::BTreeMap;
+
 use super::{
     documents::TemplateDoc,
     field::Builtin,
@@ -12,6 +14,7 @@ use super::{
     vast::Vast,
 };
 use crate::domain::{
+    ids::NameHash,
     values::{Format, Size},
     violation::{Violation, Violations},
 };
@@ -23,6 +26,7 @@ pub struct Template {
     size: Option<Size>,
     slots: Vec<Slot>,
     defaults: Vec<Prepared>,
+    fingerprint: u64,
     pub(super) program: Program,
 }
 
@@ -88,7 +92,8 @@ impl Template {
                 let slots: Vec<Slot> = slots.into_iter().filter_map(|slot| slot.value).collect();
                 let defaults =
                     slots.iter().enumerate().map(|(index, slot)| program.prepare(index, &slot.default)).collect();
-                Ok(Self { name: doc.name.clone(), size: doc.size, slots, defaults, program })
+                let fingerprint = fingerprint(doc);
+                Ok(Self { name: doc.name.clone(), size: doc.size, slots, defaults, fingerprint, program })
             }
             _ => Err(faults.into_vec()),
         }
@@ -98,6 +103,12 @@ impl Template {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Tells what it makes of values from what others make of them.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The kind of markup it makes.
@@ -220,4 +231,12 @@ impl Program {
             Self::Vast(vast) => vast.prepare(slot, value),
         }
     }
+}
+
+/// A hash of what a template makes of its values: not of its slots, which say only what may stand there, nor of
+/// what people call it, unless players do.
+fn fingerprint(doc: &TemplateDoc) -> u64 {
+    let name = doc.vast.as_ref().map_or_else(String::new, |_| doc.name.clone());
+    let makes = TemplateDoc { name, slots: BTreeMap::new(), ..doc.clone() };
+    NameHash::of(&serde_json::to_string(&makes).unwrap_or_default()).0
 }

@@ -58,7 +58,7 @@ pub fn exclusion(
     meets: &mut impl FnMut(&Component) -> bool,
 ) -> Option<ComponentExclusion> {
     if !component.active {
-        return Some(ComponentExclusion::Paused);
+        return Some(if component.held { ComponentExclusion::HeldBack } else { ComponentExclusion::Paused });
     }
     match manner.control {
         Some(Control::Default) => return Some(ComponentExclusion::Control),
@@ -162,7 +162,7 @@ fn pair(creative: &Creative, sticky: Sticky, mut ranked: Vec<Vec<u32>>) -> Vec<O
     if !search.descend(&ruled) {
         return vec![None; ranked.len()];
     }
-    let slots = search.chosen.iter().zip(&creative.slots);
+    let slots = search.chosen.iter().zip(creative.slots.iter());
     slots.map(|(chosen, slot)| slot.candidates.iter().position(|at| Some(*at) == *chosen).map(|at| at as u16)).collect()
 }
 

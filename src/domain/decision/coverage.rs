@@ -99,7 +99,7 @@ pub fn changes(snapshot: &Snapshot, zone: &TimeZone, from: Millis, to: Millis) -
     let houses = snapshot.placements.values().filter_map(|placement| snapshot.creatives.get(placement.house.as_ref()?));
     let creatives: Vec<&Creative> =
         active().flat_map(|line| &line.creatives).chain(houses).map(std::convert::AsRef::as_ref).collect();
-    let components = || creatives.iter().flat_map(|creative| &creative.components).filter(|one| one.active);
+    let components = || creatives.iter().flat_map(|creative| creative.components.iter()).filter(|one| one.active);
     let flights = active().flat_map(|line| line.campaign.flight.changes(from, to));
     let within: BTreeSet<Millis> = components()
         .flat_map(|one| [one.start, one.end].into_iter().flatten())

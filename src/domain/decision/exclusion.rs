@@ -105,6 +105,9 @@ impl Exclusion {
 pub enum ComponentExclusion {
     /// It is paused.
     Paused,
+    /// It is held back: since it was published, its targeting has come to name what there is no more, or its
+    /// click to lead to a host that is not the advertiser's.
+    HeldBack,
     /// Its flight begins later.
     NotStarted {
         /// When.

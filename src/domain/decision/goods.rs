@@ -6,15 +6,16 @@ use serde_json::Value;
 use crate::domain::{
     audience::user::UserState,
     catalog::{
-        audit::{crid, named},
+        audit::crid,
         content::Content,
         creative::{Choice, Component, Creative, Variant},
         landing,
+        reviewed::Frozen,
         snapshot::Snapshot,
     },
     creative::{Choose, Fill, Picking, Product, SlotSpec, SlotValue},
     ids::{ComponentId, CreativeId, NameHash},
-    products::{Feed, Popular, Stock},
+    products::{Feed, Popular, Stock, Stocks},
     values::Millis,
 };
 
@@ -32,6 +33,8 @@ pub enum PickedBy {
     Popular,
     /// It is among the first of the feed.
     Listed,
+    /// It stands in a combination that was chosen for exchanges to review.
+    Reviewed,
 }
 
 /// The products that a component shows.
@@ -45,6 +48,16 @@ pub struct Picked {
     pub content: Content,
     /// By which rule each was picked.
     pub by: Vec<PickedBy>,
+}
+
+impl Picked {
+    /// What a combination shows that was chosen for review.
+    #[must_use]
+    pub fn frozen(of: &Frozen) -> Self {
+        let products = if let SlotValue::Products(products) = &of.value { products.len() } else { 0 };
+        let Frozen { component, value, content } = of.clone();
+        Self { component, value, content, by: vec![PickedBy::Reviewed; products] }
+    }
 }
 
 /// The products that a component showed, in its record.
@@ -77,14 +90,50 @@ pub(super) struct Goods<'a> {
 /// Names the content that a choice gives one of a creative's templates, with what was picked for it.
 #[must_use]
 pub fn content_crid(creative: &Creative, variant: &Variant, choice: &Choice, picked: &[Picked]) -> String {
-    if picked.is_empty() {
-        return crid(creative, variant, choice);
-    }
-    named(variant, |place| {
-        let component = creative.chosen(place.slot, choice);
-        let own = component.and_then(|component| picked.iter().find(|picked| picked.component == component.hash));
-        own.map_or_else(|| place.fingerprint(creative, choice), |picked| picked.content.fingerprint())
+    crid(creative, variant, choice, |component| {
+        let own = picked.iter().find(|picked| picked.component == component.hash)?;
+        Some(own.content.fingerprint())
     })
+}
+
+/// Sets of products that combinations are chosen with.
+const PAGES: usize = 4;
+
+/// The products that a creative shows in one of its variants to somebody of whom nothing is known, by what feeds hold,
+/// in sets of as many as its slots take: those that it would show are the first, those that come next the second.
+#[must_use]
+pub fn pages(creative: &Creative, variant: usize, snapshot: &Snapshot, stocks: &Stocks) -> Vec<Vec<Frozen>> {
+    let picking = creative.components.iter().filter_map(|component| Some((component, component.picking.as_ref()?)));
+    let sets = picking.filter_map(|(component, picking)| {
+        let most = picking.items.unwrap_or(u32::MAX).min(spec(creative, variant, component).max_items) as usize;
+        let stock = stocks.get(&picking.feed)?;
+        let popular = if picking.choose == Choose::Popular { &stock.popular.overall[..] } else { &[] };
+        let known = popular.iter().map(|id| (*id, PickedBy::Popular)).collect();
+        let found = offered(snapshot, picking, stock, known, most * PAGES)?;
+        let products: Vec<Product> = found.into_iter().map(|(product, _)| product).collect();
+        let set = |of: &[Product]| Frozen::new(component.hash, SlotValue::Products(of.into()));
+        Some(products.chunks(most.max(1)).map(set).collect::<Vec<_>>())
+    });
+    let sets: Vec<Vec<Frozen>> = sets.collect();
+    let count = sets.iter().map(Vec::len).max().unwrap_or_default();
+    let page = |number: usize| sets.iter().filter_map(|of| of.get(number).or(of.first()).cloned()).collect();
+    (0..count).map(page).collect()
+}
+
+/// Products in stock that lead where they may: those known, filled up as the component asks.
+fn offered(
+    snapshot: &Snapshot,
+    picking: &Picking,
+    stock: &Stock,
+    known: Vec<(NameHash, PickedBy)>,
+    most: usize,
+) -> Option<Vec<(Product, PickedBy)>> {
+    let feed = snapshot.feeds.get(&picking.feed)?;
+    let advertiser = snapshot.advertiser(&feed.document.advertiser)?;
+    // its hosts may have changed since the file was read
+    let leads =
+        |product: &Product| landing::parse(product.link.as_str()).is_ok_and(|h| landing::allowed(advertiser, &h));
+    Some(fill(picking, stock, known, most, leads))
 }
 
 impl Goods<'_> {
@@ -109,12 +158,7 @@ impl Goods<'_> {
                     let feed = self.snapshot.feeds.get(&picking.feed)?;
                     let stock = self.snapshot.stocks.get(&picking.feed)?;
                     let known = self.known(picking, feed, stock, is_member(picking));
-                    let advertiser = self.snapshot.advertiser(&feed.document.advertiser)?;
-                    // its hosts may have changed since the file was read
-                    let leads = |product: &Product| {
-                        landing::parse(product.link.as_str()).is_ok_and(|h| landing::allowed(advertiser, &h))
-                    };
-                    picked(component, fill(picking, stock, known, most, leads))
+                    picked(component, offered(self.snapshot, picking, stock, known, most)?)
                 }
             }
         });

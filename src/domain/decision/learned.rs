@@ -121,7 +121,7 @@ const PLACEMENTS: usize = 12;
 /// (its own, or the account's where it may serve on all). Whether anything was new.
 pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creative: &Creative) -> bool {
     let before = shape.clone();
-    for slot in &creative.slots {
+    for slot in creative.slots.iter() {
         let Some(at) = shape.admit_slot(&slot.name) else { continue };
         let ids = || slot.candidates.iter().map(|at| &creative.components[*at as usize].id);
         let lacks = |shape: &mut Shape| ids().filter(|id| shape.admit_component(at, id).is_none()).count() > 0;

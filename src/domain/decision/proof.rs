@@ -63,8 +63,7 @@ pub fn everything(creative: &Creative) -> Vec<Vec<u32>> {
 /// A combination, given by an option per slot, as a decision holds it.
 #[must_use]
 pub fn choice(creative: &Creative, chosen: &[u32]) -> Vec<Option<u16>> {
-    let choice = creative.slots.iter().zip(chosen);
-    choice.map(|(slot, option)| slot.candidates.iter().position(|at| at == option).map(|at| at as u16)).collect()
+    creative.choice(chosen)
 }
 
 /// The products of feeds that a creative would show to somebody of whom nothing is known.

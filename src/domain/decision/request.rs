@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::{
     audience::{context::Context, profile::Traits},
-    catalog::creative::Creative,
+    catalog::{creative::Creative, listed::Listing},
     consent::Relayed,
     creative::{ClickMacro, NativeRequest, VideoRequest},
-    ids::{CampaignId, CreativeId, DecisionId, ExchangeId, NameHash, PlacementId, SegmentKey, Uid},
+    ids::{CampaignId, CreativeId, DecisionId, NameHash, PlacementId, SegmentKey, Uid},
     values::{Format, Millis, Money, Size},
 };
 
@@ -81,9 +81,9 @@ pub struct PlacementRequest {
     /// For how many impressions each of these has the money; nothing where it is enough for the whole request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub funds: Vec<u32>,
-    /// The exchange that takes only contents which it has approved: components are chosen among these.
+    /// Of the combinations that were chosen for review those that may be shown, where no others may.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub auditor: Option<ExchangeId>,
+    pub listing: Option<Listing>,
     /// Whether it stands in a page into which nothing is loaded that is not safe.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub secure: bool,
@@ -146,7 +146,7 @@ impl Default for PlacementRequest {
             video: None,
             among: None,
             funds: Vec::new(),
-            auditor: None,
+            listing: None,
             secure: false,
             stage: Stage::Whole,
         }

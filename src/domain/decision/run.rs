@@ -9,6 +9,8 @@ use crate::domain::{
         creative::Creative,
         document::Rotation,
         index::Scratch,
+        listed::{Listing, Table},
+        reviewed::Combination,
         snapshot::{Line, Placement, Snapshot},
     },
     decision::{
@@ -17,13 +19,13 @@ use crate::domain::{
         eligibility::{Ask, Seen, Shown, screen},
         exclusion::Exclusion,
         explanation::{ItemExplanation, Reason, stocked},
-        goods::{Goods, content_crid},
+        goods::{Goods, Picked},
         learned::{Learned, Learner, Thought},
         request::{AdRequest, Candidate, Explain, PlacementRequest, Stage},
         rotation::{Scope, Sticky},
         standing::{Degraded, FallbackLevel},
     },
-    ids::DecisionId,
+    ids::{CreativeId, DecisionId, NameHash},
     measurement::exposure::{Arm, Exposure},
     values::{Format, Millis, Size},
 };
@@ -206,9 +208,11 @@ impl<'a> Run<'a> {
         if made.is_some_and(|made| !made.is_of(campaign, creative)) {
             return None;
         }
-        let auditor = ask.request.auditor.as_ref();
-        let approved = auditor.and_then(|of| self.snapshot.approved.of(&creative.id, of, variant));
-        let creative = approved.unwrap_or(creative);
+        let table = match &ask.request.listing {
+            Some(listing) => Some(self.table(&creative.id, listing, variant)?),
+            None => None,
+        };
+        let creative = table.as_ref().map_or(creative, |table| &table.creative);
         let manner = ask.manner(variant, self.manner(campaign.map(Arc::as_ref)));
         let of = &creative.variants[variant];
         // what may not be safe is looked at when it is whole
@@ -218,42 +222,34 @@ impl<'a> Run<'a> {
             return Some(Showing { deferred: Some(self.snapshot.version), ..default });
         }
         let (evaluator, snapshot) = (&mut self.evaluator, self.snapshot);
-        // an exchange has approved what was shown to it, which is what nobody in particular would see
-        let goods = Goods { profile: self.goods.profile.filter(|_| auditor.is_none()), ..self.goods };
-        let mut picked = goods.of(creative, variant, |picking| {
-            let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
-            segment.is_some_and(|ix| evaluator.segment(ix).holds())
-        });
-        let learner = campaign.and_then(|campaign| self.learned.of(campaign, creative));
-        let known = degraded.len();
-        let (choice, thought) = loop {
-            let evaluator = &mut self.evaluator;
-            let eligible = eligible(creative, &manner, |component| {
-                stocked(component, &picked)
-                    && component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
+        let again = self.goods.recorded.is_some();
+        let mut picked = Vec::new();
+        if table.is_none() || again {
+            picked = self.goods.of(creative, variant, |picking| {
+                let segment = picking.segment.as_ref().and_then(|segment| snapshot.rules.ix(segment));
+                segment.is_some_and(|ix| evaluator.segment(ix).holds())
             });
-            let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
-            let (choice, thought) = match thought {
-                Some((choice, thought)) => (choice, Some(thought)),
-                None => {
-                    let chosen = choose(creative, &manner, &eligible);
-                    if chosen.unsatisfiable {
-                        degraded.push(Degraded::PairingUnsatisfiable);
-                    }
-                    (chosen.choice, None)
+        }
+        let learner = campaign.and_then(|campaign| self.learned.of(campaign, creative));
+        let eligible = eligible(creative, &manner, |component| {
+            table.as_ref().map_or_else(|| stocked(component, &picked), |table| table.offers(component))
+                && component.condition.as_ref().is_none_or(|condition| evaluator.condition(condition).holds())
+        });
+        let thought = learner.and_then(|learner| self.think(learner, creative, &manner, &eligible, ask, id));
+        let (choice, thought) = match thought {
+            Some((choice, thought)) => (choice, Some(thought)),
+            None => {
+                let chosen = choose(creative, &manner, &eligible);
+                if chosen.unsatisfiable {
+                    degraded.push(Degraded::PairingUnsatisfiable);
                 }
-            };
-            let serves = |exchange| {
-                let said = snapshot.audits.get(&creative.id).and_then(|audits| audits.get(exchange));
-                said.is_some_and(|said| said.serves(&content_crid(creative, of, &choice, &picked)))
-            };
-            if picked.is_empty() || auditor.is_none_or(serves) {
-                break (choice, thought);
+                (chosen.choice, None)
             }
-            // other products were approved: what picks none is known to be
-            picked.clear();
-            degraded.truncate(known);
         };
+        if let Some(table) = table.as_ref().filter(|_| !again) {
+            // another creative may have one that may be shown
+            picked = self.frozen(table, &choice)?;
+        }
         // what was shown did play, whatever is chosen without what was learned then
         if made.is_none() && !ask.plays(creative, variant, &choice) {
             return None;
@@ -308,6 +304,24 @@ impl<'a> Run<'a> {
             deferred: None,
             picked,
         })
+    }
+
+    /// The combinations that may be shown of a creative's template; made again, a decision has those of its time.
+    fn table(&self, creative: &CreativeId, listing: &Listing, variant: usize) -> Option<Arc<Table>> {
+        let listed = &self.snapshot.listed;
+        match self.goods.recorded {
+            Some(_) => listed.ever(creative, listing, variant),
+            None => listed.of(creative, listing, variant).cloned(),
+        }
+    }
+
+    /// The products of a choice among combinations, none where it is not among them; where there are several sets,
+    /// always the same for the person.
+    fn frozen(&self, table: &Table, choice: &[Option<u16>]) -> Option<Vec<Picked>> {
+        let scope = Scope::COMPONENT.within(table.creative.lasting.0);
+        let draw = |of: &Combination| self.sticky.draw(scope, NameHash::of(&of.crid).0, 1);
+        let combination = table.of_choice(choice).min_by(|a, b| draw(a).total_cmp(&draw(b)));
+        combination.map(|of| of.frozen.iter().map(Picked::frozen).collect())
     }
 
     /// Chooses by what was learned, where the campaign wants that and something was.

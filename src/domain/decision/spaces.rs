@@ -52,9 +52,14 @@ impl Spaces {
             *kept = Kept::default();
         }
         let at = kept.revisions.iter().position(|revision| is(&revision)).unwrap_or_else(|| {
-            if kept.revisions.len() >= Self::REVISIONS {
-                let (_, gone) = kept.revisions.remove(0);
-                kept.count -= gone.len();
+            // what exchanges review of a revision shares its components
+            let of = |creative: &Creative| Arc::as_ptr(&creative.components).addr();
+            let mut known: Vec<_> = kept.revisions.iter().map(|(own, _)| of(own)).collect();
+            known.dedup();
+            if !known.contains(&of(creative)) && known.len() >= Self::REVISIONS {
+                let gone = kept.revisions.extract_if(.., |(own, _)| of(own) == known[0]);
+                let gone: usize = gone.map(|(_, gone)| gone.len()).sum();
+                kept.count -= gone;
             }
             kept.revisions.push((Arc::clone(creative), HashMap::new()));
             kept.revisions.len() - 1

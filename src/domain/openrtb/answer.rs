@@ -1,6 +1,8 @@
 //! BidResponses: OpenRTB 2.6 section 4.2.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Reverse};
+
+use serde_json::Value;
 
 use super::{
     plan::{IFRAME, Offer, Plan},
@@ -141,9 +143,7 @@ impl Bid<'_> {
         json.raw(",\"price\":").plain(self.price.amount).raw(",\"adm\":").text(&made.markup);
         json.raw(",\"adid\":").text(creative.id.as_str());
         json.raw(",\"adomain\":[").text(&creative.domain).raw("]");
-        if let Some(campaign) = &self.showing.campaign {
-            json.raw(",\"cid\":").text(campaign.id.as_str());
-        }
+        json.raw(",\"cid\":").text(self.collection());
         json.raw(",\"crid\":").text(&self.crid);
         if let Some(image) = self.image() {
             json.raw(",\"iurl\":").text(&image);
@@ -228,13 +228,48 @@ impl Bid<'_> {
         }
     }
 
-    /// An image that stands in it, for whoever reviews it.
+    /// An image that represents the ad, for whoever reviews it (OpenRTB 2.6 section 4.2.3, `iurl`): the largest that
+    /// stands in it, or in the companions of a video, by its own width and height; a logo or an icon only where
+    /// there is nothing else. None that is not on https, where all must be.
     fn image(&self) -> Option<String> {
-        contents(self.showing).find_map(|(_, _, content)| {
-            let text = content.as_json();
-            let value: serde_json::Value = text.contains("\"src\"").then(|| serde_json::from_str(text).ok())??;
-            let src = value.get("src")?.as_str()?;
-            src.starts_with("http").then(|| src.to_owned())
-        })
+        let scheme = if self.offer.secure { "https:" } else { "http" };
+        let mut best: Option<(bool, Reverse<u64>, String)> = None;
+        for (slot, _, content) in contents(self.showing).filter(|(.., content)| content.as_json().contains("\"src\"")) {
+            let Ok(value) = serde_json::from_str(content.as_json()) else { continue };
+            let mark = ["logo", "icon"].iter().any(|mark| slot.as_str().contains(mark));
+            if let Some((src, area)) = largest(&value, scheme)
+                && best.as_ref().is_none_or(|(marks, most, _)| (mark, Reverse(area)) < (*marks, *most))
+            {
+                best = Some((mark, Reverse(area), src.to_owned()));
+            }
+        }
+        best.map(|(.., src)| src)
+    }
+
+    /// What the creative is one of (`cid`): its campaign; where the bidder has named a creative that no campaign
+    /// lists, its advertiser, because exchanges group by it whose ads they review together.
+    fn collection(&self) -> &str {
+        let campaign = self.showing.campaign.as_ref().map(|campaign| campaign.id.as_str());
+        campaign.unwrap_or_else(|| self.showing.creative.advertiser.as_str())
+    }
+}
+
+/// The largest image of a slot's value, which may be several products, with its area in pixels; 0 where it does not
+/// say how large it is.
+fn largest<'a>(value: &'a Value, scheme: &str) -> Option<(&'a str, u64)> {
+    match value {
+        Value::Array(items) => {
+            let all = items.iter().filter_map(|item| largest(item, scheme));
+            all.min_by_key(|(_, area)| Reverse(*area))
+        }
+        Value::Object(members) => match (members.get("src"), members.get("image")) {
+            (Some(src), _) => {
+                let side = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or_default();
+                let src = src.as_str().filter(|src| src.starts_with(scheme))?;
+                Some((src, side("width").saturating_mul(side("height"))))
+            }
+            (None, image) => largest(image?, scheme),
+        },
+        _ => None,
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::{
     catalog::{
         audit::{AuditDoc, revision_crid},
         creative::Creative,
+        listed::Listing,
         snapshot::Snapshot,
     },
     consent::{Allowed, Rules},
@@ -113,7 +114,7 @@ pub fn plan<'a>(
         return Err(reason.unwrap_or(NoBid::Nothing));
     }
     let purposes = allowed.purposes;
-    let mut context = surroundings::context(request, allowed);
+    let mut context = surroundings::context(request);
     context.fill(hints);
     context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;
@@ -180,17 +181,17 @@ fn offer<'a>(
     }
     let auditor = asker.exchange.filter(|exchange| settings.audited.contains(exchange));
     let audits = auditor.map(|exchange| audits(snapshot, exchange, &free));
-    if let (Some(audits), Some(exchange)) = (&audits, auditor) {
+    let listing = (crid == Granularity::Combination)
+        .then(|| auditor.map_or(Listing::Chosen, |exchange| Listing::Approved(exchange.clone())));
+    if audits.is_some() || listing.is_some() {
         let (approved, other): (Vec<_>, Vec<_>) = free.into_iter().partition(|creative| {
-            let shown = fits(creative, &asked.open_formats(creative, &formats));
-            let named = || shown.map(|(at, size)| revision_crid(creative, creative.variants[at].shape.0, size));
-            match crid {
-                Granularity::Creative => {
-                    let of = audits.iter().filter(|(id, _)| *id == creative.id);
-                    named().is_some_and(|crid| of.into_iter().any(|(_, doc)| doc.serves(&crid)))
-                }
-                Granularity::Combination => {
-                    shown.is_some_and(|(at, _)| snapshot.approved.of(&creative.id, exchange, at).is_some())
+            let Some((at, size)) = fits(creative, &asked.open_formats(creative, &formats)) else { return false };
+            match &listing {
+                Some(listing) => snapshot.listed.of(&creative.id, listing, at).is_some(),
+                None => {
+                    let crid = revision_crid(creative, creative.variants[at].shape.0, size);
+                    let mut of = audits.iter().flatten().filter(|(id, _)| *id == creative.id);
+                    of.any(|(_, doc)| doc.serves(&crid))
                 }
             }
         });
@@ -212,7 +213,7 @@ fn offer<'a>(
         candidate: stake.candidate,
         among: stake.among,
         funds: stake.funds,
-        auditor: auditor.filter(|_| crid == Granularity::Combination).cloned(),
+        listing,
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         video: video.as_ref().map(|video| video.request.clone()),

@@ -108,14 +108,12 @@ pub(super) fn consent(
 }
 
 /// Where, on what, about what.
-pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
+pub(super) fn context(request: &BidRequest<'_>) -> Context {
     let device: Option<&Device<'_>> = request.device.as_deref();
     let geo = geo(request);
     let folded = |text: Option<&Text<'_>>| said(text).filter(|text| text.len() <= 128).map(Folded::new);
     let site = request.site.as_deref().or(request.dooh.as_deref());
     let app = request.app.as_deref();
-    let personal = allowed.purposes.profile_read;
-    let position = geo.filter(|_| personal).and_then(|geo| Position::new(geo.lat?, geo.lon?));
     let domain = site
         .and_then(|site| said(site.page.as_ref()).and_then(host).or_else(|| said(site.domain.as_ref()).and_then(host)));
     let keywords = said(site.and_then(|site| site.keywords.as_ref()).or(app.and_then(|app| app.keywords.as_ref())));
@@ -128,7 +126,7 @@ pub(super) fn context(request: &BidRequest<'_>, allowed: Allowed) -> Context {
         country: geo.and_then(|geo| country(said(geo.country.as_ref())?)),
         region: folded(geo.and_then(|geo| geo.region.as_ref())),
         city: folded(geo.and_then(|geo| geo.city.as_ref())),
-        position,
+        position: geo.and_then(|geo| Position::new(geo.lat?, geo.lon?)),
         device: device.and_then(|device| device.devicetype).and_then(device_type).map(Folded::new),
         os: folded(device.and_then(|device| device.os.as_ref())),
         browser: None,

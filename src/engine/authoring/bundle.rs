@@ -126,6 +126,9 @@ pub struct Imported {
     pub people: usize,
     /// Events kept for the first time.
     pub events: usize,
+    /// What an author should look at in what a `serving.json` has serve: what the gate would refuse of it
+    /// now, and what is held back. By its creative.
+    pub warnings: Vec<FileFault>,
 }
 
 impl Authoring {
@@ -140,7 +143,8 @@ impl Authoring {
             let Some(mut work) = self.everything(author.account).await? else { continue };
             work.pictures.bring(&bundle.assets);
             self.look_up(author.account, &mut work.pictures, bundle.images()).await?;
-            let (writes, imported) = self.plan(&mut work, bundle)?;
+            let (mut writes, imported) = self.plan(&mut work, bundle)?;
+            self.choose_all(author.account, &work, &mut writes).await?;
             if writes.is_empty() || self.commit(author, work.version, writes).await?.is_some() {
                 return Ok(imported);
             }
@@ -218,9 +222,11 @@ impl Authoring {
         {
             let serving = bundle.serving.get(&key.id);
             match self.publication(work, &beside, &key.id, serving) {
-                Ok(publication) => {
+                Ok((publication, warnings)) => {
                     imported.published += usize::from(publication.len() > 1);
                     writes.extend(publication);
+                    let warnings = warnings.into_iter().map(|fault| FileFault { file: key.to_string(), fault });
+                    imported.warnings.extend(warnings);
                 }
                 Err(found) => faults.extend(found.into_iter().map(|fault| FileFault { file: key.to_string(), fault })),
             }
@@ -247,14 +253,15 @@ impl Authoring {
     }
 
     /// What has to be written so that a creative serves what its bundle says, or its draft where it
-    /// says nothing; nothing when it does.
+    /// says nothing; nothing when it does. What served where it comes from has passed the gate once: what the
+    /// gate would refuse of it now, and what is held back of it, is told.
     fn publication(
         &self,
         work: &Workspace,
         beside: &Surroundings,
         id: &str,
         serving: Option<&Serving>,
-    ) -> Result<Vec<DocumentWrite>, Vec<Violation>> {
+    ) -> Result<(Vec<DocumentWrite>, Vec<Violation>), Vec<Violation>> {
         let creative: CreativeId =
             id.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let current: Option<PublicationDoc> = work.typed(Kind::Publication, id);
@@ -262,50 +269,61 @@ impl Authoring {
         let prefix = format!("{id}/");
         let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max().unwrap_or_default();
         let (next, now, public_url) = (newest + 1, self.clock.now(), self.catalogue.public_url());
-        let (compiled, doc) = match serving {
-            Some(Serving::Draft) => return Ok(vec![]),
+        let (compiled, doc, held) = match serving {
+            Some(Serving::Draft) => return Ok((vec![], vec![])),
             Some(Serving::Archived) => {
-                return Ok(current.iter().map(|doc| document::archived(id, doc)).collect());
+                return Ok((current.iter().map(|doc| document::archived(id, doc)).collect(), vec![]));
             }
             Some(Serving::Published(content)) => {
                 let doc = work.measured(content.as_ref().clone().revision(next, now));
                 work.check_pictures(&doc)?;
                 let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
                 let (rules, known) = (&work.rules, &mut Templates::default());
-                let made = Creative::published(creative.clone(), &doc, advertiser.as_ref(), rules, public_url, known)?;
-                (made.0, doc)
+                let (compiled, found) =
+                    Creative::published(creative.clone(), &doc, advertiser.as_ref(), rules, public_url, known)?;
+                let held = work.held(&doc, found);
+                (compiled, doc, Some(held))
             }
             None => {
                 let (doc, compiled) = work.revision(id, next, now, public_url)?;
-                (compiled, doc)
+                (compiled, doc, None)
             }
         };
+        let refused = || beside.refusals(&compiled, &doc, now);
+        let warnings = held.map(|mut held| {
+            let more: Vec<_> = refused().into_iter().filter(|fault| !held.contains(fault)).collect();
+            held.extend(more);
+            held
+        });
         let same = current.and_then(|current| {
             let serving: RevisionDoc = work.typed(Kind::Revision, &format!("{id}/{}", current.revision))?;
-            let as_now = RevisionDoc { revision: serving.revision, published_at: serving.published_at, ..doc.clone() };
+            let as_now = RevisionDoc {
+                revision: serving.revision,
+                published_at: serving.published_at,
+                combinations: serving.combinations.clone(),
+                ..doc.clone()
+            };
             Some(as_now == serving)
         });
         if same == Some(true) {
-            return Ok(vec![]);
+            return Ok((vec![], warnings.unwrap_or_default()));
         }
         let mut refs = document::revision_references(&creative, &doc, work.rules.models());
-        if serving.is_some() {
-            // what served where it comes from has passed this once
+        if warnings.is_some() {
             refs.retain(|key| key.kind == Kind::Revision || work.has(key));
         } else {
-            let refused = beside.refusals(&compiled, &doc, now);
+            let refused = refused();
             if !refused.is_empty() {
                 return Err(refused);
             }
         }
         let publication = PublicationDoc { revision: doc.revision, status: PublicationStatus::Published };
-        Ok(vec![
-            DocumentWrite {
-                key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
-                body: Some(json!(doc)),
-                refs: vec![],
-            },
-            DocumentWrite { key: DocumentKey::new(Kind::Publication, id), body: Some(json!(publication)), refs },
-        ])
+        let revision = DocumentWrite {
+            key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
+            body: Some(json!(doc)),
+            refs: vec![],
+        };
+        let key = DocumentKey::new(Kind::Publication, id);
+        Ok((vec![revision, DocumentWrite { key, body: Some(json!(publication)), refs }], warnings.unwrap_or_default()))
     }
 }

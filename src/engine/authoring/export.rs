@@ -10,9 +10,8 @@ use serde_json::Value;
 use super::{Authoring, AuthoringError, Workspace, bundle::BundleError, reader::FOLDERS, serving::Serving};
 use crate::{
     domain::{
-        catalog::{document::PublicationDoc, key::Kind},
+        catalog::{document::PublicationDoc, gate::Surroundings, key::Kind},
         creative::{ASSETS, is_asset_name, with_paths},
-        values::Millis,
     },
     engine::assets::Assets,
 };
@@ -28,7 +27,10 @@ impl Authoring {
     /// Others keep changing them; the store's.
     pub async fn export(&self, account: u32) -> Result<(BTreeMap<String, Vec<u8>>, BTreeSet<String>), AuthoringError> {
         for _ in 0..Self::TRIES {
-            let Some(work) = self.everything(account).await? else { continue };
+            let Some(mut work) = self.everything(account).await? else { continue };
+            // rules that cannot be read are no reason to keep what there is
+            let _faults = work.compile_rules();
+            let beside = work.surroundings();
             let (mut files, mut images) = (BTreeMap::new(), BTreeSet::new());
             let documents = work.documents.iter().filter_map(|(key, found)| Some((key, &found.as_ref()?.1)));
             for (key, body) in documents {
@@ -57,7 +59,7 @@ impl Authoring {
                 }
                 files.insert(format!("{path}.json"), written(&body));
                 if key.kind == Kind::Creative
-                    && let Some(mut serving) = serving(&work, &key.id)
+                    && let Some(mut serving) = self.serving(&work, &beside, &key.id)
                 {
                     bundled(&mut serving, &mut images);
                     files.insert(format!("creatives/{}/serving.json", key.id), written(&serving));
@@ -99,15 +101,18 @@ impl Authoring {
         }
         Ok(files.len())
     }
-}
 
-/// What has to be said of what serves of a creative, beside its draft.
-fn serving(work: &Workspace, id: &str) -> Option<Value> {
-    let publication: Option<PublicationDoc> = work.typed(Kind::Publication, id);
-    let revision = publication.as_ref().map(|publication| format!("{id}/{}", publication.revision));
-    let revision = revision.and_then(|revision| work.typed(Kind::Revision, &revision));
-    let draft = work.drafted(id, 0, Millis(0));
-    serde_json::to_value(Serving::of(publication.as_ref(), revision, draft.as_ref())?).ok()
+    /// What has to be said of what serves of a creative, beside its draft.
+    fn serving(&self, work: &Workspace, beside: &Surroundings, id: &str) -> Option<Value> {
+        let publication: Option<PublicationDoc> = work.typed(Kind::Publication, id);
+        let revision = publication.as_ref().map(|publication| format!("{id}/{}", publication.revision));
+        let revision = revision.and_then(|revision| work.typed(Kind::Revision, &revision));
+        // what has been published may serve on where the gate would not let the same draft pass again
+        let now = self.clock.now();
+        let draft = work.revision(id, 0, now, self.catalogue.public_url()).ok();
+        let draft = draft.filter(|(doc, compiled)| beside.refusals(compiled, doc, now).is_empty());
+        serde_json::to_value(Serving::of(publication.as_ref(), revision, draft.map(|(doc, _)| doc).as_ref())?).ok()
+    }
 }
 
 fn written(body: &Value) -> Vec<u8> {

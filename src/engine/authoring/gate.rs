@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     str::FromStr,
+    sync::Arc,
 };
 
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use crate::domain::{
     },
     creative::{CreativeDoc, TemplateDoc},
     ids::{CreativeId, TemplateId},
-    violation::Violation,
+    violation::{Violation, Violations, token},
 };
 
 /// A creative that may be published.
@@ -42,6 +43,17 @@ impl Workspace {
             self.all(Kind::Placement).collect(),
             drafts.collect(),
         )
+    }
+
+    /// What cannot be shown any more of a revision: what is `found` held back, and what picks from nothing.
+    pub(super) fn held(&self, doc: &RevisionDoc, found: Vec<Violation>) -> Vec<Violation> {
+        let mut held = Violations::new();
+        held.extend_under("", found);
+        for (id, component) in &doc.components {
+            let under = format!("/components/{}/value", token(id.as_str()));
+            held.keep(&under, self.check_picking(&doc.creative, component));
+        }
+        held.into_vec()
     }
 
     /// The documents of a kind, typed.
@@ -90,7 +102,7 @@ impl Authoring {
         &self,
         work: &Workspace,
         doc: RevisionDoc,
-        creative: Creative,
+        creative: Arc<Creative>,
         held: Option<Vec<Violation>>,
     ) -> Result<Passed, AuthoringError> {
         let (beside, now) = (work.surroundings(), self.clock.now());

@@ -9,30 +9,35 @@ pub mod bundle;
 pub mod cast;
 pub mod document;
 pub mod drafted;
+mod error;
 mod export;
 mod gate;
 mod measured;
+mod pairs;
 pub mod personas;
 mod pictures;
 pub mod proof;
 mod reader;
+mod review;
 mod room;
 mod serving;
 mod sound;
 mod steps;
+mod turns;
 pub mod upload;
 mod workspace;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::OwnedMutexGuard;
 
-pub use self::workspace::Workspace;
-use self::{pictures::Pictures, steps::number};
+pub use self::{
+    error::AuthoringError,
+    pairs::{Paired, Pairs},
+    review::KeptAd,
+    workspace::Workspace,
+};
+use self::{pictures::Pictures, review::Review, steps::number, turns::Turns};
 use crate::{
     domain::{
         audience::models::Models,
@@ -46,43 +51,9 @@ use crate::{
         webhook::Reach,
     },
     engine::{catalogue::Catalogue, images::Picture, ingest::StreamRegistry},
-    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, StoreError, VersionRow},
+    ports::{CatalogStore, Clock, DocumentRow, DocumentWrite, Documents, VersionRow},
     schema::{ReadError, Schemas},
 };
-
-/// Why a change was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthoringError {
-    /// There is no such document.
-    #[error("there is no {0}")]
-    NotFound(DocumentKey),
-    /// The document is not at the version that the author saw.
-    #[error("the document is at version {current:?} now")]
-    Stale {
-        /// Where it is; none: it does not exist.
-        current: Option<i64>,
-    },
-    /// Other documents name it.
-    #[error("{key} is in use by {} documents", by.len())]
-    InUse {
-        /// What was to be deleted.
-        key: DocumentKey,
-        /// Some of those that name it.
-        by: Vec<DocumentKey>,
-    },
-    /// It is not JSON, or not as its schema says.
-    #[error(transparent)]
-    Unreadable(#[from] ReadError),
-    /// It does not fit what it depends on.
-    #[error("the document is invalid")]
-    Invalid(Vec<Violation>),
-    /// Others kept changing the same catalogue.
-    #[error("the catalogue changes too fast")]
-    Contended,
-    /// The store's.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// What the author believes to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +97,8 @@ pub struct Published {
     pub version: i64,
     /// What an author should look at, though it does not keep the creative from serving.
     pub warnings: Vec<Violation>,
+    /// How many of its combinations exchanges are to review.
+    pub combinations: usize,
 }
 
 /// Who changes which account.
@@ -139,17 +112,6 @@ pub struct Author {
     pub dry_run: bool,
 }
 
-/// Lets the authors of an account in one after the other, in the order in which they came.
-#[derive(Default)]
-struct Turns(Mutex<HashMap<u32, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Turns {
-    async fn wait(&self, account: u32) -> OwnedMutexGuard<()> {
-        let turn = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(account).or_default());
-        turn.lock_owned().await
-    }
-}
-
 /// Changes the catalogue.
 #[derive(Clone)]
 pub struct Authoring {
@@ -160,6 +122,7 @@ pub struct Authoring {
     schemas: Arc<Schemas>,
     streams: Arc<StreamRegistry>,
     reach: Reach,
+    review: Option<Arc<Review>>,
 }
 
 impl Authoring {
@@ -179,7 +142,7 @@ impl Authoring {
         streams: Arc<StreamRegistry>,
         reach: Reach,
     ) -> Self {
-        Self { turns: Arc::default(), store, catalogue, clock, schemas, streams, reach }
+        Self { turns: Arc::default(), store, catalogue, clock, schemas, streams, reach, review: None }
     }
 
     /// A document.
@@ -355,8 +318,13 @@ impl Authoring {
                 }
             };
             let (doc, compiled, held) = next;
-            let fresh = held.is_none();
-            let gate::Passed { doc, warnings } = self.judge(&work, doc, compiled, held).await?;
+            let (fresh, compiled) = (held.is_none(), Arc::new(compiled));
+            let gate::Passed { mut doc, warnings } = self.judge(&work, doc, Arc::clone(&compiled), held).await?;
+            // one of before there were any to choose gets them when it serves again
+            let chooses = self.review.is_some() && doc.combinations.is_empty();
+            if chooses {
+                doc.combinations = self.choose(author.account, compiled).await?;
+            }
             let mut refs = document::revision_references(id, &doc, work.rules.models());
             refs.retain(|key| fresh || work.has(key));
             let publication = json!(PublicationDoc { revision: doc.revision, status: PublicationStatus::Published });
@@ -365,7 +333,7 @@ impl Authoring {
                 body: Some(publication),
                 refs,
             }];
-            if fresh {
+            if fresh || chooses {
                 writes.push(DocumentWrite {
                     key: DocumentKey::new(Kind::Revision, format!("{id}/{}", doc.revision)),
                     body: Some(json!(doc)),
@@ -373,7 +341,8 @@ impl Authoring {
                 });
             }
             if let Some(version) = self.commit(author, work.version, writes).await? {
-                return Ok(Published { revision: doc.revision, version, warnings });
+                let combinations = doc.combinations.len();
+                return Ok(Published { revision: doc.revision, version, warnings, combinations });
             }
         }
         Err(AuthoringError::Contended)

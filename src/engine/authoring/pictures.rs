@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Authoring, AuthoringError};
 use crate::{
     domain::{
-        creative::{SlotSpec, SlotType, SlotValue, asset_name, assets_in_markup},
+        creative::{SlotSpec, SlotType, SlotValue, asset_name, assets_in_markup, named_assets},
         violation::{Violation, Violations},
     },
     engine::images::Picture,
@@ -100,6 +100,18 @@ impl Pictures {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the images that a document names anywhere are there.
+    ///
+    /// # Errors
+    /// One that is not.
+    pub(super) fn check_named(&self, body: &Value) -> Result<(), Violation> {
+        let gone = named_assets(body).into_iter().find(|name| matches!(self.0.get(name), Some(None)));
+        gone.map_or(Ok(()), |name| {
+            let detail = format!("there is no image /v1/assets/{name}: upload it with POST /v1/assets");
+            Err(Violation::new("/value", "unknown_asset", detail))
+        })
     }
 
     /// Whether the images that stand in markup are there.

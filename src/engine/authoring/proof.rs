@@ -116,20 +116,6 @@ impl Authoring {
         Err(AuthoringError::Contended)
     }
 
-    /// The newest revisions of a creative, the last one first.
-    ///
-    /// # Errors
-    /// See [`AuthoringError`].
-    pub async fn revision_numbers(&self, account: u32, id: &CreativeId) -> Result<Vec<u32>, AuthoringError> {
-        /// More than are published in a few days.
-        const NEWEST: usize = 64;
-        let own = self.store.list(account, Kind::Revision, format!("{id}/"), None, Self::MANY).await?;
-        let mut numbers: Vec<u32> = own.rows.iter().filter_map(|row| number(&row.key.id)).collect();
-        numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
-        numbers.truncate(NEWEST);
-        Ok(numbers)
-    }
-
     /// The draft, what of it compiles, and the faults of the rest.
     fn draft_with_faults(
         &self,

@@ -355,11 +355,11 @@ mod tests {
             let creative =
                 Creative::compile(id, &doc, Some(&advertiser), &rules, "https://t.example", &mut Templates::default());
             let creative = creative.unwrap_or_else(|faults| panic!("{faults:?}"));
-            for variant in &creative.variants {
+            for variant in creative.variants.iter() {
                 let choice = vec![(!doc.components.is_empty()).then_some(0); creative.slots.len()];
                 let choice: Vec<_> = choice
                     .into_iter()
-                    .zip(&creative.slots)
+                    .zip(creative.slots.iter())
                     .map(|(at, slot)| at.filter(|_| slot.name.as_str() == "hero"))
                     .collect();
                 let chosen: Vec<_> = variant

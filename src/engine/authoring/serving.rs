@@ -36,12 +36,12 @@ impl Content {
     /// This as a revision of its own.
     pub(super) fn revision(self, revision: u32, published_at: Millis) -> RevisionDoc {
         let Self { creative, templates, components } = self;
-        RevisionDoc { revision, published_at, creative, templates, components }
+        RevisionDoc { revision, published_at, creative, templates, components, combinations: Vec::new() }
     }
 }
 
 impl Serving {
-    /// What has to be said of a creative with this publication, whose draft would make `draft` and
+    /// What has to be said of a creative with this publication, whose draft, published, would make `draft` and
     /// whose revision in use is `serving`. `None` where importing the draft makes the same.
     pub(super) fn of(
         publication: Option<&PublicationDoc>,

@@ -16,7 +16,7 @@ use crate::{
         },
         creative::{CreativeDoc, named_assets},
         ids::CreativeId,
-        violation::{Violation, Violations, token},
+        violation::Violation,
     },
     ports::{Commit, DocumentWrite, Documents, StoreError},
 };
@@ -224,13 +224,8 @@ impl Authoring {
         let compiled =
             Creative::published(id.clone(), &doc, advertiser.as_ref(), &work.rules, url, &mut Templates::default());
         let (compiled, found) = compiled.map_err(AuthoringError::Invalid)?;
-        let mut held = Violations::new();
-        held.extend_under("", found);
-        for (id, component) in &doc.components {
-            let under = format!("/components/{}/value", token(id.as_str()));
-            held.keep(&under, work.check_picking(&doc.creative, component));
-        }
-        Ok((doc, compiled, Some(held.into_vec())))
+        let held = work.held(&doc, found);
+        Ok((doc, compiled, Some(held)))
     }
 
     /// What names a creative that no longer serves.
@@ -267,10 +262,7 @@ impl Authoring {
             }
             Commit::Moved { .. } => Ok(None),
             Commit::InUse { key, by } => Err(AuthoringError::InUse { key, by }),
-            Commit::NoAsset { name } => {
-                let detail = format!("there is no image /v1/assets/{name} any more: upload it with POST /v1/assets");
-                Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_asset", detail)]))
-            }
+            Commit::NoAsset { name } => Err(AuthoringError::NoAsset(name)),
             Commit::Missing { missing, .. } => {
                 let detail = format!("there is no {missing}");
                 Err(AuthoringError::Invalid(vec![Violation::new("", "unknown_reference", detail)]))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Author, Authoring, AuthoringError, Expect, Workspace, document, pictures::Pictures, room::Room};
+use super::{Author, Authoring, AuthoringError, Expect, Paired, Pairs, Workspace, document, room::Room};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -35,14 +35,20 @@ pub type Slots = BTreeMap<SlotName, Vec<SlotSpec>>;
 
 /// An upload under way, from its first row to its last.
 pub struct Upload {
-    creative: CreativeId,
+    pub(super) creative: CreativeId,
+    /// The version of the draft that its author saw.
+    seen: Option<i64>,
     /// Whether components are replaced whatever they are.
     overwrite: bool,
     /// Whether nothing is written unless every row can be taken.
     pub whole: bool,
-    /// The lines on which ids came first: no more than a creative has components.
-    lines: HashMap<ComponentId, u64>,
+    /// The lines on which ids came first, and the slots of those taken: no more than a creative has components.
+    pub(super) lines: HashMap<ComponentId, (u64, Option<SlotName>)>,
     room: Room,
+    /// Rules that go into the draft with the next rows, which are the last.
+    pub pairs: Option<Pairs>,
+    /// What became of them.
+    pub paired: Paired,
 }
 
 impl Upload {
@@ -50,14 +56,14 @@ impl Upload {
     fn again(&mut self, row: &ComponentRow) -> Result<(), Violation> {
         let most = Authoring::MANY as usize;
         match self.lines.get(&row.id) {
-            Some(first) if *first == row.line => Ok(()),
-            Some(first) => Err(Violation::new("/id", "duplicate_id", format!("line {first} has this id"))),
+            Some((first, _)) if *first == row.line => Ok(()),
+            Some((first, _)) => Err(Violation::new("/id", "duplicate_id", format!("line {first} has this id"))),
             None if self.lines.len() == most => {
                 let detail = format!("an upload takes at most {most} components, as a creative does: send another");
                 Err(Violation::new("", "too_many", detail))
             }
             None => {
-                self.lines.insert(row.id.clone(), row.line);
+                self.lines.insert(row.id.clone(), (row.line, None));
                 Ok(())
             }
         }
@@ -111,14 +117,25 @@ impl Authoring {
             slots.entry(name.clone()).or_default().push(spec.clone());
         }
         let (room, overwrite) = (self.room(account, creative).await?, expect == Expect::Present);
-        Ok((slots, Upload { creative: creative.clone(), overwrite, whole: false, lines: HashMap::new(), room }))
+        let upload = Upload {
+            creative: creative.clone(),
+            seen,
+            overwrite,
+            whole: false,
+            lines: HashMap::new(),
+            room,
+            pairs: None,
+            paired: Paired::default(),
+        };
+        Ok((slots, upload))
     }
 
     /// Writes the components that can be taken in one commit. A component that exists and is
-    /// another one is replaced only where its author saw it as it is, or whatever there is may be.
+    /// another one is replaced only where its author saw it as it is, or whatever there is may be. The upload's pairing
+    /// rules are written with them, where the draft is as its author saw it.
     ///
     /// # Errors
-    /// See [`AuthoringError`]; what is wrong with rows is no error.
+    /// See [`AuthoringError`]; what is wrong with rows and rules is no error.
     pub async fn put_components(
         &self,
         author: &Author,
@@ -127,12 +144,12 @@ impl Authoring {
     ) -> Result<Taken, AuthoringError> {
         let creative = &upload.creative.clone();
         let key = |id: &ComponentId| DocumentKey::new(Kind::Component, format!("{creative}/{id}"));
-        let mut pictures = Pictures::default();
-        self.look_up(author.account, &mut pictures, images(rows)).await?;
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
-            let mut work = Workspace { pictures: pictures.clone(), ..Workspace::default() };
-            let wanted = rows.iter().map(|row| key(&row.id)).collect();
+            let mut work = Workspace::default();
+            self.look_up(author.account, &mut work.pictures, images(rows)).await?;
+            let others = upload.pairs.iter().flat_map(Pairs::others);
+            let wanted = rows.iter().map(|row| &row.id).chain(others).map(key).collect();
             let (steady, draft) = self.creative_with_templates(author.account, &mut work, creative, wanted).await?;
             let own = DocumentKey::new(Kind::Creative, creative.as_str());
             let steady = steady && self.read(author.account, &mut work, feeds(rows)).await?;
@@ -140,13 +157,23 @@ impl Authoring {
                 continue;
             }
             let mut after = upload.room.clone();
-            let (mut taken, writes) = plan(&work, &draft, rows, upload, &mut after, key);
-            if writes.is_empty() || upload.whole && !taken.refused.is_empty() {
+            let (mut taken, mut writes) = plan(&work, &draft, rows, upload, &mut after, key);
+            if upload.pairs.is_some() {
+                work.is_at(creative, upload.seen)?;
+            }
+            writes.extend(upload.pair(&work, &draft));
+            let sound = taken.refused.is_empty() && upload.paired.refused.is_empty();
+            if writes.is_empty() || upload.whole && !sound {
                 return Ok(taken);
             }
-            if let Some(version) = self.commit(author, work.version, writes).await? {
-                (taken.version, upload.room) = (Some(version), after);
-                return Ok(taken);
+            match self.commit(author, work.version, writes).await {
+                // looked up again, it is against the rows that name it and no others
+                Ok(None) | Err(AuthoringError::NoAsset(_)) => {}
+                Err(error) => return Err(error),
+                Ok(version) => {
+                    (taken.version, upload.room) = (version, after);
+                    return Ok(taken);
+                }
             }
         }
         Err(AuthoringError::Contended)
@@ -214,11 +241,17 @@ fn plan(
             }
             Err(error) => faults.push(Violation::new("", "unreadable", error.to_string())),
         }
+        if faults.is_empty() {
+            // wherever it stands
+            faults.extend(work.pictures.check_named(&body).err());
+        }
         if let Err(fault) = upload.again(row) {
             faults.push(fault);
             taken.refused.push((row.line, faults));
             continue;
         }
+        // of an earlier try
+        upload.lines.entry(row.id.clone()).and_modify(|(_, slot)| *slot = None);
         let current = work.documents.get(&key).and_then(Option::as_ref);
         let count = match current {
             Some((_, known)) if *known == body => &mut taken.unchanged,
@@ -243,6 +276,9 @@ fn plan(
         if !faults.is_empty() {
             taken.refused.push((row.line, faults));
             continue;
+        }
+        if let (Ok(doc), Some((_, slot))) = (doc, upload.lines.get_mut(&row.id)) {
+            *slot = Some(doc.slot);
         }
         *count += 1;
         if current.is_none_or(|(_, known)| *known != body) {

@@ -160,7 +160,15 @@ impl Workspace {
             Some((id, serde_json::from_value(body.clone()).ok()?))
         });
         let (templates, components) = (templates.collect(), components.collect());
-        Some(self.measured(RevisionDoc { revision, published_at, templates, components, creative: draft }))
+        let combinations = Vec::new();
+        Some(self.measured(RevisionDoc {
+            revision,
+            published_at,
+            templates,
+            components,
+            creative: draft,
+            combinations,
+        }))
     }
 
     /// A revision whose images are measured, checked against the rest of the account.

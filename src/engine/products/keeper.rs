@@ -21,7 +21,7 @@ use crate::{
         catalog::landing,
         decision::goods::looked_at,
         ids::{FeedId, SegmentKey},
-        products::{Feed, FeedDoc, Popular, Shelf, Stock, Stocks, Tally},
+        products::{Feed, FeedDoc, Popular, Stock, Stocks, Tally},
     },
     engine::{
         backoff::Backoff,
@@ -71,8 +71,6 @@ impl Keeper {
     const AGAIN: i64 = 300_000;
     /// Feeds that this replica fetches at a time.
     const AT_A_TIME: usize = 2;
-    /// Pieces that are read at a time.
-    const PIECES: u32 = 16;
 
     /// A keeper that has not started yet.
     #[must_use]
@@ -160,7 +158,7 @@ impl Keeper {
             match held.filter(|held| held.generation == generation) {
                 Some(held) => drop(stocks.insert(feed.clone(), held.clone())),
                 None if generation == 0 => {}
-                None => match self.load(account.number(), feed, generation).await? {
+                None => match self.products.load(account.number(), feed, generation).await? {
                     Some(shelf) => {
                         let popular = held.map(|held| Arc::clone(&held.popular)).unwrap_or_default();
                         stocks.insert(feed.clone(), Stock { generation, shelf: Arc::new(shelf), popular });
@@ -181,33 +179,6 @@ impl Keeper {
             self.catalogue.stock(account.number(), Arc::new(stocks)).await;
         }
         Ok(())
-    }
-
-    /// Reads a filling; `None` where it is not the one that is shown any more.
-    async fn load(&self, account: u32, feed: &FeedId, generation: i64) -> Result<Option<Shelf>, StoreError> {
-        let started = Instant::now();
-        let mut pieces: Vec<Vec<u8>> = Vec::new();
-        loop {
-            let from = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-            let more = self.store.pieces(account, feed.clone(), generation, from, Self::PIECES).await?;
-            let last = more.len() < Self::PIECES as usize;
-            pieces.extend(more);
-            if last {
-                break;
-            }
-        }
-        let current = self.store.stock(account, feed.clone()).await?.is_some_and(|row| row.generation == generation);
-        if !current {
-            return Ok(None);
-        }
-        let shelf = tokio::task::spawn_blocking(move || Shelf::new(pieces)).await.ok().flatten();
-        let Some(shelf) = shelf else {
-            tracing::error!(account, %feed, generation, "what a feed holds cannot be read; it counts as empty");
-            return Ok(Some(Shelf::default()));
-        };
-        let (products, bytes, took) = (shelf.len(), shelf.heap_bytes(), started.elapsed().as_millis());
-        tracing::info!(account, %feed, generation, products, bytes, took, "products of a feed are in memory");
-        Ok(Some(shelf))
     }
 
     /// Counts anew what is popular, beside the threads that answer requests.

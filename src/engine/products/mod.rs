@@ -6,7 +6,10 @@ mod source;
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
 use self::fill::{Job, fill};
 pub use self::{
@@ -16,7 +19,10 @@ pub use self::{
 };
 use super::world::Account;
 use crate::{
-    domain::ids::FeedId,
+    domain::{
+        ids::FeedId,
+        products::{Shelf, Stock},
+    },
     ports::{Filled, ProductStore, StockRow, StoreError},
 };
 
@@ -37,6 +43,8 @@ impl Products {
     const TOLD: usize = 100;
     /// Files that are read at a time on this replica, of those uploaded and of those fetched.
     const TURNS: usize = 2;
+    /// Pieces of a filling that are read at a time.
+    const PIECES: u32 = 16;
     /// Pieces of a file that wait to be read.
     const WAITING: usize = 16;
 
@@ -104,5 +112,51 @@ impl Products {
             return Err(FillError::NotFound(feed.clone()));
         }
         Ok(self.store.hurry(account.number(), feed.clone()).await?)
+    }
+
+    /// What a feed holds at this moment, whether it is in memory or not; none where it was never filled. `held` is
+    /// what is known of it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn now(&self, account: u32, feed: &FeedId, held: Option<&Stock>) -> Result<Option<Stock>, StoreError> {
+        let generation = self.store.stock(account, feed.clone()).await?.map_or(0, |row| row.generation);
+        if let Some(held) = held.filter(|held| held.generation == generation) {
+            return Ok(Some(held.clone()));
+        }
+        if generation == 0 {
+            return Ok(None);
+        }
+        let shelf = self.load(account, feed, generation).await?;
+        let popular = held.map(|held| Arc::clone(&held.popular)).unwrap_or_default();
+        // another took its place meanwhile: what was held is as good a choice as what could be read now
+        Ok(shelf.map_or_else(|| held.cloned(), |shelf| Some(Stock { generation, shelf: Arc::new(shelf), popular })))
+    }
+
+    /// Reads a filling; `None` where it is not the one that is shown any more.
+    pub(super) async fn load(&self, account: u32, feed: &FeedId, generation: i64) -> Result<Option<Shelf>, StoreError> {
+        let started = Instant::now();
+        let mut pieces: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let from = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+            let more = self.store.pieces(account, feed.clone(), generation, from, Self::PIECES).await?;
+            let last = more.len() < Self::PIECES as usize;
+            pieces.extend(more);
+            if last {
+                break;
+            }
+        }
+        let current = self.store.stock(account, feed.clone()).await?.is_some_and(|row| row.generation == generation);
+        if !current {
+            return Ok(None);
+        }
+        let shelf = tokio::task::spawn_blocking(move || Shelf::new(pieces)).await.ok().flatten();
+        let Some(shelf) = shelf else {
+            tracing::error!(account, %feed, generation, "what a feed holds cannot be read; it counts as empty");
+            return Ok(Some(Shelf::default()));
+        };
+        let (products, bytes, took) = (shelf.len(), shelf.heap_bytes(), started.elapsed().as_millis());
+        tracing::info!(account, %feed, generation, products, bytes, took, "products of a feed are in memory");
+        Ok(Some(shelf))
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     },
     http::{
         app::App,
+        client,
         problem::{Problem, ProblemKind},
         request::RequestInfo,
     },
@@ -128,7 +129,6 @@ impl PageConsent {
 
     /// What they and the browser's own come to, for somebody in a country.
     pub(in crate::http) fn reading(&self, headers: &HeaderMap, rules: Rules, country: Option<Country>) -> Reading<'_> {
-        let says = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
         let signals = Signals {
             gdpr: self.gdpr,
             tcf: self.tcf.as_deref(),
@@ -136,7 +136,7 @@ impl PageConsent {
             gpp: self.gpp.as_deref(),
             gpp_sid: &self.gpp_sid,
             coppa: self.coppa,
-            opted_out: self.gpc || says("sec-gpc") || says("dnt"),
+            opted_out: self.gpc || client::objects(headers),
             country,
             ..Signals::default()
         };

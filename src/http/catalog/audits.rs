@@ -50,8 +50,10 @@ struct Ad {
 /// The ad that a `crid` of bids names, whoever it is aimed at, with every macro of the exchange as
 /// `AUDIT`: of a revision in one size its first combination, or the content of one combination. Its
 /// beacons are marked as a preview's and never counted; nothing in the page runs. Native ads are
-/// JSON, videos VAST. Contents are looked for in the revision that serves, then in the others from the newest
-/// on, then in the draft: in each among its first 300,000 combinations, and for a second in all. Needs a key with the scope `author` or `report`.
+/// JSON, videos VAST. A combination that was chosen for review is found in whatever revision it was chosen of, and
+/// stays byte for byte the same for as long as the creative is there and no key for signatures is replaced. Other
+/// contents are looked for in the revision that serves and in the draft: in each among its first 300,000
+/// combinations, and for a second in all. Needs a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/audit/{crid}", tag = "creatives", operation_id = "render_audit",
     params(Ad), security(("key" = [])),
@@ -69,13 +71,15 @@ async fn render(
 ) -> Result<Response, Problem> {
     caller.must_one(&[Scope::Author, Scope::Report])?;
     let (account, authoring) = (caller.account.number(), &app.engine.authoring);
-    let revisions = match revision(&id, &crid) {
+    if let Some(kept) = authoring.kept_ad(account, &id, &crid).await? {
+        let (format, markup) =
+            kept.render(account, &app.engine.catalogue.world().tokens, app.engine.catalogue.public_url());
+        return Ok(shown(format, &markup));
+    }
+    let serving = caller.account.snapshot.creatives.get(&id).map(|creative| Some(creative.revision));
+    let revisions: Vec<Option<u32>> = match revision(&id, &crid) {
         Some(revision) => vec![Some(revision), None],
-        None if is_content(&crid) => {
-            let serving = caller.account.snapshot.creatives.get(&id).map(|creative| creative.revision);
-            let others = authoring.revision_numbers(account, &id).await?.into_iter().map(Some);
-            serving.into_iter().map(Some).chain(others.filter(|other| *other != serving)).chain([None]).collect()
-        }
+        None if is_content(&crid) => serving.into_iter().chain([None]).collect(),
         None => Vec::new(),
     };
     let (world, now) = (app.engine.catalogue.world(), app.engine.clock.now());
@@ -109,12 +113,16 @@ async fn render(
     let Some((format, markup)) = rendered else {
         return Err(Problem::new(ProblemKind::NotFound, format!("creative {id} has no ad {crid}")));
     };
-    let markup = without_macros(&markup, format);
-    Ok(match format {
+    Ok(shown(format, &markup))
+}
+
+fn shown(format: Format, markup: &str) -> Response {
+    let markup = without_macros(markup, format);
+    match format {
         Format::Html => (PAGE, markup).into_response(),
         Format::Native => ([(header::CONTENT_TYPE, "application/json")], markup).into_response(),
         Format::Vast => ([(header::CONTENT_TYPE, "application/xml")], markup).into_response(),
-    })
+    }
 }
 
 /// The revision that a `crid` names, if it names one of the creative's.

@@ -1,21 +1,18 @@
 //! Creatives as documents of IAB Tech Lab's Dynamic Content Ads 1.0.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem::discriminant,
-};
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
     extract::{Request, State},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    LARGEST, ReadProblems, WriteProblems, author,
+    LARGEST, ReadProblems, WriteProblems,
     uploads::{ComponentFault, ComponentsTaken, Upload, UploadQuery},
 };
 use crate::{
@@ -26,20 +23,18 @@ use crate::{
             key::{DocumentKey, Kind},
         },
         creative::{
-            ComponentDoc, CreativeDoc, Exported, Imported, ImportedAsset, PairingRule, RequireRule, TemplateDoc,
-            WebUrl, export, import,
+            ComponentDoc, CreativeDoc, Exported, Imported, ImportedAsset, SlotType, TemplateDoc, WebUrl, export, import,
         },
         ids::{ComponentId, CreativeId, SlotName, TemplateId},
         violation::Violation,
     },
-    engine::authoring::{Along, Authoring, AuthoringError, Expect},
+    engine::authoring::{Authoring, Paired, Pairs},
     http::{
         app::App,
         auth::Caller,
         body,
         etag::MaybeMatch,
         extract::{ApiPath, ApiQuery},
-        page::DryRun,
         problem::{Problem, ProblemKind},
         rows::ImportMode,
         said::listed,
@@ -79,7 +74,8 @@ struct DynamicContentDoc {
 ///
 /// As a document of IAB Tech Lab's Dynamic Content Ads 1.0. What that standard has no word for (weights, languages,
 /// flights) stands in the assets' `attributes`; a `target` is `segment:` with a segment's key, or a targeting rule as
-/// JSON. Importing the document into the same creative changes nothing. Needs a key with the scope `author` or `report`.
+/// JSON. A component that shows nothing or whose slot no template has is left out. Importing the document into the same
+/// creative changes nothing: the ad's `tessera` says that it is one of ours, which is read as it stands. Needs a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{creative}/dynamic-content", tag = "components", operation_id = "export_dynamic_content",
     params(Of), security(("key" = [])),
@@ -165,6 +161,9 @@ struct DynamicTaken {
     components: ComponentsTaken,
     /// Pairing rules that the creative did not have before.
     pairing_rules: usize,
+    /// Why pairing rules were not added, of the first 10,000 faults, each where the document asks for the rule.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pairing_errors: Vec<Violation>,
 }
 
 /// Import assets into a creative's draft
@@ -179,7 +178,13 @@ struct DynamicTaken {
 /// Images and films must have addresses.
 ///
 /// A component that exists and is another one is refused unless `If-Match: *` says to replace it; refused assets are
-/// named by where they stand, `line` counts them. Sending the same again is safe. Needs a key with the scope `author`.
+/// named by where they stand, `line` counts them, at most 100,000. A pairing rule is added only where it could be
+/// published: one that names a refused asset, or a component that the creative has not, is told in `pairing_errors`.
+///
+/// Assets are written 1,000 in a commit and the pairing rules in that of the last, with `mode=all_or_nothing` all in
+/// one: then nothing changes unless every asset and rule can be taken. `If-Match` with the ETag of the creative has
+/// nothing changed where its draft is another one by now; should that change between commits, the last one is not made.
+/// Sending the same again is safe. Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{creative}/dynamic-content", tag = "components", operation_id = "import_dynamic_content",
     params(Of, ImportQuery, MaybeMatch), security(("key" = [])), request_body = DynamicContentDoc,
@@ -196,30 +201,43 @@ async fn take(
     caller.must(Scope::Author)?;
     let (named, base) = settings(&query)?;
     let bytes = body::read_json(request, 4 * LARGEST).await?;
-    let document: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        let detail = format!("line {}, column {}: {error}", error.line(), error.column());
-        Problem::new(ProblemKind::MalformedJson, detail)
-    })?;
     let asked = UploadQuery { mode: query.mode, dry_run: query.dry_run };
     let mut upload = Upload::of(&app, &caller, creative.clone(), asked, expect);
     let (slots, mut way) = upload.begin(false).await?;
     let slots = slots.iter().filter_map(|(name, specs)| Some((name.clone(), specs.first()?.kind))).collect();
-    let Imported { assets, pairing } = import(&document, &slots, &named, base.as_ref()).map_err(Problem::invalid)?;
+    // megabytes of it take a while
+    let read = tokio::task::spawn_blocking(move || read(&bytes, &slots, &named, base.as_ref()));
+    let Imported { assets, pairing } = read.await.map_err(Problem::internal)??;
     for (line, asset) in (1..).zip(&assets) {
         upload.hold(line, asset.component.clone(), &mut way).await?;
     }
-    let mut components = upload.close(way, |fault| pointer(&assets, fault)).await?;
+    way.upload.pairs = Some(Pairs {
+        rules: pairing.iter().map(|rule| rule.rule.clone()).collect(),
+        sent: assets.iter().map(|asset| asset.id.clone()).collect(),
+    });
+    upload.take(&mut way).await?;
+    let Paired { added, refused } = way.upload.paired;
+    let faults = refused.into_iter().flat_map(|(at, faults)| faults.into_iter().map(move |fault| (at, fault)));
+    let faults = faults.map(|(at, fault)| Violation { pointer: pairing[at].pointer(&fault.pointer), ..fault });
+    let pairing_errors: Vec<Violation> = faults.take(Upload::TOLD).collect();
+    let mut components = upload.close(|fault| pointer(&assets, fault), &pairing_errors)?;
     for fault in &mut components.errors {
         fault.pointer = pointer(&assets, fault);
     }
-    let refused = |line: u64| components.errors.iter().any(|fault| fault.line == line);
-    let lines = (1..).zip(&assets).filter(|(line, _)| refused(*line));
-    let lost: Vec<Value> = lines.filter_map(|(_, asset)| asset.component.as_ref().ok()?.get("id").cloned()).collect();
-    let sound = |rule: &PairingRule| named_in(rule).all(|id| !lost.contains(&json!(id)));
-    let rules: Vec<PairingRule> = pairing.into_iter().filter(sound).collect();
-    let (added, version) = pair(&app, &caller, &creative, rules, query.dry_run).await?;
-    components.version = version.or(components.version);
-    Ok(Json(DynamicTaken { components, pairing_rules: added }))
+    Ok(Json(DynamicTaken { components, pairing_rules: added, pairing_errors }))
+}
+
+fn read(
+    bytes: &[u8],
+    slots: &BTreeMap<SlotName, SlotType>,
+    named: &BTreeMap<String, SlotName>,
+    base: Option<&WebUrl>,
+) -> Result<Imported, Problem> {
+    let document: Value = serde_json::from_slice(bytes).map_err(|error| {
+        let detail = format!("line {}, column {}: {error}", error.line(), error.column());
+        Problem::new(ProblemKind::MalformedJson, detail)
+    })?;
+    import(&document, slots, named, base).map_err(Problem::invalid)
 }
 
 fn settings(query: &ImportQuery) -> Result<(BTreeMap<String, SlotName>, Option<WebUrl>), Problem> {
@@ -241,55 +259,4 @@ fn pointer(assets: &[ImportedAsset], fault: &ComponentFault) -> String {
         Some(asset) if !fault.pointer.starts_with(&asset.pointer) => asset.pointer(&fault.pointer),
         _ => fault.pointer.clone(),
     }
-}
-
-fn named_in(rule: &PairingRule) -> Box<dyn Iterator<Item = &ComponentId> + '_> {
-    match rule {
-        PairingRule::Require(rule) => Box::new(std::iter::once(&rule.when).chain(&rule.then)),
-        PairingRule::Forbid(all) | PairingRule::Group(all) => Box::new(all.iter()),
-    }
-}
-
-/// Whether two rules ask the same, in whatever order they name components.
-fn same(one: &PairingRule, other: &PairingRule) -> bool {
-    fn when(rule: &PairingRule) -> Option<&ComponentId> {
-        if let PairingRule::Require(RequireRule { when, .. }) = rule { Some(when) } else { None }
-    }
-    fn all(rule: &PairingRule) -> BTreeSet<&ComponentId> {
-        named_in(rule).collect()
-    }
-    discriminant(one) == discriminant(other) && when(one) == when(other) && all(one) == all(other)
-}
-
-/// Adds the rules that a creative does not have; how many, and the version that has them.
-async fn pair(
-    app: &App,
-    caller: &Caller,
-    id: &CreativeId,
-    rules: Vec<PairingRule>,
-    dry_run: bool,
-) -> Result<(usize, Option<i64>), Problem> {
-    const TRIES: usize = 3;
-    let (authoring, author) = (&app.engine.authoring, author(caller, DryRun { dry_run }));
-    let key = DocumentKey::new(Kind::Creative, id.as_str());
-    for _ in 0..TRIES {
-        let row = authoring.get(author.account, key.clone()).await?;
-        let mut draft: CreativeDoc = serde_json::from_value(row.body).map_err(Problem::internal)?;
-        let known = draft.pairing.len();
-        let new = |rule: &&PairingRule| !draft.pairing.iter().any(|known| same(known, rule));
-        let more: Vec<PairingRule> = rules.iter().filter(new).cloned().collect();
-        draft.pairing.extend(more);
-        let added = draft.pairing.len() - known;
-        if added == 0 || dry_run {
-            return Ok((added, None));
-        }
-        let bytes = serde_json::to_vec(&draft).map_err(Problem::internal)?;
-        match authoring.put(&author, key.clone(), Expect::Version(row.version), &bytes, Along::default()).await {
-            Ok(written) => return Ok((added, Some(written.version))),
-            // somebody else wrote it meanwhile
-            Err(AuthoringError::Stale { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(AuthoringError::Contended.into())
 }

@@ -9,6 +9,7 @@ mod kinds;
 mod naming;
 mod proofs;
 mod publishing;
+mod reviews;
 mod sheet;
 mod table;
 mod uploads;
@@ -59,6 +60,7 @@ use crate::{
 pub fn routes() -> OpenApiRouter<App> {
     kinds::routes()
         .merge(publishing::routes())
+        .merge(reviews::routes())
         .merge(proofs::routes())
         .merge(uploads::routes())
         .merge(dynamic::routes())

@@ -18,7 +18,7 @@ use crate::{
         values::Millis,
         violation::Violation,
     },
-    engine::DocumentRow,
+    engine::{DocumentRow, authoring::Published as Made},
     http::{
         app::App,
         auth::Caller,
@@ -102,7 +102,7 @@ struct PublishRequest {
 
 /// What serves now.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"revision": 3, "version": 42, "warnings": []}))]
+#[schema(example = json!({"revision": 3, "version": 42, "warnings": [], "combinations": 50}))]
 struct PublishAnswer {
     /// The revision in use.
     revision: u32,
@@ -110,6 +110,8 @@ struct PublishAnswer {
     version: i64,
     /// What an author should look at, though it does not keep the creative from serving.
     warnings: Vec<Violation>,
+    /// How many of its combinations were chosen for exchanges that review them one by one; 0 where none does.
+    combinations: usize,
 }
 
 /// A creative out of service.
@@ -143,9 +145,10 @@ struct RevisionSummary {
 /// placement whose house creative it is by it (`size_mismatch`), and all links must lead to the
 /// advertiser's hosts (`landing_host_not_allowed`). The rest are warnings. An earlier revision is only
 /// warned of all this, and refused where it cannot be rendered: a component whose targeting names
-/// nothing any more, or whose click leads elsewhere now, is held back. With `If-Match`, only while the creative's draft is the one that was read; with the
-/// ETag of a preview, only while its templates and components are those that were looked at too.
-/// The body may be left out. Needs a key with the scope `author`.
+/// nothing any more, or whose click leads elsewhere now, is held back. With `If-Match`, only while the
+/// creative's draft is the one that was read; with the ETag of a preview, only while its templates and
+/// components are those that were looked at too. The body may be left out. Needs a key with the scope
+/// `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{id}/publish", tag = "creatives", operation_id = "publish_creative",
     params(Published, DryRun, DraftMatch), request_body(content = Option<PublishRequest>, example = json!({})), security(("key" = [])),
@@ -161,7 +164,8 @@ async fn publish(
 ) -> Result<Json<PublishAnswer>, Problem> {
     caller.must(Scope::Author)?;
     let made = app.engine.authoring.publish(&author(&caller, dry), &id, expect, previewed, request.revision).await?;
-    Ok(Json(PublishAnswer { revision: made.revision, version: made.version, warnings: made.warnings }))
+    let Made { revision, version, warnings, combinations } = made;
+    Ok(Json(PublishAnswer { revision, version, warnings, combinations }))
 }
 
 /// Take a creative out of service

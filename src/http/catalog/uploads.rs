@@ -202,14 +202,14 @@ pub(super) struct Upload<'a> {
 
 /// Rows on their way.
 pub(super) struct Way {
-    upload: Rest,
+    pub(super) upload: Rest,
     held: Vec<ComponentRow>,
     is_table: bool,
 }
 
 impl<'a> Upload<'a> {
     /// Refused components that are told at most.
-    const TOLD: usize = 10_000;
+    pub(super) const TOLD: usize = 10_000;
 
     pub(super) fn of(
         app: &'a App,
@@ -295,7 +295,8 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, way: &mut Way) -> Result<(), Problem> {
+    /// Takes the rows that are held.
+    pub(super) async fn take(&mut self, way: &mut Way) -> Result<(), Problem> {
         let rows = std::mem::take(&mut way.held);
         let mut author = author(self.caller, DryRun { dry_run: self.query.dry_run });
         // with a fault known already nothing will be written; what else is wrong is told all the same
@@ -327,29 +328,33 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn finish(self, way: Way) -> Answer {
+    async fn finish(mut self, mut way: Way) -> Answer {
+        self.take(&mut way).await?;
         let pointer = |fault: &ComponentFault| format!("/{}{}", fault.line, fault.pointer);
-        Ok(Json(self.close(way, pointer).await?).into_response())
+        Ok(Json(self.close(pointer, &[])?).into_response())
     }
 
-    /// Takes the rest; `pointer` says where in what was sent a fault stands.
-    pub(super) async fn close(
+    /// What became of them all; `pointer` says where in what was sent a fault stands, `rules` what is wrong with
+    /// pairing rules that came with them.
+    pub(super) fn close(
         mut self,
-        mut way: Way,
         pointer: impl Fn(&ComponentFault) -> String,
+        rules: &[Violation],
     ) -> Result<ComponentsTaken, Problem> {
-        self.take(&mut way).await?;
         self.taken.errors.sort_by_key(|fault| fault.line);
-        if self.whole() && self.taken.rejected > 0 {
+        if self.whole() && (self.taken.rejected > 0 || !rules.is_empty()) {
             let fault = |fault: ComponentFault| {
                 let pointer = pointer(&fault);
                 let detail =
                     if fault.column.is_empty() { fault.detail } else { format!("{}: {}", fault.column, fault.detail) };
                 Violation::new(pointer, fault.code, detail)
             };
-            let detail =
-                format!("{} of {} rows cannot be taken, so nothing changed.", self.taken.rejected, self.taken.rows);
-            let problem = Problem::invalid(self.taken.errors.into_iter().map(fault).collect());
+            let detail = match (self.taken.rejected, self.taken.rows) {
+                (0, _) => "Pairing rules cannot be taken, so nothing changed.".to_owned(),
+                (some, all) => format!("{some} of {all} rows cannot be taken, so nothing changed."),
+            };
+            let faults = self.taken.errors.into_iter().map(fault).chain(rules.iter().cloned());
+            let problem = Problem::invalid(faults.collect());
             return Err(Problem { detail, ..problem });
         }
         Ok(self.taken)

@@ -35,6 +35,10 @@ impl From<AuthoringError> for Problem {
                     .with_errors(by.into_iter().map(named).collect())
             }
             AuthoringError::Unreadable(error) => error.into(),
+            AuthoringError::NoAsset(_) => {
+                let detail = format!("{error}: upload it with POST /v1/assets");
+                Self::invalid(vec![Violation::new("", "unknown_asset", detail)])
+            }
             AuthoringError::Invalid(faults) => Self::invalid(faults),
             AuthoringError::Contended => Self::new(ProblemKind::Overloaded, "Others keep changing the same catalogue."),
             AuthoringError::Store(error) => error.into(),

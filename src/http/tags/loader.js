@@ -25,12 +25,12 @@
 	}
 	// a platform that does not answer is a no
 	function ask(api, names, no, call) {
-		if (typeof w[api] !== "function" || names.some(function (name) { return /^[^$%]/.test(q.get(name) || ""); })) return;
-		function tell(all) { names.forEach(function (name, n) { all[n] == null ? q.delete(name) : q.set(name, all[n]); }); }
+		if (typeof w[api] !== "function" || names.some(name => /^[^$%]/.test(q.get(name) || ""))) return;
+		function tell(all) { names.forEach((name, n) => all[n] ? q.set(name, all[n]) : q.delete(name)); }
 		tell(no);
 		asked++;
 		try {
-			call(function (all) {
+			call(all => {
 				tell(all);
 				if (call) call = go();
 			});
@@ -39,9 +39,12 @@
 	function go() { if (!--asked) load(); }
 	function load() {
 		if (f.src) return;
+		// what one platform says of the GDPR is not undone by another
+		var sid = q.get("gpp_sid");
+		if (q.get("gdpr") === "1" && /[1-9]/.test(sid)) q.set("gpp_sid", sid + ",2");
 		try {
 			var user = w.tessera && w.tessera.user && !q.get("user_token") ? w.tessera.user() : {};
-			Object.keys(user).forEach(function (name) { q.set(name, user[name]); });
+			Object.keys(user).forEach(name => q.set(name, user[name]));
 		} catch (e) {}
 		f.src = at.href;
 	}
@@ -58,19 +61,19 @@
 	}
 	s.parentNode.insertBefore(f, s.nextSibling);
 	if (w.navigator.globalPrivacyControl) q.set("gpc", 1);
-	ask("__tcfapi", ["gdpr", "gdpr_consent"], [1], function (tell) {
-		w.__tcfapi("addEventListener", 2, function (t, ok) {
-			if (ok && t) tell([t.gdprApplies === false ? 0 : 1, t.tcString]);
+	ask("__tcfapi", ["gdpr", "gdpr_consent"], [1], tell => {
+		w.__tcfapi("addEventListener", 2, (t, ok) => {
+			if (ok && t) tell([t.gdprApplies === false ? "0" : 1, t.tcString]);
 		});
 	});
-	ask("__gpp", ["gpp", "gpp_sid"], ["-"], function (tell) {
-		w.__gpp("addEventListener", function (e, ok) {
-			var p = e && e.pingData || e;
-			if (ok && p && p.signalStatus !== "not ready") tell([p.gppString || null, (p.applicableSections || []).join() || null]);
+	ask("__gpp", ["gpp", "gpp_sid"], ["-"], tell => {
+		w.__gpp("addEventListener", (e, ok) => {
+			var p = e && e.pingData || e || 0, said = [p.gppString, (p.applicableSections || []).join()];
+			if (ok && !/^(not ready)?$/.test(p.signalStatus || said.join(""))) tell(said);
 		});
 	});
-	ask("__uspapi", ["us_privacy"], ["-"], function (tell) {
-		w.__uspapi("getUSPData", 1, function (u, ok) { if (ok && u) tell([u.uspString]); });
+	ask("__uspapi", ["us_privacy"], ["-"], tell => {
+		w.__uspapi("getUSPData", 1, (u, ok) => { if (ok && u && u.uspString) tell([u.uspString]); });
 	});
 	setTimeout(load, wait / 2);
 	go();

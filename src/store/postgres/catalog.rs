@@ -13,7 +13,7 @@ use crate::{
     },
     ports::{
         AccountRow, Answer, ApiKeyRow, AssetFacts, AssetGone, AssetRow, CatalogStore, Commit, DocumentChanges,
-        DocumentWrite, Documents, KeptAnswer, KeyChange, Repeat, SigningKeyRow, StoreError, VersionRow,
+        DocumentRow, DocumentWrite, Documents, KeptAnswer, KeyChange, Repeat, SigningKeyRow, StoreError, VersionRow,
     },
     store::rows,
 };
@@ -82,6 +82,12 @@ const LIST: &str = documents!(
     "lateral (select * from document d where d.account = a.number and d.kind = $2 and d.version_to is null
               and d.id ^@ $3 and d.id >= $3 and ($4::text is null or d.id > $4)
               order by d.id limit $5) d on true"
+);
+
+const REVISION_WITH: &str = documents!(
+    "lateral (select * from document d where d.account = a.number and d.kind = 'revision' and d.version_to is null
+              and combination_crids(d.body) @> array[$2::text] and d.id ^@ $3
+              order by d.version_from limit 1) d on true"
 );
 
 /// Only what was touched since can differ, and revisions that a touched publication names or named.
@@ -291,6 +297,15 @@ impl CatalogStore for Catalog {
         })
     }
 
+    fn revision_with(&self, account: u32, creative: CreativeId, crid: String) -> Answer<'_, Option<DocumentRow>> {
+        self.lane.run(move |connection| {
+            Box::pin(async move {
+                let found = query(REVISION_WITH).bind(account.cast_signed()).bind(crid).bind(format!("{creative}/"));
+                Ok(rows::documents(&found.fetch_all(connection).await?)?.rows.pop())
+            })
+        })
+    }
+
     fn commit(
         &self,
         account: u32,
@@ -315,10 +330,9 @@ impl CatalogStore for Catalog {
                 if !dry_run && let Some(name) = assets::missing(&mut tx, account, &writes).await? {
                     return Ok(Commit::NoAsset { name });
                 }
-                let outcome = commit::apply(&mut tx, account, at + 1, &by, writes).await?;
-                match outcome {
+                match commit::apply(&mut tx, account, at + 1, &by, writes).await? {
                     Commit::Done { .. } if dry_run => Ok(Commit::Done { version: at }),
-                    Commit::Done { .. } => tx.commit().await.map(|()| outcome),
+                    done @ Commit::Done { .. } => tx.commit().await.map(|()| done),
                     refused => Ok(refused),
                 }
             })

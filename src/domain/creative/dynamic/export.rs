@@ -1,10 +1,10 @@
 //! A creative's draft as a document of the standard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{DEFAULT, SEGMENT};
+use super::{DEFAULT, NAMED, OWN, SEGMENT};
 use crate::domain::{
     creative::{ComponentDoc, ComponentStatus, CreativeDoc, PairingRule, SlotDoc, SlotType, TemplateDoc},
     ids::{ComponentId, CreativeId, SlotName, TemplateId},
@@ -29,7 +29,8 @@ pub struct Exported<'a> {
 
 /// Writes a draft as a document of the standard: ad units are templates, creative components slots, assets
 /// components, and asset groups the groups of pairing rules. What the standard has no word for stands in an asset's
-/// `attributes`, or for the other pairing rules in the ad's `tessera`, where importing finds it again.
+/// `attributes`, or for the other pairing rules in the ad's `tessera`, where importing finds it again. Components that
+/// show nothing or whose slot no template has are left out.
 #[must_use]
 pub fn export(draft: Exported<'_>) -> Value {
     let units = draft.templates.iter().map(|(id, template)| {
@@ -39,19 +40,32 @@ pub fn export(draft: Exported<'_>) -> Value {
         }
         unit
     });
-    let of_group = |rule: &&PairingRule| matches!(rule, PairingRule::Group(_));
-    let (groups, others): (Vec<&PairingRule>, Vec<&PairingRule>) = draft.creative.pairing.iter().partition(of_group);
-    let groups: Vec<(String, &[ComponentId])> = groups.into_iter().enumerate().filter_map(named).collect();
-    let written = groups.iter().map(|(id, members)| {
-        let names: Vec<&str> = members.iter().map(ComponentId::as_str).collect();
-        json!({"id": id, "name": names.join(", ")})
-    });
     let mut slots: BTreeMap<&SlotName, (&SlotDoc, Vec<&TemplateId>)> = BTreeMap::new();
     for (id, template) in draft.templates {
         for (name, slot) in &template.slots {
             slots.entry(name).or_insert((slot, Vec::new())).1.push(id);
         }
     }
+    let shown = |id: &ComponentId| {
+        let component = draft.components.get(id)?;
+        let (slot, _) = slots.get(&component.slot)?;
+        asset("", "", slot.kind, &component.value, "0").map(|_| &component.slot)
+    };
+    // what a group of assets cannot say stays a rule
+    let of_group = |rule: &&PairingRule| {
+        let PairingRule::Group(members) = rule else { return false };
+        let slots: Option<BTreeSet<&SlotName>> = members.iter().map(shown).collect();
+        (2..=8).contains(&members.len()) && slots.is_some_and(|slots| slots.len() == members.len())
+    };
+    let (written, others): (Vec<&PairingRule>, Vec<&PairingRule>) = draft.creative.pairing.iter().partition(of_group);
+    let mut groups: BTreeMap<&ComponentId, Vec<String>> = BTreeMap::new();
+    let written = written.into_iter().zip(1_u32..).map(|(rule, id)| {
+        rule.names().for_each(|member| groups.entry(member).or_default().push(id.to_string()));
+        let names: Vec<&str> = rule.names().map(ComponentId::as_str).collect();
+        json!({"id": id.to_string(), "name": names.join(", ")})
+    });
+    let written: Vec<Value> = written.collect();
+    let own = json!({"groups": written.iter().map(|group| &group["id"]).collect::<Vec<_>>(), "pairing": others});
     let parts = slots.into_iter().zip(1_u32..).map(|((name, (slot, units)), number)| {
         let default = asset("default", "Default", slot.kind, &slot.default, "1");
         let default = default.map(|mut default| {
@@ -59,26 +73,18 @@ pub fn export(draft: Exported<'_>) -> Value {
             default
         });
         let own = draft.components.iter().filter(|(_, component)| component.slot == *name);
-        let own = own.filter_map(|(id, component)| of_component(id, component, slot.kind, &groups));
+        let own = own.filter_map(|(id, component)| of_component(id, component, slot.kind, groups.get(id)));
         json!({
             "id": number, "name": name, "assetType": asset_type(slot.kind), "adUnit": units,
             "assets": default.into_iter().chain(own).collect::<Vec<_>>()
         })
     });
-    let mut ad = json!({
+    let ad = json!({
         "id": draft.id, "name": draft.creative.name, "advertiser": draft.advertiser,
         "version": draft.version.to_string(), "adUnits": units.collect::<Vec<_>>(),
-        "assetGroups": written.collect::<Vec<_>>(), "creativeComponents": parts.collect::<Vec<_>>()
+        "assetGroups": written, "creativeComponents": parts.collect::<Vec<_>>(), OWN: own
     });
-    if !others.is_empty() {
-        ad["tessera"] = json!({"pairing": others});
-    }
     json!({ "ad": ad })
-}
-
-fn named((at, rule): (usize, &PairingRule)) -> Option<(String, &[ComponentId])> {
-    let PairingRule::Group(members) = rule else { return None };
-    Some(((at + 1).to_string(), members))
 }
 
 /// The standard's word for what a slot holds.
@@ -122,7 +128,7 @@ fn of_component(
     id: &ComponentId,
     component: &ComponentDoc,
     kind: SlotType,
-    groups: &[(String, &[ComponentId])],
+    groups: Option<&Vec<String>>,
 ) -> Option<Value> {
     let name = component.name.as_deref().unwrap_or(id.as_str());
     let mut asset = asset(id.as_str(), name, kind, &component.value, "0")?;
@@ -131,12 +137,14 @@ fn of_component(
         let target = segment.map_or_else(|| rule.to_string(), |segment| format!("{SEGMENT}{segment}"));
         asset["target"] = target.into();
     }
-    let of: Vec<&String> = groups.iter().filter(|(_, members)| members.contains(id)).map(|(group, _)| group).collect();
-    if !of.is_empty() {
-        asset["assetGroupIds"] = json!(of);
+    if let Some(groups) = groups {
+        asset["assetGroupIds"] = json!(groups);
     }
     let attributes = &mut asset["attributes"];
     attributes["weight"] = component.weight.into();
+    if component.name.as_deref() == Some(id.as_str()) {
+        attributes[NAMED] = true.into();
+    }
     if let Some(locale) = &component.locale {
         attributes["locale"] = json!(locale);
     }

@@ -1,16 +1,18 @@
 //! Documents of the standard as components and pairing rules of a creative.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    DEFAULT, SEGMENT, TARGET,
+    DEFAULT, NAMED, OWN, SEGMENT, TARGET,
+    groups::{Groups, ImportedRule},
     lenient::{list, member, number, plain, says_yes, size, text},
+    naming::{Called, ids},
 };
 use crate::domain::{
-    creative::{PairingRule, RequireRule, SlotType, WebUrl},
-    ids::{ComponentId, SegmentKey, SlotName},
+    creative::{SlotType, WebUrl},
+    ids::{SegmentKey, SlotName},
     violation::{Violation, Violations},
 };
 
@@ -20,7 +22,7 @@ pub struct Imported {
     /// Its assets in their order, but for those that slots show by default.
     pub assets: Vec<ImportedAsset>,
     /// Which of them go together.
-    pub pairing: Vec<PairingRule>,
+    pub pairing: Vec<ImportedRule>,
 }
 
 /// An asset as a component.
@@ -28,7 +30,9 @@ pub struct Imported {
 pub struct ImportedAsset {
     /// Where it stands in the document.
     pub pointer: String,
-    /// The component with its `id`, or why it is none, with pointers into the document.
+    /// Its id.
+    pub id: String,
+    /// The component with that `id`, or why it is none, with pointers into the document.
     pub component: Result<Map<String, Value>, Vec<Violation>>,
 }
 
@@ -52,15 +56,30 @@ impl ImportedAsset {
 #[derive(Clone, Copy)]
 struct Setting<'a> {
     slots: &'a BTreeMap<SlotName, SlotType>,
+    /// The slots by their names as they are compared.
+    plain: &'a BTreeMap<String, &'a SlotName>,
     named: &'a BTreeMap<String, SlotName>,
     base: Option<&'a WebUrl>,
+    /// Whether the document is one of ours: quotes and spaces are meant.
+    is_own: bool,
 }
+
+impl Setting<'_> {
+    /// The slot that a part is, by what it is called.
+    fn slot(&self, name: &str) -> Option<SlotName> {
+        let exact = || name.parse::<SlotName>().ok().filter(|name| self.slots.contains_key(name));
+        exact().or_else(|| self.plain.get(&plain(name)).map(|slot| (*slot).clone()))
+    }
+}
+
+/// The most assets of a document: as many as a creative has components.
+const MOST: usize = 100_000;
 
 /// Reads a document for a creative with these slots; `named` says which slot a creative component is that no slot is
 /// called like, `base` where relative addresses begin.
 ///
 /// # Errors
-/// It is no document of the standard.
+/// It is no document of the standard, or has more than 100,000 assets.
 pub fn import(
     document: &Value,
     slots: &BTreeMap<SlotName, SlotType>,
@@ -77,25 +96,35 @@ pub fn import(
     let ad = ad.ok_or_else(|| refuse("/ad", "type", "must be an object"))?;
     let components = member(ad, "creativeComponents")
         .ok_or_else(|| refuse(&format!("{at}/creativeComponents"), "required", "must list the parts of the ad"))?;
-    let setting = Setting { slots, named, base };
-    let parts: Vec<Part<'_>> = list(Some(components))
+    let components = list(Some(components));
+    let assets = |component: &Value| list(component.as_object().and_then(|part| member(part, "assets"))).len();
+    if components.iter().map(assets).sum::<usize>() > MOST {
+        let detail = format!("must have at most {MOST} assets");
+        return Err(refuse(&format!("{at}/creativeComponents"), "too_many", &detail));
+    }
+    let own = member(ad, OWN).and_then(Value::as_object);
+    let mut by_plain = BTreeMap::new();
+    for slot in slots.keys() {
+        by_plain.entry(plain(slot.as_str())).or_insert(slot);
+    }
+    let setting = Setting { slots, plain: &by_plain, named, base, is_own: own.is_some() };
+    let parts: Vec<Part<'_>> = components
         .iter()
         .enumerate()
         .flat_map(|(number, component)| Part::of(component, &format!("{at}/creativeComponents/{number}"), setting))
         .collect();
-    let ids = ids(&parts);
+    let ids = ids(&parts.iter().map(Part::called).collect::<Vec<_>>());
     let mut imported = Imported::default();
     let mut groups = Groups::default();
-    for (part, id) in parts.iter().zip(&ids) {
-        let component = part.component(id, setting);
-        if let (Ok(_), Some(slot)) = (&component, &part.slot) {
-            groups.add(part, slot, id);
-        }
-        imported.assets.push(ImportedAsset { pointer: part.pointer.clone(), component });
+    for (part, id) in parts.iter().zip(ids) {
+        let component = part.component(&id, setting);
+        groups.add(&part.pointer, part.slot.as_ref(), &id, part.field("assetGroupIds"));
+        imported.assets.push(ImportedAsset { pointer: part.pointer.clone(), id, component });
     }
-    imported.pairing = groups.rules();
-    let own = member(ad, "tessera").and_then(Value::as_object).and_then(|own| member(own, "pairing"));
-    imported.pairing.extend(list(own).iter().filter_map(|rule| serde_json::from_value(rule.clone()).ok()));
+    let own = |name: &str| list(own.and_then(|own| member(own, name)));
+    imported.pairing = groups.rules(&own("groups").iter().filter_map(|group| text(Some(group))).collect());
+    let rules = own("pairing").iter().enumerate();
+    imported.pairing.extend(rules.map(|(n, rule)| ImportedRule::own(format!("{at}/{OWN}/pairing/{n}"), rule)));
     Ok(imported)
 }
 
@@ -107,25 +136,27 @@ struct Part<'v> {
     slot: Option<SlotName>,
     asset: Option<&'v Map<String, Value>>,
     attributes: Option<&'v Map<String, Value>>,
+    /// Whether the document is one of ours.
+    is_own: bool,
 }
 
 impl<'v> Part<'v> {
-    /// The assets of a creative component; without any, a fault to tell.
+    /// The assets of a creative component.
     fn of(component: &'v Value, at: &str, setting: Setting<'_>) -> Vec<Self> {
         let object = component.as_object();
         let field = |name: &str| object.and_then(|object| member(object, name));
         let (name, id) = (text(field("name")), text(field("id")));
-        let called =
-            |slot: &&SlotName| [&name, &id].into_iter().flatten().any(|name| plain(name) == plain(slot.as_str()));
-        let named = [&name, &id].into_iter().flatten().find_map(|name| setting.named.get(name));
-        let slot = named.or_else(|| setting.slots.keys().find(called)).cloned();
-        let part = name.or(id).unwrap_or_default();
+        let called = || [&name, &id].into_iter().flatten();
+        let named = called().find_map(|name| setting.named.get(name).cloned());
+        let slot = named.or_else(|| called().find_map(|name| setting.slot(name)));
+        // it is told with each of its assets
+        let part: String = name.or(id).unwrap_or_default().chars().take(200).collect();
         let assets = list(field("assets")).iter().enumerate();
         let parts = assets.map(|(number, asset)| {
             let asset = asset.as_object();
             let attributes = asset.and_then(|asset| member(asset, "attributes")).and_then(Value::as_object);
             let pointer = format!("{at}/assets/{number}");
-            Self { pointer, part: part.clone(), slot: slot.clone(), asset, attributes }
+            Self { pointer, part: part.clone(), slot: slot.clone(), asset, attributes, is_own: setting.is_own }
         });
         // what a slot shows by default is its template's
         parts.filter(|part| !part.attribute(DEFAULT).is_some_and(|value| says_yes(Some(value)))).collect()
@@ -139,13 +170,30 @@ impl<'v> Part<'v> {
         self.attributes.and_then(|attributes| member(attributes, name))
     }
 
+    /// A text as it is meant: of a document of ours with the spaces and quotes around it.
+    fn said(&self, value: Option<&Value>) -> Option<String> {
+        match value {
+            Some(Value::String(said)) if self.is_own => Some(said.clone()),
+            value => text(value),
+        }
+    }
+
+    fn called(&self) -> Called {
+        let id = text(self.field("id"));
+        let slot = self.slot.as_ref().map_or(&*self.part, SlotName::as_str);
+        let name = text(self.field("name")).or_else(|| id.clone()).unwrap_or_default();
+        Called { name: format!("{slot} {name}"), id }
+    }
+
     /// The component that it is.
     fn component(&self, id: &str, setting: Setting<'_>) -> Result<Map<String, Value>, Vec<Violation>> {
         let mut faults = Violations::new();
         let slot = self.slot.as_ref().and_then(|slot| Some((slot, *setting.slots.get(slot)?)));
         let Some((slot, kind)) = slot else {
-            let names: Vec<&str> = setting.slots.keys().map(SlotName::as_str).collect();
-            let detail = format!("no slot is called {:?}: the creative has {}", self.part, names.join(", "));
+            const SOME: usize = 12;
+            let names: Vec<&str> = setting.slots.keys().map(SlotName::as_str).take(SOME).collect();
+            let more = if setting.slots.len() > SOME { " and others" } else { "" };
+            let detail = format!("no slot is called {:?}: the creative has {}{more}", self.part, names.join(", "));
             return Err(vec![Violation::new(self.pointer.clone(), "unknown_slot", detail)]);
         };
         let mut component = Map::new();
@@ -155,7 +203,9 @@ impl<'v> Part<'v> {
             Ok(value) => drop(component.insert("value".into(), value)),
             Err((code, detail)) => faults.push(format!("{}/source", self.pointer), code, detail),
         }
-        if let Some(name) = text(self.field("name")).filter(|name| name != id) {
+        // an asset must have a name: the id where the component has none
+        let named = self.is_own && self.attribute(NAMED).is_some();
+        if let Some(name) = self.said(self.field("name")).filter(|name| name != id || named) {
             component.insert("name".into(), name.chars().take(200).collect::<String>().into());
         }
         let target = text(self.field("target"));
@@ -184,11 +234,11 @@ impl<'v> Part<'v> {
     /// The value, as the slot's type asks.
     fn value(&self, kind: SlotType, base: Option<&WebUrl>) -> Result<Value, (&'static str, String)> {
         let source = self.field("source");
-        let said = text(source).ok_or(("required", "must say what the asset is".to_owned()));
+        let said = self.said(source).ok_or(("required", "must say what the asset is".to_owned()));
         Ok(match kind {
             // quotes may be part of what is said
             SlotType::Text | SlotType::Legal => match source {
-                Some(Value::String(said)) if !said.trim().is_empty() => said.trim().into(),
+                Some(Value::String(said)) if !self.is_own && !said.trim().is_empty() => said.trim().into(),
                 _ => said?.into(),
             },
             SlotType::Color => said?.into(),
@@ -218,10 +268,20 @@ impl<'v> Part<'v> {
             (Some(one), Some(other), None, _) => (other.to_owned(), one.to_owned()),
             _ => return Err(("type", "must be an amount and a currency, such as 19.90 EUR".to_owned())),
         };
-        Ok(json!({"amount": amount, "currency": currency.to_ascii_uppercase()}))
+        let currency = if self.is_own { currency } else { currency.to_ascii_uppercase() };
+        Ok(json!({"amount": amount, "currency": currency}))
     }
 
     fn image(&self, said: &str, base: Option<&WebUrl>) -> Result<Value, (&'static str, String)> {
+        if self.is_own {
+            let mut image = json!({"src": address(said, base)?});
+            for name in ["alt", "width", "height", "renditions"] {
+                if let Some(value) = self.attribute(name) {
+                    image[name] = value.clone();
+                }
+            }
+            return Ok(image);
+        }
         let words = text(self.attribute("alt")).or_else(|| text(self.field("name"))).unwrap_or_default();
         let mut image = json!({"src": address(said, base)?, "alt": words});
         if let Some((width, height)) = self.size() {
@@ -297,76 +357,4 @@ fn address(said: &str, base: Option<&WebUrl>) -> Result<String, (&'static str, S
     let folder = base[root..].rfind('/').map_or(root, |at| root + at);
     let start = if said.starts_with('/') { root } else { folder };
     Ok(format!("{}/{}", &base[..start], said.trim_start_matches('/').trim_start_matches("./")))
-}
-
-/// An id for every asset: its own where that can be one and is nobody else's in the document, else one made of the
-/// slot and the name, the same for the same document.
-fn ids(parts: &[Part<'_>]) -> Vec<String> {
-    let own: Vec<Option<String>> = parts.iter().map(|part| text(part.field("id"))).collect();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    own.iter().flatten().for_each(|id| *counts.entry(id).or_default() += 1);
-    let mut taken: BTreeSet<String> = BTreeSet::new();
-    let own = own
-        .iter()
-        .map(|id| id.as_ref().filter(|id| counts.get(id.as_str()) == Some(&1) && id.parse::<ComponentId>().is_ok()));
-    let own: Vec<Option<&String>> = own.collect();
-    taken.extend(own.iter().flatten().map(|id| (*id).clone()));
-    let made = parts.iter().zip(&own).map(|(part, own)| match own {
-        Some(own) => (*own).clone(),
-        None => {
-            let slot = part.slot.as_ref().map_or(&*part.part, SlotName::as_str);
-            let name = text(part.field("name")).or_else(|| text(part.field("id"))).unwrap_or_default();
-            let slug = slug(&format!("{slot} {name}"));
-            let mut free = (2..).map(|count| format!("{slug}-{count}"));
-            let id = if taken.contains(&slug) { free.find(|id| !taken.contains(id)).unwrap_or_default() } else { slug };
-            taken.insert(id.clone());
-            id
-        }
-    });
-    made.collect()
-}
-
-/// Small letters, digits and hyphens, at most 56 of them.
-fn slug(name: &str) -> String {
-    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let mut slug = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
-    slug.truncate(56);
-    if slug.is_empty() { "asset".to_owned() } else { slug }
-}
-
-/// Assets that are to be shown together, by the ids of their groups.
-#[derive(Default)]
-struct Groups(BTreeMap<String, Vec<(SlotName, ComponentId)>>);
-
-impl Groups {
-    fn add(&mut self, part: &Part<'_>, slot: &SlotName, id: &str) {
-        let Ok(id) = id.parse::<ComponentId>() else { return };
-        for group in list(part.field("assetGroupIds")).iter().filter_map(|group| text(Some(group))) {
-            self.0.entry(group).or_default().push((slot.clone(), id.clone()));
-        }
-    }
-
-    fn rules(self) -> Vec<PairingRule> {
-        const MOST: usize = 8;
-        let mut uses: BTreeMap<&ComponentId, usize> = BTreeMap::new();
-        self.0.values().flatten().for_each(|(_, id)| *uses.entry(id).or_default() += 1);
-        let (mut rules, mut requires) = (Vec::new(), BTreeMap::<&ComponentId, BTreeSet<&ComponentId>>::new());
-        for members in self.0.values() {
-            let slots: BTreeSet<&SlotName> = members.iter().map(|(slot, _)| slot).collect();
-            let alone = members.iter().all(|(_, id)| uses[id] == 1);
-            if alone && slots.len() == members.len() && (2..=MOST).contains(&slots.len()) {
-                rules.push(PairingRule::Group(members.iter().map(|(_, id)| id.clone()).collect()));
-                continue;
-            }
-            for (slot, id) in members {
-                let others = members.iter().filter(|(other, _)| other != slot).map(|(_, id)| id);
-                requires.entry(id).or_default().extend(others);
-            }
-        }
-        let requires = requires.into_iter().filter(|(_, then)| !then.is_empty());
-        rules.extend(requires.map(|(when, then)| {
-            PairingRule::Require(RequireRule { when: when.clone(), then: then.into_iter().cloned().collect() })
-        }));
-        rules
-    }
 }

@@ -1,10 +1,14 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::domain::{
-    creative::{ComponentDoc, CreativeDoc, SlotType, TemplateDoc},
+    creative::{ComponentDoc, CreativeDoc, PairingRule, SlotType, TemplateDoc},
     ids::{ComponentId, SlotName, TemplateId},
     violation::Violation,
 };
@@ -135,7 +139,7 @@ fn faults_are_named_where_they_stand() {
     for odd in [json!([]), json!("x"), json!({}), json!({"ad": 7}), json!({"ad": {"id": "1"}})] {
         assert!(read(&odd, &[], None).is_err(), "{odd}");
     }
-    let asset = ImportedAsset { pointer: at(""), component: Err(Vec::new()) };
+    let asset = ImportedAsset { pointer: at(""), id: "a".into(), component: Err(Vec::new()) };
     let pointers = ["", "/id", "/value/src", "/targeting/all/0", "/weight"].map(|pointer| asset.pointer(pointer));
     assert_eq!(pointers, ["", "/id", "/source", "/target", "/attributes"].map(at));
 }
@@ -151,10 +155,7 @@ fn parts_that_are_called_otherwise_are_told_their_slot() {
 fn assets_of_a_group_are_shown_together() {
     let text = |name: &str, assets: Value| json!({"id": name, "name": name, "assets": assets});
     let asset = |id: &str, groups: Value| json!({"id": id, "source": id, "assetGroupIds": groups});
-    let pairing = |parts: Value| {
-        let document = json!({"ad": {"creativeComponents": parts}});
-        serde_json::to_value(read(&document, &[], None).expect("a document").pairing).expect("JSON")
-    };
+    let pairing = |parts: Value| rules(&json!({"ad": {"creativeComponents": parts}}));
     let one_each =
         json!([text("headline", json!([asset("h", json!(["g"]))])), text("cta", json!([asset("c", json!("g"))]))]);
     assert_eq!(pairing(one_each), json!([{"group": ["h", "c"]}]));
@@ -168,44 +169,113 @@ fn assets_of_a_group_are_shown_together() {
         json!([require("c", &["h1", "h2"]), require("h1", &["c"]), require("h2", &["c"])]),
         "a group of one slot asks nothing"
     );
+    // whoever drops a member makes another rule of it
+    let refused = json!([
+        text("headline", json!([asset("h", json!(["g", "g"]))])),
+        text("stars", json!([asset("no-number", json!("g"))])),
+        text("nothing", json!([asset("nowhere", json!("g"))]))
+    ]);
+    assert_eq!(pairing(refused), json!([{"group": ["h", "no-number", "nowhere"]}]));
+}
+
+/// The rules that a document asks for.
+fn rules(document: &Value) -> Value {
+    let rules = read(document, &[], None).expect("a document").pairing.into_iter();
+    let rules: Vec<PairingRule> = rules.map(|rule| rule.rule.expect("a rule")).collect();
+    serde_json::to_value(rules).expect("JSON")
+}
+
+#[test]
+fn rules_that_are_none_are_told() {
+    let asset = |id: usize| json!({"id": format!("h{id}"), "source": "x", "assetGroupIds": "g"});
+    let mut document = part("headline", (0..65).map(asset).collect());
+    document["ad"]["creativeComponents"]
+        .as_array_mut()
+        .expect("parts")
+        .push(json!({"name": "cta", "assets": {"id": "c", "source": "x", "assetGroupIds": "g"}}));
+    document["ad"]["tessera"] = json!({"pairing": [{"forbid": ["h1", "c"]}, {"forbids": ["h2", "c"]}]});
+    let found = read(&document, &[], None).expect("a document").pairing;
+    let faults = found.iter().filter_map(|rule| Some((rule, rule.rule.as_ref().err()?)));
+    let faults = faults.flat_map(|(rule, all)| all.iter().map(|fault| (rule.pointer(&fault.pointer), fault.code)));
+    assert_eq!(
+        faults.collect::<Vec<_>>(),
+        [
+            ("/ad/creativeComponents/1/assets/0/assetGroupIds".into(), "too_many"),
+            ("/ad/tessera/pairing/1".into(), "unreadable")
+        ]
+    );
+    let own = found.iter().find(|rule| rule.is_own).expect("a rule of ours");
+    assert_eq!(own.pointer("/forbid/0"), "/ad/tessera/pairing/0/forbid/0");
+}
+
+/// Without ids or with one name for all there is a lot to number; nor do groups of thousands or slots by the hundred
+/// make what is small large.
+#[test]
+fn large_documents_are_read_soon() {
+    let begun = Instant::now();
+    let ids: Vec<String> = {
+        let found = read(&part("headline", json!(vec![0; 20_000])), &[], None).expect("a document");
+        found.assets.into_iter().map(|asset| asset.id).collect()
+    };
+    assert_eq!((&*ids[0], &*ids[1], &*ids[19_999]), ("headline", "headline-2", "headline-20000"));
+    let grouped = json!({"source": "x", "assetGroupIds": [1]});
+    let mut document = part("headline", json!(vec![&grouped; 10_000]));
+    let other = json!({"name": "cta", "assets": vec![&grouped; 10_000]});
+    document["ad"]["creativeComponents"].as_array_mut().expect("parts").push(other);
+    let found = read(&document, &[], None).expect("a document");
+    assert_eq!(found.pairing.iter().filter(|rule| rule.rule.is_err()).count(), 20_000);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    let most = read(&part("headline", json!(vec![0; 100_001])), &[], None).expect_err("too many");
+    assert_eq!((&*most[0].pointer, most[0].code), ("/ad/creativeComponents", "too_many"));
+}
+
+/// A creative's draft as a document.
+fn written(slots: &Value, components: &BTreeMap<ComponentId, ComponentDoc>, pairing: &Value) -> Value {
+    let template =
+        json!({"name": "Banner", "format": "html", "size": "300x250", "markup": "<body></body>", "slots": slots});
+    let template: TemplateDoc = serde_json::from_value(template).expect("a template");
+    let creative = json!({"name": "Shoes", "advertiser": "shop", "templates": ["banner"], "pairing": pairing});
+    let creative: CreativeDoc = serde_json::from_value(creative).expect("a creative");
+    export(Exported {
+        id: &"shoes".parse().expect("an id"),
+        creative: &creative,
+        version: 7,
+        advertiser: "shop.example",
+        templates: &[("banner".parse::<TemplateId>().expect("an id"), template)],
+        components,
+    })
+}
+
+/// The components of a document.
+fn components(imported: Imported) -> BTreeMap<ComponentId, ComponentDoc> {
+    let component = |asset: ImportedAsset| {
+        let mut component = asset.component.unwrap_or_else(|faults| panic!("{faults:#?}"));
+        component.remove("id");
+        (asset.id.parse().expect("an id"), serde_json::from_value(Value::Object(component)).expect("a component"))
+    };
+    imported.assets.into_iter().map(component).collect()
 }
 
 #[test]
 fn what_is_written_reads_back_as_it_was() {
-    let template = json!({
-        "name": "Banner", "format": "html", "size": "300x250", "markup": "<body></body>",
-        "slots": {
-            "background": {"type": "image", "default": {"src": "https://x.example/a.png", "alt": "A shoe"}},
-            "headline": {"type": "text", "default": "Hello"}, "price": {"type": "price", "optional": true, "default": null},
-            "stars": {"type": "number", "default": 4}
-        }
+    let slots = json!({
+        "background": {"type": "image", "default": {"src": "https://x.example/a.png", "alt": "A shoe"}},
+        "headline": {"type": "text", "default": "Hello"}, "price": {"type": "price", "optional": true, "default": null},
+        "stars": {"type": "number", "default": 4}
     });
-    let components = json!({
+    let docs = json!({
         "h-1": {"slot": "headline", "value": "'Quoted'", "targeting": {"segment": "vip"}, "locale": "de", "weight": 60},
         "h-2": {"slot": "headline", "value": "Second", "name": "The second", "status": "paused",
                 "targeting": {"all": [{"segment": "vip"}, {"context": "language", "eq": "de"}]}},
         "b-1": {"slot": "background", "value": {"src": "/v1/assets/x.png", "alt": "b", "width": 300, "height": 250,
                 "renditions": [{"src": "/v1/assets/y.png", "width": 728, "height": 90}]}},
+        "b-2": {"slot": "background", "value": {"src": "https://x.example/?q='b'", "alt": " 'b' ", "width": 300}},
         "p-1": {"slot": "price", "value": {"amount": "19.90", "currency": "EUR"}, "flight": {"start": "2026-05-01T00:00:00.000Z"}},
         "s-1": {"slot": "stars", "value": 4.5}
     });
+    let docs: BTreeMap<ComponentId, ComponentDoc> = serde_json::from_value(docs).expect("components");
     let pairing = json!([{"group": ["h-1", "p-1"]}, {"forbid": ["h-2", "s-1"]}]);
-    let creative: CreativeDoc = serde_json::from_value(
-        json!({"name": "Shoes", "advertiser": "shop", "templates": ["banner"], "pairing": pairing}),
-    )
-    .expect("a creative");
-    let template: TemplateDoc = serde_json::from_value(template).expect("a template");
-    let templates = [("banner".parse::<TemplateId>().expect("an id"), template)];
-    let components: BTreeMap<ComponentId, ComponentDoc> = serde_json::from_value(components).expect("components");
-    let id = "shoes".parse().expect("an id");
-    let document = export(Exported {
-        id: &id,
-        creative: &creative,
-        version: 7,
-        advertiser: "shop.example",
-        templates: &templates,
-        components: &components,
-    });
+    let document = written(&slots, &docs, &pairing);
     let ad = &document["ad"];
     assert_eq!((&ad["version"], &ad["advertiser"]), (&json!("7"), &json!("shop.example")));
     assert_eq!(ad["adUnits"], json!([{"id": "banner", "name": "Banner", "size": "300x250"}]));
@@ -220,17 +290,59 @@ fn what_is_written_reads_back_as_it_was() {
             assert!(asset["attributes"].is_object());
         }
     }
-    let found = read(&document, &[], None).expect("a document");
-    assert_eq!(serde_json::to_value(&found.pairing).expect("JSON"), pairing);
-    let back: BTreeMap<ComponentId, ComponentDoc> = found
-        .assets
-        .into_iter()
-        .map(|asset| {
-            let mut component = asset.component.expect("a component");
-            let id: ComponentId = component["id"].as_str().expect("an id").parse().expect("an id");
-            component.remove("id");
-            (id, serde_json::from_value(Value::Object(component)).expect("a component"))
-        })
-        .collect();
-    assert_eq!(back, components);
+    assert_eq!(rules(&document), pairing);
+    assert_eq!(components(read(&document, &[], None).expect("a document")), docs);
+}
+
+fn words() -> impl Strategy<Value = String> {
+    proptest::sample::select(vec!["a", "b", "cta-1-a", " a ", "'a'", "' a'", "a'", " ", "2", "no"])
+        .prop_map(str::to_owned)
+}
+
+proptest! {
+    /// Whatever texts are like, slots are called and components are paired: a component in several groups, groups of
+    /// nobody, of one slot or of too few, and rules that name nothing.
+    #[test]
+    fn a_document_of_ours_changes_nothing(
+        texts in proptest::collection::vec((0_usize..3, words(), proptest::option::of(words())), 1..8),
+        pairing in proptest::collection::vec((0_usize..3, proptest::collection::vec(0_usize..9, 1..5)), 0..5),
+    ) {
+        let names = ["cta-1", "cta1", "pic"];
+        let text = json!({"type": "text", "default": "Now"});
+        let pic = json!({"type": "image", "default": {"src": "https://x.example/a.png", "alt": "A"}});
+        let slots = json!({"cta-1": text, "cta1": text, "pic": pic});
+        let id = |at: usize| format!("cta-1-{}", (b'a' + at as u8) as char);
+        let doc = |(at, (slot, text, name)): (usize, &(usize, String, Option<String>))| {
+            let value = if *slot == 2 { json!({"src": "/v1/assets/x.png", "alt": text}) } else { json!(text) };
+            let mut doc = json!({"slot": names[*slot], "value": value});
+            if let Some(name) = name {
+                doc["name"] = json!(name);
+            }
+            (id(at).parse().expect("an id"), serde_json::from_value(doc).expect("a component"))
+        };
+        let docs: BTreeMap<ComponentId, ComponentDoc> = texts.iter().enumerate().map(doc).collect();
+        let rule = |(kind, members): &(usize, Vec<usize>)| {
+            let members: Vec<String> = members.iter().map(|at| id(*at)).collect();
+            match kind {
+                0 => json!({"forbid": members}),
+                1 => json!({"require": {"if": members[0], "then": members}}),
+                _ => json!({"group": members}),
+            }
+        };
+        let pairing: Vec<Value> = pairing.iter().map(rule).collect();
+        let document = written(&slots, &docs, &json!(pairing));
+        let kinds = [SlotType::Text, SlotType::Text, SlotType::Image];
+        let slots = names.iter().zip(kinds).map(|(name, kind)| (name.parse().expect("a slot"), kind)).collect();
+        let found = import(&document, &slots, &BTreeMap::new(), None).expect("a document");
+        let known: Vec<PairingRule> = serde_json::from_value(json!(pairing)).expect("rules");
+        for rule in &found.pairing {
+            let rule = rule.rule.as_ref().expect("a rule");
+            prop_assert!(known.iter().any(|known| known.asks() == rule.asks()), "{rule:?}");
+        }
+        for rule in &known {
+            let found = found.pairing.iter().flat_map(|found| &found.rule);
+            prop_assert!(found.into_iter().any(|found| found.asks() == rule.asks()), "{rule:?}");
+        }
+        prop_assert_eq!(components(found), docs);
+    }
 }

@@ -263,7 +263,7 @@ fn manner(person: u128) -> Manner<'static> {
 /// trying all.
 fn fullest(creative: &Creative, open: &dyn Fn(&str) -> bool) -> BTreeSet<Vec<u32>> {
     let mut all = vec![Vec::new()];
-    for slot in &creative.slots {
+    for slot in creative.slots.iter() {
         let own = slot.candidates.iter().copied().filter(|at| open(creative.components[*at as usize].id.as_str()));
         let own: Vec<u32> = own.chain([Pairing::DEFAULT]).collect();
         all = all.iter().flat_map(|known: &Vec<u32>| own.iter().map(|at| [&known[..], &[*at]].concat())).collect();
@@ -304,7 +304,7 @@ proptest! {
         for n in 0..20_000 {
             let person = person.wrapping_add(n);
             let chosen = shown(person);
-            let told: Vec<_> = chosen.choice.iter().zip(&creative.slots).map(|(at, slot)| {
+            let told: Vec<_> = chosen.choice.iter().zip(creative.slots.iter()).map(|(at, slot)| {
                 at.map_or(Pairing::DEFAULT, |at| slot.candidates[usize::from(at)])
             }).collect();
             prop_assert_eq!(chosen.unsatisfiable, told.iter().all(|at| *at == Pairing::DEFAULT) && closed.len() < 9);

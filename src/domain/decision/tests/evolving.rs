@@ -16,8 +16,14 @@ use crate::domain::{
         snapshot::{Changed, Snapshot},
     },
     consent::Purposes,
-    decision::{decided::Person, request::AdRequest, standing::Standing},
+    decision::{
+        decided::Person,
+        exclusion::ComponentExclusion,
+        request::{AdRequest, Explain},
+        standing::Standing,
+    },
     ids::{CreativeId, ExchangeId},
+    violation::Violation,
 };
 
 fn evolve(snapshot: &Snapshot, changes: Vec<Changed>) -> Snapshot {
@@ -32,12 +38,24 @@ fn delete(kind: Kind, id: &str) -> Changed {
     (DocumentKey::new(kind, id), None)
 }
 
-/// What is wrong, by document: pointers and codes.
-fn faults(snapshot: &Snapshot) -> Vec<(String, Vec<(String, &'static str)>)> {
-    let of = |(key, faults): (&DocumentKey, &Vec<crate::domain::violation::Violation>)| {
+/// By document: pointers and codes.
+type Told = Vec<(String, Vec<(String, &'static str)>)>;
+
+fn noted(found: &BTreeMap<DocumentKey, Vec<Violation>>) -> Told {
+    let of = |(key, faults): (&DocumentKey, &Vec<Violation>)| {
         (key.to_string(), faults.iter().map(|fault| (fault.pointer.clone(), fault.code)).collect())
     };
-    snapshot.faults.iter().map(of).collect()
+    found.iter().map(of).collect()
+}
+
+/// What is wrong.
+fn faults(snapshot: &Snapshot) -> Told {
+    noted(&snapshot.faults)
+}
+
+/// What is held back.
+fn held(snapshot: &Snapshot) -> Told {
+    noted(&snapshot.held)
 }
 
 /// Everything that an answer says, memberships included.
@@ -78,12 +96,12 @@ proptest! {
         }
         let all = documents.iter().map(|(key, body)| (key.clone(), Some(body.clone()))).collect();
         let built = Snapshot::empty().evolve(grown.version, all, PUBLIC_URL, NOW);
-        prop_assert_eq!(faults(&grown), faults(&built));
+        prop_assert_eq!((faults(&grown), held(&grown)), (faults(&built), held(&built)));
         for _ in 0..4 {
             let mut asked = random::ask(&mut dice, 16);
             // which segments are looked at is no promise; all of them are
             asked.all_segments = true;
-            asked.explain = crate::domain::decision::request::Explain::Full;
+            asked.explain = Explain::Full;
             let somebody = random::somebody(&mut dice, 16);
             let person = Person { standing: somebody.standing, counted: somebody.standing != Standing::Contextual, ..known(somebody.state.as_ref()) };
             prop_assert_eq!(told(&grown, &asked, &person), told(&built, &asked, &person));
@@ -252,9 +270,18 @@ fn a_component_that_loses_its_segment_is_held_back_alone_and_comes_back() {
     let gone = evolve(&before, vec![delete(Kind::Segment, "list")]);
     assert_eq!(shown(&gone), ("ad".to_owned(), vec![]), "what goes only beside it goes too");
     let fault = ("/components/offer/targeting/segment".to_owned(), "unknown_segment");
-    assert_eq!(faults(&gone), [("publication/ad".to_owned(), vec![fault])]);
+    assert_eq!((faults(&gone), held(&gone)), (vec![], vec![("publication/ad".to_owned(), vec![fault])]));
+    let mut explained = asked();
+    explained.explain = Explain::Full;
+    let why = |snapshot: &Snapshot| {
+        let decision = decided(snapshot, &explained, &known(Some(&listed)));
+        let slots = decision.explanation[0].slots.iter().flat_map(|slot| slot.components.clone());
+        slots.map(|one| (one.component.to_string(), one.excluded)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(why(&gone)["offer"], Some(ComponentExclusion::HeldBack));
+    assert_eq!(why(&before)["offer"], None);
     let back = evolve(&gone, vec![write(Kind::Segment, "list", segment(Value::Null))]);
-    assert_eq!((shown(&back), faults(&back)), (both, Vec::new()));
+    assert_eq!((shown(&back), faults(&back), held(&back)), (both, vec![], vec![]));
 }
 
 #[test]

@@ -9,16 +9,19 @@ use super::{Catalogue, DAY, NOW, PUBLIC_URL, SEED, answers, known, of, only};
 use crate::domain::{
     audience::{activity::Event, user::UserState},
     catalog::{
-        key::{DocumentKey, Kind},
+        key::Kind,
+        listed::{Listing, Withdrawn},
+        reviewed::Frozen,
         snapshot::Snapshot,
     },
     consent::Purposes,
+    creative::SlotValue,
     decision::{
         decide::decide,
         decided::{Decision, Person},
         exclusion::ComponentExclusion,
         explanation::Reason,
-        goods::{PickedBy, content_crid},
+        goods::{PickedBy, content_crid, pages},
         learned::Learned,
         record::{Inputs, Origin},
         request::{AdRequest, Explain},
@@ -29,6 +32,10 @@ use crate::domain::{
 
 /// A catalogue whose only campaign shows products of the feed `shop`, in the way that `value` asks.
 fn catalogue(value: Value, campaign: Value) -> Snapshot {
+    drafted(value, campaign).build()
+}
+
+fn drafted(value: Value, campaign: Value) -> Catalogue {
     let text = |default: &str| json!({"type": "text", "default": default});
     let default = json!([{"id": "default", "title": "Our shop", "link": "https://shop.example/",
         "image": {"src": "/v1/assets/shop.png", "alt": "The shop"}}]);
@@ -47,16 +54,15 @@ fn catalogue(value: Value, campaign: Value) -> Snapshot {
             json!({"templates": {"t": template("300x250", 3), "w": template("728x90", 1)},
                    "components": {"shelf": {"slot": "products", "value": value}}}),
         )
-        .build()
 }
 
-/// The feed with these products: those in capitals are out of stock.
-fn stock(snapshot: &Snapshot, ids: &[&str], popular: &[&str], runners: &[&str]) -> Snapshot {
+/// These products: those in capitals are out of stock.
+fn priced(ids: &[&str], price: &str) -> Arc<Shelf> {
     let mut file = String::from("id,title,link,image_link,price,availability,brand\n");
     for id in ids {
         let availability = if id.chars().any(char::is_uppercase) { "out_of_stock" } else { "in_stock" };
         file.push_str(&format!(
-            "{id},<{id}> & co,https://shop.example/{id},https://cdn.example/{id}.jpg,9.90 EUR,{availability},Larkfell\n"
+            "{id},<{id}> & co,https://shop.example/{id},https://cdn.example/{id}.jpg,{price},{availability},Larkfell\n"
         ));
     }
     let (mut packer, mut pieces) = (Packer::default(), Vec::new());
@@ -67,11 +73,15 @@ fn stock(snapshot: &Snapshot, ids: &[&str], popular: &[&str], runners: &[&str]) 
     })
     .expect("a file");
     pieces.extend(packer.finish());
+    Arc::new(Shelf::new(pieces).expect("pieces"))
+}
+
+/// The feed with these products.
+fn stock(snapshot: &Snapshot, ids: &[&str], popular: &[&str], runners: &[&str]) -> Snapshot {
     let hashes = |ids: &[&str]| ids.iter().map(|id| NameHash::of(id)).collect::<Vec<_>>();
     let popular =
         Popular { overall: hashes(popular), within: [("runners".parse().expect("a key"), hashes(runners))].into() };
-    let stock =
-        Stock { generation: 1, shelf: Arc::new(Shelf::new(pieces).expect("pieces")), popular: Arc::new(popular) };
+    let stock = Stock { generation: 1, shelf: priced(ids, "9.90 EUR"), popular: Arc::new(popular) };
     let stocks: Stocks = [("shop".parse().expect("an id"), stock)].into();
     snapshot.with_stocks(Arc::new(stocks))
 }
@@ -194,33 +204,64 @@ fn without_a_product_the_default_is_shown() {
 }
 
 #[test]
-fn an_exchange_gets_the_products_that_it_has_approved_and_no_others() {
+fn exchanges_that_review_combinations_get_products_as_they_were_chosen() {
     let shop = |snapshot: &Snapshot, ids: &[&str]| stock(snapshot, ids, &["d", "c"], &[]);
-    let plain = catalogue(json!({"feed": "shop", "choose": "last_viewed"}), json!({}));
-    let ask = json!({"placements": [{"id": "a", "placement": "top", "auditor": "strict"}]});
-    let snapshot = shop(&plain, &SHOP);
+    let draft = drafted(json!({"feed": "shop", "choose": "last_viewed"}), json!({}));
+    let before = shop(&draft.clone().build(), &SHOP);
+    let draft = draft.reviewed("feed", 50, |creative, at| pages(creative, at, &before, &before.stocks));
+    let snapshot = shop(&draft.clone().build(), &SHOP);
+    let creative = &snapshot.creatives["feed"];
+    // of the first template its default, what nobody in particular would see, and what comes next
+    let shelves: Vec<String> = creative.combinations[..3].iter().map(|of| shelf(&of.frozen)).collect();
+    assert_eq!(shelves, ["", "dca", "be"]);
     let fan = somebody(&snapshot, &[("product_view", Some("b"), 3)]);
-    let of = |snapshot: &Snapshot, ask: &Value| {
-        let decided = decision(snapshot, &of(1, ask.clone()), &known(Some(&fan)), Purposes::ALL);
-        let products: Vec<_> = shown(&decided).into_iter().map(|(id, _)| id).collect();
+    let of = |snapshot: &Snapshot, listing: Value| {
+        let ask = json!({"placements": [{"id": "a", "placement": "top", "listing": listing}]});
+        let decided = decision(snapshot, &of(1, ask), &known(Some(&fan)), Purposes::ALL);
+        let products = shown(&decided);
+        assert!(products.iter().all(|(_, by)| (*by == PickedBy::Reviewed) != listing.is_null()));
         let showing = only(&decided);
         let variant = &showing.creative.variants[showing.variant];
-        (products.concat(), content_crid(&showing.creative, variant, &showing.choice, &showing.picked))
+        let crid = content_crid(&showing.creative, variant, &showing.choice, &showing.picked);
+        (products.into_iter().map(|(id, _)| id).collect::<String>(), crid)
     };
-    assert_eq!(of(&snapshot, &json!({})).0, "bdc");
-    // what nobody in particular sees is what is sent for approval
-    let nobody = decision(&snapshot, &super::of(2, json!({})), &known(None), Purposes::ALL);
-    let sent = only(&nobody);
-    let crid = content_crid(&sent.creative, &sent.creative.variants[sent.variant], &sent.choice, &sent.picked);
-    let said = json!({"crids": {crid.clone(): {"status": 3}}});
-    let said = vec![(DocumentKey::new(Kind::Audit, "feed/strict"), Some(said))];
-    let audited = plain.evolve(2, said, PUBLIC_URL, NOW);
-    assert_eq!(of(&shop(&audited, &SHOP), &ask), ("dca".to_owned(), crid.clone()));
-    assert_eq!(of(&shop(&audited, &SHOP), &json!({})).0, "bdc", "others are shown what is theirs");
-    // the feed changed: what was approved is no more, and nothing else was
-    let (products, other) = of(&shop(&audited, &["a", "b", "d"]), &ask);
-    assert_eq!(products, "");
-    assert_ne!(other, crid);
+    assert_eq!(of(&snapshot, Value::Null).0, "bdc", "others are shown what is theirs");
+    let (products, crid) = of(&snapshot, json!("chosen"));
+    assert!(["dca", "be"].contains(&&*products), "{products}");
+    assert!(creative.combinations.iter().any(|of| *of.crid == *crid));
+    // an exchange has approved the second set alone
+    let second = creative.combinations[2].crid.to_string();
+    let audit = json!({"crids": {second.clone(): {"status": 3}}});
+    let audited = draft.with(Kind::Audit, "feed/strict", audit).build();
+    let strict = json!({"approved": "strict"});
+    assert_eq!(of(&shop(&audited, &SHOP), strict.clone()), ("be".to_owned(), second.clone()));
+    // the feed has one of them no more, or says something else of it: until it says the same, nothing of it is shown
+    let why = |snapshot: &Snapshot| {
+        let creative = &snapshot.creatives["feed"];
+        snapshot.listed.withdrawn(creative, &second)
+    };
+    for ids in [["a", "b", "c", "d"].as_slice(), &["a", "b", "c", "d", "E"]] {
+        let changed = shop(&audited, ids);
+        assert_eq!(why(&changed), Some(Withdrawn::OutOfStock));
+        assert!(changed.listed.of(&creative.id, &Listing::Approved("strict".parse().expect("an id")), 0).is_none());
+        assert_eq!(of(&changed, json!("chosen")).0, "dca");
+    }
+    let held = &audited.with_stocks(Arc::clone(&snapshot.stocks)).stocks["shop"];
+    let dearer = Stock { shelf: priced(&SHOP, "8.90 EUR"), ..held.clone() };
+    let dearer = audited.with_stocks(Arc::new([("shop".parse().expect("an id"), dearer)].into()));
+    assert_eq!((why(&dearer), of(&dearer, json!("chosen")).0), (Some(Withdrawn::FeedChanged), String::new()));
+    let back = shop(&dearer, &SHOP);
+    assert_eq!((why(&back), of(&back, strict).0), (None, "be".to_owned()));
+    assert_eq!(why(&audited), Some(Withdrawn::OutOfStock), "nobody knows what the feed holds");
+}
+
+/// The ids of frozen products.
+fn shelf(frozen: &[Frozen]) -> String {
+    let ids = |frozen: &Frozen| match &frozen.value {
+        SlotValue::Products(products) => products.iter().map(|product| &*product.id).collect::<String>(),
+        _ => String::new(),
+    };
+    frozen.iter().map(ids).collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod ladder;
 mod proofs;
 mod random;
 mod recording;
+mod reviewed;
 mod selection;
 mod shadow;
 mod spaces;
@@ -30,7 +31,10 @@ use crate::domain::{
         user::{Lists, UserState},
     },
     catalog::{
+        combinations::select,
+        creative::Creative,
         key::{DocumentKey, Kind},
+        reviewed::Frozen,
         snapshot::{Changed, Snapshot},
     },
     consent::Purposes,
@@ -90,9 +94,25 @@ impl Catalogue {
         self.creative(id, creative).campaign(id, campaign)
     }
 
+    /// The same with combinations of a creative, chosen as publishing its first revision would.
+    pub(super) fn reviewed(
+        mut self,
+        id: &str,
+        most: usize,
+        pages: impl Fn(&Creative, usize) -> Vec<Vec<Frozen>>,
+    ) -> Self {
+        let snapshot = self.clone().build();
+        let creative = &snapshot.creatives[id];
+        let chosen = select(creative, NOW, most, |variant| pages(creative, variant));
+        let key = DocumentKey::new(Kind::Revision, format!("{id}/1"));
+        let revision = self.0.iter_mut().find(|(own, _)| *own == key).and_then(|(_, body)| body.as_mut());
+        revision.expect("a revision")["combinations"] = json!(chosen);
+        self
+    }
+
     pub(super) fn build(self) -> Snapshot {
         let snapshot = self.build_with_faults();
-        assert_eq!(snapshot.faults, Default::default());
+        assert_eq!((&snapshot.faults, &snapshot.held), (&Default::default(), &Default::default()));
         snapshot
     }
 
