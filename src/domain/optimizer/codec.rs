@@ -11,8 +11,8 @@ use crate::domain::optimizer::{
 };
 
 const VERSION: u8 = 3;
-/// Without credit for rewards on their way.
-const OLDER: u8 = 2;
+/// Without credit for rewards on their way, as is written where there is none.
+const SETTLED: u8 = 2;
 /// Also without what was shown of late, and without gaps.
 const OLDEST: u8 = 1;
 
@@ -25,7 +25,9 @@ impl Statistics {
     /// As bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let pending = self.pending.iter().map(|pending| *pending as f32);
+        let settled = pending.clone().all(|pending| pending == 0.0);
+        let mut out = vec![if settled { SETTLED } else { VERSION }];
         put(&mut out, self.layout.slots() as u64);
         for slot in 0..self.layout.slots() {
             put(&mut out, self.layout.slot(slot).len() as u64);
@@ -58,8 +60,9 @@ impl Statistics {
         out.extend_from_slice(&(self.recent as f32).to_le_bytes());
         let recently = self.recently.iter().map(|recently| *recently as f32);
         sparse(&mut out, recently, |one| *one != 0.0, put_float);
-        let pending = self.pending.iter().map(|pending| *pending as f32);
-        sparse(&mut out, pending, |one| *one != 0.0, put_float);
+        if !settled {
+            sparse(&mut out, pending, |one| *one != 0.0, put_float);
+        }
         out
     }
 
@@ -145,7 +148,7 @@ impl Reader<'_> {
             read.recently[at] = f32::from_le_bytes(reader.take()?).into();
             Some(())
         })?;
-        if version == OLDER {
+        if version == SETTLED {
             return Some(read);
         }
         self.sparse(read.pending.len(), |reader, at| {

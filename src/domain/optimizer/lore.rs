@@ -65,9 +65,9 @@ impl Lore {
         now: Millis,
     ) {
         self.fade(now);
-        let left = self.detector.settle(now);
-        self.statistics.settle(left.unwrap_or_default());
-        let mut posterior = Posterior::new(&self.statistics, settings).crediting(left.is_some());
+        let (patience, passed) = self.detector.patience(now);
+        self.statistics.settle(patience.map_or(0.0, |patience| patience.left(passed)));
+        let mut posterior = Posterior::new(&self.statistics, settings).crediting(patience, now);
         for lesson in lessons {
             let Ok(expected) = posterior.learn(&lesson) else { continue };
             match lesson.kind {

@@ -1,12 +1,16 @@
 //! What is believed: a Gaussian for each weight, from priors and statistics, and its update.
 
-use crate::domain::optimizer::{
-    layout::{Group, Layout},
-    lesson::{Lesson, LessonError, LessonKind},
-    random::ln,
-    settings::Settings,
-    shape::Shape,
-    statistics::Statistics,
+use crate::domain::{
+    optimizer::{
+        delays::Patience,
+        layout::{Group, Layout},
+        lesson::{Lesson, LessonError, LessonKind},
+        random::ln,
+        settings::Settings,
+        shape::Shape,
+        statistics::Statistics,
+    },
+    values::Millis,
 };
 
 /// A weight's mean and variance.
@@ -27,11 +31,13 @@ pub struct Posterior {
     base: Vec<Belief>,
     /// What was counted since.
     news: Statistics,
-    /// Whether rewards are held to be on their way.
-    credits: bool,
-    /// Per feature whether it tells nobody apart: nothing is learned of it then, and it says nothing.
+    /// How long rewards are on their way, where that is known, and what time it is.
+    patience: Option<(Patience, Millis)>,
+    /// Per feature whether it tells nobody apart: it says nothing then, and what others do not account
+    /// for is noted of it, for when it does.
     common: Vec<bool>,
     active: Vec<u32>,
+    silent: Vec<u32>,
 }
 
 /// How likely a reward was held to be.
@@ -67,8 +73,8 @@ impl Posterior {
         let total = statistics.total;
         let rate = settings.base_rate.clamp(1e-6, 1.0 - 1e-6);
         let rate = ((total.value + 1.0) / (total.shown as f64 + 1.0 / rate)).clamp(1e-6, 1.0 - 1e-6);
-        let features = statistics.features_per_impression();
         let common = statistics.common();
+        let features = statistics.telling(&common);
         for group in Group::ALL {
             let range = layout.group(group);
             let silent = |at: usize| match group {
@@ -115,15 +121,16 @@ impl Posterior {
             news: Statistics::new(layout.clone()),
             layout,
             common,
-            credits: false,
+            patience: None,
             active: Vec::new(),
+            silent: Vec::new(),
         }
     }
 
-    /// The same, where rewards are known to take their time; see [`Self::learn`].
+    /// The same, where it is known how long rewards take; see [`Self::learn`].
     #[must_use]
-    pub fn crediting(self, credits: bool) -> Self {
-        Self { credits, ..self }
+    pub(super) fn crediting(self, patience: Option<Patience>, now: Millis) -> Self {
+        Self { patience: patience.map(|patience| (patience, now)), ..self }
     }
 
     /// What it is about.
@@ -169,13 +176,18 @@ impl Posterior {
         self.activate(lesson.choice, lesson.features)?;
         let (mean, variance) = self.score();
         match lesson.kind {
-            LessonKind::Shown => self.unrewarded(mean, variance),
+            LessonKind::Shown => {
+                let waits = self.patience.as_ref();
+                let left = waits.map_or(0.0, |(patience, now)| patience.left(now.since(lesson.at)));
+                self.unrewarded(mean, variance, left as f32);
+            }
             LessonKind::Rewarded { .. } => {
                 for &at in &self.active {
                     let belief = &mut self.beliefs[at as usize];
                     let mean = f64::from(belief.mean) + value * f64::from(belief.variance);
                     belief.mean = mean.clamp(-FARTHEST, FARTHEST) as f32;
                 }
+                self.silent.iter().for_each(|at| self.news.shift[*at as usize] += value);
             }
         }
         self.news.tally(lesson);
@@ -187,6 +199,7 @@ impl Posterior {
         let mut news = std::mem::replace(&mut self.news, Statistics::new(self.layout.clone()));
         let numbers = news.precision.iter_mut().zip(&mut news.shift).zip(&news.pending);
         for (((precision, shift), pending), (now, then)) in numbers.zip(self.beliefs.iter().zip(&self.base)) {
+            // those that say nothing have theirs already
             if now != then {
                 let (now_precision, then_precision) = (1.0 / f64::from(now.variance), 1.0 / f64::from(then.variance));
                 *precision = (now_precision - then_precision).max(0.0);
@@ -197,8 +210,8 @@ impl Posterior {
         news
     }
 
-    /// One Laplace step for an impression without reward.
-    fn unrewarded(&mut self, mean: f32, variance: f32) {
+    /// One Laplace step for an impression without reward, of which `left` is still to come.
+    fn unrewarded(&mut self, mean: f32, variance: f32, left: f32) {
         let (mean, variance) = (f64::from(mean), f64::from(variance).max(LEAST_VARIANCE));
         let mut score = mean;
         for _ in 0..6 {
@@ -211,7 +224,7 @@ impl Posterior {
         }
         let rate = sigmoid(score);
         let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
-        let credit = if self.credits { -shift } else { 0.0 };
+        let credit = -shift * left;
         let cross = self.layout.group(Group::Cross).start as u32;
         let moved = |at: u32, belief: Belief| {
             // its precision grows by the curvature, as if the other terms were known
@@ -220,9 +233,13 @@ impl Posterior {
             let mean = belief.mean + belief.variance * shift + variance * credit;
             Belief { mean: mean.clamp(-FARTHEST as f32, FARTHEST as f32), variance }
         };
-        if self.credits {
-            let crossed = self.active.iter().filter(|at| **at >= cross);
+        if credit > 0.0 {
+            let crossed = self.active.iter().chain(&self.silent).filter(|at| **at >= cross);
             crossed.for_each(|at| self.news.pending[*at as usize] += f64::from(credit));
+        }
+        for at in self.silent.iter().map(|at| *at as usize) {
+            self.news.precision[at] += f64::from(curvature);
+            self.news.shift[at] += f64::from(shift);
         }
         // four are divided in the time of one
         let (fours, rest) = self.active.as_chunks::<4>();
@@ -252,8 +269,12 @@ impl Posterior {
     /// Notes which weights a choice and features name.
     fn activate(&mut self, choice: &[u16], features: &[u16]) -> Result<(), LessonError> {
         self.layout.check(choice, features)?;
-        let telling = features.iter().copied().filter(|feature| !self.common[usize::from(*feature)]);
-        active(&self.layout, choice, telling, &mut self.active);
+        let common = |feature: &u16| self.common[usize::from(*feature)];
+        let mut room = [0; Shape::MOST_SLOTS];
+        let shown = shown(&self.layout, choice, &mut room);
+        active(&self.layout, shown, features.iter().copied().filter(|of| !common(of)), &mut self.active);
+        self.silent.clear();
+        rows(&self.layout, shown, features.iter().copied().filter(common), &mut self.silent);
         Ok(())
     }
 }
@@ -261,16 +282,19 @@ impl Posterior {
 /// The prior of a spread's own fit: terms half as large as the setting says.
 const HYPER: f64 = 0.25;
 
-/// The weights of all terms of a checked choice and features.
-pub(super) fn active(layout: &Layout, choice: &[u16], features: impl Iterator<Item = u16>, into: &mut Vec<u32>) {
+/// The components of a checked choice.
+pub(super) fn shown<'a>(layout: &Layout, choice: &[u16], room: &'a mut [u32; Shape::MOST_SLOTS]) -> &'a [u32] {
+    let shown = choice.iter().enumerate().filter_map(|(slot, one)| layout.component(slot, *one));
+    let count = room.iter_mut().zip(shown).map(|(room, at)| *room = at as u32).count();
+    &room[..count]
+}
+
+/// The weights of all terms of what is shown and of checked features.
+pub(super) fn active(layout: &Layout, shown: &[u32], features: impl Iterator<Item = u16>, into: &mut Vec<u32>) {
     into.clear();
     into.push(0);
     let main = layout.group(Group::Main).start as u32;
     let components = layout.components() as u32;
-    let mut room = [0_u32; Shape::MOST_SLOTS];
-    let shown = choice.iter().enumerate().filter_map(|(slot, one)| layout.component(slot, *one));
-    let count = room.iter_mut().zip(shown).map(|(room, at)| *room = at as u32).count();
-    let shown = &room[..count];
     into.extend(shown.iter().map(|at| main + at));
     if layout.paired() {
         let pair = layout.group(Group::Pair).start as u32;
@@ -278,7 +302,13 @@ pub(super) fn active(layout: &Layout, choice: &[u16], features: impl Iterator<It
             into.extend(shown[n + 1..].iter().map(|second| pair + first * components + second));
         }
     }
+    rows(layout, shown, features, into);
+}
+
+/// The weights of features, alone and with what is shown.
+fn rows(layout: &Layout, shown: &[u32], features: impl Iterator<Item = u16>, into: &mut Vec<u32>) {
     let (feature, cross) = (layout.group(Group::Feature).start as u32, layout.group(Group::Cross).start as u32);
+    let components = layout.components() as u32;
     for one in features {
         into.push(feature + u32::from(one));
         let row = cross + u32::from(one) * components;

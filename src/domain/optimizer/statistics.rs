@@ -133,7 +133,12 @@ impl Statistics {
     /// Features that were active per impression, on average, of those that tell people apart; at least 1.
     #[must_use]
     pub fn features_per_impression(&self) -> f64 {
-        let common = self.common().into_iter().filter(|common| *common).count();
+        self.telling(&self.common())
+    }
+
+    /// The same, where it is known which features do not.
+    pub(super) fn telling(&self, common: &[bool]) -> f64 {
+        let common = common.iter().filter(|common| **common).count();
         (self.active as f64 / self.total.shown.max(1) as f64 - common as f64).max(1.0)
     }
 
@@ -219,7 +224,7 @@ impl Statistics {
     /// Lets credit for rewards on their way run out: `left` of it, 0 to 1, stays.
     pub(super) fn settle(&mut self, left: f64) {
         // less than this moves nothing, and would be kept for ever
-        let some = |credit: f64| if credit.abs() < 1e-4 { 0.0 } else { credit };
+        let some = |credit: f64| if credit < 1e-9 { 0.0 } else { credit };
         self.pending.iter_mut().for_each(|pending| *pending = some(*pending * left));
     }
 
