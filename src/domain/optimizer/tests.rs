@@ -614,6 +614,7 @@ fn what_everybody_has_tells_nobody_apart_until_somebody_has_not() {
         (all.common()[0], belief.mean, belief.variance)
     };
     let (everybody, shown) = (&[0][..], LessonKind::Shown);
+    learn(&[(everybody, shown)]);
     let (common, mean, variance) = learn(&vec![(everybody, shown); 2_000]);
     assert!(common && mean == 0.0 && variance < 1e-6);
     // others come and look alike; only then come the rewards of those before
