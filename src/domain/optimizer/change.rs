@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::domain::{
-    optimizer::{delays::Delays, posterior::Expected},
+    optimizer::{
+        delays::{Delays, Patience},
+        posterior::Expected,
+    },
     values::Millis,
 };
 
@@ -17,6 +20,8 @@ pub struct Detector {
     /// The last decision of a batch that was judged: later rewards of these say nothing any more.
     judged: Millis,
     delays: Delays,
+    /// When credit for rewards on their way last ran out by a part.
+    settled: Millis,
     /// How far rewards have fallen short, in standard deviations, beyond the slack.
     sum: f64,
     /// Batches not to be judged, because what was learned is being learned anew.
@@ -101,6 +106,13 @@ impl Detector {
         if let Some(batch) = own {
             batch.rewarded += value;
         }
+    }
+
+    /// How long rewards take, where enough came to tell; and how long ago that was last asked, in ms.
+    pub(super) fn patience(&mut self, now: Millis) -> (Option<Patience>, i64) {
+        let passed = now.since(self.settled).max(0);
+        self.settled = self.settled.max(now);
+        (self.delays.patience(), passed)
     }
 
     /// Judges the batches whose rewards have had time to come; whether there is an alarm. How long

@@ -10,9 +10,11 @@ use crate::domain::optimizer::{
     statistics::{Count, Statistics},
 };
 
-const VERSION: u8 = 2;
-/// Without what was shown of late, and without gaps.
-const OLDER: u8 = 1;
+const VERSION: u8 = 3;
+/// Without credit for rewards on their way, as is written where there is none.
+const SETTLED: u8 = 2;
+/// Also without what was shown of late, and without gaps.
+const OLDEST: u8 = 1;
 
 /// The bytes are no statistics of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +25,9 @@ impl Statistics {
     /// As bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let pending = self.pending.iter().map(|pending| *pending as f32);
+        let settled = pending.clone().all(|pending| pending == 0.0);
+        let mut out = vec![if settled { SETTLED } else { VERSION }];
         put(&mut out, self.layout.slots() as u64);
         for slot in 0..self.layout.slots() {
             put(&mut out, self.layout.slot(slot).len() as u64);
@@ -55,7 +59,10 @@ impl Statistics {
         );
         out.extend_from_slice(&(self.recent as f32).to_le_bytes());
         let recently = self.recently.iter().map(|recently| *recently as f32);
-        sparse(&mut out, recently, |one| *one != 0.0, |out, one| out.extend_from_slice(&one.to_le_bytes()));
+        sparse(&mut out, recently, |one| *one != 0.0, put_float);
+        if !settled {
+            sparse(&mut out, pending, |one| *one != 0.0, put_float);
+        }
         out
     }
 
@@ -77,6 +84,10 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     out.push(number as u8);
+}
+
+fn put_float(out: &mut Vec<u8>, number: f32) {
+    out.extend_from_slice(&number.to_le_bytes());
 }
 
 fn put_count(out: &mut Vec<u8>, count: &Count) {
@@ -111,7 +122,7 @@ struct Reader<'a>(&'a [u8]);
 impl Reader<'_> {
     fn statistics(&mut self) -> Option<Statistics> {
         let [version] = self.take()?;
-        (version == VERSION || version == OLDER).then_some(())?;
+        (OLDEST..=VERSION).contains(&version).then_some(())?;
         let slots = self.number(Shape::MOST_SLOTS)?;
         let numbers = (0..slots).map(|_| self.numbers(version)).collect::<Option<Vec<_>>>()?;
         let layout = Layout::of(numbers, self.number(Shape::MOST_FEATURES)? as u16);
@@ -129,12 +140,19 @@ impl Reader<'_> {
             read.shift[at] = f32::from_le_bytes(reader.take()?).into();
             Some(())
         })?;
-        if version == OLDER {
+        if version == OLDEST {
             return Some(read);
         }
         read.recent = f32::from_le_bytes(self.take()?).into();
         self.sparse(read.recently.len(), |reader, at| {
             read.recently[at] = f32::from_le_bytes(reader.take()?).into();
+            Some(())
+        })?;
+        if version == SETTLED {
+            return Some(read);
+        }
+        self.sparse(read.pending.len(), |reader, at| {
+            read.pending[at] = f32::from_le_bytes(reader.take()?).into();
             Some(())
         })?;
         Some(read)
@@ -143,7 +161,7 @@ impl Reader<'_> {
     /// The numbers of a slot's components.
     fn numbers(&mut self, version: u8) -> Option<Vec<u16>> {
         let size = self.number(Shape::MOST_COMPONENTS)?;
-        if version == OLDER || self.take::<1>()? == [0] {
+        if version == OLDEST || self.take::<1>()? == [0] {
             return Some((0..size as u16).collect());
         }
         let mut next = 0;

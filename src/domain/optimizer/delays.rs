@@ -6,6 +6,21 @@
 #[serde(transparent)]
 pub(super) struct Delays([u32; 24]);
 
+/// How long rewards take on average, each as likely to come in any second that is left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Patience {
+    mean_ms: f64,
+}
+
+impl Patience {
+    /// The share of rewards that are still to come after a time.
+    pub(super) fn left(self, passed_ms: i64) -> f64 {
+        (-(passed_ms.max(0) as f64) / self.mean_ms).exp()
+    }
+}
+
+/// With fewer rewards, what is expected is a guess.
+const MANY: u32 = 300;
 /// With fewer rewards nothing is known of how long they take.
 const ENOUGH: u32 = 30;
 /// With more, those of before count half.
@@ -19,6 +34,14 @@ impl Delays {
         if self.0.iter().sum::<u32>() > MOST {
             self.0.iter_mut().for_each(|count| *count /= 2);
         }
+    }
+
+    /// How long they take, `None` while too few came for what is expected to be worth much.
+    pub(super) fn patience(&self) -> Option<Patience> {
+        let all: u32 = self.0.iter().sum();
+        // the middle of each class
+        let times = self.0.iter().enumerate().map(|(class, count)| f64::from(*count) * 750.0 * (1_u64 << class) as f64);
+        (all >= MANY).then(|| Patience { mean_ms: times.sum::<f64>() / f64::from(all) })
     }
 
     /// Twice the time within which 99 of 100 came; `None` while too few did.

@@ -3,7 +3,8 @@
 use crate::domain::optimizer::{
     layout::Group,
     lesson::LessonError,
-    posterior::{active, sigmoid},
+    posterior::{active, shown, sigmoid},
+    shape::Shape,
     snapshot::Snapshot,
 };
 
@@ -79,7 +80,8 @@ impl Snapshot {
     pub fn score(&self, features: &[u16], choice: &[u16], member: Option<usize>) -> Result<Score, LessonError> {
         self.layout.check(choice, features)?;
         let mut weights = Vec::new();
-        active(&self.layout, choice, features, &mut weights);
+        let mut room = [0; Shape::MOST_SLOTS];
+        active(&self.layout, shown(&self.layout, choice, &mut room), features.iter().copied(), &mut weights);
         let contribution = |at: &u32| {
             let belief = self.beliefs[*at as usize];
             let (mean, deviation) = (belief.mean.into(), f64::from(belief.variance).sqrt());

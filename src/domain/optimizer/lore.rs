@@ -65,7 +65,9 @@ impl Lore {
         now: Millis,
     ) {
         self.fade(now);
-        let mut posterior = Posterior::new(&self.statistics, settings);
+        let (patience, passed) = self.detector.patience(now);
+        self.statistics.settle(patience.map_or(0.0, |patience| patience.left(passed)));
+        let mut posterior = Posterior::new(&self.statistics, settings).crediting(patience, now);
         for lesson in lessons {
             let Ok(expected) = posterior.learn(&lesson) else { continue };
             match lesson.kind {

@@ -1,12 +1,16 @@
 //! What is believed: a Gaussian for each weight, from priors and statistics, and its update.
 
-use crate::domain::optimizer::{
-    layout::{Group, Layout},
-    lesson::{Lesson, LessonError, LessonKind},
-    random::ln,
-    settings::Settings,
-    shape::Shape,
-    statistics::Statistics,
+use crate::domain::{
+    optimizer::{
+        delays::Patience,
+        layout::{Group, Layout},
+        lesson::{Lesson, LessonError, LessonKind},
+        random::ln,
+        settings::Settings,
+        shape::Shape,
+        statistics::Statistics,
+    },
+    values::Millis,
 };
 
 /// A weight's mean and variance.
@@ -27,7 +31,13 @@ pub struct Posterior {
     base: Vec<Belief>,
     /// What was counted since.
     news: Statistics,
+    /// How long rewards are on their way, where that is known, and what time it is.
+    patience: Option<(Patience, Millis)>,
+    /// Per feature whether it tells nobody apart: it says nothing then, and what others do not account
+    /// for is noted of it, for when it does.
+    common: Vec<bool>,
     active: Vec<u32>,
+    silent: Vec<u32>,
 }
 
 /// How likely a reward was held to be.
@@ -63,10 +73,20 @@ impl Posterior {
         let total = statistics.total;
         let rate = settings.base_rate.clamp(1e-6, 1.0 - 1e-6);
         let rate = ((total.value + 1.0) / (total.shown as f64 + 1.0 / rate)).clamp(1e-6, 1.0 - 1e-6);
-        let features = statistics.features_per_impression();
+        let common = statistics.common();
+        let features = statistics.telling(&common);
         for group in Group::ALL {
             let range = layout.group(group);
-            let terms = || statistics.precision[range.clone()].iter().zip(&statistics.shift[range.clone()]);
+            let silent = |at: usize| match group {
+                Group::Feature => common[at],
+                Group::Cross => common[at / layout.components()],
+                Group::Bias | Group::Main | Group::Pair => false,
+            };
+            let terms = || {
+                let shift = statistics.shift[range.clone()].iter().zip(&statistics.pending[range.clone()]);
+                let shift = shift.map(|(shift, pending)| shift + pending);
+                statistics.precision[range.clone()].iter().zip(shift).enumerate().filter(|(at, _)| !silent(*at))
+            };
             let start = settings.budgeted(group, layout.slots(), features);
             let centre = if group == Group::Bias { ln(rate / (1.0 - rate)) } else { 0.0 };
             let mut variance = start * start;
@@ -75,8 +95,8 @@ impl Posterior {
                 let (least, most) = settings.spread_limits;
                 for _ in 0..ROUNDS {
                     let (mut squares, mut known) = (PSEUDO * hyper, PSEUDO);
-                    for (precision, shift) in terms().filter(|(precision, shift)| **precision != 0.0 || **shift != 0.0)
-                    {
+                    let seen = |(_, (precision, shift)): &(usize, (&f64, f64))| **precision != 0.0 || *shift != 0.0;
+                    for (_, (precision, shift)) in terms().filter(seen) {
                         let total = precision + 1.0 / variance;
                         let mean = shift / total;
                         squares += mean * mean;
@@ -85,15 +105,32 @@ impl Posterior {
                     variance = (squares / known).clamp(start * start * least * least, start * start * most * most);
                 }
             }
-            for (belief, (precision, shift)) in beliefs[range.clone()].iter_mut().zip(terms()) {
+            let own = &mut beliefs[range.clone()];
+            own.fill(Belief { mean: 0.0, variance: LEAST_VARIANCE as f32 });
+            for (at, (precision, shift)) in terms() {
                 let total = precision.max(0.0) + 1.0 / variance;
-                *belief = Belief {
+                own[at] = Belief {
                     mean: ((shift + centre / variance) / total).clamp(-FARTHEST, FARTHEST) as f32,
                     variance: (1.0 / total).max(LEAST_VARIANCE) as f32,
                 };
             }
         }
-        Self { base: beliefs.clone(), beliefs, news: Statistics::new(layout.clone()), layout, active: Vec::new() }
+        Self {
+            base: beliefs.clone(),
+            beliefs,
+            news: Statistics::new(layout.clone()),
+            layout,
+            common,
+            patience: None,
+            active: Vec::new(),
+            silent: Vec::new(),
+        }
+    }
+
+    /// The same, where it is known how long rewards take; see [`Self::learn`].
+    #[must_use]
+    pub(super) fn crediting(self, patience: Option<Patience>, now: Millis) -> Self {
+        Self { patience: patience.map(|patience| (patience, now)), ..self }
     }
 
     /// What it is about.
@@ -120,10 +157,16 @@ impl Posterior {
 
     /// Learns from one outcome, and says what had been expected.
     ///
-    /// An impression counts as unrewarded at once: one Laplace step along the active weights (a
-    /// diagonal Gaussian filter). A reward that comes later takes that back: the two likelihoods
-    /// differ by the factor `exp(score)`, whose logarithm is linear, so the reward moves each active
-    /// weight by its variance and no order of arrival gives another result.
+    /// An impression counts as unrewarded: one Laplace step along the active weights (a diagonal
+    /// Gaussian filter). A reward that comes later takes that back: the two likelihoods differ by the
+    /// factor `exp(score)`, whose logarithm is linear, so the reward moves each active weight by its
+    /// variance and no order of arrival gives another result.
+    ///
+    /// Until then terms of a component with a feature are credited with the reward that is expected, which
+    /// runs out while the real ones come. Features such as parts of the day come in stretches, and what is
+    /// shown in one would look worse for it than in all that are over. Terms that everybody shares get no
+    /// credit: that what was shown a moment ago looks a little worse makes others be tried, too, while
+    /// nothing is known.
     ///
     /// # Errors
     /// A choice or features that the layout does not have, or a value that is no finite number
@@ -133,13 +176,18 @@ impl Posterior {
         self.activate(lesson.choice, lesson.features)?;
         let (mean, variance) = self.score();
         match lesson.kind {
-            LessonKind::Shown => self.unrewarded(mean, variance),
+            LessonKind::Shown => {
+                let waits = self.patience.as_ref();
+                let left = waits.map_or(0.0, |(patience, now)| patience.left(now.since(lesson.at)));
+                self.unrewarded(mean, variance, left as f32);
+            }
             LessonKind::Rewarded { .. } => {
                 for &at in &self.active {
                     let belief = &mut self.beliefs[at as usize];
                     let mean = f64::from(belief.mean) + value * f64::from(belief.variance);
                     belief.mean = mean.clamp(-FARTHEST, FARTHEST) as f32;
                 }
+                self.silent.iter().for_each(|at| self.news.shift[*at as usize] += value);
             }
         }
         self.news.tally(lesson);
@@ -149,20 +197,21 @@ impl Posterior {
     /// What was seen since the last time this was asked, to be added to the statistics of the epoch.
     pub fn take(&mut self) -> Statistics {
         let mut news = std::mem::replace(&mut self.news, Statistics::new(self.layout.clone()));
-        let numbers = news.precision.iter_mut().zip(&mut news.shift);
-        for ((precision, shift), (now, then)) in numbers.zip(self.beliefs.iter().zip(&self.base)) {
+        let numbers = news.precision.iter_mut().zip(&mut news.shift).zip(&news.pending);
+        for (((precision, shift), pending), (now, then)) in numbers.zip(self.beliefs.iter().zip(&self.base)) {
+            // those that say nothing have theirs already
             if now != then {
                 let (now_precision, then_precision) = (1.0 / f64::from(now.variance), 1.0 / f64::from(then.variance));
                 *precision = (now_precision - then_precision).max(0.0);
-                *shift = f64::from(now.mean) * now_precision - f64::from(then.mean) * then_precision;
+                *shift = f64::from(now.mean) * now_precision - f64::from(then.mean) * then_precision - pending;
             }
         }
         self.base.copy_from_slice(&self.beliefs);
         news
     }
 
-    /// One Laplace step for an impression without reward.
-    fn unrewarded(&mut self, mean: f32, variance: f32) {
+    /// One Laplace step for an impression without reward, of which `left` is still to come.
+    fn unrewarded(&mut self, mean: f32, variance: f32, left: f32) {
         let (mean, variance) = (f64::from(mean), f64::from(variance).max(LEAST_VARIANCE));
         let mut score = mean;
         for _ in 0..6 {
@@ -175,18 +224,30 @@ impl Posterior {
         }
         let rate = sigmoid(score);
         let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
-        let moved = |belief: Belief| Belief {
-            mean: (belief.mean + belief.variance * shift).clamp(-FARTHEST as f32, FARTHEST as f32),
+        let credit = -shift * left;
+        let cross = self.layout.group(Group::Cross).start as u32;
+        let moved = |at: u32, belief: Belief| {
             // its precision grows by the curvature, as if the other terms were known
-            variance: (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32),
+            let variance = (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32);
+            let credit = if at >= cross { credit } else { 0.0 };
+            let mean = belief.mean + belief.variance * shift + variance * credit;
+            Belief { mean: mean.clamp(-FARTHEST as f32, FARTHEST as f32), variance }
         };
+        if credit > 0.0 {
+            let crossed = self.active.iter().chain(&self.silent).filter(|at| **at >= cross);
+            crossed.for_each(|at| self.news.pending[*at as usize] += f64::from(credit));
+        }
+        for at in self.silent.iter().map(|at| *at as usize) {
+            self.news.precision[at] += f64::from(curvature);
+            self.news.shift[at] += f64::from(shift);
+        }
         // four are divided in the time of one
         let (fours, rest) = self.active.as_chunks::<4>();
         for four in fours {
-            let next = four.map(|at| self.beliefs[at as usize]).map(moved);
+            let next = four.map(|at| moved(at, self.beliefs[at as usize]));
             four.iter().zip(next).for_each(|(at, belief)| self.beliefs[*at as usize] = belief);
         }
-        rest.iter().for_each(|at| self.beliefs[*at as usize] = moved(self.beliefs[*at as usize]));
+        rest.iter().for_each(|at| self.beliefs[*at as usize] = moved(*at, self.beliefs[*at as usize]));
     }
 
     fn score(&self) -> (f32, f32) {
@@ -208,7 +269,12 @@ impl Posterior {
     /// Notes which weights a choice and features name.
     fn activate(&mut self, choice: &[u16], features: &[u16]) -> Result<(), LessonError> {
         self.layout.check(choice, features)?;
-        active(&self.layout, choice, features, &mut self.active);
+        let common = |feature: &u16| self.common[usize::from(*feature)];
+        let mut room = [0; Shape::MOST_SLOTS];
+        let shown = shown(&self.layout, choice, &mut room);
+        active(&self.layout, shown, features.iter().copied().filter(|of| !common(of)), &mut self.active);
+        self.silent.clear();
+        rows(&self.layout, shown, features.iter().copied().filter(common), &mut self.silent);
         Ok(())
     }
 }
@@ -216,16 +282,19 @@ impl Posterior {
 /// The prior of a spread's own fit: terms half as large as the setting says.
 const HYPER: f64 = 0.25;
 
-/// The weights of all terms of a checked choice and features.
-pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &mut Vec<u32>) {
+/// The components of a checked choice.
+pub(super) fn shown<'a>(layout: &Layout, choice: &[u16], room: &'a mut [u32; Shape::MOST_SLOTS]) -> &'a [u32] {
+    let shown = choice.iter().enumerate().filter_map(|(slot, one)| layout.component(slot, *one));
+    let count = room.iter_mut().zip(shown).map(|(room, at)| *room = at as u32).count();
+    &room[..count]
+}
+
+/// The weights of all terms of what is shown and of checked features.
+pub(super) fn active(layout: &Layout, shown: &[u32], features: impl Iterator<Item = u16>, into: &mut Vec<u32>) {
     into.clear();
     into.push(0);
     let main = layout.group(Group::Main).start as u32;
     let components = layout.components() as u32;
-    let mut room = [0_u32; Shape::MOST_SLOTS];
-    let shown = choice.iter().enumerate().filter_map(|(slot, one)| layout.component(slot, *one));
-    let count = room.iter_mut().zip(shown).map(|(room, at)| *room = at as u32).count();
-    let shown = &room[..count];
     into.extend(shown.iter().map(|at| main + at));
     if layout.paired() {
         let pair = layout.group(Group::Pair).start as u32;
@@ -233,8 +302,14 @@ pub(super) fn active(layout: &Layout, choice: &[u16], features: &[u16], into: &m
             into.extend(shown[n + 1..].iter().map(|second| pair + first * components + second));
         }
     }
+    rows(layout, shown, features, into);
+}
+
+/// The weights of features, alone and with what is shown.
+fn rows(layout: &Layout, shown: &[u32], features: impl Iterator<Item = u16>, into: &mut Vec<u32>) {
     let (feature, cross) = (layout.group(Group::Feature).start as u32, layout.group(Group::Cross).start as u32);
-    for &one in features {
+    let components = layout.components() as u32;
+    for one in features {
         into.push(feature + u32::from(one));
         let row = cross + u32::from(one) * components;
         into.extend(shown.iter().map(|at| row + at));

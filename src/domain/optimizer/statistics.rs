@@ -35,6 +35,9 @@ impl Epoch {
     }
 }
 
+/// The share of impressions above which a feature tells nobody apart.
+const COMMON: f64 = 0.99;
+
 /// The same to the last bit wherever it is worked out.
 fn power(base: f64, mut exponent: u64) -> f64 {
     let (mut power, mut square) = (1.0, base);
@@ -76,6 +79,8 @@ pub struct Statistics {
     pub(super) precision: Vec<f64>,
     /// Per weight the precision times the mean.
     pub(super) shift: Vec<f64>,
+    /// Per weight the part of the same that rewards still on their way are held to be worth.
+    pub(super) pending: Vec<f64>,
     /// The creative as a whole.
     pub(super) total: Count,
     /// Active features, summed over impressions.
@@ -95,6 +100,7 @@ impl Statistics {
         Self {
             precision: vec![0.0; weights],
             shift: vec![0.0; weights],
+            pending: vec![0.0; weights],
             counts: vec![Count::default(); counts],
             recently: vec![0.0; layout.components()],
             layout,
@@ -124,10 +130,28 @@ impl Statistics {
         component.map_or_else(Count::default, |component| self.counts[row * self.layout.components() + component])
     }
 
-    /// Features that were active per impression, on average; at least 1.
+    /// Features that were active per impression, on average, of those that tell people apart; at least 1.
     #[must_use]
     pub fn features_per_impression(&self) -> f64 {
-        (self.active as f64 / self.total.shown.max(1) as f64).max(1.0)
+        self.telling(&self.common())
+    }
+
+    /// The same, where it is known which features do not.
+    pub(super) fn telling(&self, common: &[bool]) -> f64 {
+        let common = common.iter().filter(|common| **common).count();
+        (self.active as f64 / self.total.shown.max(1) as f64 - common as f64).max(1.0)
+    }
+
+    /// Per feature whether nearly everybody who was shown the creative has it. It tells nobody apart then,
+    /// and what it would say of a component the component's own term says already.
+    #[must_use]
+    pub fn common(&self) -> Vec<bool> {
+        let components = self.layout.components();
+        let mut rows = self.counts.chunks_exact(components.max(1)).map(|row| row.iter().map(|count| count.shown).sum());
+        let all: u64 = rows.next().unwrap_or_default();
+        let mut common: Vec<bool> = rows.map(|shown: u64| all > 0 && shown as f64 > COMMON * all as f64).collect();
+        common.resize(self.layout.features(), false);
+        common
     }
 
     /// Makes room for what `layout` has more.
@@ -145,6 +169,7 @@ impl Statistics {
         for (there, here) in layout.moved(&self.layout) {
             fitted.precision[here] = self.precision[there];
             fitted.shift[here] = self.shift[there];
+            fitted.pending[here] = self.pending[there];
         }
         let (old, new) = (self.layout.components(), layout.components());
         let rows = self.layout.features().min(layout.features()) + 1;
@@ -175,6 +200,7 @@ impl Statistics {
         let numbers = [
             (&mut self.precision, &other.precision),
             (&mut self.shift, &other.shift),
+            (&mut self.pending, &other.pending),
             (&mut self.recently, &other.recently),
         ];
         for (sums, more) in numbers {
@@ -195,19 +221,27 @@ impl Statistics {
         self.merge(news);
     }
 
+    /// Lets credit for rewards on their way run out: `left` of it, 0 to 1, stays.
+    pub(super) fn settle(&mut self, left: f64) {
+        // less than this moves nothing, and would be kept for ever
+        let some = |credit: f64| if credit < 1e-9 { 0.0 } else { credit };
+        self.pending.iter_mut().for_each(|pending| *pending = some(*pending * left));
+    }
+
     /// Forgets most of what was learned, and nothing that was counted.
     pub fn forget(&mut self) {
         self.weigh(KEPT);
     }
 
     fn weigh(&mut self, weight: f64) {
-        self.precision.iter_mut().chain(&mut self.shift).for_each(|number| *number *= weight);
+        let numbers = self.precision.iter_mut().chain(&mut self.shift).chain(&mut self.pending);
+        numbers.for_each(|number| *number *= weight);
     }
 
     /// Whether every number is finite and no precision negative.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let numbers = self.shift.iter().all(|shift| shift.is_finite())
+        let numbers = self.shift.iter().chain(&self.pending).all(|shift| shift.is_finite())
             && self.precision.iter().all(|precision| precision.is_finite() && *precision >= 0.0)
             && self.recently.iter().chain([&self.recent]).all(|recently| recently.is_finite() && *recently >= 0.0);
         numbers && self.counts.iter().chain([&self.total]).all(|count| count.value.is_finite() && count.value >= 0.0)

@@ -324,8 +324,13 @@ proptest! {
 
     #[test]
     fn bytes_come_back_as_they_were(layout in layouts(), seed in any::<u64>()) {
-        let bytes = seen(&layout, 200, seed).encode();
+        let mut statistics = seen(&layout, 200, seed);
+        prop_assert_eq!(statistics.encode()[0], 2, "what has no credit can be read by those who know of none");
+        let weights = statistics.pending.len();
+        statistics.pending[seed as usize % weights] = 0.5;
+        let bytes = statistics.encode();
         let read = Statistics::decode(&bytes).expect("own bytes");
+        prop_assert_eq!(&read.pending, &statistics.pending);
         prop_assert_eq!(read.encode(), bytes.clone());
         prop_assert_eq!(Statistics::decode(&[&bytes[..], &[0]].concat()), Err(NotStatistics));
         for end in 0..bytes.len() {
@@ -559,4 +564,61 @@ proptest! {
             prop_assert!(mixture.pack().is_some_and(|packed| Mixture::unpack(&packed) == Some(mixture)));
         }
     }
+}
+
+/// Impressions that a tenth of people respond to, one a second with rewards after ten minutes, first without a feature
+/// and then with it: what is believed at last of the feature with what is shown mostly, and with what is shown seldom.
+fn at_the_end_of(calm: i64, stretch: i64) -> (f32, f32) {
+    let layout = Layout::new(&[2], 1);
+    let cross = layout.group(Group::Cross).start;
+    let mut lore = Lore::new(layout);
+    let (settings, rewards) = (Settings::default(), Rewards { varied: 1.0, longest_ms: 3_600_000 });
+    let at = |second: i64| Millis(1_770_000_000_000 + second * 1_000);
+    let features = |second: i64| if second < calm { &[][..] } else { &[0][..] };
+    let choice = |second: i64| if second / 10 % 4 == 0 { &[1_u16][..] } else { &[0][..] };
+    for minute in (0..calm + stretch).step_by(60) {
+        let lesson =
+            |second: i64, kind| Lesson { choice: choice(second), features: features(second), kind, at: at(second) };
+        let shown = (minute..minute + 60).map(|second| lesson(second, LessonKind::Shown));
+        let due = (minute - 600..minute - 540).filter(|second| *second >= 0 && second % 10 == 3);
+        let due = due.map(|second| lesson(second, LessonKind::Rewarded { value: 1.0 }));
+        lore.learn(shown.chain(due).collect::<Vec<_>>(), &settings, &rewards, at(minute + 60));
+    }
+    assert!(lore.statistics.is_sound());
+    let posterior = Posterior::new(&lore.statistics, &settings);
+    (posterior.beliefs()[cross].mean, posterior.beliefs()[cross + 1].mean)
+}
+
+#[test]
+fn what_is_shown_just_now_looks_no_worse_while_rewards_are_on_their_way() {
+    // five minutes after the feature came up none of its rewards can be there
+    let (mostly, seldom) = at_the_end_of(30_000, 300);
+    assert!((mostly - seldom).abs() < 0.05, "{mostly} {seldom}");
+    // and long after they came it makes no difference to what is shown
+    let (mostly, seldom) = at_the_end_of(30_000, 30_000);
+    assert!((mostly - seldom).abs() < 0.1, "{mostly} {seldom}");
+}
+
+#[test]
+fn what_everybody_has_tells_nobody_apart_until_somebody_has_not() {
+    let layout = Layout::new(&[2], 1);
+    let cross = layout.group(Group::Cross).start;
+    let settings = Settings::default();
+    let lesson = |features, kind| Lesson { choice: &[0], features, kind, at: Millis(0) };
+    let mut all = Statistics::new(layout);
+    let mut learn = |lessons: &[(&'static [u16], LessonKind)]| {
+        let mut posterior = Posterior::new(&all, &settings);
+        lessons.iter().for_each(|(features, kind)| assert!(posterior.learn(&lesson(*features, *kind)).is_ok()));
+        all.follow(&posterior.take());
+        let belief = Posterior::new(&all, &settings).beliefs()[cross];
+        (all.common()[0], belief.mean, belief.variance)
+    };
+    let (everybody, shown) = (&[0][..], LessonKind::Shown);
+    learn(&[(everybody, shown)]);
+    let (common, mean, variance) = learn(&vec![(everybody, shown); 2_000]);
+    assert!(common && mean == 0.0 && variance < 1e-6);
+    // others come and look alike; only then come the rewards of those before
+    let (common, before, _) = learn(&vec![(&[][..], shown); 2_000]);
+    let (_, after, _) = learn(&vec![(everybody, LessonKind::Rewarded { value: 1.0 }); 40]);
+    assert!(!common && before < 0.0 && after < 2.0, "{before} {after}");
 }
