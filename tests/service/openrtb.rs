@@ -314,6 +314,7 @@ async fn an_exchange_that_tries_again_elsewhere_is_billed_once() {
 async fn a_creative_that_no_campaign_lists_is_bid_for_its_advertiser() {
     let (service, _turn) = service().await;
     let mut asked = request("1.50");
+    asked["imp"][0]["banner"] = json!({"w": 728, "h": 90});
     asked["imp"][0]["ext"]["tessera"] = json!({"creative": "house", "price": "1.50"});
     let answer = read(ask(&service, "/openrtb2/bid", &asked).await, 200).await;
     assert_eq!(answer["seatbid"][0]["bid"][0]["cid"], "northwind", "{answer}");

@@ -24,7 +24,7 @@ async fn bid(service: &Remote, exchange: &str) -> (Value, Value) {
     });
     let path = format!("/openrtb2/bid?nbr=1&exchange={exchange}");
     let mut told = read(service.request(Method::POST, &path).json(&asked).sent().await, 200).await;
-    let bid = told["seatbid"][0]["bid"][0].take();
+    let bid = told.pointer_mut("/seatbid/0/bid/0").map(Value::take).unwrap_or_default();
     if bid.is_null() { (told["nbr"].take(), Value::Null) } else { (bid["crid"].clone(), bid["adm"].clone()) }
 }
 

@@ -60,6 +60,8 @@ pub fn answer(
             let showing = item.shown.as_ref().ok_or(match item.missed {
                 Some(Missed::Capped) => NoBid::Capped,
                 Some(Missed::Unmatched) => NoBid::Unmatched,
+                // what else there is was not approved
+                None if offer.audits.is_some() => NoBid::Audit,
                 None => NoBid::NoFill,
             })?;
             let made = made.as_ref().ok_or(NoBid::NoFill)?;

@@ -147,8 +147,9 @@ struct RevisionSummary {
 /// warned of all this, and refused where it cannot be rendered: a component whose targeting names
 /// nothing any more, or whose click leads elsewhere now, is held back. With `If-Match`, only while the
 /// creative's draft is the one that was read; with the ETag of a preview, only while its templates and
-/// components are those that were looked at too. The body may be left out. Needs a key with the scope
-/// `author`.
+/// components are those that were looked at too. The body may be left out.
+///
+/// Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{id}/publish", tag = "creatives", operation_id = "publish_creative",
     params(Published, DryRun, DraftMatch), request_body(content = Option<PublishRequest>, example = json!({})), security(("key" = [])),

@@ -121,7 +121,7 @@ struct ReviewItem {
 /// List what an exchange is to review
 ///
 /// The combinations of a revision that were chosen when it was published, at most `openrtb.max_combinations` of each
-/// template: with every default, a few in which every two components stand together that may, then by weight. Only
+/// template: with every default, up to half in which every two components stand together that may, then by weight. Only
 /// these are bid to exchanges whose `crid` is a combination; where the exchange is one that takes only what it has
 /// approved, only those with the states 2 and 3. Products of feeds stay as they were; where the feed says something
 /// else of one by now, the combination is `withdrawn` until it says the same again.
