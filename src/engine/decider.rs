@@ -244,7 +244,7 @@ impl Decider {
         if request.preview.is_none() {
             let measured = request.person.filter(|_| purposes.measure);
             self.traces.learning.shown(account.number(), &request, measured, &decision);
-            self.traces.log.note(account.number(), measured, &decision);
+            self.traces.log.note(account.number(), measured, &request, &decision);
         }
         if let Some(inputs) = inputs {
             self.record(&account, &decision, &assembled, &inputs);

@@ -12,7 +12,7 @@ use super::queue::Queue;
 use crate::{
     domain::{
         catalog::creative::Creative,
-        decision::{decided::Decision, learned::Thought},
+        decision::{decided::Decision, learned::Thought, request::AdRequest},
         ids::{CampaignId, DecisionId, Uid},
         measurement::evaluate::MOST_COMBINATIONS,
         optimizer::{Likely, Mixture},
@@ -59,9 +59,12 @@ impl DecisionLog {
         Self { queue: Arc::new(Queue::new(Self::QUEUE)), store, lost }
     }
 
-    /// Notes what was chosen by what was learned, if there is room. Never waits.
-    pub fn note(&self, account: u32, person: Option<Uid>, decision: &Decision) {
-        for item in decision.placements.iter().flatten() {
+    /// Notes what was chosen by what was learned, if there is room. Never waits. What was chosen of a few
+    /// combinations, because an exchange reviews each of them, is left out: another rotation could not have
+    /// shown there what it shows elsewhere.
+    pub fn note(&self, account: u32, person: Option<Uid>, request: &AdRequest, decision: &Decision) {
+        let open = request.placements.iter().zip(&decision.placements).filter(|(asked, _)| asked.listing.is_none());
+        for item in open.flat_map(|(_, items)| items) {
             let Some(showing) = &item.shown else { continue };
             let (Some(campaign), Some(exposure), Some(thought)) =
                 (&showing.campaign, &showing.exposure, &showing.thought)
