@@ -224,30 +224,33 @@ impl Posterior {
         }
         let rate = sigmoid(score);
         let (shift, curvature) = (((score - mean) / variance) as f32, (rate * (1.0 - rate)) as f32);
-        let credit = -shift * left;
-        let cross = self.layout.group(Group::Cross).start as u32;
-        let moved = |at: u32, belief: Belief| {
+        let within = |mean: f32| mean.clamp(-FARTHEST as f32, FARTHEST as f32);
+        let moved = |belief: Belief| Belief {
+            mean: within(belief.mean + belief.variance * shift),
             // its precision grows by the curvature, as if the other terms were known
-            let variance = (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32);
-            let credit = if at >= cross { credit } else { 0.0 };
-            let mean = belief.mean + belief.variance * shift + variance * credit;
-            Belief { mean: mean.clamp(-FARTHEST as f32, FARTHEST as f32), variance }
+            variance: (belief.variance / (1.0 + curvature * belief.variance)).max(LEAST_VARIANCE as f32),
         };
-        if credit > 0.0 {
-            let crossed = self.active.iter().chain(&self.silent).filter(|at| **at >= cross);
-            crossed.for_each(|at| self.news.pending[*at as usize] += f64::from(credit));
+        // four are divided in the time of one
+        let (fours, rest) = self.active.as_chunks::<4>();
+        for four in fours {
+            let next = four.map(|at| self.beliefs[at as usize]).map(moved);
+            four.iter().zip(next).for_each(|(at, belief)| self.beliefs[*at as usize] = belief);
         }
+        rest.iter().for_each(|at| self.beliefs[*at as usize] = moved(self.beliefs[*at as usize]));
         for at in self.silent.iter().map(|at| *at as usize) {
             self.news.precision[at] += f64::from(curvature);
             self.news.shift[at] += f64::from(shift);
         }
-        // four are divided in the time of one
-        let (fours, rest) = self.active.as_chunks::<4>();
-        for four in fours {
-            let next = four.map(|at| moved(at, self.beliefs[at as usize]));
-            four.iter().zip(next).for_each(|(at, belief)| self.beliefs[*at as usize] = belief);
+        let (credit, cross) = (-shift * left, self.layout.group(Group::Cross).start);
+        if credit > 0.0 {
+            for at in self.active.iter().map(|at| *at as usize).filter(|at| *at >= cross) {
+                let belief = &mut self.beliefs[at];
+                belief.mean = within(belief.mean + belief.variance * credit);
+                self.news.pending[at] += f64::from(credit);
+            }
+            let silent = self.silent.iter().map(|at| *at as usize).filter(|at| *at >= cross);
+            silent.for_each(|at| self.news.pending[at] += f64::from(credit));
         }
-        rest.iter().for_each(|at| self.beliefs[*at as usize] = moved(*at, self.beliefs[*at as usize]));
     }
 
     fn score(&self) -> (f32, f32) {
