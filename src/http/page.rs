@@ -92,6 +92,32 @@ impl PartialSchema for Limit {
 
 impl ToSchema for Limit {}
 
+/// After how many items, or after which number, a list goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Offset(pub u32);
+
+impl Offset {
+    const MOST: u32 = i32::MAX.cast_unsigned();
+}
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let offset = text.parse().ok().filter(|offset| digits && *offset <= Self::MOST);
+        offset.map(Self).ok_or_else(|| D::Error::custom("after must be a number, such as `next` of the page before"))
+    }
+}
+
+impl PartialSchema for Offset {
+    fn schema() -> RefOr<Schema> {
+        let schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(Self::MOST));
+        schema.default(Some(0.into())).build().into()
+    }
+}
+
+impl ToSchema for Offset {}
+
 /// The id after which a list goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(String);
@@ -149,6 +175,7 @@ pub struct DryRun {
 #[cfg(test)]
 mod tests {
     use axum::{extract::Query, http::Uri};
+    use serde::de::value::{Error as ValueError, StrDeserializer};
 
     use super::*;
 
@@ -166,6 +193,15 @@ mod tests {
         assert_eq!(read("limit=500&after=a-1").unwrap().after, Some(Cursor("a-1".into())));
         for bad in ["limit=0", "limit=501", "limit=", "limit=-1", "limit=%2B5", "after=", "after=%00", "lmit=5"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_go_on_after_numbers_that_the_document_allows() {
+        let read = |text| Offset::deserialize(StrDeserializer::<ValueError>::new(text)).ok();
+        assert_eq!((read("0"), read("2147483647")), (Some(Offset(0)), Some(Offset(Offset::MOST))));
+        for wrong in ["", "-1", "+1", "2147483648", "1.0", "x"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         auth::Caller,
         etag::DraftMatch,
         extract::{ApiPath, ApiQuery, MaybeJson},
-        page::{DryRun, Limit, Page},
+        page::{DryRun, Limit, Offset, Page},
         problem::Problem,
     },
     problems,
@@ -85,8 +85,8 @@ struct RevisionsQuery {
     limit: Limit,
     /// The number of the revision after which to read on: `next` of the page before.
     #[serde(default)]
-    #[param(required = false, default = 0)]
-    after: u32,
+    #[param(inline, required = false)]
+    after: Offset,
 }
 
 /// What to publish.
@@ -205,7 +205,7 @@ async fn revisions(
 ) -> Result<Json<Page<RevisionSummary>>, Problem> {
     caller.must_one(&[Scope::Author, Scope::Report])?;
     let account = caller.account.number();
-    let (rows, serving) = app.engine.authoring.revisions(account, &id, query.after, query.limit.and_one()).await?;
+    let (rows, serving) = app.engine.authoring.revisions(account, &id, query.after.0, query.limit.and_one()).await?;
     let summary = |row: DocumentRow| {
         let revision = number(&row);
         let published_at = serde_json::from_value(row.body["published_at"].clone()).ok();

@@ -27,7 +27,7 @@ use crate::{
         app::App,
         auth::Caller,
         extract::{ApiPath, ApiQuery},
-        page::Limit,
+        page::{Limit, Offset},
         problem::{Problem, ProblemKind},
     },
 };
@@ -58,8 +58,8 @@ struct ReviewQuery {
     limit: Limit,
     /// How many items to skip: `next` of the page before.
     #[serde(default)]
-    #[param(required = false, default = 0)]
-    after: u32,
+    #[param(inline, required = false)]
+    after: Offset,
 }
 
 /// What an exchange is to review of a creative.
@@ -172,7 +172,7 @@ async fn list(
             crid: of.crid.clone(),
         }
     };
-    let (from, limit) = (query.after as usize, query.limit.0 as usize);
+    let (from, limit) = (query.after.0 as usize, query.limit.0 as usize);
     let items: Vec<ReviewItem> = doc.combinations.iter().skip(from).take(limit).map(item).collect();
     let next =
         (from + items.len() < doc.combinations.len() && !items.is_empty()).then(|| (from + items.len()).to_string());
