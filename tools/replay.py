@@ -76,6 +76,12 @@ class Service:
             raise SystemExit(f"PUT {path} answered {status}: {answer}")
 
 
+def zone(hour, at):
+    """A time zone where it is that hour. POSIX counts what is east of Greenwich as negative."""
+    east = (hour - at.hour + 12) % 24 - 12
+    return f"Etc/GMT{-east:+d}" if east else "Etc/GMT"
+
+
 class Truth:
     """The scenario's probabilities."""
 
@@ -153,7 +159,8 @@ def replay(spec, options):
     service, truth, wave = Service(options.url, options.key), Truth(spec), options.wave
     name = "replay-" + "".join(c for c in spec["name"].lower() if c.isalnum() or c == "-")[:40]
     steps = min(options.steps or spec["T"], spec["T"])
-    when = lambda step: (START + timedelta(milliseconds=step * spec["step_ms"])).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    clock = lambda step: START + timedelta(milliseconds=step * spec["step_ms"])
+    when = lambda step: clock(step).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     available = spec["truth"]["phases"][0]["available"]
     for path, body in documents(spec, name, available):
         service.put(path, body, when(0))
@@ -175,7 +182,8 @@ def replay(spec, options):
         answer = service.must("POST", "/v1/decisions", {
             "placements": [{"id": "p", "sizes": ["300x250"], "candidates": {"campaign": name}}],
             "user": {"key": f"{name}-{options.seed}-{step}", "segments": request["segments"]},
-            "context": {"geo": {"country": request["geo"]}, "device": {"type": request["device"]}},
+            "context": {"geo": {"country": request["geo"]}, "device": {"type": request["device"]},
+                        "time_zone": zone(request["hour"], clock(step))},
             "consent": {"asserted": ["basic", "profile_read", "measure"]} if options.consent else {},
             "explain": "full" if step % options.explain == 0 else "none"}, when(step))
         item = answer["placements"]["p"][0]

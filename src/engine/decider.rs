@@ -49,8 +49,8 @@ pub struct Call {
     pub request: AdRequest,
     /// What the request may be used for.
     pub purposes: Purposes,
-    /// The person's time zone.
-    pub zone: TimeZone,
+    /// The person's time zone, where it is known.
+    pub zone: Option<TimeZone>,
     /// Until when the answer is worth anything.
     pub deadline: Deadline,
     /// How current the profile must be.
@@ -181,7 +181,7 @@ impl Decider {
         let asked = self.clock.now();
         let now = preview.and_then(|preview| preview.at).unwrap_or(asked);
         let as_of = user.as_of(asked);
-        request.context.local = LocalTime::of(now, &zone);
+        request.context.local = LocalTime::of_person(now, zone.as_ref());
         let preview = request.preview.as_ref();
         let begun = request.placements.iter().find_map(|placement| match placement.stage {
             Stage::Rest(decision) => Some(Seed::of_rest(decision)),

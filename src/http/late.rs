@@ -167,7 +167,7 @@ async fn decide(
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
     let offset = late.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
-    let zone = offset.map(TimeZone::fixed).or(hints.zone.clone()).unwrap_or(TimeZone::UTC);
+    let zone = offset.map(TimeZone::fixed).or(hints.zone.clone());
     let mut context = late.context.clone();
     context.fill(hints);
     let purposes = purposes(&late, headers);

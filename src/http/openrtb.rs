@@ -203,7 +203,7 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, asker, hints);
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
-        Ok(plan) => decide(app, info, caller, plan, zone.unwrap_or(TimeZone::UTC)).await,
+        Ok(plan) => decide(app, info, caller, plan, zone).await,
         Err(reason) => Err(reason),
     };
     Ok(match told {
@@ -221,7 +221,7 @@ async fn decide(
     info: &RequestInfo,
     caller: Caller,
     mut plan: Plan<'_>,
-    zone: TimeZone,
+    zone: Option<TimeZone>,
 ) -> Result<Vec<u8>, NoBid> {
     let settings = app.bidding.settings();
     let given = plan.tmax.map_or(u64::MAX, |tmax| tmax.saturating_sub(settings.network_ms));
@@ -238,7 +238,7 @@ async fn decide(
         key: None,
         request: std::mem::take(&mut plan.request),
         purposes: plan.allowed.purposes,
-        zone: offset.map_or(zone, TimeZone::fixed),
+        zone: offset.map(TimeZone::fixed).or(zone),
         deadline,
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,

@@ -35,7 +35,7 @@ pub struct Context {
     pub keywords: Vec<Folded>,
     /// `data.*`: the caller's own values.
     pub data: BTreeMap<Box<str>, Scalar>,
-    /// `hour`, `weekday` and `daypart`, in the campaign's zone.
+    /// `hour`, `weekday` and `daypart`, where the person is.
     pub local: Option<LocalTime>,
 }
 
@@ -50,6 +50,9 @@ pub struct LocalTime {
     pub since: Millis,
     /// When the hour ends.
     pub until: Millis,
+    /// Nobody knows where the person is: the time is UTC. Rules go by it, learning does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assumed: bool,
 }
 
 /// The days of the week as rules name them, Monday first.
@@ -79,7 +82,15 @@ impl LocalTime {
             weekday: local.weekday().to_monday_zero_offset() as u8,
             since: began.map_or(since, |began| since.max(began)),
             until: ends.map_or(until, |ends| until.min(ends)),
+            assumed: false,
         })
+    }
+
+    /// The local time of a person in `zone`, or of UTC where nobody knows the zone.
+    #[must_use]
+    pub fn of_person(now: Millis, zone: Option<&TimeZone>) -> Option<Self> {
+        let local = Self::of(now, zone.unwrap_or(&TimeZone::UTC))?;
+        Some(Self { assumed: zone.is_none(), ..local })
     }
 
     fn weekday(self) -> &'static str {

@@ -67,7 +67,7 @@ pub struct Late {
     /// Where, on what, about what.
     #[serde(rename = "x", default)]
     pub context: Context,
-    /// The person's offset from UTC, in minutes.
+    /// The person's offset from UTC, in minutes, where it is known.
     #[serde(rename = "z", default)]
     pub offset: Option<i32>,
     /// Whether it is a preview, which is never counted.
@@ -203,9 +203,9 @@ pub(super) fn frame(
     )
 }
 
-/// The offset from UTC of a local time, in minutes.
+/// The offset from UTC of a local time, in minutes, where it is known.
 fn offset(context: &Context) -> Option<i32> {
-    let local = context.local?;
+    let local = context.local.filter(|local| !local.assumed)?;
     const WEEK: i64 = 7 * 1_440;
     // 1970-01-01 was a Thursday
     let utc = local.since.0.div_euclid(60_000) + 3 * 1_440;

@@ -39,7 +39,7 @@ pub struct Parsed {
     /// Whether it asserts consent, which needs a scope.
     pub asserts: bool,
     /// The person's time zone.
-    pub zone: TimeZone,
+    pub zone: Option<TimeZone>,
     /// What the decision has to reflect.
     pub consistency: Option<Consistency>,
 }
@@ -86,10 +86,10 @@ pub fn parse(
     let address = context.ip.as_deref().and_then(|ip| ip.parse().ok());
     let hints = enrichment.find(context.user_agent.as_deref(), address);
     let zone = match &context.time_zone {
-        None => Some(hints.zone.clone().unwrap_or(TimeZone::UTC)),
+        None => hints.zone.clone(),
         Some(name) => crate::domain::audience::value::zone(name),
     };
-    if zone.is_none() {
+    if zone.is_none() && context.time_zone.is_some() {
         faults.push("/context/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
     }
     let mut context = faults.keep("/context", parse_context(context)).unwrap_or_default();
@@ -127,7 +127,7 @@ pub fn parse(
         key: user.key,
         purposes: reading.allowed.purposes,
         asserts: consent.asserted.is_some(),
-        zone: zone.unwrap_or(TimeZone::UTC),
+        zone,
         consistency: consistency.and_then(Result::ok),
     })
 }

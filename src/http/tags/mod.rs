@@ -16,7 +16,6 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -296,7 +295,7 @@ impl Tag {
         let Self { app, world, account, info, headers, .. } = self;
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
-        let zone = hints.zone.clone().unwrap_or(TimeZone::UTC);
+        let zone = hints.zone.clone();
         let mut context = context(headers);
         context.fill(hints);
         let consent = query.consent();

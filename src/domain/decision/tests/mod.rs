@@ -2,6 +2,7 @@
 
 mod components;
 mod evolving;
+mod features;
 mod goods;
 mod ladder;
 mod proofs;
