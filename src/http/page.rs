@@ -1,6 +1,6 @@
 //! Lists, one page at a time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{
@@ -76,10 +76,7 @@ impl Default for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        let limit = text.parse().ok().filter(|limit| digits && (1..=Self::MOST).contains(limit));
-        limit.map(Self).ok_or_else(|| D::Error::custom("limit must be an integer from 1 to 500"))
+        number(from, 1..=Self::MOST, "limit must be an integer from 1 to 500").map(Self)
     }
 }
 
@@ -102,10 +99,7 @@ impl Offset {
 
 impl<'de> Deserialize<'de> for Offset {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        let offset = text.parse().ok().filter(|offset| digits && *offset <= Self::MOST);
-        offset.map(Self).ok_or_else(|| D::Error::custom("after must be a number, such as `next` of the page before"))
+        number(from, 0..=Self::MOST, "after must be a number, such as `next` of the page before").map(Self)
     }
 }
 
@@ -117,6 +111,13 @@ impl PartialSchema for Offset {
 }
 
 impl ToSchema for Offset {}
+
+/// A number within bounds, written in digits alone; else `words` say what it must be.
+fn number<'de, D: Deserializer<'de>>(from: D, within: RangeInclusive<u32>, words: &str) -> Result<u32, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && within.contains(number)).ok_or_else(|| D::Error::custom(words))
+}
 
 /// The id after which a list goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]

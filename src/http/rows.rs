@@ -12,7 +12,7 @@ use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Problem, ProblemKind};
 use crate::domain::violation::Violation;
@@ -53,6 +53,21 @@ pub enum ImportMode {
     ValidOnly,
     /// Nothing is.
     AllOrNothing,
+}
+
+/// How to import.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ImportQuery {
+    /// What becomes of an import of which some is refused: the rest is taken, or nothing is. `all_or_nothing` takes
+    /// at most 100,000 rows.
+    #[serde(default)]
+    #[param(inline, required = false, default = "valid_only")]
+    pub mode: ImportMode,
+    /// Check everything and change nothing; the answer shows what would be.
+    #[serde(default)]
+    #[param(required = false, default = false)]
+    pub dry_run: bool,
 }
 
 /// What is wrong with one row.

@@ -306,8 +306,6 @@ async fn populate(engine: &Engine, account: &Account, bundle: Bundle) -> Result<
         }
     }
     let (number, now) = (account.number(), engine.clock.now());
-    // What the rules need is remembered from here on.
-    engine.ingest.streams().ensure(number, &account.snapshot.streams).await?;
     let events = bundle.events.into_iter();
     let rows = events.map(|(_, event)| {
         let uid = account.uid(&event.user);

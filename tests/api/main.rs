@@ -65,6 +65,7 @@ const CHECKS: &[Check] = checks![
     marketer::many_components_are_taken_and_no_edit_is_lost,
     marketer::dynamic_content_comes_and_goes,
     marketer::an_import_adds_only_pairing_that_can_be_published,
+    marketer::an_import_grows_no_draft_past_what_a_put_takes,
     marketer::exchanges_say_what_they_approve,
     marketer::a_post_with_a_key_is_done_once,
     marketer::publishing_tells_what_to_look_at,

@@ -301,6 +301,44 @@ pub(crate) async fn an_import_adds_only_pairing_that_can_be_published(service: A
     assert_eq!(told(&dry), [(own(0, "/forbid"), "same_slot".to_owned())], "{dry}");
 }
 
+pub(crate) async fn an_import_grows_no_draft_past_what_a_put_takes(service: Arc<Service>) {
+    let (id, _, template) = creative(&service).await;
+    let base = format!("/v1/creatives/{id}");
+    let read = service.get(&format!("/v1/templates/{template}")).await;
+    let mut two = read.json()["document"].clone();
+    two["slots"]["legal"] = json!({"type": "text", "default": "Terms apply"});
+    two["markup"] = json!("<body><a href=\"{{click_url}}\">{{headline}} {{legal}}</a></body>");
+    assert_eq!(service.put(&format!("/v1/templates/{template}"), read.header("etag"), &two).await.status, 200);
+    let name = |slot: &str, at: usize| format!("{slot}-{at:03}-{}", "x".repeat(40));
+    let assets = |slot: &str, count: usize| {
+        let asset = |at| json!({"id": name(slot, at), "source": "Run"});
+        json!({"id": 1, "name": slot, "assets": (0..count).map(asset).collect::<Vec<_>>()})
+    };
+    let all: Vec<String> = (0..64).map(|at| name("legal", at)).collect();
+    // 3.4 kB each
+    let rules = |count: usize| -> Vec<Value> {
+        (0..count).map(|at| json!({"require": {"if": name("headline", at), "then": all}})).collect()
+    };
+    let document = |count: usize| {
+        json!({"ad": {"tessera": {"pairing": rules(count)},
+                      "creativeComponents": [assets("headline", count), assets("legal", 64)]}})
+    };
+    let path = format!("{base}/dynamic-content");
+    let taken = service.post(&path, &document(200)).await.json();
+    assert_eq!((&taken["created"], &taken["pairing_rules"]), (&json!(264), &json!(200)), "{taken}");
+    let before = service.get(&base).await;
+    let mut draft = before.json()["document"].clone();
+    draft["pairing"] = json!(rules(400));
+    let put = service.put(&base, before.header("etag"), &draft).await;
+    for mode in ["", "?dry_run=true", "?mode=all_or_nothing"] {
+        let refused = service.post(&format!("{path}{mode}"), &document(400)).await;
+        assert_eq!(refused.faults(413), put.faults(413));
+        assert_eq!(refused.json()["type"], put.json()["type"]);
+        assert_eq!(service.get(&format!("{base}/components/{}", name("headline", 300))).await.status, 404);
+    }
+    assert_eq!(service.get(&base).await.json(), before.json());
+}
+
 pub(crate) async fn a_post_with_a_key_is_done_once(service: Arc<Service>) {
     let post = async |key: &str, body: &Value| {
         send(service.request(Method::POST, "/v1/advertisers").header("idempotency-key", key).json(body)).await

@@ -7,7 +7,7 @@ use sqlx::query_scalar;
 use tessera::{
     domain::{
         audience::caps::CapRing,
-        ids::{NameHash, Uid},
+        ids::{DecisionId, NameHash, Uid},
         measurement::{
             attribution::{Credit, Terms},
             outcome::{Outcome, OutcomeKind, Recorded},
@@ -22,31 +22,14 @@ use crate::{
     suite::{Place, decision, now, position, somebody, told},
 };
 
+#[path = "../support/outcome.rs"]
+mod sample;
+
 const DAY: i64 = 86_400_000;
 
 /// An impression of a fresh decision that counts towards a weekly cap.
 pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
-    Outcome {
-        account: account.number,
-        decision: decision(now()),
-        kind: OutcomeKind::Impression,
-        discriminator: 0,
-        at: now(),
-        campaign: Some("spring".parse().expect("an id")),
-        creative: "hero".parse().expect("an id"),
-        revision: 3,
-        combination: u64::MAX - 1,
-        person,
-        measured: true,
-        cap_window: Some(Span::from_millis(7 * DAY)),
-        across_decisions: false,
-        value_micros: None,
-        goal: None,
-        invalid: None,
-        exposure: None,
-        terms: Terms::default(),
-        charge: None,
-    }
+    sample::impression(account.number, decision(now()), now(), person)
 }
 
 /// A decision record.

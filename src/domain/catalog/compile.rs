@@ -19,21 +19,29 @@ use crate::domain::{
     violation::{Violation, Violations, token},
 };
 
+/// A revision, and what it is compiled with.
+pub struct Source<'a> {
+    /// Whose revision it is.
+    pub id: CreativeId,
+    /// The revision.
+    pub doc: &'a RevisionDoc,
+    /// Its advertiser; none where there is none any more.
+    pub advertiser: Option<&'a AdvertiserDoc>,
+    /// The segments that targeting may name.
+    pub rules: &'a RuleSet,
+    /// Asset paths are made absolute under it.
+    pub public_url: &'a str,
+    /// Templates that were compiled before; it takes those that are compiled now.
+    pub known: &'a mut Templates,
+}
+
 impl Creative {
-    /// Reads a revision. Asset paths are made absolute under `public_url`; `known` has templates that were
-    /// compiled before, and takes those that are compiled now.
+    /// Reads a revision.
     ///
     /// # Errors
     /// Everything that keeps it from being served, with pointers into the revision.
-    pub fn compile(
-        id: CreativeId,
-        doc: &RevisionDoc,
-        advertiser: Option<&AdvertiserDoc>,
-        rules: &RuleSet,
-        public_url: &str,
-        known: &mut Templates,
-    ) -> Result<Self, Vec<Violation>> {
-        let (made, mut faults, held) = Self::read(id, doc, advertiser, rules, public_url, known);
+    pub fn compile(source: Source<'_>) -> Result<Self, Vec<Violation>> {
+        let (made, mut faults, held) = Self::read(source);
         faults.extend_under("", held.into_vec());
         made.filter(|_| faults.is_empty()).ok_or_else(|| faults.into_vec())
     }
@@ -45,27 +53,14 @@ impl Creative {
     ///
     /// # Errors
     /// Everything that keeps it from being rendered.
-    pub fn published(
-        id: CreativeId,
-        doc: &RevisionDoc,
-        advertiser: Option<&AdvertiserDoc>,
-        rules: &RuleSet,
-        public_url: &str,
-        known: &mut Templates,
-    ) -> Result<(Self, Vec<Violation>), Vec<Violation>> {
-        let (made, faults, held) = Self::read(id, doc, advertiser, rules, public_url, known);
+    pub fn published(source: Source<'_>) -> Result<(Self, Vec<Violation>), Vec<Violation>> {
+        let (made, faults, held) = Self::read(source);
         made.map(|made| (made, held.into_vec())).ok_or_else(|| faults.into_vec())
     }
 
     /// A revision unless it has faults, those faults, and what is held back.
-    fn read(
-        id: CreativeId,
-        doc: &RevisionDoc,
-        advertiser: Option<&AdvertiserDoc>,
-        rules: &RuleSet,
-        public_url: &str,
-        known: &mut Templates,
-    ) -> (Option<Self>, Violations, Violations) {
+    fn read(source: Source<'_>) -> (Option<Self>, Violations, Violations) {
+        let Source { id, doc, advertiser, rules, public_url, known } = source;
         let (mut faults, mut held) = (Violations::new(), Violations::new());
         let templates = known.of(doc, public_url, &mut faults);
         let mut slots: Vec<Slot> = Vec::new();

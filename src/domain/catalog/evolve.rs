@@ -19,6 +19,7 @@ use crate::domain::{
     catalog::{
         audit::AuditDoc,
         campaign::Campaign,
+        compile::Source,
         creative::Creative,
         document::{
             CampaignDoc, CampaignStatus, PlacementDoc, PublicationDoc, PublicationStatus, RevisionDoc, SegmentDoc,
@@ -282,7 +283,8 @@ impl Snapshot {
         };
         let Some(doc) = self.read_again::<RevisionDoc>(key, &body) else { return };
         let advertiser = self.advertisers.get(&doc.creative.advertiser).map(Arc::as_ref);
-        match Creative::published(id.clone(), &doc, advertiser, &self.rules, public_url, &mut self.templates) {
+        let (rules, known) = (&self.rules, &mut self.templates);
+        match Creative::published(Source { id: id.clone(), doc: &doc, advertiser, rules, public_url, known }) {
             Ok((creative, held)) => {
                 self.creatives.insert(id, Arc::new(creative));
                 if !held.is_empty() {

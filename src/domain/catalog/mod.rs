@@ -6,7 +6,7 @@ pub mod bits;
 pub mod budget;
 pub mod campaign;
 pub mod combinations;
-mod compile;
+pub mod compile;
 pub mod content;
 pub mod creative;
 pub mod document;

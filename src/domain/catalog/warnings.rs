@@ -142,8 +142,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         audience::compile::RuleSet,
-        catalog::{document::AdvertiserDoc, templates::Templates},
-        ids::CreativeId,
+        catalog::{compile::Source, document::AdvertiserDoc, templates::Templates},
     };
 
     const NOW: Millis = Millis(1_790_000_000_000);
@@ -161,15 +160,14 @@ mod tests {
             "templates": {"t": {"name": "T", "format": "html", "size": "300x250", "slots": slots, "markup": body}},
             "creative": {"name": "C", "advertiser": "shop", "templates": ["t"], "pairing": pairing}}))
             .expect("a revision");
-        let id: CreativeId = "c".parse().expect("an id");
-        let creative = Creative::compile(
-            id,
-            &doc,
-            Some(&advertiser()),
-            &RuleSet::default(),
-            "https://t.example",
-            &mut Templates::default(),
-        );
+        let creative = Creative::compile(Source {
+            id: "c".parse().expect("an id"),
+            doc: &doc,
+            advertiser: Some(&advertiser()),
+            rules: &RuleSet::default(),
+            public_url: "https://t.example",
+            known: &mut Templates::default(),
+        });
         (creative.expect("a creative"), doc)
     }
 

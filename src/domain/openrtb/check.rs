@@ -23,7 +23,11 @@ pub fn read(body: &[u8]) -> Result<BidRequest<'_>, Refusal> {
     Ok(request)
 }
 
-fn check(request: &BidRequest<'_>) -> Result<(), Refusal> {
+/// Checks a request that has been read, as [`read`] does.
+///
+/// # Errors
+/// It must be refused.
+pub fn check(request: &BidRequest<'_>) -> Result<(), Refusal> {
     let must = |holds: bool, refusal| if holds { Ok(()) } else { Err(refusal) };
     must(request.id.as_ref().is_some_and(|id| !id.is_empty()), Refusal::Id)?;
     let imps = request.imp.as_deref().unwrap_or_default();

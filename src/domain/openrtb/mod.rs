@@ -19,7 +19,7 @@ mod surroundings;
 mod video;
 
 pub use answer::{Bids, answer};
-pub use check::read;
+pub use check::{check, read};
 pub use plan::{Plan, plan};
 pub use purses::{Penniless, Purses};
 pub use refusal::{NoBid, Refusal};

@@ -243,13 +243,15 @@ impl Posterior {
         }
         let (credit, cross) = (-shift * left, self.layout.group(Group::Cross).start);
         if credit > 0.0 {
-            for at in self.active.iter().map(|at| *at as usize).filter(|at| *at >= cross) {
-                let belief = &mut self.beliefs[at];
-                belief.mean = within(belief.mean + belief.variance * credit);
-                self.news.pending[at] += f64::from(credit);
+            for (weights, tell) in [(&self.active, true), (&self.silent, false)] {
+                for at in weights.iter().map(|at| *at as usize).filter(|at| *at >= cross) {
+                    let belief = &mut self.beliefs[at];
+                    if tell {
+                        belief.mean = within(belief.mean + belief.variance * credit);
+                    }
+                    self.news.pending[at] += f64::from(credit);
+                }
             }
-            let silent = self.silent.iter().map(|at| *at as usize).filter(|at| *at >= cross);
-            silent.for_each(|at| self.news.pending[at] += f64::from(credit));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         audience::models::Models,
         catalog::{
+            compile::Source,
             creative::Creative,
             document::{PublicationDoc, PublicationStatus, RevisionDoc},
             gate::Surroundings,
@@ -278,9 +279,14 @@ impl Authoring {
                 let doc = work.measured(content.as_ref().clone().revision(next, now));
                 work.check_pictures(&doc)?;
                 let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
-                let (rules, known) = (&work.rules, &mut Templates::default());
-                let (compiled, found) =
-                    Creative::published(creative.clone(), &doc, advertiser.as_ref(), rules, public_url, known)?;
+                let (compiled, found) = Creative::published(Source {
+                    id: creative.clone(),
+                    doc: &doc,
+                    advertiser: advertiser.as_ref(),
+                    rules: &work.rules,
+                    public_url,
+                    known: &mut Templates::default(),
+                })?;
                 let held = work.held(&doc, found);
                 (compiled, doc, Some(held))
             }

@@ -35,6 +35,9 @@ pub enum AuthoringError {
     /// It does not fit what it depends on.
     #[error("the document is invalid")]
     Invalid(Vec<Violation>),
+    /// It would have this many bytes, more than [`Authoring::LARGEST`](super::Authoring::LARGEST).
+    #[error("the document would have {0} bytes")]
+    TooLarge(usize),
     /// Others kept changing the same catalogue.
     #[error("the catalogue changes too fast")]
     Contended,

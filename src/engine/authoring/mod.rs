@@ -126,6 +126,9 @@ pub struct Authoring {
 }
 
 impl Authoring {
+    /// Largest document, in bytes: the longest markup and what is around it.
+    pub const LARGEST: usize = 1 << 20;
+
     /// How often a change is checked again because somebody else was faster.
     const TRIES: usize = 10;
     /// The most segments or components that one check reads.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 
-use super::{document, upload::Upload, workspace::Workspace};
+use super::{Authoring, AuthoringError, document, upload::Upload, workspace::Workspace};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -44,8 +44,15 @@ pub struct Paired {
 impl Upload {
     /// The draft with the rules that it does not have and that may be published with its components; none where there
     /// are none.
-    pub(super) fn pair(&mut self, work: &Workspace, draft: &CreativeDoc) -> Option<DocumentWrite> {
-        let pairs = self.pairs.as_ref()?;
+    ///
+    /// # Errors
+    /// The draft would be larger than a document may be.
+    pub(super) fn pair(
+        &mut self,
+        work: &Workspace,
+        draft: &CreativeDoc,
+    ) -> Result<Option<DocumentWrite>, AuthoringError> {
+        let Some(pairs) = &self.pairs else { return Ok(None) };
         let slots = work.slots_of(draft);
         let mut places: HashMap<&str, u16> = HashMap::new();
         for (slot, _) in slots.all() {
@@ -93,9 +100,15 @@ impl Upload {
         let added = all.len() - draft.pairing.len();
         self.paired = Paired { added, refused };
         let key = DocumentKey::new(Kind::Creative, self.creative.as_str());
-        let mut body = work.documents.get(&key).and_then(Option::as_ref).filter(|_| added > 0)?.1.clone();
+        let known = work.documents.get(&key).and_then(Option::as_ref);
+        let Some((_, body)) = known.filter(|_| added > 0) else { return Ok(None) };
+        let mut body = body.clone();
         body["pairing"] = json!(all);
+        let bytes = body.to_string().len();
+        if bytes > Authoring::LARGEST {
+            return Err(AuthoringError::TooLarge(bytes));
+        }
         let refs = document::references(&key, &body, work.rules.models());
-        Some(DocumentWrite { key, body: Some(body), refs })
+        Ok(Some(DocumentWrite { key, body: Some(body), refs }))
     }
 }

@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         audience::compile::RuleSet,
-        catalog::{creative::Creative, templates::Templates},
+        catalog::{compile::Source, creative::Creative, templates::Templates},
         creative::{Dynamic, Template, TemplateDoc, assemble_html, assemble_native, every_image_has_words},
         ids::TemplateId,
         values::Format,
@@ -351,9 +351,14 @@ mod tests {
             let doc = json!({"revision": 1, "published_at": "2026-01-01T00:00:00Z", "templates": templates, "components": components,
                 "creative": {"name": "All", "advertiser": "a", "templates": shared}});
             let doc = serde_json::from_value(doc).expect("a revision");
-            let (id, rules) = ("all".parse().expect("an id"), RuleSet::default());
-            let creative =
-                Creative::compile(id, &doc, Some(&advertiser), &rules, "https://t.example", &mut Templates::default());
+            let creative = Creative::compile(Source {
+                id: "all".parse().expect("an id"),
+                doc: &doc,
+                advertiser: Some(&advertiser),
+                rules: &RuleSet::default(),
+                public_url: "https://t.example",
+                known: &mut Templates::default(),
+            });
             let creative = creative.unwrap_or_else(|faults| panic!("{faults:?}"));
             for variant in creative.variants.iter() {
                 let choice = vec![(!doc.components.is_empty()).then_some(0); creative.slots.len()];

@@ -11,6 +11,7 @@ use crate::{
         audience::compile::RuleSet,
         catalog::{
             combinations::select,
+            compile::Source,
             creative::Creative,
             document::{AdvertiserDoc, RevisionDoc},
             key::{DocumentKey, Kind},
@@ -132,8 +133,8 @@ impl KeptAd {
         doc.creative.pairing.clear();
         doc.combinations.clear();
         let compile = |doc: &RevisionDoc| {
-            let rules = RuleSet::build(&[]).0;
-            Creative::compile(id.clone(), doc, advertiser, &rules, public_url, &mut Templates::default()).ok()
+            let (id, rules, known) = (id.clone(), &RuleSet::build(&[]).0, &mut Templates::default());
+            Creative::compile(Source { id, doc, advertiser, rules, public_url, known }).ok()
         };
         let creative = compile(&doc).or_else(|| {
             // where its links led is not the advertiser's any more

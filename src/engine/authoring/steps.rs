@@ -9,6 +9,7 @@ use crate::{
     domain::{
         audience::models::Models,
         catalog::{
+            compile::Source,
             creative::Creative,
             document::RevisionDoc,
             key::{DocumentKey, Kind},
@@ -220,9 +221,14 @@ impl Authoring {
             work.typed(Kind::Revision, &key.id).ok_or_else(|| AuthoringError::NotFound(key.clone()))?;
         self.read(account, work, document::revision_references(id, &doc, work.rules.models())).await?;
         let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
-        let url = self.catalogue.public_url();
-        let compiled =
-            Creative::published(id.clone(), &doc, advertiser.as_ref(), &work.rules, url, &mut Templates::default());
+        let compiled = Creative::published(Source {
+            id: id.clone(),
+            doc: &doc,
+            advertiser: advertiser.as_ref(),
+            rules: &work.rules,
+            public_url: self.catalogue.public_url(),
+            known: &mut Templates::default(),
+        });
         let (compiled, found) = compiled.map_err(AuthoringError::Invalid)?;
         let held = work.held(&doc, found);
         Ok((doc, compiled, Some(held)))

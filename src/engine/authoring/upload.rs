@@ -161,7 +161,7 @@ impl Authoring {
             if upload.pairs.is_some() {
                 work.is_at(creative, upload.seen)?;
             }
-            writes.extend(upload.pair(&work, &draft));
+            writes.extend(upload.pair(&work, &draft)?);
             let sound = taken.refused.is_empty() && upload.paired.refused.is_empty();
             if writes.is_empty() || upload.whole && !sound {
                 return Ok(taken);

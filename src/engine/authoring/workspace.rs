@@ -17,6 +17,7 @@ use crate::domain::{
     catalog::{
         audit::AuditDoc,
         campaign::Campaign,
+        compile::Source,
         creative::Creative,
         document::{AdvertiserDoc, CampaignDoc, PlacementDoc, RevisionDoc, SegmentDoc},
         key::{DocumentKey, Kind},
@@ -185,8 +186,8 @@ impl Workspace {
         let advertiser: Option<AdvertiserDoc> = self.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
         let mut faults = Violations::new();
         faults.keep("", self.check_pictures(doc));
-        let compiled =
-            Creative::compile(id, doc, advertiser.as_ref(), &self.rules, public_url, &mut Templates::default());
+        let (advertiser, rules, known) = (advertiser.as_ref(), &self.rules, &mut Templates::default());
+        let compiled = Creative::compile(Source { id, doc, advertiser, rules, public_url, known });
         let compiled = faults.keep("", compiled);
         compiled.filter(|_| faults.is_empty()).ok_or_else(|| faults.into_vec())
     }

@@ -21,6 +21,9 @@ use crate::{
     ports::{Answer, DecisionRecord, FoundRecord, OutcomeStore, Recording, Sought, StoreError, Tally, Touched},
 };
 
+#[path = "../../../tests/support/outcome.rs"]
+mod sample;
+
 /// Outcomes in memory.
 #[derive(Default)]
 pub(in crate::engine) struct FakeOutcomes {
@@ -117,27 +120,7 @@ pub(in crate::engine) const POISON: u128 = 0xbad;
 
 /// The impression of a decision about person 1.
 pub(in crate::engine) fn outcome(decision: u128) -> Outcome {
-    Outcome {
-        account: 1,
-        decision: DecisionId(uuid::Uuid::from_u128(decision)),
-        kind: OutcomeKind::Impression,
-        discriminator: 0,
-        at: Millis(1_700_000_000_000),
-        campaign: Some("spring".parse().expect("an id")),
-        creative: "shoes".parse().expect("an id"),
-        revision: 1,
-        combination: 2,
-        person: Some(Uid(1)),
-        measured: true,
-        cap_window: Some(Span::from_millis(86_400_000)),
-        across_decisions: false,
-        value_micros: None,
-        goal: None,
-        invalid: None,
-        exposure: None,
-        terms: Terms::default(),
-        charge: None,
-    }
+    sample::impression(1, DecisionId(uuid::Uuid::from_u128(decision)), Millis(1_700_000_000_000), Some(Uid(1)))
 }
 
 /// The campaign of [`outcome`].

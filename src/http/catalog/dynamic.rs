@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use axum::{
     Json,
     extract::{Request, State},
+    http::header,
+    response::IntoResponse,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    LARGEST, ReadProblems, WriteProblems,
-    uploads::{ComponentFault, ComponentsTaken, Upload, UploadQuery},
+    Answer, LARGEST, ReadProblems, WriteProblems,
+    uploads::{ComponentFault, ComponentsTaken, Upload},
 };
 use crate::{
     domain::{
@@ -36,7 +38,7 @@ use crate::{
         etag::MaybeMatch,
         extract::{ApiPath, ApiQuery},
         problem::{Problem, ProblemKind},
-        rows::ImportMode,
+        rows::ImportQuery,
         said::listed,
     },
 };
@@ -81,11 +83,7 @@ struct DynamicContentDoc {
     params(Of), security(("key" = [])),
     responses((status = 200, description = "The document.", body = DynamicContentDoc), ReadProblems)
 )]
-async fn write(
-    State(app): State<App>,
-    caller: Caller,
-    ApiPath(Of { creative: id }): ApiPath<Of>,
-) -> Result<Json<Value>, Problem> {
+async fn write(State(app): State<App>, caller: Caller, ApiPath(Of { creative: id }): ApiPath<Of>) -> Answer {
     caller.must_one(&[Scope::Author, Scope::Report])?;
     let (authoring, account) = (&app.engine.authoring, caller.account.number());
     let draft = authoring.get(account, DocumentKey::new(Kind::Creative, id.as_str())).await?;
@@ -98,15 +96,20 @@ async fn write(
         templates.push((template.clone(), serde_json::from_value(row.body).map_err(Problem::internal)?));
     }
     let components = components(authoring, account, &id).await?;
-    let draft = Exported {
-        id: &id,
-        creative: &creative,
-        version: draft.version,
-        advertiser: &advertiser.domain,
-        templates: &templates,
-        components: &components,
+    // megabytes of it take a while
+    let written = move || {
+        let document = export(Exported {
+            id: &id,
+            creative: &creative,
+            version: draft.version,
+            advertiser: &advertiser.domain,
+            templates: &templates,
+            components: &components,
+        });
+        serde_json::to_vec(&document)
     };
-    Ok(Json(export(draft)))
+    let written = tokio::task::spawn_blocking(written).await.map_err(Problem::internal)?.map_err(Problem::internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], written).into_response())
 }
 
 async fn components(
@@ -131,18 +134,10 @@ async fn components(
     }
 }
 
+/// How to read a document; beside it an [`ImportQuery`] says how to take it.
 #[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ImportQuery {
-    /// What becomes of assets of which some are refused: the others are taken, or nothing is.
-    #[serde(default)]
-    #[param(inline, required = false, default = "valid_only")]
-    mode: ImportMode,
-    /// Check everything and change nothing; the answer shows what would be.
-    #[serde(default)]
-    #[param(required = false, default = false)]
-    dry_run: bool,
+struct ReadQuery {
     /// Which slots creative components are that no slot is called like: `name:slot` with commas between.
     #[param(example = "Background 1:hero,CTA:cta")]
     slots: Option<String>,
@@ -180,6 +175,7 @@ struct DynamicTaken {
 /// A component that exists and is another one is refused unless `If-Match: *` says to replace it; refused assets are
 /// named by where they stand, `line` counts them, at most 100,000. A pairing rule is added only where it could be
 /// published: one that names a refused asset, or a component that the creative has not, is told in `pairing_errors`.
+/// A draft that would be larger with them than a PUT takes, 1 MiB, is refused: the commit with the rules is not made.
 ///
 /// Assets are written 1,000 in a commit and the pairing rules in that of the last, with `mode=all_or_nothing` all in
 /// one: then nothing changes unless every asset and rule can be taken. `If-Match` with the ETag of the creative has
@@ -187,7 +183,7 @@ struct DynamicTaken {
 /// Sending the same again is safe. Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{creative}/dynamic-content", tag = "components", operation_id = "import_dynamic_content",
-    params(Of, ImportQuery, MaybeMatch), security(("key" = [])), request_body = DynamicContentDoc,
+    params(Of, ImportQuery, ReadQuery, MaybeMatch), security(("key" = [])), request_body = DynamicContentDoc,
     responses((status = 200, description = "What became of its assets.", body = DynamicTaken), WriteProblems)
 )]
 async fn take(
@@ -195,14 +191,14 @@ async fn take(
     caller: Caller,
     ApiPath(Of { creative }): ApiPath<Of>,
     ApiQuery(query): ApiQuery<ImportQuery>,
+    ApiQuery(reading): ApiQuery<ReadQuery>,
     MaybeMatch(expect): MaybeMatch,
     request: Request,
 ) -> Result<Json<DynamicTaken>, Problem> {
     caller.must(Scope::Author)?;
-    let (named, base) = settings(&query)?;
+    let (named, base) = settings(&reading)?;
     let bytes = body::read_json(request, 4 * LARGEST).await?;
-    let asked = UploadQuery { mode: query.mode, dry_run: query.dry_run };
-    let mut upload = Upload::of(&app, &caller, creative.clone(), asked, expect);
+    let mut upload = Upload::of(&app, &caller, creative.clone(), query, expect);
     let (slots, mut way) = upload.begin(false).await?;
     let slots = slots.iter().filter_map(|(name, specs)| Some((name.clone(), specs.first()?.kind))).collect();
     // megabytes of it take a while
@@ -240,7 +236,7 @@ fn read(
     import(&document, slots, named, base).map_err(Problem::invalid)
 }
 
-fn settings(query: &ImportQuery) -> Result<(BTreeMap<String, SlotName>, Option<WebUrl>), Problem> {
+fn settings(query: &ReadQuery) -> Result<(BTreeMap<String, SlotName>, Option<WebUrl>), Problem> {
     let fault = |pointer, detail: String| Problem::invalid(vec![Violation::new(pointer, "pattern", detail)]);
     let mut named = BTreeMap::new();
     for pair in listed(query.slots.as_deref()) {

@@ -68,8 +68,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(audits::routes())
 }
 
-/// Largest document, in bytes: the longest markup and what is around it.
-const LARGEST: usize = 1 << 20;
+/// Largest document, in bytes.
+const LARGEST: usize = Authoring::LARGEST;
 
 problems!(pub(super) ReadProblems = [
     BadRequest, Unauthorized, Forbidden, NotFound, Invalid, Overloaded, StoreUnavailable

@@ -33,7 +33,7 @@ use crate::{
         extract::{ApiPath, ApiQuery},
         page::DryRun,
         problem::{Problem, ProblemKind},
-        rows::{ImportMode, RowFormat, Rows},
+        rows::{ImportMode, ImportQuery, RowFormat, Rows},
     },
 };
 
@@ -51,21 +51,6 @@ type Stored = Resource<ComponentDoc>;
 struct Of {
     /// What it belongs to.
     creative: CreativeId,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct UploadQuery {
-    /// What becomes of many components of which some are refused: the others are taken, or nothing
-    /// is. `all_or_nothing` takes at most 100,000.
-    #[serde(default)]
-    #[param(inline, required = false, default = "valid_only")]
-    pub(super) mode: ImportMode,
-    /// Check everything and change nothing; the answer shows what would be.
-    #[serde(default)]
-    #[param(required = false, default = false)]
-    pub(super) dry_run: bool,
 }
 
 /// What became of many components; or what one would be, of a dry run.
@@ -142,7 +127,7 @@ pub(super) struct ComponentFault {
 /// same again is safe. Needs a key with the scope `author`.
 #[utoipa::path(
     post, path = "/v1/creatives/{creative}/components", tag = "components", operation_id = "create_component",
-    params(Of, UploadQuery, MaybeMatch), security(("key" = [])),
+    params(Of, ImportQuery, MaybeMatch), security(("key" = [])),
     request_body(content(
         (ComponentDoc = "application/json"), (ComponentForm = "multipart/form-data"),
         (String = "text/csv", example = "id,slot,value,locale,weight\nh-1,headline,Run further,en,60\nh-2,headline,Lauf weiter,de,\n"),
@@ -162,7 +147,7 @@ async fn create(
     State(app): State<App>,
     caller: Caller,
     ApiPath(Of { creative }): ApiPath<Of>,
-    ApiQuery(query): ApiQuery<UploadQuery>,
+    ApiQuery(query): ApiQuery<ImportQuery>,
     MaybeMatch(expect): MaybeMatch,
     request: Request,
 ) -> Answer {
@@ -192,7 +177,7 @@ pub(super) struct Upload<'a> {
     app: &'a App,
     caller: &'a Caller,
     creative: CreativeId,
-    query: UploadQuery,
+    query: ImportQuery,
     /// What the sender believes of the creative; or that whatever there is may be replaced.
     expect: Expect,
     pub(super) taken: ComponentsTaken,
@@ -215,7 +200,7 @@ impl<'a> Upload<'a> {
         app: &'a App,
         caller: &'a Caller,
         creative: CreativeId,
-        query: UploadQuery,
+        query: ImportQuery,
         expect: Expect,
     ) -> Self {
         Self { app, caller, creative, query, expect, taken: ComponentsTaken::default(), told: 0 }

@@ -3,7 +3,7 @@
 use axum::{Json, extract::Request, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
         auth::Caller,
         extract::ApiQuery,
         problem::{Problem, ProblemKind},
-        rows::{ImportMode, RowFault, RowFaults, RowFormat, Rows, fields},
+        rows::{ImportMode, ImportQuery, RowFault, RowFaults, RowFormat, Rows, fields},
     },
     cell,
 };
@@ -54,20 +54,6 @@ problems!(
         StoreUnavailable
     ]
 );
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ImportQuery {
-    /// What becomes of an import with rows that are refused. `all_or_nothing` takes at most 100,000 rows.
-    #[serde(default)]
-    #[param(inline, required = false, default = "valid_only")]
-    mode: ImportMode,
-    /// Check everything and change nothing; the answer shows what would be.
-    #[serde(default)]
-    #[param(required = false, default = false)]
-    dry_run: bool,
-}
 
 /// What became of an import.
 #[derive(Debug, Serialize, ToSchema)]

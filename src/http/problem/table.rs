@@ -4,9 +4,19 @@ use super::{Problem, ProblemKind};
 use crate::{
     domain::violation::Violation,
     engine::{
-        Filled, StoreError, archive::ArchiveError, assets::AssetError, authoring::AuthoringError,
-        evaluation::EvaluateError, images::ImageError, keys::KeyError, people::PeopleError, products::FillError,
-        results::ResultsError, training::TrainingError, webhooks::WebhookError, what_if::WhatIfError,
+        Filled, StoreError,
+        archive::ArchiveError,
+        assets::AssetError,
+        authoring::{Authoring, AuthoringError},
+        evaluation::EvaluateError,
+        images::ImageError,
+        keys::KeyError,
+        people::PeopleError,
+        products::FillError,
+        results::ResultsError,
+        training::TrainingError,
+        webhooks::WebhookError,
+        what_if::WhatIfError,
     },
 };
 
@@ -40,6 +50,11 @@ impl From<AuthoringError> for Problem {
                 Self::invalid(vec![Violation::new("", "unknown_asset", detail)])
             }
             AuthoringError::Invalid(faults) => Self::invalid(faults),
+            AuthoringError::TooLarge(bytes) => {
+                let most = Authoring::LARGEST;
+                let detail = format!("The document would have {bytes} bytes, and may have at most {most}.");
+                Self::new(ProblemKind::PayloadTooLarge, detail)
+            }
             AuthoringError::Contended => Self::new(ProblemKind::Overloaded, "Others keep changing the same catalogue."),
             AuthoringError::Store(error) => error.into(),
         }
