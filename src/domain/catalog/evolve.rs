@@ -68,6 +68,7 @@ impl Snapshot {
             faults: self.faults.clone(),
             held: self.held.clone(),
             by_id: HashMap::new(),
+            groups: HashMap::new(),
             capped: false,
             index: Index::build(&[]),
             built_at: now,
@@ -326,6 +327,11 @@ impl Snapshot {
         let needs: Vec<Option<Needs>> = lines.iter().map(|line| line.needs(self.built_at)).collect();
         self.index = Index::build(&needs);
         self.by_id = lines.iter().enumerate().map(|(at, line)| (line.campaign.id.clone(), at)).collect();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(group) = &line.campaign.exclusive_group {
+                self.groups.entry(group.clone()).or_default().push(at);
+            }
+        }
         self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());
         let ticket = |line: &Line| {
             let Campaign { hash, weight, priority, .. } = *line.campaign;

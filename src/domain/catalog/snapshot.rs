@@ -72,6 +72,8 @@ pub struct Snapshot {
     /// Publications that are used without some of their components or links, with what holds those back.
     pub held: BTreeMap<DocumentKey, Vec<Violation>>,
     pub(super) by_id: HashMap<CampaignId, usize>,
+    /// By exclusive group the positions of its campaigns, in serving order.
+    pub(super) groups: HashMap<Box<str>, Vec<usize>>,
     pub(super) capped: bool,
     pub(super) index: Index,
     pub(super) built_at: Millis,
@@ -156,6 +158,7 @@ impl Snapshot {
             faults: BTreeMap::new(),
             held: BTreeMap::new(),
             by_id: HashMap::new(),
+            groups: HashMap::new(),
             capped: false,
             index: Index::build(&[]),
             built_at: Millis(i64::MIN),
@@ -248,6 +251,12 @@ impl Snapshot {
     #[must_use]
     pub fn line(&self, id: &CampaignId) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// The positions in [`Snapshot::lines`] of all campaigns of an exclusive group, in serving order.
+    #[must_use]
+    pub fn group(&self, name: &str) -> &[usize] {
+        self.groups.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Segments that the targeting of campaigns and components names.

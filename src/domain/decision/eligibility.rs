@@ -50,7 +50,7 @@ impl Seen<'_> {
         let committed = self.state.map_or(0, |state| state.caps.count_between(campaign, since, until));
         let reserved = self.reserved.iter().filter(|(of, at)| *of == campaign && *at > since).count();
         let shown = self.shown.iter().filter(|shown| shown.hash == campaign).count();
-        // both are small: a ring keeps 64, and a request asks for at most a few hundred items
+        // both are small: a ring keeps 64, and a request asks for at most 500 items
         committed + (reserved + shown) as u32
     }
 }

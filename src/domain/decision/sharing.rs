@@ -1,6 +1,9 @@
 //! What goes where when a request has several items: what one of them shows may be all that another could.
 
-use std::mem;
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+};
 
 use crate::domain::{
     catalog::snapshot::Line,
@@ -13,17 +16,26 @@ use crate::domain::{
     },
 };
 
-/// How often items of one request are asked to show something else.
+/// How often items of one request are asked to show something else, for those that are empty each at most half of
+/// what those before it have left.
 const MOVES: usize = 256;
+/// What an empty item has of that at least, so that none goes without for those before it.
+const LEAST_MOVES: usize = 8;
+/// How often all items are given the best that the others leave them: each may leave something better for one
+/// before it.
+const ROUNDS: usize = 8;
 
 /// A search for something that an empty item could show.
 #[derive(Default)]
 struct Search {
     /// Items that stay with what they were given.
     fixed: Vec<usize>,
+    /// How often others may still be asked.
     moves: usize,
-    /// Positions of all campaigns of exclusive groups, where such are shown.
-    grouped: Option<Vec<usize>>,
+    /// Whether any campaign of an exclusive group is in the way.
+    grouped: bool,
+    /// By the positions of campaigns, whether each could be shown in two placements at once.
+    doubles: HashMap<usize, bool>,
 }
 
 impl<'a> Run<'a> {
@@ -35,17 +47,26 @@ impl<'a> Run<'a> {
         }
         let winners: Vec<_> = slots.iter().map(|slot| self.seat(slot)).collect();
         let short = winners.iter().any(Option::is_none) && !self.seen.shown.is_empty();
-        if let Some(shared) = short.then(|| self.share(slots, &winners)).flatten() {
-            let items = self.fill(slots, &shared);
-            let kept = |(item, winner): (&Item, &Option<_>)| winner.is_none() || item.fallback < FallbackLevel::Default;
-            if items.iter().zip(&shared).all(kept) {
-                return items;
-            }
-            // one has nothing that is taken, which is known only when its components are chosen
-            self.explanation.clear();
+        let Some(winners_shared) = short.then(|| self.share(slots, &winners)).flatten() else {
+            self.seen.shown.clear();
+            return self.fill(slots, &winners);
+        };
+        let shared = self.fill(slots, &winners_shared);
+        let filled = |item: &Item| item.fallback < FallbackLevel::Default;
+        if shared.iter().zip(&winners_shared).all(|(item, winner)| filled(item) || winner.is_none()) {
+            return shared;
         }
+        // one has nothing that is taken, which is known only when its components are chosen
+        let explained = mem::take(&mut self.explanation);
         self.seen.shown.clear();
-        self.fill(slots, &winners)
+        let own = self.fill(slots, &winners);
+        let count = |items: &[Item]| items.iter().filter(|item| filled(item)).count();
+        let kept = own.iter().zip(&shared).all(|(own, shared)| filled(shared) || !filled(own));
+        if kept && count(&shared) > count(&own) {
+            self.explanation = explained;
+            return shared;
+        }
+        own
     }
 
     /// Fills items one after the other beside what is shown. The `winners` are known for as long as each is shown.
@@ -80,19 +101,22 @@ impl<'a> Run<'a> {
     /// What wins each item when those that were left with nothing are given what others can do without; nothing
     /// where there is no such thing.
     fn share(&mut self, slots: &[Slot<'a>], winners: &[Option<Winner<'a>>]) -> Option<Vec<Option<Winner<'a>>>> {
-        let mut search = Search { moves: MOVES, ..Search::default() };
+        let (mut search, mut left) = (Search::default(), MOVES);
         let (mut moved, mut hopeless) = (false, None);
         for at in (0..slots.len()).filter(|at| winners[*at].is_none()) {
             // items of a placement ask for the same
             if hopeless == Some(slots[at].ask.placement) {
                 continue;
             }
-            search.fixed.clear();
+            let most = LEAST_MOVES.max(left / 2);
+            search.moves = most;
             if self.make_room(slots, &[at], &mut search) {
                 moved = true;
+                search.fixed.clear();
             } else {
                 hopeless = Some(slots[at].ask.placement);
             }
+            left = left.saturating_sub(most - search.moves);
         }
         let shared = moved.then(|| self.settle(slots))?;
         // what there is money for may differ from item to item
@@ -100,10 +124,10 @@ impl<'a> Run<'a> {
         winners.iter().zip(&shared).all(kept).then_some(shared)
     }
 
-    /// Gives every item the best that the others leave it, until nothing changes.
+    /// Gives every item the best that the others leave it, until nothing changes or the rounds are over.
     fn settle(&mut self, slots: &[Slot<'a>]) -> Vec<Option<Winner<'a>>> {
         let mut winners = Vec::new();
-        for _ in slots {
+        for _ in 0..ROUNDS {
             let before = self.seen.shown.clone();
             winners = slots.iter().map(|slot| self.seat(slot)).collect();
             if self.seen.shown == before {
@@ -126,26 +150,32 @@ impl<'a> Run<'a> {
             return found;
         }
         search.fixed.push(at);
-        for line in self.crowded_out(slot, search) {
+        let mut in_vain: Vec<Vec<usize>> = Vec::new();
+        'search: for number in self.crowded_out(slot, search) {
+            let line = &self.snapshot.lines[number];
             for rivals in self.rivals(line, slot) {
                 if rivals.iter().any(|rival| search.fixed.contains(rival)) {
                     continue;
                 }
-                let Some(left) = search.moves.checked_sub(1) else { return false };
+                // another of their group leaves the others no more, unless these could show it too
+                if in_vain.contains(&rivals) && !self.doubles(number, slots, search) {
+                    continue;
+                }
+                let Some(left) = search.moves.checked_sub(1) else { break 'search };
                 search.moves = left;
                 rivals.iter().for_each(|rival| self.leave(*rival));
-                self.evaluator.within(slot.context);
-                if screen(line, &slot.ask, &mut self.evaluator, &self.seen).is_none() {
+                if self.may(number, slot) {
                     self.hold(slot, &line.campaign);
                     if self.make_room(slots, &[&rivals, rest].concat(), search) {
                         return true;
                     }
+                    in_vain.push(rivals);
                 }
                 self.seen.shown.clone_from(&before);
             }
         }
-        // without groups, who found nothing once finds nothing for anybody else
-        if search.grouped.is_some() {
+        // without groups, who found nothing once, having tried everything, finds nothing for anybody else
+        if search.grouped || search.moves == 0 {
             search.fixed.truncate(fixed);
         }
         false
@@ -167,30 +197,52 @@ impl<'a> Run<'a> {
         holders.map(|shown| vec![shown.item]).collect()
     }
 
-    /// The campaigns that could be shown in an item if it were not for what is shown, the best tier first.
-    fn crowded_out(&mut self, slot: &Slot<'a>, search: &mut Search) -> Vec<&'a Line> {
+    /// The positions of the campaigns that could be shown in an item if it were not for what is shown, the best tier
+    /// first.
+    fn crowded_out(&mut self, slot: &Slot<'a>, search: &mut Search) -> Vec<usize> {
         let snapshot = self.snapshot;
         let shown = mem::take(&mut self.seen.shown);
+        let groups: BTreeSet<&str> = shown.iter().filter_map(|shown| shown.group.as_deref()).collect();
+        search.grouped |= !groups.is_empty();
         let mut found: Vec<usize> = shown.iter().filter_map(|shown| snapshot.line(&shown.id)).collect();
-        if shown.iter().any(|shown| shown.group.is_some()) {
-            let group = |at: &usize| &snapshot.lines[*at].campaign.exclusive_group;
-            let all = || (0..snapshot.lines.len()).filter(|at| group(at).is_some()).collect();
-            let grouped = search.grouped.get_or_insert_with(all).iter().copied();
-            found.extend(grouped.filter(|at| shown.iter().any(|shown| shown.group == *group(at))));
-        }
+        found.extend(groups.into_iter().flat_map(|group| snapshot.group(group)));
         found.sort_unstable();
         found.dedup();
-        self.evaluator.within(slot.context);
-        found.retain(|at| {
-            let line = &snapshot.lines[*at];
-            let wanted = match &slot.ask.request.candidate {
-                None => snapshot.tickets[*at].weight > 0,
-                Some(Candidate::Campaign(id)) => line.campaign.id == *id,
-                Some(Candidate::Creative(id)) => line.campaign.creatives.contains(id),
-            };
-            wanted && screen(line, &slot.ask, &mut self.evaluator, &self.seen).is_none()
-        });
+        found.retain(|at| self.may(*at, slot));
         self.seen.shown = shown;
-        found.into_iter().map(|at| &snapshot.lines[at]).collect()
+        found
+    }
+
+    /// Whether a campaign could be shown in two placements at once, were it not for what is shown.
+    fn doubles(&mut self, at: usize, slots: &[Slot<'a>], search: &mut Search) -> bool {
+        if let Some(known) = search.doubles.get(&at) {
+            return *known;
+        }
+        let shown = mem::take(&mut self.seen.shown);
+        let line = &self.snapshot.lines[at];
+        let held = slots.iter().filter(|slot| {
+            // items of a placement ask for the same
+            let may = slot.ask.position == 0 && self.may(at, slot);
+            if may {
+                self.hold(slot, &line.campaign);
+            }
+            may
+        });
+        let doubles = held.take(2).count() == 2;
+        self.seen.shown = shown;
+        search.doubles.insert(at, doubles);
+        doubles
+    }
+
+    /// Whether a campaign may be shown in an item beside what is shown.
+    fn may(&mut self, at: usize, slot: &Slot<'a>) -> bool {
+        let line = &self.snapshot.lines[at];
+        let wanted = match &slot.ask.request.candidate {
+            None => self.snapshot.tickets[at].weight > 0,
+            Some(Candidate::Campaign(id)) => line.campaign.id == *id,
+            Some(Candidate::Creative(id)) => line.campaign.creatives.contains(id),
+        };
+        self.evaluator.within(slot.context);
+        wanted && screen(line, &slot.ask, &mut self.evaluator, &self.seen).is_none()
     }
 }

@@ -121,6 +121,82 @@ fn what_a_caller_has_chosen_is_left_for_it() {
     assert_eq!(shown(&snapshot, both), ["only", ""], "and is not taken from it");
 }
 
+/// What shows both a skyscraper and a small banner, once, and what shows the skyscraper.
+fn beside(all: Catalogue) -> Catalogue {
+    let of = |size: &str| template(json!({"format": "html", "size": size}));
+    all.both(
+        "only",
+        json!({"frequency_caps": capped(1)}),
+        json!({"templates": {"a": of("160x600"), "b": of("468x60")}}),
+    )
+    .both("other", json!({"priority": 9}), shape("160x600"))
+}
+
+#[test]
+fn a_group_that_cannot_be_shared_leaves_the_rest_what_they_can_share() {
+    let mut all = beside(Catalogue::new())
+        .both("a", json!({"exclusive_group": "g"}), shape("300x250"))
+        .creative("b", shape("728x90"));
+    for number in 0..300 {
+        all = all.campaign(&format!("b{number}"), json!({"creatives": ["b"], "exclusive_group": "g"}));
+    }
+    let sizes = ["300x250", "728x90", "160x600", "468x60"];
+    let asked: Vec<_> = sizes.iter().map(|size| json!({"id": size, "sizes": [size]})).collect();
+    assert_eq!(shown(&all.clone().build(), json!(asked)), ["a", "", "other", "only"]);
+    // one of them that both could show is still found
+    let snapshot = all.both("both", json!({"exclusive_group": "g", "priority": 9}), wide()).build();
+    assert_eq!(shown(&snapshot, json!(asked)), ["both", "both", "other", "only"]);
+}
+
+#[test]
+fn placements_that_nothing_can_be_left_to_keep_nothing_from_others() {
+    let once = |places: Value| json!({"placements": places, "creatives": ["c"], "frequency_caps": capped(1)});
+    let hopeless: Vec<_> = (0..16).map(|number| format!("h{number}")).collect();
+    let mut all = Catalogue::new().creative("c", json!({}));
+    for number in 0..16 {
+        let mut places = vec![format!("p{number}")];
+        places.extend(if number < 15 { vec![format!("p{}", number + 1)] } else { hopeless.clone() });
+        all = all.campaign(&format!("k{number:02}"), once(json!(places)));
+    }
+    all = all.campaign("only", once(json!(["x", "y"])));
+    all = all.campaign("other", json!({"placements": ["x"], "creatives": ["c"], "priority": 9}));
+    let row: Vec<_> = (0..16).map(|number| format!("p{number}")).chain(["x".to_owned()]).collect();
+    let places: Vec<_> = row.into_iter().chain(hopeless).chain(["y".to_owned()]).collect();
+    for place in &places {
+        all = all.with(Kind::Placement, place, spot());
+    }
+    let asked: Vec<_> = places.iter().map(|id| json!({"id": id, "placement": id})).collect();
+    let shown = shown(&all.build(), json!(asked));
+    assert!(shown[..16].iter().all(|shown| !shown.is_empty()), "{shown:?}");
+    assert_eq!(shown[16..], [&["other"][..], &[""; 16], &["only"]].concat());
+}
+
+#[test]
+fn what_turns_out_to_show_nothing_keeps_no_others_from_sharing() {
+    let listed = json!({"id": "0", "sizes": ["970x250"], "listing": "chosen"});
+    let snapshot = Catalogue::new()
+        .both("untold", json!({}), shape("970x250"))
+        .both("only", json!({"frequency_caps": capped(1)}), wide())
+        .both("other", json!({"priority": 9}), shape("300x250"))
+        .build();
+    let asked = json!({"placements": [listed, two()[0], two()[1]], "explain": "summary"});
+    let told = decided(&snapshot, &of(1, asked), &known(Some(&person(json!({}), &[], &[]))));
+    assert_eq!(campaigns(&told), ["", "other", "only"]);
+    let why = |item: usize| reasons(&told.explanation[item]).into_iter().map(|(_, why)| why).collect::<Vec<_>>();
+    assert_eq!(told.explanation.len(), 3);
+    assert_eq!(why(1), ["frequency_cap", "no_matching_size", ""]);
+}
+
+#[test]
+fn what_is_shared_in_vain_is_not() {
+    let snapshot = Catalogue::new()
+        .both("only", json!({"frequency_caps": capped(1)}), wide())
+        .both("other", json!({"priority": 9}), shape("300x250"))
+        .build();
+    let listed = json!({"id": "2", "sizes": ["728x90"], "listing": "chosen"});
+    assert_eq!(shown(&snapshot, json!([two()[0], listed])), ["only", ""], "the first keeps its best");
+}
+
 #[test]
 fn a_whole_row_moves_by_one() {
     let at = |places: &[&str], tier: u64| json!({"placements": places, "frequency_caps": capped(1), "priority": tier});
