@@ -33,6 +33,11 @@ schemathesis *args:
 prebid *args:
     @scripts/prebid "$@"
 
+# Hold the built server against BidRequests of others, and the readers of consent against strings of others
+[positional-arguments]
+samples *args:
+    @scripts/samples "$@"
+
 # Longer outages of the database: 10 s each, optimised
 proof-faults:
     TESSERA_PROOF_SECONDS=10 cargo test --release --test faults outages -- --nocapture

@@ -28,7 +28,8 @@ pbjs.setConfig({
         bidders: ["tessera"],
         timeout: 4000,
         adapter: "prebidServer",
-        endpoint: { p1Consent: "/openrtb2/auction", noP1Consent: "/openrtb2/auction" },
+        // on another origin, which the service allows; the script that bundles this page says where
+        endpoint: { p1Consent: ENDPOINT, noP1Consent: ENDPOINT },
     }],
 });
 pbjs.addAdUnits([unit]);

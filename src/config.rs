@@ -291,6 +291,16 @@ impl Config {
         let id = |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(sound) && !id.starts_with(['.', '_', '-']);
         range(self.openrtb.audited.iter().all(|of| id(of)), "openrtb.audited", "must name exchanges by ids")?;
         range(self.openrtb.crids.keys().all(|of| id(of)), "openrtb.crids", "must name exchanges by ids")?;
+        let host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:".contains(&b);
+        let origin = |of: &String| {
+            let rest = of.strip_prefix("https://").or_else(|| of.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(host))
+        };
+        range(
+            self.openrtb.origins.iter().all(origin),
+            "openrtb.origins",
+            "must be origins as browsers write them, such as https://news.example",
+        )?;
         range((1..=500).contains(&self.openrtb.max_combinations), "openrtb.max_combinations", "must be 1 to 500")?;
         range(
             self.openrtb.segments.iter().all(|of| id(&of.segment)),
@@ -368,6 +378,8 @@ mod tests {
             ("TESSERA_USERS__LEASE_MS", "1"),
             ("TESSERA_OPENRTB__SEGMENTS", contains),
             ("TESSERA_OPENRTB__TAXONOMIES", "{audience=\"table.tsv\"}"),
+            ("TESSERA_OPENRTB__ORIGINS", "[\"*\"]"),
+            ("TESSERA_OPENRTB__ORIGINS", "[\"https://news.example/\"]"),
         ] {
             figment::Jail::expect_with(|jail| {
                 jail.set_env(name, value);

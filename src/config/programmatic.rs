@@ -49,6 +49,8 @@ pub struct OpenRtb {
     /// Sources of `eids` by which people are known, the best first. The person of an id is `eid:`,
     /// the source, `:` and the id.
     pub eid_sources: Vec<String>,
+    /// Origins of pages whose scripts may ask for bids themselves, as browsers write them: `https://news.example`.
+    pub origins: Vec<String>,
     /// What segments of data providers stand for.
     pub segments: Vec<MappedSegment>,
     /// Files that say what is part of what in a taxonomy, by its number in AdCOM's list of category taxonomies, such
@@ -118,6 +120,7 @@ impl Default for OpenRtb {
             audited: Vec::new(),
             contextual_without_consent: false,
             eid_sources: Vec::new(),
+            origins: Vec::new(),
             segments: Vec::new(),
             taxonomies: BTreeMap::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::HeaderValue;
 use metrics::Counter;
 
 use crate::{
@@ -20,6 +21,7 @@ fn granularity(configured: config::Granularity) -> Granularity {
 /// How bids are made, and how many of them.
 pub struct Bidding {
     settings: Settings,
+    origins: Vec<String>,
     refused: [(Refusal, Counter); Refusal::ALL.len()],
     without: [(NoBid, Counter); NoBid::ALL.len()],
     bids: Counter,
@@ -48,6 +50,7 @@ impl Bidding {
         };
         Self {
             settings,
+            origins: config.origins,
             refused: Refusal::ALL.map(|(refusal, name)| (refusal, meters.reason(BID_REFUSALS, name))),
             without: NoBid::ALL.map(|(reason, name)| (reason, meters.reason(BIDS, name))),
             bids: meters.reason(BIDS, "bid"),
@@ -58,6 +61,11 @@ impl Bidding {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether scripts of pages of an origin may ask for bids.
+    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
+        self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
     }
 
     pub(super) fn count_bid(&self) {

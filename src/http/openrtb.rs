@@ -44,7 +44,7 @@ const COMPRESSED: usize = 1_024;
 
 /// The routes of this module.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(bid))
+    OpenApiRouter::new().routes(routes!(bid, preflight))
 }
 
 /// What an exchange may say in the address.
@@ -112,6 +112,7 @@ pub struct BidResponseDoc {
     pub nbr: Option<u16>,
 }
 
+problems!(pub PreflightProblems = [Overloaded]);
 problems!(pub BidProblems = [Unauthorized, Forbidden, PayloadTooLarge, Invalid, RequestTimeout, Overloaded]);
 
 /// Bid
@@ -140,9 +141,9 @@ problems!(pub BidProblems = [Unauthorized, Forbidden, PayloadTooLarge, Invalid, 
     security(("key" = []))
 )]
 async fn bid(State(app): State<App>, info: RequestInfo, request: Request) -> Response {
-    let (version, accepts) = {
+    let (version, accepts, origin) = {
         let headers = request.headers();
-        (headers.get(VERSION).cloned(), takes_gzip(headers))
+        (headers.get(VERSION).cloned(), takes_gzip(headers), page(&app, headers))
     };
     let mut response = match answer(&app, &info, request).await {
         Ok(Told::Bids(bytes)) => {
@@ -162,7 +163,57 @@ async fn bid(State(app): State<App>, info: RequestInfo, request: Request) -> Res
     if let Some(version) = version {
         response.headers_mut().insert(VERSION, version);
     }
+    if let Some(origin) = origin {
+        share(&mut response, origin);
+    }
     response
+}
+
+/// Ask whether a page may ask for bids
+///
+/// What browsers ask before a page's script sends anything but plain text. The setting `openrtb.origins` names the
+/// pages that may.
+#[utoipa::path(
+    options,
+    path = "/openrtb2/bid",
+    tag = "openrtb",
+    operation_id = "preflight_bid",
+    params(BidQuery),
+    responses(
+        (status = 204, description = "It may.", headers(
+            ("Access-Control-Allow-Origin" = String, description = "The page's origin."),
+        )),
+        (status = 403, description = "Pages of this origin may not.",
+            body = crate::http::problem::ProblemDocument<'static>, content_type = "application/problem+json"),
+        PreflightProblems
+    )
+)]
+async fn preflight(State(app): State<App>, headers: HeaderMap) -> Response {
+    let Some(origin) = page(&app, &headers) else {
+        let detail = "The setting openrtb.origins does not name this origin.";
+        return Problem::new(ProblemKind::Forbidden, detail).into_response();
+    };
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let out = response.headers_mut();
+    out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    let allowed = HeaderValue::from_static("authorization, content-encoding, content-type, x-openrtb-version");
+    out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    out.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    share(&mut response, origin);
+    response
+}
+
+/// The origin of the page that asks, if pages of it may.
+fn page(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(header::ORIGIN).filter(|origin| app.bidding.allows(origin)).cloned()
+}
+
+/// Lets a page read an answer; Prebid.js asks with the browser's credentials, of which we take none.
+fn share(response: &mut Response, origin: HeaderValue) {
+    let out = response.headers_mut();
+    out.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    out.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    out.insert(header::VARY, HeaderValue::from_static("origin"));
 }
 
 /// What is told to an exchange.

@@ -195,6 +195,17 @@ pub struct VersionRow {
     pub body: Value,
 }
 
+/// The numbers that revisions of a creative have had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionNumbers {
+    /// The creative.
+    pub creative: String,
+    /// The highest, of deleted ones too.
+    pub newest: u32,
+    /// The lowest of those that are there.
+    pub first: Option<u32>,
+}
+
 /// What became of a commit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Commit {
@@ -266,7 +277,10 @@ pub trait CatalogStore: Send + Sync {
     ) -> Answer<'_, Documents>;
     /// What a document was, the newest first, before a catalogue version, at most `limit`.
     fn history(&self, account: u32, key: DocumentKey, before: Option<i64>, limit: u32) -> Answer<'_, Vec<VersionRow>>;
-    /// A revision of a creative among whose combinations one has this name; the first of several.
+    /// The numbers that revisions of one creative, or of each, have had.
+    fn revision_numbers(&self, account: u32, creative: Option<CreativeId>) -> Answer<'_, Vec<RevisionNumbers>>;
+    /// A revision of a creative among whose combinations one has this name, deleted ones too; the first of several,
+    /// and before all others one that is in force.
     fn revision_with(&self, account: u32, creative: CreativeId, crid: String) -> Answer<'_, Option<DocumentRow>>;
     /// Writes documents in one transaction, all or none, if the account's catalogue still is at
     /// `based_on`. References are checked against the state after the writes. Announces the

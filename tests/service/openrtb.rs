@@ -371,3 +371,75 @@ async fn ids_of_others_lead_to_the_person() {
     assert_eq!(pixel(&token, "&cachebuster=7").await, "accepted");
     assert!(markup("a2").await.contains("grown-up"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchanges_own_id_leads_to_the_visitor_whom_its_pixel_named() {
+    let _turn = turn(1).await;
+    let service = Service::start(&cluster().await.database().await, |_| {}).await;
+    let (visitor, other) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    service.patch(&format!("web:{visitor}"), &json!({"age": 34})).await;
+    let greets = async |exchange: &str, buyer: &str| {
+        let mut asked = request("1.50");
+        asked["user"] = json!({ "buyeruid": buyer });
+        let answer = read(ask(&service, &format!("/openrtb2/bid?exchange={exchange}"), &asked).await, 200).await;
+        answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").contains("grown-up")
+    };
+    let pixel = async |more: &str| {
+        let path = format!("/v1/sync.gif?account=default&source=adx&id=b1&{more}");
+        let answer = service.http.get(format!("{}{path}", service.base)).sent().await;
+        assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].as_bytes()), (200, &b"image/gif"[..]));
+        answer.headers()["tessera-sync"].to_str().expect("ASCII").to_owned()
+    };
+    let named = format!("visitor={visitor}");
+    for refused in [
+        "",
+        "visitor=anna",
+        "visitor=",
+        &format!("{named}&gpc=1"),
+        &format!("{named}&gpc=%24%7BGPC%7D"),
+        &format!("{named}&user_token=junk"),
+    ] {
+        assert_eq!(pixel(refused).await, "refused", "{refused}");
+    }
+    assert!(!greets("adx", "b1").await);
+    assert_eq!(pixel(&format!("{named}&gpc=0")).await, "accepted");
+    assert_eq!(pixel(&named).await, "accepted", "again");
+    assert_eq!(pixel(&format!("visitor={other}")).await, "refused", "it is somebody's");
+    assert!(greets("adx", "b1").await);
+    assert!(!greets("other", "b1").await, "another exchange calls somebody else so");
+    // the account's own name goes first
+    service.patch("b1", &json!({"age": 9})).await;
+    assert!(!greets("adx", "b1").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_the_settings_name_ask_for_bids_themselves() {
+    let _turn = turn(1).await;
+    let origins = |config: &mut tessera::config::Config| config.openrtb.origins = vec!["https://news.example".into()];
+    let service = Service::start(&cluster().await.database().await, origins).await;
+    let url = format!("{}/openrtb2/bid?key={KEY}", service.base);
+    for (origin, may) in [("https://news.example", true), ("https://news.example.evil", false), ("null", false)] {
+        let preflight = service.http.request(Method::OPTIONS, &url).header("origin", origin);
+        let preflight = preflight.header("access-control-request-method", "POST").sent().await;
+        assert_eq!(preflight.status().as_u16(), if may { 204 } else { 403 }, "{origin}");
+        let mut answers = vec![preflight];
+        let texts = [
+            request("1.50").to_string(),
+            "{}".to_owned(),
+            json!({"id": "1", "imp": [{"id": "1", "banner": {}}]}).to_string(),
+        ];
+        for (text, status) in texts.into_iter().zip([200, 400, 204]) {
+            // as Prebid.js sends it: no preflight comes before plain text
+            let sent = service.http.post(&url).header("origin", origin).header("content-type", "text/plain");
+            let answer = sent.body(text).sent().await;
+            assert_eq!(answer.status().as_u16(), status, "{origin}");
+            answers.push(answer);
+        }
+        for answer in answers {
+            let said = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("ASCII").to_owned());
+            assert_eq!(said("access-control-allow-origin"), may.then(|| origin.to_owned()), "{origin}");
+            assert_eq!(said("access-control-allow-credentials"), may.then(|| "true".to_owned()), "{origin}");
+            assert_eq!(said("vary"), may.then(|| "origin".to_owned()), "{origin}");
+        }
+    }
+}

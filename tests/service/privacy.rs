@@ -50,7 +50,7 @@ async fn reads(service: &Service) -> u64 {
 }
 
 /// A text without our signed tokens.
-fn unsigned(text: &str) -> String {
+pub(crate) fn unsigned(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("/v1/").map(|at| at + 4) {
@@ -84,7 +84,7 @@ async fn bid(service: &Service, query: &str, user: &str, campaign: &str, more: &
 }
 
 /// What a browser gets at an address, without our tokens.
-async fn load(service: &Service, url: &str, header: &str) -> String {
+pub(crate) async fn load(service: &Service, url: &str, header: &str) -> String {
     let asked = service.http.get(url);
     let answer = if header.is_empty() { asked } else { asked.header(header, "1") }.sent().await;
     assert_eq!(answer.status().as_u16(), 200, "{url}");
@@ -92,7 +92,7 @@ async fn load(service: &Service, url: &str, header: &str) -> String {
 }
 
 /// The address of the frame that was bid.
-fn frame(bid: &Value) -> String {
+pub(crate) fn frame(bid: &Value) -> String {
     let markup = bid["adm"].as_str().expect("markup");
     let (_, rest) = markup.split_once("src=\"").unwrap_or_else(|| panic!("no frame: {markup}"));
     rest.split_once('"').expect("an end").0.to_owned()

@@ -2,10 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     feeds::{HEAD, author, row, upload},
     harness::{Patient as _, Remote, Service, folder, read, until},
+    privacy::unsigned,
     turn,
 };
 
@@ -168,4 +170,82 @@ async fn an_exchange_is_bid_what_it_approved_as_it_approved_it() {
     }
     a.server.shutdown().await;
     b.server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_bid_is_shown_to_auditors_though_its_creative_is_deleted() {
+    let _turn = turn(1).await;
+    let database = crate::cluster().await.database().await;
+    let service = Service::start(&database, review).await;
+    let png = include_bytes!("../../creatives/demo/assets/mark-dark.png").to_vec();
+    let image = service.request(Method::POST, "/v1/assets").body(png).sent().await.text().await.expect("a body");
+    let image: Value = serde_json::from_str(&image).expect("JSON");
+    let image = image["url"].as_str().expect("a path").to_owned();
+    let template = json!({
+        "name": "Still", "format": "html", "size": "160x600", "slots": {"headline": {"type": "text", "default": "Spring"}},
+        "markup": format!("<body><a href=\"{{{{click_url}}}}\">{{{{headline}}}}<img src=\"{image}\" alt=\"\"></a></body>")
+    });
+    service.put("/v1/templates/still", &template).await;
+    let creative = json!({"name": "Still", "advertiser": "northwind", "templates": ["still"]});
+    let make = async |headline: &str| {
+        service.put("/v1/creatives/still", &creative).await;
+        let component = json!({"slot": "headline", "value": headline, "targeting": {"segment": "adults"}});
+        service.put("/v1/creatives/still/components/h", &component).await;
+        let published = service.request(Method::POST, "/v1/creatives/still/publish").json(&json!({}));
+        read(published.sent().await, 200).await["revision"].clone()
+    };
+    let delete = async |path: &str, status| {
+        read(service.request(Method::DELETE, path).header("if-match", "*").sent().await, status).await;
+    };
+    let shown = async |crid: &str| {
+        let answer = service.request(Method::GET, &format!("/v1/creatives/still/audit/{crid}")).sent().await;
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    };
+    assert_eq!(make("Once").await, 1);
+    let path = "/v1/creatives/still/audits/adx/combinations";
+    let items = read(service.request(Method::GET, path).sent().await, 200).await["items"].clone();
+    let mut crids: Vec<_> = items.as_array().expect("items").iter().filter_map(|item| item["crid"].as_str()).collect();
+    assert_eq!(crids.len(), 2);
+    crids.push("still.1.160x600");
+    let mut before = Vec::new();
+    for crid in &crids {
+        before.push(shown(crid).await);
+        assert!(before.last().is_some_and(|(status, text)| *status == 200 && text.contains(&image)), "{before:?}");
+    }
+    assert!(before.iter().any(|(_, text)| text.contains("Once")));
+    // the beacons of a revision's ad hold the time
+    let all_as_before = async || {
+        for (crid, (_, before)) in crids.iter().zip(&before) {
+            let (status, text) = shown(crid).await;
+            assert_eq!((status, unsigned(&text)), (200, unsigned(before)), "{crid}");
+        }
+    };
+    delete("/v1/creatives/still", 204).await;
+    for gone in ["/v1/creatives/still", "/v1/creatives/still/revisions", "/v1/creatives/still/revisions/1"] {
+        read(service.request(Method::GET, gone).sent().await, 404).await;
+    }
+    all_as_before().await;
+    // what it was made of may go, but for its images
+    delete("/v1/templates/still", 204).await;
+    delete(&image, 409).await;
+    all_as_before().await;
+    for never in ["still.2.160x600", "still.1.300x250", "spring.1.300x250"] {
+        assert_eq!(shown(never).await.0, 404, "{never}");
+    }
+    // another creative of the same name has numbers of its own
+    service.put("/v1/templates/still", &template).await;
+    assert_eq!(make("Again").await, 2);
+    let listed = read(service.request(Method::GET, "/v1/creatives/still/revisions?limit=1").sent().await, 200).await;
+    assert_eq!((&listed["items"][0]["revision"], listed["items"].as_array().map(Vec::len)), (&json!(2), Some(1)));
+    all_as_before().await;
+    assert!(shown("still.2.160x600").await.1.contains("Again"));
+    // four days later its images may go
+    delete("/v1/creatives/still", 204).await;
+    delete("/v1/templates/still", 204).await;
+    delete(&image, 409).await;
+    let mut connection = PgConnection::connect(&database).await.expect("a connection");
+    let later = "update document set ended_at = ended_at - 4 * 86400000 - 1000 where kind = 'revision'";
+    sqlx::query(later).execute(&mut connection).await.expect("later");
+    delete(&image, 204).await;
+    service.server.shutdown().await;
 }

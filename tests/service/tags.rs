@@ -87,6 +87,15 @@ async fn a_tag_shows_the_person_whom_a_token_names_their_ad() {
     with_nothing(&service).await;
     let nothing = shown(&service, "default/nothing.html").await;
     assert!(nothing.contains("data-size=\"\"") && !nothing.contains("<img"), "{nothing}");
+    let backup = "backup=https%3A%2F%2Fcdn.example%2Fb.png%3Fa%3D1%26b%3D2";
+    let image = "<img src=\"https://cdn.example/b.png?a=1&amp;b=2\" alt=\"\" width=\"970\" height=\"250\">";
+    for path in ["nothing.html", "unheard-of.html", "c/unheard-of.html"] {
+        let instead = shown(&service, &format!("default/{path}?{backup}&size=970x250")).await;
+        assert!(instead.contains(image) && instead.contains("data-size=\"\""), "{path}: {instead}");
+        assert!(shown(&service, &format!("default/home.html?{backup}")).await.contains("Hello"), "an ad goes first");
+    }
+    let beside = shown(&service, &format!("default/nothing.html?{backup}&shadow=1")).await;
+    assert!(!beside.contains("<img"), "{beside}");
     for missing in
         ["default/unheard-of.html", "nobody/home.html", "default/home.gif", "default/c/home.html", "default/home"]
     {

@@ -16,7 +16,7 @@ fn film(name: &str, seconds: u32) -> Value {
     ]})
 }
 
-fn template() -> Value {
+pub(crate) fn template() -> Value {
     json!({
         "name": "Spot", "format": "vast",
         "slots": {"film": {"type": "video", "default": film("walk", 15)}, "headline": {"type": "text", "default": "Hello"}},
@@ -176,7 +176,9 @@ async fn a_tag_answers_players_in_their_version() {
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://tv.example");
     assert_eq!(answer.headers()["cache-control"], "no-store");
     // nothing to show, and where players say so
-    for path in ["empty.xml", "home.xml", "show.xml?max_duration_ms=1000"] {
+    for path in
+        ["empty.xml", "home.xml", "show.xml?max_duration_ms=1000", "unheard-of.xml", "c/unheard-of.xml?shadow=1"]
+    {
         let vast = text(tag(path).await).await;
         sound(&vast);
         assert!(!vast.contains("<Ad"), "{vast}");
@@ -184,8 +186,8 @@ async fn a_tag_answers_players_in_their_version() {
         assert_eq!(service.beacon(&told).await, (200, "unknown".into()));
     }
     let metrics = service.request(Method::GET, "/metrics").sent().await.text().await.expect("metrics");
-    assert!(metrics.contains("tessera_player_errors_total{reason=\"303\"} 3"), "{metrics}");
-    read(tag("unheard-of.xml").await, 404).await;
+    assert!(metrics.contains("tessera_player_errors_total{reason=\"303\"} 5"), "{metrics}");
+    assert!(text(tag("unheard-of.xml?v=2").await).await.contains("<VAST version=\"2.0\""));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,7 +132,7 @@ pub fn plan<'a>(
         },
         bids,
         crid: settings.granularity(asker.exchange),
-        keys: if person { surroundings::people(request, settings) } else { Vec::new() },
+        keys: if person { surroundings::people(request, settings, asker.exchange) } else { Vec::new() },
         allowed,
         offset: surroundings::offset(request),
         tmax,

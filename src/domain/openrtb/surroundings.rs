@@ -16,7 +16,7 @@ use crate::domain::{
         value::{Folded, Position, Scalar},
     },
     consent::{Allowed, Relayed, Rules, Signals, read},
-    ids::{SegmentKey, UserKey},
+    ids::{ExchangeId, SegmentKey, UserKey},
     values::Country,
 };
 
@@ -179,11 +179,13 @@ struct Uid {
 /// The most names that are looked up for one request.
 const NAMES: usize = 4;
 
-/// The account's own names of the person: what the exchange knows the buyer calls them, then ids of
-/// the sources that the settings name.
-pub(super) fn people(request: &BidRequest<'_>, settings: &Settings) -> Vec<UserKey> {
+/// The account's own names of the person: what the exchange knows the buyer calls them, as it is and
+/// as an id that the exchange has given them, then ids of the sources that the settings name.
+pub(super) fn people(request: &BidRequest<'_>, settings: &Settings, exchange: Option<&ExchangeId>) -> Vec<UserKey> {
     let Some(user) = request.user.as_deref() else { return Vec::new() };
-    let mut keys: Vec<UserKey> = said(user.buyeruid.as_ref()).and_then(|own| own.parse().ok()).into_iter().collect();
+    let buyer = said(user.buyeruid.as_ref());
+    let theirs = exchange.and_then(|exchange| eid_key(exchange.as_str(), buyer?));
+    let mut keys: Vec<UserKey> = buyer.and_then(|own| own.parse().ok()).into_iter().chain(theirs).collect();
     if settings.eid_sources.is_empty() {
         return keys;
     }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Author, Authoring, AuthoringError, Workspace, document, number,
+    Author, Authoring, AuthoringError, Workspace, document,
     personas::{BundledEvent, BundledPerson},
     serving::Serving,
     sound::{self, Sound},
@@ -175,6 +175,8 @@ impl Authoring {
                 }
             }
         }
+        // behind all else: a number that came since keeps what is made of it from being written
+        work.numbers = self.numbers(account, None).await?;
         Ok(whole.then_some(work))
     }
 
@@ -267,9 +269,7 @@ impl Authoring {
             id.parse().map_err(|error| vec![Violation::new("", "invalid_id", format!("{error}"))])?;
         let current: Option<PublicationDoc> = work.typed(Kind::Publication, id);
         let current = current.filter(|current| current.status == PublicationStatus::Published);
-        let prefix = format!("{id}/");
-        let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max().unwrap_or_default();
-        let (next, now, public_url) = (newest + 1, self.clock.now(), self.catalogue.public_url());
+        let (next, now, public_url) = (work.next_number(id), self.clock.now(), self.catalogue.public_url());
         let (compiled, doc, held) = match serving {
             Some(Serving::Draft) => return Ok((vec![], vec![])),
             Some(Serving::Archived) => {

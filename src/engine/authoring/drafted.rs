@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Authoring, AuthoringError, Workspace, document, number, steps::take};
+use super::{Authoring, AuthoringError, Workspace, document, steps::take};
 use crate::{
     domain::{
         audience::models::Models,
@@ -161,9 +161,7 @@ impl Authoring {
         }
         let beside = work.surroundings();
         for (at, id) in &draft.creatives {
-            let prefix = format!("{id}/");
-            let newest = work.of(Kind::Revision, &prefix).filter_map(|(key, _)| number(&key.id)).max();
-            let next = newest.unwrap_or_default() + 1;
+            let next = work.next_number(id.as_str());
             let (now, under) = (self.clock.now(), format!("/publish/{at}"));
             let made = work.revision(id.as_str(), next, now, self.catalogue.public_url());
             if let Some((doc, creative)) = faults.keep(&under, made) {

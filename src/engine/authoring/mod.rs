@@ -201,8 +201,11 @@ impl Authoring {
     ) -> Result<(Vec<DocumentRow>, Option<u32>), AuthoringError> {
         let creative = DocumentKey::new(Kind::Creative, id.as_str());
         let publication = DocumentKey::new(Kind::Publication, id.as_str());
-        // numbers count up from 1 and none is ever deleted alone
-        let numbers = after.saturating_add(1)..=after.saturating_add(limit);
+        // numbers count up and none is ever deleted alone; they begin behind those of a creative that was deleted
+        let first =
+            self.store.revision_numbers(account, Some(id.clone())).await?.pop().and_then(|numbers| numbers.first);
+        let from = after.saturating_add(1).max(first.unwrap_or_default());
+        let numbers = from..from.saturating_add(limit);
         let revisions = numbers.map(|number| DocumentKey::new(Kind::Revision, format!("{id}/{number}")));
         let keys = revisions.chain([creative.clone(), publication]).collect();
         let mut rows = self.store.get(account, keys).await?.rows;
@@ -312,13 +315,9 @@ impl Authoring {
         let _turn = self.turns.wait(author.account).await;
         for _ in 0..Self::TRIES {
             let Some(mut work) = self.draft(author.account, id, expect, previewed).await? else { continue };
-            let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
-            let next = match (revision, newest) {
-                (Some(wanted), _) => self.again(author.account, &mut work, id, wanted).await?,
-                (None, newest) => {
-                    let number = newest.unwrap_or_default() + 1;
-                    self.compile(&work, id, number)?
-                }
+            let next = match revision {
+                Some(wanted) => self.again(author.account, &mut work, id, wanted).await?,
+                None => self.compile(&work, id, work.next_number(id.as_str()))?,
             };
             let (doc, compiled, held) = next;
             let (fresh, compiled) = (held.is_none(), Arc::new(compiled));

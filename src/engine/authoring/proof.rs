@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Authoring, AuthoringError, Expect, Workspace, number};
+use super::{Authoring, AuthoringError, Expect, Workspace};
 use crate::{
     domain::{
         audience::{
@@ -91,13 +91,12 @@ impl Authoring {
     pub async fn proof(&self, account: u32, id: &CreativeId, revision: Option<u32>) -> Result<Proof, AuthoringError> {
         for _ in 0..Self::TRIES {
             let Some(mut work) = self.draft(account, id, Expect::Any, None).await? else { continue };
-            let newest = work.of(Kind::Revision, &format!("{id}/")).filter_map(|(key, _)| number(&key.id)).max();
             let (doc, creative, faults) = match revision {
                 Some(wanted) => {
                     let (doc, creative, _) = self.again(account, &mut work, id, wanted).await?;
                     (doc, creative, Vec::new())
                 }
-                None => self.draft_with_faults(&work, id, newest.unwrap_or_default() + 1)?,
+                None => self.draft_with_faults(&work, id, work.next_number(id.as_str()))?,
             };
             let (creative, tag) = (Arc::new(creative), revision.is_none().then(|| work.draft_tag(id)));
             let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
@@ -112,6 +111,32 @@ impl Authoring {
             };
             let judged = tokio::task::spawn_blocking(judged).await;
             return Ok(judged.unwrap_or_else(|gone| std::panic::resume_unwind(gone.into_panic())));
+        }
+        Err(AuthoringError::Contended)
+    }
+
+    /// A revision as an exchange may ask for it: also one of a creative that was deleted since.
+    ///
+    /// # Errors
+    /// See [`AuthoringError`].
+    pub async fn bid_revision(&self, account: u32, id: &CreativeId, wanted: u32) -> Result<Proof, AuthoringError> {
+        match self.proof(account, id, Some(wanted)).await {
+            Err(AuthoringError::NotFound(_)) => {}
+            found => return found,
+        }
+        let key = DocumentKey::new(Kind::Revision, format!("{id}/{wanted}"));
+        let last = self.store.history(account, key.clone(), None, 1).await?.pop();
+        let last = last.ok_or_else(|| AuthoringError::NotFound(key.clone()))?;
+        for _ in 0..Self::TRIES {
+            let Some((mut work, _)) = self.begin(account, &key, Expect::Any, vec![]).await? else { continue };
+            if !self.load_rules(account, &mut work, &key).await? {
+                continue;
+            }
+            work.put(key.clone(), last.body.clone());
+            let (doc, creative, _) = self.again(account, &mut work, id, wanted).await?;
+            let advertiser = work.typed(Kind::Advertiser, doc.creative.advertiser.as_str());
+            let creative = Arc::new(creative);
+            return Ok(Proof { doc, creative, faults: Vec::new(), tag: None, advertiser, rules: work.rules });
         }
         Err(AuthoringError::Contended)
     }

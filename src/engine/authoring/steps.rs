@@ -1,6 +1,6 @@
 //! The steps that every change of the catalogue is made of.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::json;
 
@@ -191,10 +191,21 @@ impl Authoring {
             }
             whole &= take(work, own, vec![]);
         }
+        work.numbers.extend(self.numbers(account, Some(id.clone())).await?);
         let shown = [Kind::Component, Kind::Template].into_iter().flat_map(|kind| work.of(kind, ""));
         let names = shown.flat_map(|(_, body)| named_assets(body)).collect();
         self.look_up(account, &mut work.pictures, names).await?;
         Ok(whole)
+    }
+
+    /// The highest numbers that revisions of one creative, or of each, ever had.
+    pub(super) async fn numbers(
+        &self,
+        account: u32,
+        creative: Option<CreativeId>,
+    ) -> Result<BTreeMap<String, u32>, AuthoringError> {
+        let known = self.store.revision_numbers(account, creative).await?;
+        Ok(known.into_iter().map(|of| (of.creative, of.newest)).collect())
     }
 
     pub(super) fn compile(
@@ -283,6 +294,13 @@ impl Authoring {
             Some(account) => self.streams.ensure(account.number(), &account.snapshot.streams).await,
             None => Ok(()),
         }
+    }
+}
+
+impl Workspace {
+    /// The number of a creative's next revision. None comes again: exchanges keep what they know by it.
+    pub(super) fn next_number(&self, creative: &str) -> u32 {
+        self.numbers.get(creative).copied().unwrap_or_default() + 1
     }
 }
 

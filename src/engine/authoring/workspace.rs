@@ -45,6 +45,8 @@ pub struct Workspace {
     pub reach: Reach,
     /// The images that the documents name.
     pub pictures: Pictures,
+    /// The highest number that a revision of a creative ever had, also of one that was deleted.
+    pub numbers: BTreeMap<String, u32>,
 }
 
 impl Workspace {

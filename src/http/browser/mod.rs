@@ -168,6 +168,9 @@ struct PixelQuery {
     us_privacy: Option<String>,
     /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
     coppa: Option<String>,
+    /// `1` where the browser says that the person opted out; anything but `0` and nothing is taken for it. Browsers
+    /// that say so with each request need not be asked.
+    gpc: Option<String>,
 }
 
 /// Keep what somebody did on a page, by pixel
@@ -204,7 +207,7 @@ async fn keep_one(app: &App, headers: &HeaderMap, info: &RequestInfo, query: Pix
     let id = query.id.unwrap_or_else(|| RequestId::new().as_str().to_owned());
     let event = PageEvent { id, kind: query.kind, at: None, sent_at: None, properties: Map::new() };
     let platform = (query.gpp, query.gpp_sid.as_deref());
-    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, platform, query.us_privacy, query.coppa);
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, platform, query.us_privacy, query.coppa, query.gpc);
     let page = PageEvents { user_token: query.user_token, visitor: query.visitor, events: vec![event], consent };
     keep(app, headers, info, &query.key, page).await.is_ok_and(|answer| answer.accepted > 0)
 }

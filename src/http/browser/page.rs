@@ -109,7 +109,7 @@ pub(in crate::http) struct PageConsent {
 }
 
 impl PageConsent {
-    /// The signals in an address: empty ones are as if they were not there, a `gdpr` or a `coppa` that
+    /// The signals in an address: empty ones are as if they were not there, a `gdpr`, a `coppa` or a `gpc` that
     /// cannot be read is taken for `1`, and a section that cannot be read is one that forbids.
     pub(in crate::http) fn told(
         gdpr: Option<String>,
@@ -117,14 +117,16 @@ impl PageConsent {
         (gpp, gpp_sid): (Option<String>, Option<&str>),
         us_privacy: Option<String>,
         coppa: Option<String>,
+        gpc: Option<String>,
     ) -> Self {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         let gdpr = gdpr.map(|gdpr| gdpr != "0");
-        let coppa = said(coppa).is_some_and(|coppa| coppa != "0");
+        let is_set = |text: Option<String>| said(text).is_some_and(|text| text != "0");
+        let (coppa, gpc) = (is_set(coppa), is_set(gpc));
         let section = |id: &str| id.trim().parse().unwrap_or(i32::MAX);
         let sections = gpp_sid.filter(|ids| !ids.is_empty()).map(|ids| ids.split([',', '_']).map(section).collect());
         let gpp_sid = sections.unwrap_or_default();
-        Self { gdpr, tcf: said(tcf), gpp: said(gpp), gpp_sid, us_privacy: said(us_privacy), gpc: false, coppa }
+        Self { gdpr, tcf: said(tcf), gpp: said(gpp), gpp_sid, us_privacy: said(us_privacy), gpc, coppa }
     }
 
     /// What they and the browser's own come to, for somebody in a country.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::page::PageConsent;
+use super::page::{PageConsent, visitor};
 use crate::{
     domain::{access::Scope, ids::UserKey, measurement::user_token, openrtb::eid_key, violation::Violation},
     engine::identity::MergeView,
@@ -25,6 +25,9 @@ use crate::{
     },
     problems,
 };
+
+/// Ids that one network may tell of visitors in a minute.
+const PER_MINUTE: u32 = 600;
 
 /// The routes of this module for pages.
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -44,7 +47,8 @@ struct SyncRequest {
     /// Your own name of the person, who need not be known yet.
     #[schema(value_type = String, min_length = 1, max_length = 256)]
     user: UserKey,
-    /// Whose id it is: `source` in `user.eids` of bid requests.
+    /// Whose id it is: `source` in `user.eids` of bid requests; or an exchange, as `exchange` in the address of its bid
+    /// requests names it, for what stands there in `user.buyeruid`.
     #[schema(min_length = 1, max_length = 100)]
     source: String,
     /// The id there.
@@ -71,8 +75,9 @@ problems!(
 
 /// Tell an id of somebody
 ///
-/// The id becomes another key of the person, so that bid requests that name it in `user.eids` are decided for them. List
-/// the source in the setting `openrtb.eid_sources`. Repeating it changes nothing; an id of somebody else is not taken
+/// The id becomes another key of the person, for good, so that bid requests that name it in `user.eids` are decided for
+/// them, with the source listed in the setting `openrtb.eid_sources`; or in `user.buyeruid`, with the exchange for a
+/// source. Repeating it changes nothing; an id of somebody else is not taken
 /// from them: 409. Needs a key with the scope `events`.
 #[utoipa::path(
     post, path = "/v1/sync", tag = "profiles", operation_id = "sync_id", request_body = SyncRequest,
@@ -98,8 +103,11 @@ struct SyncQuery {
     #[param(example = "default")]
     account: String,
     /// Whom the page's server has signed in.
-    user_token: String,
-    /// Whose id it is.
+    user_token: Option<String>,
+    /// The first-party id that `/v1/tessera.js` keeps. Ignored with a `user_token`.
+    #[param(pattern = "^[0-9a-f]{32}$")]
+    visitor: Option<String>,
+    /// Whose id it is: a source of `eids`, or an exchange.
     #[param(min_length = 1, max_length = 100)]
     source: String,
     /// The id there.
@@ -117,13 +125,17 @@ struct SyncQuery {
     us_privacy: Option<String>,
     /// `1` where the children's privacy rule (COPPA) applies; anything but `0` and nothing is taken for it.
     coppa: Option<String>,
+    /// `1` where the browser says that the person opted out; anything but `0` and nothing is taken for it. Browsers
+    /// that say so with each request need not be asked.
+    gpc: Option<String>,
 }
 
 /// Tell an id of somebody, by pixel
 ///
-/// Where an exchange sends the browser back with its own id. The person is whom a `user_token` names; where the privacy
-/// signals do not allow keeping anything of them, nothing is kept. Always answers with a GIF of one pixel; the header
-/// `Tessera-Sync` says whether the id was `accepted` or `refused`. `HEAD` keeps nothing.
+/// Where an exchange sends the browser back with its own id. The person is whom a `user_token` names, or the visitor
+/// that `/v1/tessera.js` keeps, of whom one network tells 600 ids a minute at most. An id of somebody else is refused.
+/// Where the privacy signals do not allow keeping anything of them, nothing is kept. Always answers with a GIF of one
+/// pixel; the header `Tessera-Sync` says whether the id was `accepted` or `refused`. `HEAD` keeps nothing.
 #[utoipa::path(
     get, path = "/v1/sync.gif", tag = "profiles", operation_id = "sync_id_by_pixel", params(SyncQuery),
     responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(
@@ -153,13 +165,20 @@ async fn pixel(
 /// Keeps the id of a pixel, as far as it may be kept.
 async fn keep(app: &App, headers: &HeaderMap, info: &RequestInfo, query: SyncQuery) -> Option<()> {
     let platform = (query.gpp, query.gpp_sid.as_deref());
-    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, platform, query.us_privacy, query.coppa);
+    let consent = PageConsent::told(query.gdpr, query.gdpr_consent, platform, query.us_privacy, query.coppa, query.gpc);
     if !consent.allows(app, headers, info) {
         return None;
     }
     let world = app.engine.catalogue.world();
     let account = world.named(&query.account)?;
-    let user = user_token::verify(&account.row.secret, &query.user_token, app.engine.clock.now())?;
+    let user = match (query.user_token.filter(|token| !token.is_empty()), query.visitor) {
+        (Some(token), _) => user_token::verify(&account.row.secret, &token, app.engine.clock.now())?,
+        // anybody can make up visitors; no write key has such a name
+        (None, Some(id)) => visitor(&id).filter(|_| {
+            app.pages.take(account.number(), "id sync", app.proxies.client(info, headers), 1, PER_MINUTE)
+        })?,
+        (None, None) => return None,
+    };
     let key = eid_key(&query.source, &query.id)?;
     app.engine.people.merge(account, &key, &user).await.ok().map(drop)
 }

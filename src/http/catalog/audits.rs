@@ -47,13 +47,13 @@ struct Ad {
 
 /// Show an ad as an auditor sees it
 ///
-/// The ad that a `crid` of bids names, whoever it is aimed at, with every macro of the exchange as
-/// `AUDIT`: of a revision in one size its first combination, or the content of one combination. Its
-/// beacons are marked as a preview's and never counted; nothing in the page runs. Native ads are
-/// JSON, videos VAST. A combination that was chosen for review is found in whatever revision it was chosen of, and
-/// stays byte for byte the same for as long as the creative is there and no key for signatures is replaced. Other
-/// contents are looked for in the revision that serves and in the draft: in each among its first 300,000
-/// combinations, and for a second in all. Needs a key with the scope `author` or `report`.
+/// The ad that a `crid` of bids names, whoever it is aimed at, with every macro of the exchange as `AUDIT`: of a
+/// revision in one size its first combination, or the content of one combination. Its beacons are marked as a preview's
+/// and never counted; nothing in the page runs. Native ads are JSON, videos VAST. Ads of a creative that was deleted
+/// are shown as before: what was bid may still be on its way. A combination that was chosen for review is found in
+/// whatever revision it was chosen of, and stays byte for byte the same for as long as no key for signatures is
+/// replaced. Other contents are looked for in the revision that serves and in the draft: in each among its first
+/// 300,000 combinations, and for a second in all. Needs a key with the scope `author` or `report`.
 #[utoipa::path(
     get, path = "/v1/creatives/{id}/audit/{crid}", tag = "creatives", operation_id = "render_audit",
     params(Ad), security(("key" = [])),
@@ -86,7 +86,11 @@ async fn render(
     let until = Instant::now() + PATIENCE;
     let mut rendered = None;
     for revision in revisions {
-        let proof = match authoring.proof(account, &id, revision).await {
+        let proof = match revision {
+            Some(revision) => authoring.bid_revision(account, &id, revision).await,
+            None => authoring.proof(account, &id, None).await,
+        };
+        let proof = match proof {
             // what cannot be shown any more, or not yet, is not it
             Err(AuthoringError::NotFound(key)) if key.kind == Kind::Revision => continue,
             Err(AuthoringError::Invalid(_)) => continue,

@@ -5,6 +5,7 @@ mod shadow;
 mod video;
 
 use std::{
+    borrow::Cow,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     domain::{
-        consent::Relayed,
+        consent::{Purposes, Relayed},
         decision::request::{AdRequest, Candidate, PlacementRequest},
         ids::{CreativeId, DecisionId, PlacementId},
         values::Format,
@@ -57,6 +58,7 @@ pub fn pixels() -> OpenApiRouter<App> {
 const LOADER: &str = include_str!("loader.js");
 /// Says what a tag's answer used of the person, as `purposes_used` does in other answers.
 const PURPOSES: HeaderName = HeaderName::from_static("tessera-purposes-used");
+const HTML: &str = "text/html; charset=utf-8";
 const XML: &str = "application/xml; charset=utf-8";
 /// Ends every document: tells the loader that the ad is there and how large, or that there is none.
 const READY: &str = "parent.postMessage({tessera:document.currentScript.getAttribute(\"data-size\")},\"*\")";
@@ -79,12 +81,14 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
 
 /// Show an ad on a placement
 ///
-/// `{placement}.html` is a document for an iframe; `{placement}.js` a script of less than 3 KB that inserts that
-/// iframe where it stands and shows a backup image when there is no ad in time or no such placement, and that asks the
-/// page's consent platforms (`__tcfapi`, `__gpp`, `__uspapi`) for what its address does not say, for half of that time;
-/// `{placement}.xml` a VAST document for a video player. With `shadow=1` nothing is shown and nothing counts: the tag runs beside that of another ad server,
-/// for the report on shadow mode. Public. The person is whom a
-/// `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the privacy signals do not allow it, nobody.
+/// `{placement}.html` is a document for an iframe, with the backup image where there is no ad; `{placement}.js` a
+/// script of less than 3 KB that inserts that iframe where it stands and shows the backup image also when there is no
+/// ad in time, and that asks the page's consent platforms (`__tcfapi`, `__gpp`, `__uspapi`) for what its address does
+/// not say, for half of that time; `{placement}.xml` a VAST document for a video player, empty where there is no ad.
+/// Where there is no such placement there is no ad; a document that has no backup image to show says so: 404. With
+/// `shadow=1` nothing is shown and nothing counts: the tag runs beside that of another ad server, for the report on
+/// shadow mode. Public. The person is whom a `user_token` names, or the visitor that `/v1/tessera.js` keeps; where the
+/// privacy signals do not allow it, nobody.
 #[utoipa::path(
     get, path = "/v1/tags/{account}/{tag}", tag = "tags", operation_id = "get_placement_tag",
     params(
@@ -93,7 +97,7 @@ problems!(pub TagProblems = [BadRequest, NotFound, Invalid, Overloaded]);
         TagQuery,
     ),
     responses(
-        (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
+        (status = 200, description = "The ad, or the script that fetches it. Without an ad, the backup image or an empty document.",
             content((String = "text/html"), (String = "text/javascript"), (String = "application/xml")), headers(
             ("Tessera-Purposes-Used" = String, description = "What was used of the person; left out: the script."),
         )),
@@ -111,12 +115,9 @@ async fn placement(
     let (id, kind) = Kind::of(&tag)?;
     let (world, account) = account_of(&app, &account)?;
     let id: PlacementId = id.parse().map_err(|_| missing())?;
-    // the script comes in any case, and shows the backup image where there is no such placement
-    if !matches!(kind, Kind::Loader) && !account.snapshot.placements.contains_key(&id) {
-        return Err(missing());
-    }
+    let known = account.snapshot.placements.contains_key(&id);
     let wanted = PlacementRequest { placement: Some(id), ..PlacementRequest::default() };
-    Tag { app, world, account, wanted, method, info, headers }.answer(kind, query).await
+    Tag { app, world, account, known, wanted, method, info, headers }.answer(kind, query).await
 }
 
 /// Show a creative
@@ -130,7 +131,7 @@ async fn placement(
         TagQuery,
     ),
     responses(
-        (status = 200, description = "The ad, or the script that fetches it. Without an ad, an empty document.",
+        (status = 200, description = "The ad, or the script that fetches it. Without an ad, the backup image or an empty document.",
             content((String = "text/html"), (String = "text/javascript"), (String = "application/xml")), headers(
             ("Tessera-Purposes-Used" = String, description = "What was used of the person; left out: the script."),
         )),
@@ -149,16 +150,14 @@ async fn creative(
     let (world, account) = account_of(&app, &account)?;
     let id: CreativeId = id.parse().map_err(|_| missing())?;
     let creative = account.snapshot.creatives.get(&id);
-    if !matches!(kind, Kind::Loader) && creative.is_none() {
-        return Err(missing());
-    }
+    let known = creative.is_some();
     let shapes = creative.into_iter().flat_map(|creative| creative.shapes());
     let wanted = PlacementRequest {
         sizes: shapes.filter_map(|(format, size)| size.filter(|_| format == Format::Html)).collect(),
         candidate: Some(Candidate::Creative(id)),
         ..PlacementRequest::default()
     };
-    Tag { app, world, account, wanted, method, info, headers }.answer(kind, query).await
+    Tag { app, world, account, known, wanted, method, info, headers }.answer(kind, query).await
 }
 
 fn missing() -> Problem {
@@ -196,6 +195,8 @@ struct Tag {
     app: App,
     world: Arc<World>,
     account: Arc<Account>,
+    /// Whether there is what the address names.
+    known: bool,
     wanted: PlacementRequest,
     method: Method,
     info: RequestInfo,
@@ -207,8 +208,13 @@ impl Tag {
         let (mut policy, mut used) = (&*POLICY, None);
         let (body, media_type, keep) = match kind {
             Kind::Loader => (LOADER.to_owned(), "text/javascript; charset=utf-8", "public, max-age=3600"),
+            // lines that name what is gone go on being paid for: people see the backup image at least
+            Kind::Document if !self.known => {
+                used = Some(Purposes::NONE);
+                (document(None, Some(query?.0.instead().ok_or_else(missing)?)), HTML, "no-store")
+            }
             // who only looks at the headers sees no ad
-            Kind::Document if self.method == Method::HEAD => (String::new(), "text/html; charset=utf-8", "no-store"),
+            Kind::Document if self.method == Method::HEAD => (String::new(), HTML, "no-store"),
             Kind::Document => {
                 let (query, wanted) =
                     (query?.0, PlacementRequest { formats: vec![Format::Html], ..self.wanted.clone() });
@@ -222,11 +228,19 @@ impl Tag {
                         shadow::document(&self.world.tokens, self.account.number(), decision, public_url)
                     })
                 } else {
-                    document(&self.decide(call).await?)
+                    document(Some(&self.decide(call).await?), query.instead())
                 };
-                (body, "text/html; charset=utf-8", "no-store")
+                (body, HTML, "no-store")
             }
             Kind::Video if self.method == Method::HEAD => (String::new(), XML, "no-store"),
+            Kind::Video if !self.known => {
+                used = Some(Purposes::NONE);
+                (
+                    video::document(None, &video::wanted(&query?.0), self.app.engine.catalogue.public_url()),
+                    XML,
+                    "no-store",
+                )
+            }
             Kind::Video => {
                 let query = query?.0;
                 let player = video::wanted(&query);
@@ -326,14 +340,16 @@ impl Tag {
     }
 }
 
-/// What an iframe shows: the markup, and word to the loader.
-fn document(decided: &Decided) -> String {
-    let item = decided.decision.placements.first().and_then(|items| items.first());
+/// What an iframe shows: the markup, or what there is instead, and word to the loader.
+fn document(decided: Option<&Decided>, instead: Option<String>) -> String {
+    let item = decided.and_then(|decided| decided.decision.placements.first()?.first());
     let shown = item.and_then(|item| item.shown.as_ref());
-    let made = decided.assembled.first().and_then(|items| items.first()?.as_ref());
+    let made = decided.and_then(|decided| decided.assembled.first()?.first()?.as_ref());
     let (markup, size) = match (shown, made) {
-        (Some(shown), Some(made)) => (&*made.markup, shown.size.map_or("0x0".into(), |size| size.to_string())),
-        _ => ("<!doctype html><title></title>", String::new()),
+        (Some(shown), Some(made)) => {
+            (Cow::Borrowed(&*made.markup), shown.size.map_or("0x0".into(), |size| size.to_string()))
+        }
+        _ => (format!("<!doctype html><title></title>{}", instead.unwrap_or_default()).into(), String::new()),
     };
     format!("{markup}<script data-size=\"{size}\">{READY}</script>")
 }

@@ -10,7 +10,7 @@ use crate::{
             context::{Context, host},
             value::Folded,
         },
-        creative::{ClickMacro, VastVersion},
+        creative::{ClickMacro, VastVersion, WebUrl},
         ids::{LineItemId, UserKey},
         measurement::user_token,
         values::{Millis, Size},
@@ -73,10 +73,9 @@ pub(super) struct TagQuery {
     #[serde(rename = "timeout_ms")]
     #[param(rename = "timeout_ms", default = "400")]
     _timeout_ms: Option<String>,
-    /// The address of the image that the loader shows when there is no answer in time or no ad.
-    #[serde(rename = "backup")]
-    #[param(rename = "backup")]
-    _backup: Option<String>,
+    /// The address of the image that is shown where there is no ad; by the loader also when there is no answer in
+    /// time.
+    backup: Option<String>,
 }
 
 impl TagQuery {
@@ -102,6 +101,16 @@ impl TagQuery {
         said(&self.shadow) == Some("1")
     }
 
+    /// What a document shows where there is no ad: the backup image, if there is one, in the first of the sizes.
+    pub(super) fn instead(&self) -> Option<String> {
+        // beside the tag of another ad server nothing is shown in any case
+        let backup: WebUrl = said(&self.backup).filter(|_| !self.is_shadow())?.parse().ok()?;
+        let sides = self.sizes().first().map(|size| format!(" width=\"{}\" height=\"{}\"", size.width, size.height));
+        // of what markup could mean, an address has nothing else
+        let src = backup.as_str().replace('&', "&amp;");
+        Some(format!("<style>body{{margin:0}}</style><img src=\"{src}\" alt=\"\"{}>", sides.unwrap_or_default()))
+    }
+
     /// The line item; none where the macro was left as it is.
     pub(super) fn line_item(&self) -> Option<LineItemId> {
         said(&self.line_item)?.parse().ok()
@@ -122,14 +131,14 @@ impl TagQuery {
 
     pub(super) fn consent(&self) -> PageConsent {
         let of = |text: &Option<String>| said(text).map(str::to_owned);
-        let consent = PageConsent::told(
+        PageConsent::told(
             self.gdpr.clone(),
             of(&self.gdpr_consent),
             (of(&self.gpp), said(&self.gpp_sid)),
             of(&self.us_privacy),
             self.coppa.clone(),
-        );
-        PageConsent { gpc: said(&self.gpc).is_some_and(|gpc| gpc != "0"), ..consent }
+            self.gpc.clone(),
+        )
     }
 }
 
@@ -212,6 +221,28 @@ mod tests {
         let consent = query.consent();
         assert_eq!((consent.gdpr, consent.us_privacy), (Some(true), None));
         assert_eq!(consent.gpp_sid, [7, i32::MAX]);
+    }
+
+    #[test]
+    fn a_backup_image_stays_an_image() {
+        let instead = |backup: &str, size: &str, shadow: &str| {
+            let of = |text: &str| Some(text.to_owned());
+            TagQuery { backup: of(backup), size: of(size), shadow: of(shadow), ..TagQuery::default() }.instead()
+        };
+        let image = "<style>body{margin:0}</style><img src=\"https://cdn.example/b.png?a=1&amp;b=2\" alt=\"\"";
+        let url = "https://cdn.example/b.png?a=1&b=2";
+        assert_eq!(instead(url, "300x250,728x90", ""), Some(format!("{image} width=\"300\" height=\"250\">")));
+        assert_eq!(instead(url, "", "0"), Some(format!("{image}>")));
+        assert_eq!(instead(url, "", "1"), None, "in shadow mode nothing is shown");
+        for none in ["", "javascript:alert(1)", "data:image/png;base64,AA", "//cdn.example/b.png", "${BACKUP}"] {
+            assert_eq!(instead(none, "", ""), None, "{none}");
+        }
+        let hostile = instead("https://cdn.example/\"onerror='alert(1)'><script>&quot;", "", "").expect("an image");
+        assert_eq!(
+            hostile.matches(['"', '\'', '<', '>', ' ']).count(),
+            image.matches(['"', '\'', '<', '>', ' ']).count() + 1
+        );
+        assert!(hostile.contains("&amp;quot;"), "{hostile}");
     }
 
     #[test]

@@ -86,7 +86,8 @@ pub(super) async fn list(
     rows.iter().map(fact).collect()
 }
 
-/// Deletes an image that no document names. Nobody writes documents of the account meanwhile.
+/// Deletes an image that no document names, nor a revision that was deleted within four days: what was bid of it may
+/// still be shown. Nobody writes documents of the account meanwhile.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     account: i32,
@@ -104,7 +105,8 @@ pub(super) async fn delete(
     };
     let named = query(
         "select kind, id from document
-         where account = $1 and version_to is null and kind in ('template', 'component', 'revision')
+         where account = $1 and kind in ('template', 'component', 'revision')
+           and (version_to is null or kind = 'revision' and ended_at > now_ms() - 4 * 86400000)
            and strpos(body::text, $2) > 0
          order by kind, id limit 10",
     );

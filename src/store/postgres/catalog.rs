@@ -5,7 +5,7 @@ use sqlx::{
     types::Json,
 };
 
-use super::{Lane, Lanes, assets, commit, detached, leftovers, repeats};
+use super::{Lane, Lanes, assets, commit, detached, history, leftovers, repeats};
 use crate::{
     domain::{
         catalog::key::{DocumentKey, Kind},
@@ -13,7 +13,8 @@ use crate::{
     },
     ports::{
         AccountRow, Answer, ApiKeyRow, AssetFacts, AssetGone, AssetRow, CatalogStore, Commit, DocumentChanges,
-        DocumentRow, DocumentWrite, Documents, KeptAnswer, KeyChange, Repeat, SigningKeyRow, StoreError, VersionRow,
+        DocumentRow, DocumentWrite, Documents, KeptAnswer, KeyChange, Repeat, RevisionNumbers, SigningKeyRow,
+        StoreError, VersionRow,
     },
     store::rows,
 };
@@ -85,9 +86,9 @@ const LIST: &str = documents!(
 );
 
 const REVISION_WITH: &str = documents!(
-    "lateral (select * from document d where d.account = a.number and d.kind = 'revision' and d.version_to is null
+    "lateral (select * from document d where d.account = a.number and d.kind = 'revision'
               and combination_crids(d.body) @> array[$2::text] and d.id ^@ $3
-              order by d.version_from limit 1) d on true"
+              order by d.version_to is not null, d.version_from limit 1) d on true"
 );
 
 /// Only what was touched since can differ, and revisions that a touched publication names or named.
@@ -245,33 +246,8 @@ impl CatalogStore for Catalog {
     }
 
     fn history(&self, account: u32, key: DocumentKey, before: Option<i64>, limit: u32) -> Answer<'_, Vec<VersionRow>> {
-        self.lane.run(move |connection| {
-            Box::pin(async move {
-                let rows = query(
-                    "select version_from, version_to, changed_at, changed_by, body from document
-                     where account = $1 and kind = $2 and id = $3 and ($4::bigint is null or version_from < $4)
-                     order by version_from desc limit $5",
-                )
-                .bind(account.cast_signed())
-                .bind(key.kind.as_str())
-                .bind(key.id)
-                .bind(before)
-                .bind(i64::from(limit))
-                .fetch_all(connection)
-                .await?;
-                rows.iter()
-                    .map(|row| {
-                        Ok(VersionRow {
-                            version: row.try_get("version_from")?,
-                            until: row.try_get("version_to")?,
-                            changed_at: rows::millis(row, "changed_at")?,
-                            changed_by: row.try_get("changed_by")?,
-                            body: rows::json(row, "body")?,
-                        })
-                    })
-                    .collect()
-            })
-        })
+        let account = account.cast_signed();
+        self.lane.run(move |connection| Box::pin(history::of(connection, account, key, before, limit)))
     }
 
     fn list(
@@ -295,6 +271,10 @@ impl CatalogStore for Catalog {
                 rows::documents(&rows)
             })
         })
+    }
+
+    fn revision_numbers(&self, account: u32, creative: Option<CreativeId>) -> Answer<'_, Vec<RevisionNumbers>> {
+        self.lane.run(move |connection| Box::pin(history::numbers(connection, account.cast_signed(), creative)))
     }
 
     fn revision_with(&self, account: u32, creative: CreativeId, crid: String) -> Answer<'_, Option<DocumentRow>> {

@@ -79,7 +79,7 @@ pub(super) async fn apply(
     wait_for_lists(tx, account, &columns).await?;
     for (kinds, ids) in [(&columns.kinds, &columns.ids), (&columns.deleted_kinds, &columns.deleted_ids)] {
         query(
-            "update document d set version_to = $2 from unnest($3::text[], $4::text[]) w (kind, id)
+            "update document d set version_to = $2, ended_at = now_ms() from unnest($3::text[], $4::text[]) w (kind, id)
              where d.account = $1 and d.kind = w.kind and d.id = w.id and d.version_to is null",
         )
         .bind(account)

@@ -7,6 +7,7 @@ mod changes;
 mod commit;
 mod crowds;
 mod events;
+mod history;
 mod identity;
 mod learning;
 mod leftovers;
