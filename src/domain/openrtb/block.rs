@@ -52,10 +52,10 @@ impl<'a> Blocks<'a> {
                 taxonomy => taxonomy.is_some_and(|taxonomy| taxonomy.is_within(own, of)),
             })
         };
-        let is_out = |own: &Box<str>| {
+        let is_out = |own: &str| {
             !knows(own) || within(own, self.categories) || !self.allowed.is_empty() && !within(own, self.allowed)
         };
-        i64::from(*cattax) != self.cattax || categories.iter().any(is_out)
+        i64::from(*cattax) != self.cattax || categories.iter().any(|own| is_out(own))
     }
 }
 
