@@ -189,8 +189,18 @@ fn no_bids(bench: &mut Criterion) {
 fn strings(bench: &mut Criterion) {
     let worst = ranges();
     println!("goal: a TCF string in at most 2 us, the worst of {} bytes in at most 50 us", worst.len());
-    for (name, text, allowed) in [("a TCF string", CONSENTED, true), ("8 KiB of ranges", &worst, false)] {
-        let signals = Signals { gdpr: Some(true), tcf: Some(text), ..Signals::default() };
+    // a section behind 8 KiB that forbids nothing: as often as is looked at, and once more
+    let (far, sections) = (format!("DBACNYA~{}~1YNN", "A".repeat(8_000)), [6; 33]);
+    let every: Vec<i32> = (6..=23).chain([2]).collect();
+    let platform = |gpp_sid| Signals { gpp: Some(&far), gpp_sid, ..Signals::default() };
+    let tcf = |text| Signals { gdpr: Some(true), tcf: Some(text), ..Signals::default() };
+    for (name, signals, allowed) in [
+        ("a TCF string", tcf(CONSENTED), true),
+        ("8 KiB of ranges", tcf(&worst), false),
+        ("a section behind 8 KiB, named 32 times", platform(&sections[1..]), true),
+        ("the same too often", platform(&sections), false),
+        ("every section, of which 8 KiB have two", platform(&every), false),
+    ] {
         let read = consent::read(&signals, RULES).allowed;
         assert!(read.purposes.profile_read == allowed, "{name}: {read:?}");
         bench.bench_function(name, |b| b.iter(|| consent::read(black_box(&signals), RULES)));

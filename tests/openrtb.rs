@@ -294,7 +294,13 @@ fn check(request: &Value, answer: &Value) {
         assert!(seen.insert(bid["id"].to_string()), "each id once");
         let deals = imp["pmp"]["deals"].as_array().into_iter().flatten();
         let deal = deals.into_iter().find(|deal| deal["id"] == bid["dealid"]);
-        let floor = deal.and_then(|deal| deal["bidfloor"].as_f64()).or(imp["bidfloor"].as_f64());
+        let within = |of: &&Value| {
+            let (dur, least, most) = (bid["dur"].as_i64(), of["mindur"].as_i64(), of["maxdur"].as_i64());
+            dur.is_some_and(|dur| least.is_none_or(|least| dur >= least) && most.is_none_or(|most| dur <= most))
+        };
+        let length = imp["video"]["durfloors"].as_array().into_iter().flatten().find(within);
+        let mut floors = [deal, length, Some(imp)].into_iter().flatten();
+        let floor = floors.find_map(|of| of["bidfloor"].as_f64());
         assert!(bid["price"].as_f64().expect("a price") >= floor.unwrap_or(0.0));
         assert!(bid["price"].as_f64() > Some(0.0));
         for member in ["crid", "adm", "nurl", "burl", "lurl"] {

@@ -21,7 +21,7 @@ use woothee::{parser::Parser, woothee::VALUE_UNKNOWN};
 
 use crate::domain::{
     audience::{
-        hints::Hints,
+        hints::{Hints, system},
         value::{Folded, zone},
     },
     consent::mask::network,
@@ -187,11 +187,7 @@ impl Enrichment {
         };
         let os = match found.os {
             VALUE_UNKNOWN | "" => None,
-            "iPhone" | "iPad" | "iPod" | "iOS" => Some("ios"),
-            os if os.starts_with("Windows Phone") => Some("windows phone"),
-            os if os.starts_with("Windows") => Some("windows"),
-            os if os.starts_with("Mac OS") => Some("macos"),
-            os => Some(os),
+            os => Some(system(os)),
         };
         let browser = Some(found.name).filter(|name| !matches!(*name, VALUE_UNKNOWN | ""));
         hints.device = device.map(Folded::new);

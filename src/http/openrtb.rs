@@ -49,7 +49,6 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// What an exchange may say in the address.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct BidQuery {
     /// The API key, for exchanges that can send no header.
@@ -118,9 +117,10 @@ problems!(pub BidProblems = [Unauthorized, Forbidden, PayloadTooLarge, Invalid, 
 /// Bid
 ///
 /// For bidders that have chosen and priced, each impression names its line in `imp.ext.tessera` with
-/// `campaign` or `creative`, and a `price` per thousand impressions in a `currency` (default USD; without a
-/// price that of the campaign). Optional there: the id of a `deal`, and a `click_macro`. The markup is decided
-/// for the person whom `user.buyeruid` or an id of the configured sources names, as far as consent allows.
+/// `campaign` or `creative`, and a `price` per thousand impressions in a `currency` (default USD). Without a price
+/// it is the `cpm` of the campaign, which spends its own `budget` then if it has one. Optional there: the id of a
+/// `deal`, and a `click_macro`. The markup is decided for the person whom `user.buyeruid` or an id of the configured
+/// sources names, as far as consent allows.
 /// An impression that names no line is bid on by campaigns with a `cpm` and a `budget` that are eligible for it
 /// and have the money: at their `cpm`, chosen by priority and weight.
 /// With `render=late` the markup of a banner is a frame of `/v1/late/{token}`, where components are chosen when

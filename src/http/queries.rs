@@ -20,15 +20,16 @@ use crate::domain::violation::Violation;
 pub(super) struct Queries(HashMap<String, Vec<(Method, Vec<String>)>>);
 
 impl Queries {
-    /// Those of a document. Addresses that are read without a key stand on pages, where others add
-    /// parameters of their own; those are left alone.
+    /// Those of a document. Addresses that are read without a key stand on pages, and exchanges send bid requests to
+    /// theirs: others add parameters of their own there, which are left alone.
     pub(super) fn of(document: &OpenApi) -> Self {
         let strict = |item: &PathItem| {
             let reading = item.get.as_ref().filter(|read| read.security.is_some());
+            let posting = item.post.as_ref().filter(|post| post.operation_id.as_deref() != Some("bid"));
             let methods = [
                 (Method::GET, reading),
                 (Method::HEAD, reading),
-                (Method::POST, item.post.as_ref()),
+                (Method::POST, posting),
                 (Method::PUT, item.put.as_ref()),
                 (Method::PATCH, item.patch.as_ref()),
                 (Method::DELETE, item.delete.as_ref()),
@@ -93,6 +94,7 @@ mod tests {
             (Method::GET, "/v1/campaigns", ""),
             (Method::GET, "/v1/i/{token}", "cb=1"),
             (Method::GET, "/v1/c/{token}", "gclid=1"),
+            (Method::POST, "/openrtb2/bid", "nbr=1&dc=eu"),
             (Method::TRACE, "/v1/campaigns", "zz=1"),
             (Method::GET, "/nowhere", "zz=1"),
         ] {

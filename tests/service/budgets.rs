@@ -187,6 +187,31 @@ async fn what_is_billed_is_counted_once_and_never_above_the_bid() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_named_without_a_price_spends_its_own_money() {
+    let _turn = turn(1).await;
+    let service = simulated(&cluster().await.database().await).await;
+    let noon = "2026-03-01T12:00:00Z";
+    // one impression of 0.002 by noon
+    service.put("/v1/campaigns/bids", &campaign(&json!({"budget": {"daily": "0.004", "currency": "USD"}}))).await;
+    tell(&service, noon).await;
+    let named = json!({"ext": {"tessera": {"campaign": "bids"}}});
+    let held = bid(&service, &named, noon).await.expect("a bid");
+    assert_eq!((&held["price"], &held["cid"]), (&json!(2), &json!("bids")));
+    assert_eq!(bid(&service, &named, noon).await, Err(510), "what was bid may yet be billed");
+    assert_eq!(bid(&service, &json!({}), noon).await, Err(510), "it is the same money");
+    assert_eq!(bill(&service, &held, "1.50", noon).await, "recorded");
+    until("it is counted", || async { budget(&service).await["spent_today"] == "0.0015" }).await;
+    tell(&service, noon).await;
+    assert_eq!(bid(&service, &named, noon).await, Err(510), "nothing is left that is due");
+    // who names a price pays it
+    let priced = json!({"ext": {"tessera": {"campaign": "bids", "price": "2.00"}}});
+    let priced = bid(&service, &priced, noon).await.expect("a bid");
+    assert_eq!(bill(&service, &priced, "2.00", noon).await, "recorded");
+    tell(&service, noon).await;
+    assert_eq!(budget(&service).await["spent_today"], "0.0015");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_campaign_that_is_paused_remembers_what_it_has_bid() {
     let _turn = turn(1).await;
     let service = simulated(&cluster().await.database().await).await;

@@ -111,9 +111,9 @@ async fn an_exchange_is_bid_what_it_approved_as_it_approved_it() {
     assert_eq!(listed(&a, "strict", "?after=2").await["items"], json!([items[2]]));
     let old = listed(&a, "strict", "?revision=2").await;
     assert_eq!((&old["items"][0]["withdrawn"], &old["items"][0]["bid"]), (&json!("not_serving"), &json!(false)));
-    for path in ["?revision=9", "?revision=9&limit=1"] {
+    for (path, status) in [("?revision=9", 404), ("?revision=9&limit=1", 404), ("?revision=0", 422)] {
         let path = format!("/v1/creatives/shelf/audits/strict/combinations{path}");
-        read(a.request(Method::GET, &path).sent().await, 404).await;
+        read(a.request(Method::GET, &path).sent().await, status).await;
     }
 
     // whoever approves nothing is bid all of these; whoever approves first nothing, then what they approved

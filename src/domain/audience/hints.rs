@@ -27,6 +27,20 @@ pub struct Hints {
     pub browser: Option<Folded>,
 }
 
+/// The operating system, as targeting names it, of what user agents and exchanges call it; other names stay.
+#[must_use]
+pub fn system(name: &str) -> &str {
+    let begins = |head: &str| name.get(..head.len()).is_some_and(|own| own.eq_ignore_ascii_case(head));
+    let any = |heads: &[&str]| heads.iter().any(|head| begins(head));
+    match name {
+        _ if any(&["iphone", "ipad", "ipod"]) => "ios",
+        _ if begins("windows phone") => "windows phone",
+        _ if begins("windows") => "windows",
+        _ if any(&["mac os", "macos", "os x"]) => "macos",
+        _ => name,
+    }
+}
+
 impl Context {
     /// Fills in what the request did not say. A place that it names goes before that of the network:
     /// only a country alone, and the same, is made more precise.
@@ -81,6 +95,24 @@ mod tests {
         assert_eq!(filled(france), [some("FR"), None, None, some("linux")]);
         let city = Context { city: Some(Folded::new("Hamburg")), ..Context::default() };
         assert_eq!(filled(city), [None, None, some("hamburg"), some("ios")]);
+    }
+
+    #[test]
+    fn systems_have_one_name() {
+        for (name, known) in [
+            ("Mac OS X", "macos"),
+            ("OS X", "macos"),
+            ("macOS 15", "macos"),
+            ("iPhone OS", "ios"),
+            ("iPadOS", "ios"),
+            ("Windows NT 10.0", "windows"),
+            ("WINDOWS PHONE 8", "windows phone"),
+            ("Android", "Android"),
+            ("\u{e4}", "\u{e4}"),
+            ("", ""),
+        ] {
+            assert_eq!(system(name), known);
+        }
     }
 
     #[test]

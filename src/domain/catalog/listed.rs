@@ -18,6 +18,7 @@ use crate::domain::{
     creative::{Pairing, Product, SlotValue},
     ids::{AdvertiserId, CreativeId, ExchangeId, FeedId, NameHash},
     products::{Feed, Shelf, Stock, Stocks},
+    values::Millis,
 };
 
 /// Which combinations may be shown.
@@ -42,6 +43,10 @@ pub enum Withdrawn {
     OutOfStock,
     /// The feed says something else of a product of it.
     FeedChanged,
+    /// A component of it is held back: it lost its segment or the host of its link since it was published.
+    HeldBack,
+    /// A component of it has ended, or has not begun.
+    NotRunning,
     /// A product of it leads where the advertiser's links may not.
     LandingHostNotAllowed,
 }
@@ -167,10 +172,11 @@ impl Listed {
 
     /// Whether a combination of the creative that serves is shown for now, and why not.
     #[must_use]
-    pub fn withdrawn(&self, creative: &Creative, crid: &str) -> Option<Withdrawn> {
+    pub fn withdrawn(&self, creative: &Creative, crid: &str, now: Millis) -> Option<Withdrawn> {
         let at = creative.combinations.iter().position(|of| *of.crid == *crid);
-        let entry = self.0.get(&creative.id).zip(at);
-        entry.map_or(Some(Withdrawn::Readdressed), |(entry, at)| entry.withdrawn.get(at).copied().flatten())
+        let Some((entry, at)) = self.0.get(&creative.id).zip(at) else { return Some(Withdrawn::Readdressed) };
+        let of_feeds = entry.withdrawn.get(at).copied().flatten();
+        of_feeds.or_else(|| rests(creative, &creative.combinations[at], now))
     }
 
     /// The same for another catalogue, or for other products in its feeds; what did not change is taken over.
@@ -226,6 +232,15 @@ impl Listed {
 fn look<'a>(by: Known<'a>, feed: &FeedId) -> Option<(&'a Arc<AdvertiserDoc>, &'a Stock)> {
     let advertiser = by.advertisers.get(&by.feeds.get(feed)?.document.advertiser)?;
     Some((advertiser, by.stocks.get(feed)?))
+}
+
+/// Why a combination is not shown by its components, whoever looks.
+fn rests(creative: &Creative, combination: &Combination, now: Millis) -> Option<Withdrawn> {
+    let mut shown = combination.options.iter().filter_map(|at| creative.components.get(*at as usize));
+    shown.find_map(|component| {
+        let runs = component.start.is_none_or(|start| now >= start) && component.end.is_none_or(|end| now < end);
+        if component.active { (!runs).then_some(Withdrawn::NotRunning) } else { Some(Withdrawn::HeldBack) }
+    })
 }
 
 /// Why a combination is not shown by what feeds hold.

@@ -19,7 +19,7 @@ pub struct Signals<'a> {
     pub us_privacy: Option<&'a str>,
     /// A string of the Global Privacy Platform.
     pub gpp: Option<&'a str>,
-    /// Its sections that apply: -1 for none of them, 0 for not known. Without any, all it has.
+    /// Its sections that apply: -1 for none of them, 0 for not known. Without any, all it has; more than 32 are a no.
     pub gpp_sid: &'a [i32],
     /// Whether the children's privacy rule (COPPA) applies.
     pub coppa: bool,
@@ -31,6 +31,9 @@ pub struct Signals<'a> {
     /// What a first-party controller asserts, taken only from keys trusted to do so.
     pub asserted: Option<Purposes>,
 }
+
+/// More sections than that are nobody's: the registry has about twenty.
+const MOST_SECTIONS: usize = 32;
 
 /// How this service reads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +91,11 @@ pub fn read<'a>(signals: &Signals<'a>, rules: Rules) -> Reading<'a> {
         signals.opted_out
             || signals.us_privacy.is_some_and(us::us_privacy_denies)
             || if said {
-                signals.gpp_sid.iter().any(|id| *id > 0 && denies(u32::try_from(*id).unwrap_or(0), section))
+                let all = signals.gpp_sid;
+                let first = |(at, id): (usize, &i32)| !all[..at].contains(id);
+                let mut each = all.iter().enumerate().filter(|of| first(*of));
+                all.len() > MOST_SECTIONS
+                    || each.any(|(_, id)| *id > 0 && denies(u32::try_from(*id).unwrap_or(0), section))
             } else {
                 gpp.as_ref().is_some_and(|gpp| gpp.as_ref().is_none_or(|gpp| any_denies(gpp, section)))
             }
@@ -106,12 +113,11 @@ pub fn read<'a>(signals: &Signals<'a>, rules: Rules) -> Reading<'a> {
 /// Whether a section that applies forbids use: it says so, it is not there, or it is one that we
 /// cannot read. That of the TCF speaks for itself.
 fn denies<'a>(id: u32, section: impl Fn(u32) -> Option<&'a str>) -> bool {
-    match (id, section(id)) {
-        (TCF_EU, _) => false,
-        (US_PRIVACY, Some(text)) => us::us_privacy_denies(text),
-        (_, Some(text)) => us::section_denies(id, text),
-        (_, None) => true,
+    if id == TCF_EU {
+        return false;
     }
+    section(id)
+        .is_none_or(|text| if id == US_PRIVACY { us::us_privacy_denies(text) } else { us::section_denies(id, text) })
 }
 
 /// The same for every section of a string.
@@ -233,5 +239,22 @@ mod tests {
                 assert_eq!(purposes(&signals), Purposes::NONE);
             }
         }
+        // a section that lies behind 8 KiB and forbids nothing, named again and again
+        let long = format!("DBACNYA~{}~1YNN", "A".repeat(8_000));
+        let once = Signals { gpp: Some(&long), gpp_sid: &[6], ..Signals::default() };
+        assert_eq!(purposes(&once), Purposes::ALL);
+        for gpp_sid in [vec![6; 125_000], vec![2; 125_000], (0..125_000).collect()] {
+            assert_eq!(purposes(&Signals { gpp_sid: &gpp_sid, ..once.clone() }), Purposes::NONE);
+        }
+    }
+
+    #[test]
+    fn more_sections_than_there_are_are_a_no() {
+        let us = |gpp_sid: &[i32]| {
+            let country = country("US");
+            purposes(&Signals { gpp: Some("DBABTA~1YNN"), gpp_sid, country, ..Signals::default() })
+        };
+        assert_eq!(us(&[6; 32]), Purposes::ALL);
+        assert_eq!((us(&[6; 33]), us(&[-1; 33])), (Purposes::NONE, Purposes::NONE));
     }
 }

@@ -115,7 +115,7 @@ pub fn assemble_native_for(
     });
     let mut first = true;
     for asset in &wanted.assets {
-        let json = native.fills(asset.kind).find_map(|own| {
+        let json = native.fills(&asset.kind).find_map(|own| {
             let prepared = chosen.get(own.slot).copied().or_else(|| template.default_of(own.slot))?;
             prepared.places.get(own.place).filter(|json| asset.kind.fits(json))
         });

@@ -129,7 +129,7 @@ impl Native {
     }
 
     /// The assets that may answer one that is asked for.
-    pub(super) fn fills(&self, wanted: WantedKind) -> impl Iterator<Item = &Asset> {
+    pub(super) fn fills<'a>(&'a self, wanted: &'a WantedKind) -> impl Iterator<Item = &'a Asset> {
         self.assets.iter().filter(move |own| wanted.is(own.kind))
     }
 
@@ -143,7 +143,7 @@ impl Native {
 
 impl Asset {
     /// Whether a value of its slot is within the bounds of what is asked for.
-    pub(super) fn fits(&self, value: &Prepared, wanted: WantedKind) -> bool {
+    pub(super) fn fits(&self, value: &Prepared, wanted: &WantedKind) -> bool {
         value.places.get(self.place).is_some_and(|json| wanted.fits(json))
     }
 

@@ -149,10 +149,10 @@ impl Template {
         let Program::Native(native) = &self.program else { return true };
         let mut required = wanted.assets.iter().filter(|asset| asset.required);
         required.all(|asset| {
-            let mut own = native.fills(asset.kind);
-            native.fills(asset.kind).any(|own| own.slot != slot)
+            let mut own = native.fills(&asset.kind);
+            native.fills(&asset.kind).any(|own| own.slot != slot)
                 || own.next().is_none()
-                || native.fills(asset.kind).any(|own| own.fits(value, asset.kind))
+                || native.fills(&asset.kind).any(|own| own.fits(value, &asset.kind))
         })
     }
 
@@ -164,8 +164,9 @@ impl Template {
     {
         let Program::Native(native) = &self.program else { return true };
         let mut required = wanted.assets.iter().filter(|asset| asset.required);
-        required
-            .all(|asset| native.fills(asset.kind).any(|own| values(own.slot).any(|value| own.fits(value, asset.kind))))
+        required.all(|asset| {
+            native.fills(&asset.kind).any(|own| values(own.slot).any(|value| own.fits(value, &asset.kind)))
+        })
     }
 
     /// Where a slot of this name stands in [`Self::slots`].

@@ -24,6 +24,8 @@ pub struct Manner<'a> {
     pub control: Option<Control>,
     /// The reader's language.
     pub language: Option<&'a Locale>,
+    /// The languages that are taken, where not all are.
+    pub languages: Option<&'a [Locale]>,
     /// What the player takes.
     pub video: Option<&'a VideoRequest>,
     /// What a native answer must have, and the variant that answers.
@@ -33,6 +35,13 @@ pub struct Manner<'a> {
 }
 
 impl Manner<'_> {
+    /// Whether a component's language is taken, which it is where it has none: where `de` is, `de-AT` is too, and where
+    /// that is, `de` is.
+    fn takes(&self, component: &Component) -> bool {
+        let (Some(own), Some(taken)) = (&component.locale, self.languages) else { return true };
+        taken.iter().any(|of| own.serves(of).is_some() || of.serves(own).is_some())
+    }
+
     /// Whether the component at a position among a slot's candidates is within the bounds of what is asked for.
     #[must_use]
     pub fn answers(&self, creative: &Creative, slot: usize, at: usize) -> bool {
@@ -72,7 +81,7 @@ pub fn exclusion(
         (_, Some(end)) if manner.now >= end => return Some(ComponentExclusion::Ended { end }),
         _ => {}
     }
-    if fit(component, manner.language).is_none() {
+    if fit(component, manner.language).is_none() || !manner.takes(component) {
         return Some(ComponentExclusion::Locale);
     }
     if let (Some(wanted), Some(video)) = (manner.video, &component.video)

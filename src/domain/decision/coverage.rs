@@ -207,8 +207,16 @@ fn bare(
     evaluator: &mut Evaluator<'_>,
     now: Millis,
 ) -> bool {
-    let manner =
-        Manner { sticky: Sticky(0), rotation: Rotation::Even, control: None, language, video: None, native: None, now };
+    let manner = Manner {
+        sticky: Sticky(0),
+        rotation: Rotation::Even,
+        control: None,
+        language,
+        languages: None,
+        video: None,
+        native: None,
+        now,
+    };
     let places = &creative.variants[variant].places;
     if places.iter().all(|place| creative.slots[place.slot].candidates.is_empty()) {
         return false;

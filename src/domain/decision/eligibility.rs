@@ -125,7 +125,8 @@ impl Ask<'_> {
     #[must_use]
     pub fn manner<'m>(&'m self, variant: usize, manner: Manner<'m>) -> Manner<'m> {
         let native = self.request.native.as_ref().map(|wanted| (wanted, variant));
-        Manner { video: self.request.video.as_ref(), native, ..manner }
+        let (video, languages) = (self.request.video.as_ref(), self.request.languages.as_deref());
+        Manner { video, native, languages, ..manner }
     }
 
     /// Whether the player takes what a choice shows, which for all but videos it does.

@@ -11,7 +11,7 @@ use crate::domain::{
     consent::Relayed,
     creative::{ClickMacro, NativeRequest, VideoRequest},
     ids::{CampaignId, CreativeId, DecisionId, NameHash, PlacementId, SegmentKey, Uid},
-    values::{Format, Millis, Money, Size},
+    values::{Format, Locale, Millis, Money, Size},
 };
 
 /// What a page, an app or a bidder asks for.
@@ -74,8 +74,8 @@ pub struct PlacementRequest {
     /// What the player takes, for videos; without it, everything in the newest version of VAST.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoRequest>,
-    /// Without a candidate, the only campaigns that may be shown, by their hashes in ascending order:
-    /// those that bid by themselves and have the money.
+    /// The only campaigns that may be shown, by their hashes in ascending order: those that bid their own price, and
+    /// have the money where they have a budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub among: Option<Vec<NameHash>>,
     /// For how many impressions each of these has the money; nothing where it is enough for the whole request.
@@ -84,6 +84,9 @@ pub struct PlacementRequest {
     /// Of the combinations that were chosen for review those that may be shown, where no others may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listing: Option<Listing>,
+    /// The languages of what may be shown, as far as it has one; none: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub languages: Option<Vec<Locale>>,
     /// Whether it stands in a page into which nothing is loaded that is not safe.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub secure: bool,
@@ -147,6 +150,7 @@ impl Default for PlacementRequest {
             among: None,
             funds: Vec::new(),
             listing: None,
+            languages: None,
             secure: false,
             stage: Stage::Whole,
         }

@@ -374,6 +374,7 @@ impl<'a> Run<'a> {
             rotation: campaign.map_or(Rotation::Weighted, |campaign| campaign.rotation),
             control: held_out.map(|campaign| campaign.control),
             language: self.request.context.language.as_ref(),
+            languages: None,
             video: None,
             native: None,
             now: self.now,

@@ -9,7 +9,6 @@ use super::{
     purses::Purses,
     refusal::NoBid,
     settings::{Granularity, Settings},
-    stake::Terms,
     video::SKIPPABLE,
 };
 use crate::domain::{
@@ -75,13 +74,14 @@ pub fn answer(
                 return Err(NoBid::Audit);
             }
             let (price, deal) = offer.terms.of(showing).ok_or(NoBid::NoFill)?;
+            let seconds = showing.creative.video(showing.variant, &showing.choice).map(|(video, _)| video.seconds());
+            offer.floors.meet(price, deal, seconds)?;
             if currency.is_some_and(|currency| currency != price.currency) {
                 return Err(NoBid::Currency);
             }
             let tried = showing.reason == Reason::Preview;
-            if let (Terms::Open(_), Some(campaign), false) = (&offer.terms, &showing.campaign, tried)
-                && !purses.pay(campaign, item.id, price)
-            {
+            let payer = showing.campaign.as_ref().filter(|campaign| offer.terms.spend(campaign));
+            if payer.is_some_and(|campaign| !tried && !purses.pay(campaign, item.id, price)) {
                 return Err(NoBid::Budget);
             }
             Ok(Bid { offer, item, showing, made, crid, price, deal, issuer, counted })
@@ -215,7 +215,7 @@ impl Bid<'_> {
         let capped = self.showing.campaign.as_ref().is_some_and(|campaign| !campaign.caps.is_empty());
         let counted = self.counted.filter(|_| capped && self.showing.deferred.is_none());
         let claim = claim(self.item, self.showing, self.made.combination, counted, self.issuer.account);
-        let budgeted = matches!(self.offer.terms, Terms::Open(_));
+        let budgeted = self.showing.campaign.as_ref().is_some_and(|campaign| self.offer.terms.spend(campaign));
         let claim = Claim { price: Some(self.price), budgeted, ..claim };
         let tokens = self.issuer.keys.sign_notices(&claim);
         let price = "?p=${AUCTION_PRICE}&c=${AUCTION_CURRENCY}";

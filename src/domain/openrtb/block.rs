@@ -1,4 +1,4 @@
-//! What exchanges do not want to see: advertisers, categories and attributes.
+//! What exchanges do not want to see: advertisers and categories, or all but some of these.
 
 use super::{
     request::{BidRequest, Text},
@@ -7,9 +7,12 @@ use super::{
 use crate::domain::catalog::creative::Creative;
 
 /// What a request blocks.
+#[derive(Clone, Copy)]
 pub(super) struct Blocks<'a> {
     cattax: i64,
     categories: &'a [Text<'a>],
+    /// The only ones that are taken; none: all.
+    allowed: &'a [Text<'a>],
     domains: &'a [Text<'a>],
     /// The taxonomy of the categories, where it is known.
     taxonomy: Option<&'a Taxonomy>,
@@ -21,6 +24,7 @@ impl<'a> Blocks<'a> {
         Self {
             cattax,
             categories: request.bcat.as_deref().unwrap_or_default(),
+            allowed: request.acat.as_deref().unwrap_or_default(),
             domains: request.badv.as_deref().unwrap_or_default(),
             taxonomy: settings.taxonomies.get(&cattax),
         }
@@ -31,24 +35,27 @@ impl<'a> Blocks<'a> {
         self.domains.iter().any(|of| is_under(&creative.domain, of)) || self.block_categories(&creative.categories)
     }
 
-    /// Whether categories are blocked, which they are too where nobody can tell: those of another taxonomy
-    /// cannot be compared, and the numbers of newer ones do not say what they are part of.
+    /// Whether categories are blocked, or not all of them allowed. They are too where nobody can tell: those of another
+    /// taxonomy cannot be compared, the numbers of newer ones do not say what they are part of, and what has none is
+    /// of none that is allowed.
     fn block_categories(&self, (cattax, categories): &(u16, Vec<Box<str>>)) -> bool {
-        if self.categories.is_empty() || categories.is_empty() {
+        if self.categories.is_empty() && self.allowed.is_empty() {
             return false;
         }
-        if i64::from(*cattax) != self.cattax {
-            return true;
+        if categories.is_empty() {
+            return !self.allowed.is_empty();
         }
-        match self.taxonomy {
-            _ if self.cattax == CONTENT_1 => {
-                self.categories.iter().any(|of| categories.iter().any(|own| is_part(own, of)))
-            }
-            Some(taxonomy) => categories
-                .iter()
-                .any(|own| !taxonomy.knows(own) || self.categories.iter().any(|of| taxonomy.is_within(own, of))),
-            None => true,
-        }
+        let knows = |own: &str| self.cattax == CONTENT_1 || self.taxonomy.is_some_and(|taxonomy| taxonomy.knows(own));
+        let within = |own: &str, all: &[Text<'_>]| {
+            all.iter().any(|of| match self.taxonomy {
+                _ if self.cattax == CONTENT_1 => is_part(own, of),
+                taxonomy => taxonomy.is_some_and(|taxonomy| taxonomy.is_within(own, of)),
+            })
+        };
+        let is_out = |own: &str| {
+            !knows(own) || within(own, self.categories) || !self.allowed.is_empty() && !within(own, self.allowed)
+        };
+        i64::from(*cattax) != self.cattax || categories.iter().any(|own| is_out(own))
     }
 }
 
@@ -83,15 +90,31 @@ mod tests {
             let categories = if of.is_empty() { "[]".to_owned() } else { format!("[\"{of}\"]") };
             let categories: Vec<Text<'_>> = serde_json::from_str(&categories).expect("texts");
             let own = (own.0, own.1.iter().map(|of| (*of).into()).collect());
-            Blocks { cattax, categories: &categories, domains: &[], taxonomy }.block_categories(&own)
+            let blocks = Blocks { cattax, categories: &categories, allowed: &[], domains: &[], taxonomy };
+            let allows = Blocks { categories: &[], allowed: &categories, ..blocks };
+            (blocks.block_categories(&own), allows.block_categories(&own))
         };
-        assert!(blocks(7, None, "52", (7, &["60"])) && blocks(7, None, "52", (1, &["IAB1"])));
-        assert!(!blocks(7, None, "", (7, &["60"])) && !blocks(7, None, "52", (7, &[])));
+        // what is blocked where these are, and where only these are allowed
+        let (both, neither) = ((true, true), (false, false));
+        let (blocked, allowed) = ((true, false), (false, true));
         let known = Some(&table);
-        assert!(blocks(7, known, "52", (7, &["54"])) && blocks(7, known, "52", (7, &["60", "52"])));
-        assert!(!blocks(7, known, "54", (7, &["52"])) && !blocks(7, known, "52", (7, &["60"])));
-        assert!(blocks(7, known, "52", (7, &["999"])) && !blocks(7, known, "999", (7, &["60"])));
-        assert!(blocks(1, None, "IAB7", (1, &["IAB7-39"])) && !blocks(1, None, "IAB7", (1, &["IAB8"])));
+        for (told, cattax, taxonomy, of, own) in [
+            (both, 7, None, "52", (7, &["60"][..])),
+            (both, 7, None, "52", (1, &["IAB1"])),
+            (neither, 7, None, "", (7, &["60"])),
+            (allowed, 7, None, "52", (7, &[])),
+            (blocked, 7, known, "52", (7, &["54"])),
+            (both, 7, known, "52", (7, &["60", "52"])),
+            (allowed, 7, known, "54", (7, &["52"])),
+            (allowed, 7, known, "52", (7, &["60"])),
+            (both, 7, known, "52", (7, &["999"])),
+            (allowed, 7, known, "999", (7, &["60"])),
+            (blocked, 1, None, "IAB7", (1, &["IAB7-39"])),
+            (both, 1, None, "IAB7", (1, &["IAB7-39", "IAB8"])),
+            (allowed, 1, None, "IAB7", (1, &["IAB8"])),
+        ] {
+            assert_eq!(blocks(cattax, taxonomy, of, own), told, "{cattax} {of} {own:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod answer;
 mod block;
 mod check;
 mod country;
+mod floors;
 mod native;
 pub mod plan;
 mod purses;

@@ -24,7 +24,8 @@ struct Asset<'a> {
     id: Option<Int>,
     required: Option<Int>,
     title: Option<Object<Title>>,
-    img: Option<Object<Image>>,
+    #[serde(borrow)]
+    img: Option<Object<Image<'a>>>,
     #[serde(borrow)]
     video: Option<&'a RawValue>,
     data: Option<Object<Data>>,
@@ -36,13 +37,15 @@ struct Title {
 }
 
 #[derive(Deserialize)]
-struct Image {
+struct Image<'a> {
     #[serde(rename = "type")]
     kind: Option<Int>,
     w: Option<Int>,
     h: Option<Int>,
     wmin: Option<Int>,
     hmin: Option<Int>,
+    #[serde(borrow)]
+    mimes: Option<Vec<Text<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +112,11 @@ fn read(root: &Root<'_>, wrapped: bool) -> Result<NativeRequest, Refusal> {
     })
 }
 
+/// A MIME type as everybody else writes it.
+fn usual(mime: String) -> String {
+    if mime == "image/jpg" { "image/jpeg".to_owned() } else { mime }
+}
+
 fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
     let above_zero = |number: Option<Int>| number.filter(|n| n.0 > 0).map(|n| u32::try_from(n.0).unwrap_or(u32::MAX));
     match (&asset.title, &asset.img, asset.video, &asset.data) {
@@ -124,6 +132,7 @@ fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
             h: above_zero(image.h),
             wmin: above_zero(image.wmin),
             hmin: above_zero(image.hmin),
+            mimes: image.mimes.iter().flatten().map(|mime| mime.trim().to_ascii_lowercase()).map(usual).collect(),
         }),
         (None, None, Some(_), None) => Ok(WantedKind::Video),
         (None, None, None, Some(data)) => match data.kind {

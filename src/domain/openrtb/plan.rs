@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     block::Blocks,
+    floors::Floors,
     native,
     refusal::NoBid,
     request::{Banner, BidRequest, Imp, Int, Text},
@@ -55,6 +56,8 @@ pub struct Offer<'a> {
     pub imp: &'a str,
     /// What is bid.
     pub terms: Terms<'a>,
+    /// The least that is taken for it.
+    pub(super) floors: Floors<'a>,
     /// For how long the bid holds, in seconds: as long as ours do, or as the exchange waits if that is less.
     pub expires_s: u32,
     /// Whether all must be on https.
@@ -202,8 +205,11 @@ fn offer<'a>(
     }
     let imp_id = imp.id.as_deref().unwrap_or_default();
     let blocked_types = imp.banner.as_ref().and_then(|banner| banner.btype.as_deref()).unwrap_or_default();
-    // a frame stands for what comes later, and a crid that names the content cannot wait for it
-    let late = asker.late && crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME));
+    let languages = surroundings::languages(request);
+    // a frame stands for what comes later: a crid that names the content cannot wait for it, and what is rendered
+    // later does not know the languages that are taken
+    let late =
+        asker.late && crid == Granularity::Creative && !blocked_types.contains(&Int(IFRAME)) && languages.is_none();
     let secure = imp.secure == Some(Int(1));
     let placement = PlacementRequest {
         id: imp_id.to_owned(),
@@ -217,13 +223,15 @@ fn offer<'a>(
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,
         video: video.as_ref().map(|video| video.request.clone()),
+        languages,
         secure,
         stage: if late { Stage::Offer } else { Stage::Whole },
         ..asked
     };
     let expires_s = imp.exp.and_then(|exp| u32::try_from(exp.0).ok()).filter(|exp| *exp > 0);
     let expires_s = expires_s.map_or(settings.expires_s, |exp| exp.min(settings.expires_s));
-    Ok((placement, Offer { imp: imp_id, expires_s, terms: stake.terms, secure, blocked_types, audits, video }))
+    let (terms, floors) = (stake.terms, Floors(imp));
+    Ok((placement, Offer { imp: imp_id, expires_s, terms, floors, secure, blocked_types, audits, video }))
 }
 
 /// What an exchange says of creatives, of which it may say nothing.

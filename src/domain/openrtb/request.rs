@@ -2,7 +2,8 @@
 //!
 //! OpenRTB 2.6-202606 with the places of 2.5. Unknown fields are passed over and unknown numbers
 //! of a list are kept; a field that we do read must have its JSON type. What stands in `ext` is
-//! everybody's own, so whatever of it has another type than we know is as if it were absent.
+//! everybody's own, so whatever of it has another type than we know is as if it were absent; so are
+//! ids and addresses. Strings of consent of another type are no consent.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -131,8 +132,11 @@ objects! {
         #[serde(borrow)] wseat: Vec<Text<'a>>,
         #[serde(borrow)] bseat: Vec<Text<'a>>,
         #[serde(borrow)] bcat: Vec<Text<'a>>,
+        #[serde(borrow)] acat: Vec<Text<'a>>,
         cattax: Int,
         #[serde(borrow)] badv: Vec<Text<'a>>,
+        #[serde(borrow)] wlang: Vec<Text<'a>>,
+        #[serde(borrow)] wlangb: Vec<Text<'a>>,
     }
     /// 3.2.4
     Imp {
@@ -189,6 +193,14 @@ objects! {
         skip: Int,
         companiontype: Vec<Int>,
         battr: Vec<Int>,
+        durfloors: Objects<DurFloor<'a>>,
+        mincpmpersec: f64,
+    }
+    /// 3.2.35
+    DurFloor {
+        mindur: Int,
+        maxdur: Int,
+        bidfloor: f64,
     }
     /// 3.2.9
     Native {
@@ -214,18 +226,20 @@ objects! {
         #[serde(borrow)] domain: Text<'a>,
         #[serde(borrow)] page: Text<'a>,
         #[serde(borrow)] keywords: Text<'a>,
+        #[serde(borrow)] kwarray: Vec<Text<'a>>,
     }
     /// 3.2.14
     AppObject {
         #[serde(borrow)] bundle: Text<'a>,
         #[serde(borrow)] domain: Text<'a>,
         #[serde(borrow)] keywords: Text<'a>,
+        #[serde(borrow)] kwarray: Vec<Text<'a>>,
     }
     /// 3.2.18
     Device {
         #[serde(borrow)] ua: Text<'a>,
-        #[serde(borrow)] ip: Text<'a>,
-        #[serde(borrow)] ipv6: Text<'a>,
+        #[serde(borrow)] ip: &'a RawValue,
+        #[serde(borrow)] ipv6: &'a RawValue,
         #[serde(borrow)] geo: Object<Geo<'a>>,
         dnt: Int,
         lmt: Int,
@@ -248,7 +262,7 @@ objects! {
     /// 3.2.20
     User {
         #[serde(borrow)] buyeruid: Text<'a>,
-        #[serde(borrow)] consent: Text<'a>,
+        #[serde(borrow)] consent: &'a RawValue,
         #[serde(borrow)] data: Objects<Data<'a>>,
         #[serde(borrow)] eids: &'a RawValue,
         #[serde(borrow)] geo: Object<Geo<'a>>,
@@ -269,9 +283,9 @@ objects! {
     Regs {
         coppa: Int,
         gdpr: Int,
-        #[serde(borrow)] us_privacy: Text<'a>,
-        #[serde(borrow)] gpp: Text<'a>,
-        gpp_sid: Vec<Int>,
+        #[serde(borrow)] us_privacy: &'a RawValue,
+        #[serde(borrow)] gpp: &'a RawValue,
+        #[serde(borrow)] gpp_sid: &'a RawValue,
         #[serde(borrow)] ext: &'a RawValue,
     }
 }

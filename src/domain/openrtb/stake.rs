@@ -1,19 +1,21 @@
 //! Who bids for an impression, and what: the line that a bidder has chosen and priced, or campaigns
 //! that bid by themselves.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     block::is_under,
+    floors::{Floors, check_currency, meets, micros},
     purses::Purses,
     refusal::NoBid,
-    request::{BidRequest, Deal, Imp, Int, Object, Text, inner},
+    request::{BidRequest, Deal, Imp, Int, Object, inner},
     settings::Settings,
-    surroundings::said,
 };
 use crate::domain::{
-    catalog::{creative::Creative, snapshot::Snapshot},
+    catalog::{campaign::Campaign, creative::Creative, snapshot::Snapshot},
     creative::ClickMacro,
     decision::{decided::Showing, request::Candidate},
     ids::{CampaignId, CreativeId, ExchangeId, NameHash},
@@ -45,6 +47,16 @@ struct Line {
     click_macro: Option<ClickMacro>,
 }
 
+impl Line {
+    /// The deals that a bid of this campaign may be for.
+    fn deals<'a>(&'a self, campaign: Option<&'a Campaign>) -> Deals<'a> {
+        match &self.deal {
+            Some(named) => Deals::Named(named),
+            None => Deals::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
+        }
+    }
+}
+
 /// A decimal text or a number.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
@@ -62,11 +74,6 @@ impl Price {
     }
 }
 
-/// A number of a currency's units to the millionth; out of range it is the nearest in range.
-fn micros(number: f64) -> Amount {
-    Amount::from_micros((number * 1e6).round() as i64)
-}
-
 /// What is bid.
 #[derive(Debug)]
 pub enum Terms<'a> {
@@ -77,8 +84,9 @@ pub enum Terms<'a> {
         /// The deal that it is for.
         deal: Option<&'a str>,
     },
-    /// The price of whichever of these campaigns is chosen, and the deal that it is for.
-    Open(Vec<(NameHash, Option<&'a str>)>),
+    /// The price of whichever of these campaigns is chosen, of its own money where it has a budget, and the deal that
+    /// it is for.
+    Own(Vec<(NameHash, Option<&'a str>)>),
 }
 
 impl<'a> Terms<'a> {
@@ -86,12 +94,17 @@ impl<'a> Terms<'a> {
     pub(super) fn of(&self, showing: &Showing) -> Option<(Money, Option<&'a str>)> {
         match self {
             Self::Named { price, deal } => Some((*price, *deal)),
-            Self::Open(all) => {
+            Self::Own(all) => {
                 let campaign = showing.campaign.as_ref()?;
                 let (_, deal) = all.iter().find(|(hash, _)| *hash == campaign.hash)?;
                 Some((campaign.cpm?, *deal))
             }
         }
+    }
+
+    /// Whether a campaign pays for it of its own money.
+    pub(super) fn spend(&self, campaign: &Campaign) -> bool {
+        matches!(self, Self::Own(_)) && campaign.budget.is_some()
     }
 }
 
@@ -99,7 +112,7 @@ impl<'a> Terms<'a> {
 pub(super) struct Stake<'a, 's> {
     /// The bidder's choice.
     pub(super) candidate: Option<Candidate>,
-    /// Without one, the campaigns to choose among.
+    /// Where they bid their own price, the campaigns to choose among.
     pub(super) among: Option<Vec<NameHash>>,
     /// For how many impressions each has the money, where that is not enough for all of the request.
     pub(super) funds: Vec<u32>,
@@ -121,60 +134,56 @@ pub(super) fn stake<'a, 's>(
     asker: Asker<'_>,
 ) -> Result<Stake<'a, 's>, NoBid> {
     let line = line(imp)?.unwrap_or_default();
-    let candidate = match (&line.campaign, &line.creative) {
-        (Some(campaign), None) => Candidate::Campaign(campaign.clone()),
-        (None, Some(creative)) => Candidate::Creative(creative.clone()),
-        (None, None) if !snapshot.payers.is_empty() => {
-            return open(request, imp, snapshot, settings, asker, line.click_macro);
+    let (candidate, lines) = match (&line.campaign, &line.creative) {
+        (Some(campaign), None) => {
+            let at = snapshot.line(campaign).ok_or(NoBid::Line)?;
+            (Some(Candidate::Campaign(campaign.clone())), Cow::Owned(vec![at]))
         }
+        (None, Some(creative)) => {
+            let lists = |at: &usize| snapshot.lines[*at].campaign.creatives.contains(creative);
+            let lines = (0..snapshot.lines.len()).filter(lists).collect();
+            (Some(Candidate::Creative(creative.clone())), Cow::Owned(lines))
+        }
+        (None, None) if !snapshot.payers.is_empty() => (None, Cow::Borrowed(&*snapshot.payers)),
         _ => return Err(NoBid::Line),
     };
-    let at = match &candidate {
-        Candidate::Campaign(id) => Some(snapshot.line(id).ok_or(NoBid::Line)?),
-        Candidate::Creative(id) => snapshot.lines.iter().position(|line| line.campaign.creatives.contains(id)),
+    let Some((candidate, price)) = candidate.clone().zip(line.price) else {
+        return own(request, imp, snapshot, settings, asker, line, (candidate, &lines));
     };
-    let campaign = at.map(|at| &*snapshot.lines[at].campaign);
-    let own = campaign.and_then(|campaign| campaign.cpm);
-    let price = match (line.price, own) {
-        (Some(price), _) => {
-            Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) }
-        }
-        (None, Some(own)) => own,
-        (None, None) => return Err(NoBid::Currency),
-    };
+    let price = Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) };
     check_currency(request, price)?;
-    let shown: Vec<_> = candidates(snapshot, &candidate, at).collect();
+    let at = lines.first().copied();
+    let shown: Vec<_> = candidates(snapshot, Some(&candidate), at).collect();
     if shown.is_empty() {
         return Err(NoBid::Line);
     }
-    let deals = match &line.deal {
-        Some(named) => Deals::Named(named),
-        None => Deals::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
-    };
-    let terms = Terms::Named { price, deal: deal(imp, deals, price, &shown, settings)? };
+    let campaign = at.map(|at| &*snapshot.lines[at].campaign);
+    let terms = Terms::Named { price, deal: deal(imp, line.deals(campaign), price, &shown, settings)? };
     let click_macro = line.click_macro;
     Ok(Stake { candidate: Some(candidate), among: None, funds: Vec::new(), terms, shown, click_macro })
 }
 
-/// The campaigns that may bid by themselves here and now.
-fn open<'a, 's>(
+/// Those of some lines that may bid their own price here and now: that of the campaign, of its money where it has a
+/// budget. `candidate` is the bidder's choice, if these are its lines.
+fn own<'a, 's>(
     request: &BidRequest<'_>,
     imp: &'a Imp<'a>,
     snapshot: &'s Snapshot,
     settings: &Settings,
     asker: Asker<'_>,
-    click_macro: Option<ClickMacro>,
+    said: Line,
+    (candidate, lines): (Option<Candidate>, &[usize]),
 ) -> Result<Stake<'a, 's>, NoBid> {
     let (mut payers, mut shown, mut reason) = (Vec::new(), Vec::new(), None);
     let wanted = request.imp.as_ref().map_or(0, Vec::len);
-    for line in snapshot.payers.iter().map(|at| &snapshot.lines[*at]) {
-        let campaign = &*line.campaign;
+    for at in lines {
+        let campaign = &*snapshot.lines[*at].campaign;
         let Some(price) = campaign.cpm else { continue };
-        let own: Vec<_> = line.creatives.iter().map(|creative| &**creative).collect();
-        let funds = asker.purses.affords(campaign, price);
+        let own: Vec<_> = candidates(snapshot, candidate.as_ref(), Some(*at)).collect();
+        let funds = campaign.budget.map_or(u32::MAX, |_| asker.purses.affords(campaign, price));
         let deal = match check_currency(request, price) {
             _ if funds == 0 => Err(NoBid::Budget),
-            Ok(()) => deal(imp, Deals::Any(&campaign.deals), price, &own, settings),
+            Ok(()) => deal(imp, said.deals(Some(campaign)), price, &own, settings),
             Err(why) => Err(why),
         };
         match deal {
@@ -187,17 +196,18 @@ fn open<'a, 's>(
         }
     }
     if payers.is_empty() {
-        return Err(reason.unwrap_or(NoBid::Budget));
+        // a line that is named and has no price bids nothing
+        return Err(reason.unwrap_or(if candidate.is_some() { NoBid::Currency } else { NoBid::Budget }));
     }
     if shown.is_empty() {
-        return Err(NoBid::NoFill);
+        return Err(if candidate.is_some() { NoBid::Line } else { NoBid::NoFill });
     }
     payers.sort_unstable();
     let among = payers.iter().map(|(hash, ..)| *hash).collect();
     let short = payers.iter().any(|(.., funds)| (*funds as usize) < wanted);
     let funds = if short { payers.iter().map(|(.., funds)| *funds).collect() } else { Vec::new() };
-    let terms = Terms::Open(payers.into_iter().map(|(hash, deal, _)| (hash, deal)).collect());
-    Ok(Stake { candidate: None, among: Some(among), funds, terms, shown, click_macro })
+    let terms = Terms::Own(payers.into_iter().map(|(hash, deal, _)| (hash, deal)).collect());
+    Ok(Stake { candidate, among: Some(among), funds, terms, shown, click_macro: said.click_macro })
 }
 
 /// What the bidder says of the impression.
@@ -215,35 +225,19 @@ fn line(imp: &Imp<'_>) -> Result<Option<Line>, NoBid> {
     own.map(|own| serde_json::from_str(own.get()).map_err(|_| NoBid::Line)).transpose()
 }
 
-/// The creatives that a line may show, its default among them.
+/// The creatives that a line may show: where the bidder has chosen it, its default among them.
 fn candidates<'s>(
     snapshot: &'s Snapshot,
-    candidate: &Candidate,
+    candidate: Option<&Candidate>,
     line: Option<usize>,
 ) -> impl Iterator<Item = &'s Creative> {
     let line = line.map(|at| &snapshot.lines[at]);
     let (all, one) = match candidate {
-        Candidate::Campaign(_) => (line.map_or(&[][..], |line| &line.creatives), None),
-        Candidate::Creative(id) => (&[][..], snapshot.creatives.get(id)),
+        Some(Candidate::Creative(id)) => (&[][..], snapshot.creatives.get(id)),
+        _ => (line.map_or(&[][..], |line| &line.creatives), None),
     };
-    let default = line.and_then(|line| line.default.as_ref());
+    let default = line.filter(|_| candidate.is_some()).and_then(|line| line.default.as_ref());
     all.iter().chain(one).chain(default).map(|creative| &**creative)
-}
-
-/// Whether the exchange takes the currency of a price that is one.
-fn check_currency(request: &BidRequest<'_>, price: Money) -> Result<(), NoBid> {
-    let taken = request.cur.as_deref().filter(|all| !all.is_empty());
-    let takes = |code: &str| taken.map_or(code == "USD", |all| all.iter().any(|cur| cur.eq_ignore_ascii_case(code)));
-    if takes(price.currency.as_str()) && price.amount.micros() > 0 { Ok(()) } else { Err(NoBid::Currency) }
-}
-
-/// Whether a price is no less than a floor. Amounts of another currency cannot be compared, so they never are.
-fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
-    let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
-    if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
-        return Err(NoBid::Currency);
-    }
-    if price.amount >= micros(floor) { Ok(()) } else { Err(NoBid::Floor) }
 }
 
 /// Which deals a bid may be for.
@@ -277,7 +271,7 @@ fn deal<'a>(
             && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
             && (domains.is_empty() || shown.iter().all(listed))
     };
-    let open = || meets(price, imp.bidfloor, imp.bidfloorcur.as_ref());
+    let open = || Floors(imp).open(price);
     let judged = |deal: &'a Object<Deal<'a>>| {
         let meets = deal.bidfloor.map_or_else(open, |floor| meets(price, Some(floor), deal.bidfloorcur.as_ref()));
         meets.map(|()| deal.id.as_deref())

@@ -13,11 +13,12 @@ use super::{
 use crate::domain::{
     audience::{
         context::{Context, host},
+        hints::system,
         value::{Folded, Position, Scalar},
     },
     consent::{Allowed, Relayed, Rules, Signals, read},
     ids::{ExchangeId, SegmentKey, UserKey},
-    values::Country,
+    values::{Country, Locale},
 };
 
 /// What a text of a request is, where it is not empty: exchanges write empty ones for absent ones.
@@ -25,26 +26,45 @@ pub(super) fn said<'a>(text: Option<&'a Text<'_>>) -> Option<&'a str> {
     text.map(|text| &**text).filter(|text| !text.is_empty())
 }
 
-fn geo<'a>(request: &'a BidRequest<'a>) -> Option<&'a Geo<'a>> {
+/// Where the device is, then where the person lives.
+fn geos<'a>(request: &'a BidRequest<'a>) -> impl Iterator<Item = &'a Geo<'a>> + Clone {
     let of_device = request.device.as_ref().and_then(|device| device.geo.as_deref());
-    of_device.or_else(|| request.user.as_ref().and_then(|user| user.geo.as_deref()))
+    let of_person = request.user.as_ref().and_then(|user| user.geo.as_deref());
+    of_device.into_iter().chain(of_person)
 }
 
-/// Privacy signals in an `ext`, where 2.5 has them. What else stands there is as if it were absent where
+fn country_of(geo: &Geo<'_>) -> Option<Country> {
+    country(said(geo.country.as_ref())?)
+}
+
+/// The same, but those in another country than the first that is said: where somebody is would be made of two places.
+fn places<'a>(request: &'a BidRequest<'a>) -> (Option<Country>, impl Iterator<Item = &'a Geo<'a>> + Clone) {
+    let first = geos(request).find_map(country_of);
+    (first, geos(request).filter(move |geo| country_of(geo).is_none_or(|country| Some(country) == first)))
+}
+
+/// Privacy signals, in an `ext` where 2.5 has them. What else stands there is as if it were absent where
 /// its type is another one; of these that would let a person be used who said no, so it is remembered.
-struct Older<'a> {
+struct Told<'a> {
     members: BTreeMap<Cow<'a, str>, &'a RawValue>,
     /// Whether there is something that cannot be read.
     is_unreadable: bool,
 }
 
-impl<'a> Older<'a> {
+impl<'a> Told<'a> {
     fn of(ext: Option<&'a RawValue>) -> Self {
         let text = ext.map_or("{}", RawValue::get);
         let members = serde_json::from_str(text);
         // some languages write an empty object as an empty list
         let is_unreadable = members.is_err() && serde_json::from_str::<[(); 0]>(text).is_err();
         Self { members: members.unwrap_or_default(), is_unreadable }
+    }
+
+    /// A signal in the place that 2.6 has for it.
+    fn newer<T: Deserialize<'a>>(&mut self, raw: Option<&'a RawValue>) -> Option<T> {
+        let read = serde_json::from_str(raw?.get()).ok();
+        self.is_unreadable |= read.is_none();
+        read
     }
 
     /// A member as it stands.
@@ -72,26 +92,33 @@ pub(super) fn consent(
     let regs = request.regs.as_deref().unwrap_or(&none);
     let user = request.user.as_deref();
     let device = request.device.as_deref();
-    let mut older = Older::of(regs.ext);
+    let mut older = Told::of(regs.ext);
     // a number or a text that is neither 0 nor 1 is no reason to take the GDPR lightly
     let gdpr = regs.gdpr.map(|gdpr| gdpr == Int(1)).or_else(|| older.raw("gdpr").map(|raw| raw != "0"));
-    let (of_us, of_platform) = (said(regs.us_privacy.as_ref()), said(regs.gpp.as_ref()));
+    let (us, platform): (Option<Text<'_>>, Option<Text<'_>>) = (older.newer(regs.us_privacy), older.newer(regs.gpp));
+    let (of_us, of_platform) = (said(us.as_ref()), said(platform.as_ref()));
     let older_us: Option<Text<'_>> = older.unless(of_us.is_some(), "us_privacy");
     let older_gpp: Option<Text<'_>> = older.unless(of_platform.is_some(), "gpp");
-    let sections = regs.gpp_sid.as_ref().filter(|sections| !sections.is_empty());
+    let sections: Option<Vec<Int>> = older.newer(regs.gpp_sid);
+    let sections = sections.as_ref().filter(|sections| !sections.is_empty());
     let older_sections: Option<Vec<Int>> = older.unless(sections.is_some(), "gpp_sid");
     let sections = sections.or(older_sections.as_ref()).map(Vec::as_slice).unwrap_or_default();
     let sections: Vec<i32> = sections.iter().map(|Int(id)| i32::try_from(*id).unwrap_or(i32::MAX)).collect();
     let gpc = older.raw("gpc").is_some_and(|raw| !matches!(raw, "\"0\"" | "0" | "false" | "\"\""));
-    let of_tcf = said(user.and_then(|user| user.consent.as_ref()));
-    let mut own = Older::of(user.and_then(|user| user.ext));
+    let mut own = Told::of(user.and_then(|user| user.ext));
+    let tcf: Option<Text<'_>> = own.newer(user.and_then(|user| user.consent));
+    let of_tcf = said(tcf.as_ref());
     let older_tcf: Option<Text<'_>> = own.unless(of_tcf.is_some(), "consent");
     // a string that cannot be read is one that consents to nothing
     let junk = (own.is_unreadable && of_tcf.is_none()).then_some("");
+    // whoever lives under the GDPR is not taken out of it by where the device is, nor the other way round
+    let here = device.and_then(|device| country_of(device.geo.as_deref()?)).or(found);
+    let home = user.and_then(|user| country_of(user.geo.as_deref()?));
+    let law = [here, home].into_iter().flatten().find(|country| country.gdpr_applies());
     let is_set = |of: Option<Int>| of.is_some_and(|Int(number)| number != 0);
     let signals = Signals {
         gdpr,
-        tcf: of_tcf.or(said(older_tcf.as_ref())).or(junk),
+        tcf: of_tcf.or(junk).or(said(older_tcf.as_ref())),
         us_privacy: of_us.or(said(older_us.as_ref())),
         gpp: of_platform.or(said(older_gpp.as_ref())),
         gpp_sid: &sections,
@@ -100,7 +127,7 @@ pub(super) fn consent(
             || gpc
             || older.is_unreadable
             || device.is_some_and(|device| is_set(device.dnt) || is_set(device.lmt)),
-        country: geo(request).and_then(|geo| country(said(geo.country.as_ref())?)).or(found),
+        country: law.or(here).or(home),
         asserted: None,
     };
     let reading = read(&signals, rules);
@@ -110,25 +137,27 @@ pub(super) fn consent(
 /// Where, on what, about what.
 pub(super) fn context(request: &BidRequest<'_>) -> Context {
     let device: Option<&Device<'_>> = request.device.as_deref();
-    let geo = geo(request);
+    let (country, geos) = places(request);
     let folded = |text: Option<&Text<'_>>| said(text).filter(|text| text.len() <= 128).map(Folded::new);
     let site = request.site.as_deref().or(request.dooh.as_deref());
     let app = request.app.as_deref();
     let domain = site
         .and_then(|site| said(site.page.as_ref()).and_then(host).or_else(|| said(site.domain.as_ref()).and_then(host)));
     let keywords = said(site.and_then(|site| site.keywords.as_ref()).or(app.and_then(|app| app.keywords.as_ref())));
-    let words = keywords.unwrap_or_default().split(',').map(str::trim).filter(|word| (1..=128).contains(&word.len()));
+    let listed = site.and_then(|site| site.kwarray.as_ref()).or(app.and_then(|app| app.kwarray.as_ref()));
+    let words = keywords.unwrap_or_default().split(',').chain(listed.into_iter().flatten().map(|word| &**word));
+    let words = words.map(str::trim).filter(|word| (1..=128).contains(&word.len()));
     let mut data = BTreeMap::new();
     if let Some(bundle) = app.and_then(|app| said(app.bundle.as_ref())).filter(|bundle| bundle.len() <= 1_024) {
         data.insert("bundle".into(), Scalar::Text(bundle.into()));
     }
     Context {
-        country: geo.and_then(|geo| country(said(geo.country.as_ref())?)),
-        region: folded(geo.and_then(|geo| geo.region.as_ref())),
-        city: folded(geo.and_then(|geo| geo.city.as_ref())),
-        position: geo.and_then(|geo| Position::new(geo.lat?, geo.lon?)),
+        country,
+        region: geos.clone().find_map(|geo| folded(geo.region.as_ref())),
+        city: geos.clone().find_map(|geo| folded(geo.city.as_ref())),
+        position: geos.clone().find_map(|geo| Position::new(geo.lat?, geo.lon?)),
         device: device.and_then(|device| device.devicetype).and_then(device_type).map(Folded::new),
-        os: folded(device.and_then(|device| device.os.as_ref())),
+        os: device.and_then(|device| folded(device.os.as_ref())).map(|os| Folded::new(system(os.as_str()))),
         browser: None,
         language: device
             .and_then(|device| said(device.langb.as_ref()).or(said(device.language.as_ref()))?.parse().ok()),
@@ -143,14 +172,23 @@ pub(super) fn context(request: &BidRequest<'_>) -> Context {
 #[must_use]
 pub fn device<'a>(request: &'a BidRequest<'_>) -> (Option<&'a str>, Option<IpAddr>) {
     let Some(device) = request.device.as_deref() else { return (None, None) };
-    let address = [&device.ip, &device.ipv6].into_iter().find_map(|ip| said(ip.as_ref())?.parse().ok());
+    let text = |raw: &'a RawValue| serde_json::from_str::<Text<'_>>(raw.get()).ok();
+    let address = [device.ip, device.ipv6].into_iter().flatten().find_map(|ip| text(ip)?.parse().ok());
     (said(device.ua.as_ref()), address)
+}
+
+/// The languages of what may be shown, as far as it has one; none: all.
+pub(super) fn languages(request: &BidRequest<'_>) -> Option<Vec<Locale>> {
+    let all = [&request.wlang, &request.wlangb].into_iter().flatten().flatten();
+    let mut all = all.filter(|language| !language.is_empty()).peekable();
+    all.peek()?;
+    Some(all.filter_map(|language| language.parse().ok()).collect())
 }
 
 /// The person's offset from UTC, in minutes.
 pub(super) fn offset(request: &BidRequest<'_>) -> Option<i32> {
-    let minutes = geo(request)?.utcoffset?.0;
-    i32::try_from(minutes).ok().filter(|minutes| minutes.abs() <= 14 * 60)
+    let minutes = |geo: &Geo<'_>| i32::try_from(geo.utcoffset?.0).ok().filter(|minutes| minutes.abs() <= 14 * 60);
+    places(request).1.find_map(minutes)
 }
 
 /// AdCOM's list of device types, as targeting names them.
@@ -266,14 +304,66 @@ mod tests {
             json!({"ext": "us_privacy=1YYN"}),
             json!({"ext": [{"gpc": 1}]}),
             json!({"coppa": 2}),
+            json!({"us_privacy": 1}),
+            json!({"us_privacy": [], "ext": {"us_privacy": "1YNN"}}),
+            json!({"gpp": 7}),
+            json!({"gpp": "DBABTA~1YNN", "gpp_sid": 6}),
+            json!({"gpp": "DBABTA~1YNN", "gpp_sid": ["6"], "ext": {"gpp_sid": [6]}}),
         ] {
             let found = allowed(regs.clone(), json!({}));
             assert_eq!((found.purposes, found.selection), (Purposes::NONE, true), "{regs}");
         }
-        for user in [json!({"ext": {"consent": 7}}), json!({"ext": {"consent": ["CQ"]}}), json!({"ext": "consent"})] {
+        for user in [
+            json!({"ext": {"consent": 7}}),
+            json!({"ext": {"consent": ["CQ"]}}),
+            json!({"ext": "consent"}),
+            json!({"consent": 7}),
+            json!({"consent": {"a": 1}, "ext": {"consent": "CQ"}}),
+        ] {
             assert_eq!(allowed(json!({}), user.clone()), Allowed::NOTHING, "{user}");
             assert_eq!(allowed(json!({"gdpr": 0}), user), Allowed::EVERYTHING);
         }
+    }
+
+    #[test]
+    fn either_country_brings_its_law() {
+        let may = |device: &str, user: &str, found: Option<&str>| {
+            let geo = |country: &str| json!({"geo": {"country": country}});
+            let text = json!({"id": "1", "device": geo(device), "user": geo(user)}).to_string();
+            let request: BidRequest<'_> = serde_json::from_str(&text).expect("a request");
+            let found = found.map(|code| code.parse().expect("a country"));
+            let rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
+            consent(&request, rules, found, false).0 == Allowed::EVERYTHING
+        };
+        assert!(may("USA", "USA", Some("DE")) && may("", "USA", None) && may("?", "", Some("US")));
+        for (device, user, found) in [
+            ("USA", "DEU", None),
+            ("DEU", "USA", None),
+            ("", "DEU", Some("US")),
+            ("?", "USA", Some("DE")),
+            ("", "", Some("DE")),
+        ] {
+            assert!(!may(device, user, found), "{device} {user} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_made_of_one_country() {
+        let place = |device: Value, user: Value| {
+            let text = json!({"id": "1", "device": {"geo": device}, "user": {"geo": user}}).to_string();
+            let request: BidRequest<'_> = serde_json::from_str(&text).expect("a request");
+            let of = context(&request);
+            let text = |text: Option<Folded>| text.map(|text| text.as_str().to_owned());
+            (of.country.map(|country| country.to_string()), text(of.region), text(of.city), offset(&request))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let home = json!({"country": "DEU", "region": "BE", "city": "Berlin", "utcoffset": 60});
+        let berlin = (some("DE"), some("be"), some("berlin"), Some(60));
+        assert_eq!(place(json!({}), home.clone()), berlin);
+        assert_eq!(place(json!({"country": "?", "utcoffset": 9_000}), home.clone()), berlin);
+        let hamburg = (some("DE"), some("be"), some("hamburg"), Some(120));
+        assert_eq!(place(json!({"city": "Hamburg", "utcoffset": 120}), home.clone()), hamburg);
+        assert_eq!(place(json!({"country": "USA", "utcoffset": -300}), home), (some("US"), None, None, Some(-300)));
     }
 
     #[test]

@@ -212,6 +212,7 @@ impl Proof {
             rotation: Rotation::Weighted,
             control: None,
             language: persona.context.language.as_ref(),
+            languages: None,
             video: None,
             native: None,
             now,

@@ -1,6 +1,6 @@
 //! Combinations that exchanges review one by one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -50,8 +50,8 @@ struct Reviewer {
 #[into_params(parameter_in = Query)]
 struct ReviewQuery {
     /// A revision; left out: the one that serves.
-    #[param(required = false, minimum = 1)]
-    revision: Option<u32>,
+    #[param(required = false, value_type = u32, minimum = 1)]
+    revision: Option<NonZeroU32>,
     /// How many items at most.
     #[serde(default)]
     #[param(inline, required = false)]
@@ -124,7 +124,8 @@ struct ReviewItem {
 /// template: with every default, up to half in which every two components stand together that may, then by weight. Only
 /// these are bid to exchanges whose `crid` is a combination; where the exchange is one that takes only what it has
 /// approved, only those with the states 2 and 3. Products of feeds stay as they were; where the feed says something
-/// else of one by now, the combination is `withdrawn` until it says the same again.
+/// else of one by now, the combination is `withdrawn` until it says the same again; so it is while a component of it is
+/// held back or does not run.
 ///
 /// Needs a key with the scope `author` or `report`.
 #[utoipa::path(
@@ -141,13 +142,13 @@ async fn list(
     caller.must_one(&[Scope::Author, Scope::Report])?;
     let snapshot = &caller.account.snapshot;
     let serving = snapshot.creatives.get(&creative);
-    let Some(revision) = query.revision.or(serving.map(|serving| serving.revision)) else {
+    let Some(revision) = query.revision.map(NonZeroU32::get).or(serving.map(|serving| serving.revision)) else {
         return Err(Problem::new(ProblemKind::NotFound, format!("no revision of creative {creative} serves")));
     };
     let key = DocumentKey::new(Kind::Revision, format!("{creative}/{revision}"));
     let row = app.engine.authoring.get(caller.account.number(), key).await?;
     let doc: RevisionDoc = serde_json::from_value(row.body).map_err(Problem::internal)?;
-    let settings = app.bidding.settings();
+    let (settings, now) = (app.bidding.settings(), app.engine.clock.now());
     let reviews = settings.granularity(Some(&exchange)) == Granularity::Combination;
     let demands = settings.audited.contains(&exchange);
     let audit = snapshot.audits.get(&creative).and_then(|audits| audits.get(&exchange));
@@ -157,7 +158,7 @@ async fn list(
         let component = |slot| (slot, of.components.get(slot).map(ToString::to_string));
         let serving = serving.filter(|serving| serving.revision == revision);
         let withdrawn =
-            serving.map_or(Some(Withdrawn::NotServing), |serving| snapshot.listed.withdrawn(serving, &of.crid));
+            serving.map_or(Some(Withdrawn::NotServing), |serving| snapshot.listed.withdrawn(serving, &of.crid, now));
         let passes = !demands || audit.is_some_and(|audit| audit.serves(&of.crid));
         ReviewItem {
             template: of.template.to_string(),

@@ -253,6 +253,7 @@ fn manner(person: u128) -> Manner<'static> {
         rotation: Rotation::Weighted,
         control: None,
         language: None,
+        languages: None,
         video: None,
         native: None,
         now: NOW,

@@ -238,7 +238,7 @@ fn exchanges_that_review_combinations_get_products_as_they_were_chosen() {
     // the feed has one of them no more, or says something else of it: until it says the same, nothing of it is shown
     let why = |snapshot: &Snapshot| {
         let creative = &snapshot.creatives["feed"];
-        snapshot.listed.withdrawn(creative, &second)
+        snapshot.listed.withdrawn(creative, &second, NOW)
     };
     for ids in [["a", "b", "c", "d"].as_slice(), &["a", "b", "c", "d", "E"]] {
         let changed = shop(&audited, ids);

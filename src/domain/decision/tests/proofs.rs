@@ -66,6 +66,7 @@ fn no_decision_breaks_a_pairing_rule() {
                 rotation: Rotation::Even,
                 control: None,
                 language: None,
+                languages: None,
                 video: None,
                 native: None,
                 now: NOW,

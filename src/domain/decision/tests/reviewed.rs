@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Catalogue, NOW, known, of, only, person, template};
+use super::{Catalogue, DAY, NOW, PUBLIC_URL, known, of, only, person, template};
 use crate::domain::{
     catalog::{
         creative::Creative,
-        key::Kind,
+        key::{DocumentKey, Kind},
+        listed::Withdrawn,
         reviewed::{CombinationDoc, Frozen},
         snapshot::Snapshot,
     },
     decision::goods::content_crid,
+    values::Millis,
 };
 
 /// A creative in two sizes, of which one has no call to action, with headlines and calls to action by weight; of
@@ -124,6 +126,37 @@ fn a_kept_combination_that_would_be_another_is_not_shown() {
         combinations[2]["components"] = json!({"headline": "gone"});
     }
     assert_eq!(creative(&draft.build()).combinations.len(), 2);
+}
+
+#[test]
+fn a_combination_whose_components_may_not_be_shown_is_withdrawn() {
+    let mut draft = draft(&[(1, true), (1, false)], &[], json!([]));
+    for (_, body) in draft.0.iter_mut().filter(|(key, _)| key.id == "banner/1") {
+        let flight = json!({"start": NOW.plus(-DAY), "end": NOW.plus(DAY)});
+        body.as_mut().expect("a revision")["components"]["headline-1"]["flight"] = flight;
+    }
+    let before = draft.reviewed("banner", 50, none).build();
+    let why = |snapshot: &Snapshot, now: Millis| {
+        let creative = creative(snapshot);
+        let of = creative.combinations.iter().filter(|of| of.variant == 0).map(|of| {
+            let shown = of.options.iter().find_map(|at| creative.components.get(*at as usize));
+            let id = shown.map_or_else(String::new, |component| component.id.to_string());
+            (id, snapshot.listed.withdrawn(creative, &of.crid, now))
+        });
+        of.collect::<BTreeMap<_, _>>()
+    };
+    let told = |runners, other| {
+        let all = [("", None), ("headline-0", runners), ("headline-1", other)];
+        all.map(|(id, why)| (id.to_owned(), why)).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let rests = Some(Withdrawn::NotRunning);
+    assert_eq!(why(&before, NOW), told(None, None));
+    assert_eq!(why(&before, NOW.plus(DAY - 1)), told(None, None));
+    assert_eq!(why(&before, NOW.plus(DAY)), told(None, rests));
+    assert_eq!(why(&before, NOW.plus(-DAY - 1)), told(None, rests));
+    let gone = vec![(DocumentKey::new(Kind::Segment, "runners"), None)];
+    let gone = before.evolve(2, gone, PUBLIC_URL, NOW);
+    assert_eq!(why(&gone, NOW), told(Some(Withdrawn::HeldBack), None));
 }
 
 proptest! {
