@@ -43,6 +43,7 @@ pub(crate) fn impression(account: &AccountRow, person: Option<Uid>) -> Outcome {
         value_micros: None,
         goal: None,
         invalid: None,
+        by_pixel: false,
         exposure: None,
         terms: Terms::default(),
         charge: None,

@@ -58,7 +58,7 @@ impl OutcomeStore for FakeOutcomes {
         unreachable!("nobody is joined here")
     }
 
-    fn record_as(&self, outcomes: Vec<Outcome>, _: Recording) -> Answer<'_, Vec<Recorded>> {
+    fn record_as(&self, outcomes: Vec<Outcome>, _: Recording, _: Millis) -> Answer<'_, Vec<Recorded>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::SeqCst);
             self.switch.pass().await?;
@@ -134,6 +134,7 @@ pub(in crate::engine) fn outcome(decision: u128) -> Outcome {
         value_micros: None,
         goal: None,
         invalid: None,
+        by_pixel: false,
         exposure: None,
         terms: Terms::default(),
         charge: None,

@@ -18,6 +18,7 @@ mod shadow;
 mod spending;
 mod standings;
 mod transitions;
+mod units;
 mod users;
 mod webhooks;
 
