@@ -161,8 +161,8 @@ impl Core {
             patience: Duration::from_millis(config.store.beacon_wait_ms),
             ..OutcomesConfig::new(files.map(|folder| folder.join("outcomes")))
         };
-        let outcomes =
-            Outcomes::open(outcomes_config, Arc::clone(&opened.outcomes), users.clone(), Arc::clone(&reservations));
+        let behind = (Arc::clone(&opened.outcomes), Arc::clone(&clock));
+        let outcomes = Outcomes::open(outcomes_config, behind, users.clone(), Arc::clone(&reservations));
         let outcomes = outcomes.map_err(|error| StartError::Io { what: "opening the outcome log".into(), error })?;
         let catalogue = Catalogue::new(Arc::clone(&opened.catalog), Arc::clone(&clock), disk, public_url);
         let catalogue = Arc::new(catalogue);

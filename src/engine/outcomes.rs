@@ -29,7 +29,7 @@ use crate::{
         attribution::Credit,
         outcome::{Outcome, OutcomeKind, Recorded},
     },
-    ports::{OutcomeStore, Recording, Sought, StoreError, Touched},
+    ports::{Clock, OutcomeStore, Recording, Sought, StoreError, Touched},
 };
 
 /// What became of a reported outcome.
@@ -99,6 +99,7 @@ pub struct Outcomes(Arc<Shared>);
 struct Shared {
     queue: Queue<(Outcome, oneshot::Sender<Reported>)>,
     store: Arc<dyn OutcomeStore>,
+    clock: Arc<dyn Clock>,
     users: Users,
     reservations: Arc<Reservations>,
     spool: Mutex<Option<Spool>>,
@@ -124,7 +125,7 @@ impl Outcomes {
     /// When the local log cannot be opened.
     pub fn open(
         config: OutcomesConfig,
-        store: Arc<dyn OutcomeStore>,
+        (store, clock): (Arc<dyn OutcomeStore>, Arc<dyn Clock>),
         users: Users,
         reservations: Arc<Reservations>,
     ) -> std::io::Result<Self> {
@@ -135,6 +136,7 @@ impl Outcomes {
         Ok(Self(Arc::new(Shared {
             queue,
             store,
+            clock,
             users,
             reservations,
             spool: Mutex::new(spool),
@@ -185,8 +187,8 @@ impl Outcomes {
     /// # Errors
     /// The store's.
     pub async fn rehearse(&self, outcomes: Vec<Outcome>) -> Result<Vec<Reported>, StoreError> {
-        let (store, count) = (Arc::clone(&self.0.store), outcomes.len());
-        let call = tokio::spawn(async move { store.record_as(outcomes, Recording::Rehearsed).await });
+        let (store, count, now) = (Arc::clone(&self.0.store), outcomes.len(), self.0.clock.now());
+        let call = tokio::spawn(async move { store.record_as(outcomes, Recording::Rehearsed, now).await });
         let recorded = call.await.map_err(|_| StoreError::Unavailable("a rehearsal panicked".to_owned()))??;
         debug_assert_eq!(recorded.len(), count, "one answer each");
         Ok(recorded.into_iter().map(Reported::from).collect())
@@ -297,7 +299,7 @@ impl Shared {
         let mut recorded = vec![None; outcomes.len()];
         let mut parts = vec![(0, outcomes.len())];
         while let Some((from, to)) = parts.pop() {
-            match self.store.record_as(outcomes[from..to].to_vec(), how).await {
+            match self.store.record_as(outcomes[from..to].to_vec(), how, self.clock.now()).await {
                 Ok(answers) => {
                     for (place, answer) in recorded[from..to].iter_mut().zip(answers) {
                         *place = Some(answer);
@@ -398,6 +400,7 @@ mod tests {
     use crate::{
         domain::{consent::Purposes, ids::Uid, values::Millis},
         engine::{
+            catalogue::MachineClock,
             deadline::Deadline,
             fakes::{FakeOutcomes, FakeUsers, Fault, POISON, campaign, outcome},
             reservations::Reservation,
@@ -428,7 +431,9 @@ mod tests {
         let reservations = Reservations::new(100, Duration::from_secs(3), meters.reservations_refused);
         let reservations = Arc::new(reservations);
         let config = OutcomesConfig { log_bytes, ..OutcomesConfig::new(Some(dir.path().to_owned())) };
-        let outcomes = Outcomes::open(config, store.clone(), users.clone(), reservations.clone()).expect("a log");
+        let outcomes =
+            Outcomes::open(config, (store.clone(), Arc::new(MachineClock)), users.clone(), reservations.clone())
+                .expect("a log");
         let stop = CancellationToken::new();
         tokio::spawn(outcomes.clone().write(stop.clone()));
         tokio::spawn(outcomes.clone().replay(stop.clone()));

@@ -18,8 +18,8 @@ use crate::{
             attribution::Unattributed,
             cells::{Cell, CellKey, Counts, Goal, Measure, Subject as Of},
             exposure::Arm,
-            holdout::{Excluded, Plan},
-            lift::{Experiment, LiftReport, lift},
+            holdout::Plan,
+            lift::{Experiment, LiftReport, Sums, lift},
             rate::Rate,
             report::{Arms, By, ReportRow, report},
             traffic::InvalidTally,
@@ -44,6 +44,10 @@ pub struct Question {
     /// People that are expected in the experiment, to say what it could find; none: as many as
     /// there are.
     pub people: Option<u64>,
+    /// What a person of the control is expected to give, above 0; none: what people gave.
+    pub per_person: Option<f64>,
+    /// The share of people in the control, within (0, 1); none: the campaign's.
+    pub holdout: Option<f64>,
 }
 
 /// What a campaign achieved.
@@ -76,7 +80,8 @@ pub struct CampaignReport {
     /// without a holdout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lift: Option<LiftReport>,
-    /// The smallest lift that the experiment finds four times of five, of that many people.
+    /// The smallest lift that the experiment finds four times of five, of that many people; none without a
+    /// holdout of the campaign or of the question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Detectable>,
 }
@@ -98,6 +103,11 @@ pub struct Combination {
 pub struct Detectable {
     /// Of so many people in both arms.
     pub people: u64,
+    /// This share of whom is in the control.
+    pub holdout: f64,
+    /// Where each of them there is taken to give so many clicks, conversions or units of value: what was asked, else
+    /// what people of the campaign gave, else 0.02 (of value: as many usual conversions).
+    pub assumed_per_person: f64,
     /// The smallest relative lift that is found with a chance of 80%: 0.1 is a tenth more.
     pub minimum_detectable_lift: f64,
 }
@@ -121,7 +131,7 @@ pub struct Results {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// Rates expected of a control about which nothing is known, per impression.
+/// Clicks or conversions expected of a person about whom nothing is known.
 const USUAL_RATE: f64 = 0.02;
 
 impl Results {
@@ -158,30 +168,21 @@ impl Results {
         let counted = self.store.combinations(account.number(), id.clone(), days).await?;
         let unattributed = self.store.unattributed(account.number(), id.clone(), days).await?;
         let mut totals = Counts::default();
-        let mut excluded = Excluded::default();
-        for (_, cell) in &counted {
-            totals += cell.counts;
-            excluded.impressions += cell.counts.impressions;
-            match cell.arm {
-                Arm::Unassigned => excluded.no_key += cell.counts.impressions,
-                Arm::NoConsent => excluded.no_consent += cell.counts.impressions,
-                Arm::Personalised | Arm::Control => {}
-            }
-        }
+        counted.iter().for_each(|(_, cell)| totals += cell.counts);
         let measured = match goal {
             Goal::Click => Measured::Clicks,
             Goal::Conversion => Measured::Conversions,
             Goal::Value => Measured::Value,
         };
         let measure = Measure::new(goal, &totals);
-        let replay = self.store.repeated(account.number(), id.clone(), days).await?;
-        let invalid_traffic = InvalidTally { replay, ..totals.invalid };
+        let repeated = self.store.repeated(account.number(), id.clone(), days).await?;
+        let invalid_traffic = InvalidTally { replay: Some(repeated.values().sum()), ..totals.invalid };
         let (holdout, experiment) = line.map_or((0.0, 0), |campaign| (campaign.holdout, campaign.experiment));
-        let Sides { personalised, control, ever } =
+        let Sides { personalised, control, ever, crossed_over, excluded } =
             self.store.sides(account.number(), id.clone(), experiment, measured).await?;
-        let experiment = Experiment { personalised, control, holdout, excluded };
+        let experiment = Experiment { personalised, control, holdout, excluded, crossed_over };
         let lift = (holdout > 0.0).then(|| lift(&experiment));
-        let plan = (holdout > 0.0).then(|| detectable(&experiment, question.people)).flatten();
+        let plan = detectable(&experiment, &ever, line.map(|campaign| &campaign.goal), question);
         // rows are of all days, and a new experiment has nobody yet to tell how people differ
         let dispersion = ever.dispersion_in(measure.piece());
         let mut cells = match question.by {
@@ -198,6 +199,9 @@ impl Results {
         };
         let arm = question.arms.unwrap_or(question.by.arms());
         cells.retain(|cell| arm.takes(cell.key.arm));
+        if question.by == By::Day && arm == Arms::All {
+            cells.extend(replays(&counted, &repeated));
+        }
         let rows = report(&cells, question.by, goal, dispersion, NameHash::of(id.as_str()).0);
         let combinations = if question.by == By::Combination { parts(&counted, &shapes) } else { BTreeMap::default() };
         Ok(CampaignReport {
@@ -218,14 +222,33 @@ impl Results {
     }
 }
 
-fn detectable(experiment: &Experiment, people: Option<u64>) -> Option<Detectable> {
-    let people = people.unwrap_or(experiment.personalised.people + experiment.control.people).max(1);
-    let seen = experiment.control.mean().filter(|mean| *mean > 0.0);
-    let per_person = seen.or(experiment.personalised.mean().filter(|mean| *mean > 0.0)).unwrap_or(USUAL_RATE);
-    let dispersion = experiment.control.dispersion();
-    let plan = Plan { per_person, dispersion, holdout: experiment.holdout, people };
+fn detectable(experiment: &Experiment, ever: &Sums, goal: Option<&GoalDoc>, question: &Question) -> Option<Detectable> {
+    let Experiment { personalised, control, .. } = experiment;
+    let holdout = question.holdout.unwrap_or(experiment.holdout);
+    let people = question.people.unwrap_or(personalised.people + control.people).max(1);
+    // what one conversion is worth, so that value counts as so many
+    let piece = if let Some(GoalDoc::Value(value)) = goal { value.usual.amount.micros() as f64 / 1e6 } else { 1.0 };
+    let measured = [control, personalised, ever]
+        .into_iter()
+        .find_map(|sums| sums.mean().filter(|mean| *mean > 0.0).map(|mean| (mean, sums.dispersion_in(piece))));
+    let (per_person, dispersion) = measured.unwrap_or((USUAL_RATE * piece, 1.0));
+    let assumed_per_person = question.per_person.unwrap_or(per_person);
+    let plan = Plan { per_person: assumed_per_person / piece, dispersion, holdout, people };
     let minimum_detectable_lift = plan.minimum_detectable_lift().ok()?;
-    Some(Detectable { people, minimum_detectable_lift })
+    Some(Detectable { people, holdout, assumed_per_person, minimum_detectable_lift })
+}
+
+/// Beacons that came again, for every day of which something is known.
+fn replays(counted: &[(CreativeId, CombinationCell)], repeated: &BTreeMap<i32, u64>) -> Vec<Cell> {
+    let mut days: BTreeMap<i32, u64> = counted.iter().map(|(_, cell)| (cell.day, 0)).collect();
+    days.extend(repeated);
+    let cell = |(at, replay)| {
+        let (device, subject) = ("".into(), Of::Combination { combination: 0 });
+        let key = CellKey { day: day(at), placement: None, device, arm: Arm::default(), subject };
+        let invalid = InvalidTally { replay: Some(replay), ..InvalidTally::default() };
+        Cell { key, counts: Counts { invalid, ..Counts::default() } }
+    };
+    days.into_iter().map(cell).collect()
 }
 
 /// From the first of some UTC days to before the one after the last; left out: as far as there are any.
@@ -370,6 +393,54 @@ mod tests {
             assert_eq!((rows.len(), json!(rows[0].key)), (1, expected));
             assert_eq!(rows[0].counts.impressions, 10);
         }
+    }
+
+    #[test]
+    fn what_an_experiment_finds_rests_on_what_is_known_of_people() {
+        let of = |people, sum, squares| Sums { people, sum, squares };
+        let (nobody, some) = (Sums::default(), of(1_000, 100.0, 100.0));
+        let experiment = |control| Experiment {
+            personalised: nobody,
+            control,
+            holdout: 0.1,
+            excluded: Default::default(),
+            crossed_over: 0,
+        };
+        let asked = Question {
+            by: By::Day,
+            arms: None,
+            from: None,
+            to: None,
+            people: Some(100_000),
+            per_person: None,
+            holdout: None,
+        };
+        let of = |control, ever: Sums, goal: &GoalDoc, asked: &Question| {
+            let found = detectable(&experiment(control), &ever, Some(goal), asked).expect("a plan");
+            (found.assumed_per_person, found.minimum_detectable_lift)
+        };
+        let click = GoalDoc::Click;
+        assert_eq!(of(nobody, nobody, &click, &asked).0, 0.02);
+        assert_eq!(of(some, nobody, &click, &asked).0, 0.1);
+        assert_eq!(of(nobody, some, &click, &asked), of(some, nobody, &click, &asked), "what the campaign had before");
+        let (told, fewer) = (Question { per_person: Some(0.001), ..asked.clone() }, of(some, nobody, &click, &asked).1);
+        assert_eq!(of(some, nobody, &click, &told).0, 0.001);
+        assert!(of(some, nobody, &click, &told).1 > 2.0 * fewer);
+        let even = Question { holdout: Some(0.5), ..asked.clone() };
+        assert!(of(some, nobody, &click, &even).1 < fewer);
+        // whatever the currency's unit
+        let value = GoalDoc::Value(crate::domain::catalog::document::ValueDoc {
+            conversion: "purchase".parse().expect("a name"),
+            usual: crate::domain::values::Money {
+                amount: "50".parse().expect("an amount"),
+                currency: "EUR".parse().expect("a currency"),
+            },
+        });
+        let found = of(nobody, nobody, &value, &asked);
+        assert_eq!((found.0, found.1), (1.0, of(nobody, nobody, &click, &asked).1));
+        let none = Question { holdout: None, ..asked };
+        let without = Experiment { holdout: 0.0, ..experiment(some) };
+        assert_eq!(detectable(&without, &nobody, None, &none), None);
     }
 
     #[test]

@@ -128,6 +128,7 @@ pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detai
         value_micros: detail.value.or(usual).map(|value| value.amount.micros()),
         goal: detail.goal.clone(),
         invalid: None,
+        by_pixel: false,
         exposure: claim.exposure,
         terms,
         charge: None,
@@ -149,6 +150,7 @@ async fn report(
     }
     let now = app.engine.clock.now();
     let mut outcome = outcome(app, verified.claim.clone(), kind, detail, now);
+    outcome.by_pixel = sender.is_some();
     outcome.invalid = sender.and_then(|sender| sender.invalid(app, kind, now));
     if let Some(paid) = detail.told.as_ref().zip(verified.claim.price).map(|(told, bid)| told.paid(bid)) {
         outcome.value_micros = Some(paid.amount.micros());

@@ -22,7 +22,7 @@ use crate::{
         access::Scope,
         ids::{CampaignId, ComponentId, SlotName},
         measurement::report::{Arms, By, ReportRow},
-        violation::Violation,
+        violation::{Violation, Violations},
     },
     engine::{
         evaluation::{Evaluated, Target},
@@ -64,6 +64,8 @@ struct Named {
 
 /// More people than there are.
 const MOST_PEOPLE: u64 = 1_000_000_000_000;
+/// More than anybody gives.
+const MOST_PER_PERSON: f64 = 1e6;
 
 /// What to report.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -88,6 +90,14 @@ struct ReportQuery {
     /// People expected in the experiment, to be told what it could find. Left out: as many as there are.
     #[param(required = false, minimum = 1, maximum = 1_000_000_000_000_i64, example = 200_000)]
     people: Option<u64>,
+    /// Clicks, conversions or value that a person of the control is expected to give, above 0, at most 1,000,000. Left
+    /// out: what people of the campaign gave.
+    #[param(required = false, exclusive_minimum = 0, maximum = 1_000_000, example = 0.03)]
+    per_person: Option<f64>,
+    /// The share of people in the control, between 0 and 1, to be told what such an experiment could find. Left out:
+    /// the campaign's.
+    #[param(required = false, exclusive_minimum = 0, exclusive_maximum = 1, example = 0.1)]
+    holdout: Option<f64>,
     /// Which form the answer has. Left out: CSV where `Accept` asks for `text/csv`, else JSON.
     #[param(inline, required = false)]
     format: Option<Format>,
@@ -104,12 +114,14 @@ struct ReportQuery {
 /// With a holdout, `lift` is what personalisation adds per person to the control creative, with an
 /// interval that holds however often one looks; it is withheld where the two sides do not have the
 /// people they should have. People count on the side of their first decision. Impressions of nobody
-/// known, or of people who may not be counted, are in neither, and their share is told.
+/// known, or of people who may not be counted, are in neither, and their share in the experiment's impressions
+/// is told. `plan` is the smallest lift that the experiment would find of `people`.
 ///
 /// Rows of days, places, devices and arms add up to the totals: what is not told apart has a row without a
-/// name. People are in several segments, or in none, so rows of segments do not.
+/// name. Beacons that came again are told of all, and of days where these sum everybody's. People are in several segments, or in none, so rows of segments do not.
 ///
-/// As CSV it is the rows alone. Needs a key with the scope `report`.
+/// As CSV it is the rows alone; `components` is what a combination is made of, such as `image=beach;text=`, where a
+/// slot without a component shows its default. Needs a key with the scope `report`.
 #[utoipa::path(
     get, path = "/v1/campaigns/{id}/report", tag = "reports", operation_id = "report_campaign", params(Named, ReportQuery),
     security(("key" = [])),
@@ -129,34 +141,56 @@ async fn report(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.must(Scope::Report)?;
-    if query.people.is_some_and(|people| !(1..=MOST_PEOPLE).contains(&people)) {
-        let detail = format!("must be 1 to {MOST_PEOPLE}");
-        return Err(Problem::invalid(vec![Violation::new("/people", "range", detail)]));
-    }
-    let by = query.by.unwrap_or(By::Component);
-    let question = Question { by, arms: query.arm, from: query.from, to: query.to, people: query.people };
+    let format = query.format;
+    let question = query.read().map_err(Problem::invalid)?;
     let report = app.engine.results.campaign(&caller.account, &id, &question).await?;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if !query.format.map_or(accepts.contains("text/csv"), |format| format == Format::Csv) {
+    if !format.map_or(accepts.contains("text/csv"), |format| format == Format::Csv) {
         return Ok(Json(report).into_response());
     }
     let kind = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
     let name = HeaderValue::from_static("attachment; filename=\"campaign.csv\"");
-    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], table(&report.rows)).into_response())
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], table(&report)).into_response())
 }
 
 /// Names and values hold no commas, quotes or line ends but verdicts, which are quoted.
-fn table(rows: &[ReportRow]) -> String {
+fn table(report: &CampaignReport) -> String {
     let mut out = ReportRow::COLUMNS.join(",");
-    out.push_str("\r\n");
-    for row in rows {
-        let cells = row.record().map(|cell| {
+    out.push_str(",components\r\n");
+    for row in &report.rows {
+        let made = row.key.combination.as_ref().and_then(|combination| report.combinations.get(combination));
+        let components = made.into_iter().flat_map(|made| &made.components).map(|(slot, component)| {
+            let component = component.as_ref().map_or("", ComponentId::as_str);
+            format!("{slot}={component}")
+        });
+        let cells = row.record().into_iter().chain([components.collect::<Vec<_>>().join(";")]).map(|cell| {
             if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
         });
-        out.push_str(&cells.join(","));
+        out.push_str(&cells.collect::<Vec<_>>().join(","));
         out.push_str("\r\n");
     }
     out
+}
+
+impl ReportQuery {
+    fn read(self) -> Result<Question, Vec<Violation>> {
+        let Self { by, arm: arms, from, to, people, per_person, holdout, format: _ } = self;
+        let mut faults = Violations::new();
+        if from.zip(to).is_some_and(|(from, to)| to < from) {
+            faults.push("/to", "out_of_range", "must not be before from");
+        }
+        if people.is_some_and(|people| !(1..=MOST_PEOPLE).contains(&people)) {
+            faults.push("/people", "range", format!("must be 1 to {MOST_PEOPLE}"));
+        }
+        if per_person.is_some_and(|given| !(given > 0.0 && given <= MOST_PER_PERSON)) {
+            faults.push("/per_person", "range", format!("must be above 0 and at most {MOST_PER_PERSON}"));
+        }
+        if holdout.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
+            faults.push("/holdout", "range", "must be above 0 and below 1");
+        }
+        faults.into_result()?;
+        Ok(Question { by: by.unwrap_or(By::Component), arms, from, to, people, per_person, holdout })
+    }
 }
 
 /// Another rotation.
@@ -241,11 +275,18 @@ async fn evaluate(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::domain::measurement::{
-        cells::{Cell, CellKey, Counts, Goal, Subject},
-        exposure::Arm,
-        report,
+    use crate::{
+        domain::measurement::{
+            attribution::Unattributed,
+            cells::{Cell, CellKey, Counts, Goal, Subject},
+            exposure::Arm,
+            report,
+            traffic::InvalidTally,
+        },
+        engine::results::Combination,
     };
 
     #[test]
@@ -258,10 +299,32 @@ mod tests {
             subject: Subject::Combination { combination: 1 },
         };
         let cells = [Cell { key, counts: Counts { impressions: 10, clicks: 1, ..Counts::default() } }];
-        let table = table(&report::report(&cells, By::Combination, Goal::Click, 1.0, 1));
+        let rows = report::report(&cells, By::Combination, Goal::Click, 1.0, 1);
+        let made: BTreeMap<_, _> = [("headline", None), ("image", "beach".parse().ok())]
+            .into_iter()
+            .map(|(slot, component)| (slot.parse().expect("a name"), component))
+            .collect();
+        let made = Combination { creative: "hero".parse().expect("an id"), revision: 1, components: made };
+        let report = CampaignReport {
+            campaign: "spring".parse().expect("an id"),
+            at: crate::domain::values::Millis(0),
+            goal: Goal::Click,
+            by: By::Combination,
+            arm: Arms::All,
+            totals: Counts::default(),
+            invalid_traffic: InvalidTally::default(),
+            unattributed: Unattributed::default(),
+            rate: None,
+            rows,
+            combinations: [("0000000000000001".to_owned(), made)].into(),
+            lift: None,
+            plan: None,
+        };
+        let table = table(&report);
         let lines: Vec<_> = table.split("\r\n").collect();
         assert_eq!(lines.len(), 3);
-        assert_eq!(lines[0].split(',').count(), ReportRow::COLUMNS.len());
+        assert_eq!(lines[0].split(',').count(), ReportRow::COLUMNS.len() + 1);
         assert!(lines[1].contains("0000000000000001,10,0,1,0"), "{}", lines[1]);
+        assert!(lines[1].ends_with(",headline=;image=beach"), "{}", lines[1]);
     }
 }

@@ -1,5 +1,7 @@
 //! What is learned and counted of creatives.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::Answer;
@@ -9,6 +11,7 @@ use crate::domain::{
         attribution::Unattributed,
         cells::Counts,
         exposure::Arm,
+        holdout::Excluded,
         lift::Sums,
         outcome::{Invalid, OutcomeKind},
     },
@@ -146,6 +149,8 @@ pub struct Learned {
     pub features: Vec<FeatureCell>,
     /// To be added to what people did.
     pub units: Vec<Unit>,
+    /// Impressions to be added to those of experiments, by side or neither.
+    pub shown: Vec<(u32, Arm, u64)>,
 }
 
 /// Learns: from what is known of a subject, if anything, and lessons.
@@ -202,8 +207,9 @@ pub struct Rewarded {
 pub trait LearningStore: Send + Sync {
     /// Subjects with lessons waiting.
     fn waiting(&self) -> Answer<'_, Vec<Subject>>;
-    /// Looks again at conversions that had no click or view yet. Answers how many have one now.
-    fn settle(&self) -> Answer<'_, usize>;
+    /// Looks again at conversions that had no click or view yet; those that came two days before `now` for the
+    /// last time. Answers how many have one now.
+    fn settle(&self, now: Millis) -> Answer<'_, usize>;
     /// Takes at most `most` lessons of a subject, oldest first, has `learn` learn from them and
     /// keeps the result, in one transaction that no other works on the subject in. Answers how many
     /// lessons there were.
@@ -230,8 +236,8 @@ pub trait LearningStore: Send + Sync {
     ) -> Answer<'_, Vec<(CreativeId, FeatureCell)>>;
     /// Conversions that are not the campaign's, from one day of their decision to before another.
     fn unattributed(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, Unattributed>;
-    /// Beacons of a campaign that came again, from one day of their decision to before another.
-    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, u64>;
+    /// Beacons of a campaign that came again, by the day of their decision, from one to before another.
+    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, BTreeMap<i32, u64>>;
     /// Keeps rows of the decision log.
     fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()>;
     /// The newest logged decisions of a campaign from one day to before another, at most so many,
@@ -259,4 +265,8 @@ pub struct Sides {
     pub control: Sums,
     /// Those who got what the rotation chose, of the experiments before too.
     pub ever: Sums,
+    /// Those of the experiment who were met on both sides; they count on the one that they were on first.
+    pub crossed_over: u64,
+    /// Impressions of the experiment that are on neither side.
+    pub excluded: Excluded,
 }

@@ -95,11 +95,13 @@ pub struct Tally {
 /// Outcomes and decision records.
 pub trait OutcomeStore: Send + Sync {
     /// Commits outcomes, each counted once, and counts new impressions towards the frequency
-    /// caps of their person in the same transaction. Answers in the same order.
-    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording) -> Answer<'_, Vec<Recorded>>;
-    /// The same, of what was reported.
+    /// caps of their person in the same transaction. Conversions wait for their click from `now` on. Answers in
+    /// the same order.
+    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording, now: Millis) -> Answer<'_, Vec<Recorded>>;
+    /// The same, of what was reported as it happened.
     fn record(&self, outcomes: Vec<Outcome>) -> Answer<'_, Vec<Recorded>> {
-        self.record_as(outcomes, Recording::Live)
+        let now = outcomes.iter().map(|outcome| outcome.at).max().unwrap_or_default();
+        self.record_as(outcomes, Recording::Live, now)
     }
     /// What each person last clicked of a campaign within its terms, else last saw. Answers in the
     /// same order.

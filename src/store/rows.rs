@@ -239,6 +239,7 @@ pub(super) fn outcome(row: &PgRow) -> Result<Outcome, Error> {
         // kept for learning alone, and only until it is learned from
         goal: None,
         invalid: None,
+        by_pixel: false,
         exposure: None,
         terms: Terms::default(),
         charge: None,

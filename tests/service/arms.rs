@@ -128,6 +128,23 @@ async fn a_split_that_is_not_what_it_should_be_blocks_the_lift() {
     let least = |plan: &Value| plan["minimum_detectable_lift"].as_f64().expect("a lift");
     assert_eq!((&few["people"], &many["people"]), (&json!(2_000), &json!(200_000)));
     assert!(0.0 < least(&many) && least(&many) < 0.2 && least(&few) > 5.0 * least(&many), "{few} {many}");
+    assert_eq!((&many["assumed_per_person"], &many["holdout"]), (&json!(0.02), &json!(0.5)));
+    let (often, small) = (plan("?people=200000&per_person=0.5").await, plan("?people=200000&holdout=0.01").await);
+    assert_eq!((&often["assumed_per_person"], &small["holdout"]), (&json!(0.5), &json!(0.01)));
+    assert!(least(&often) < least(&many) && least(&small) > least(&many), "{often} {small}");
+    for (query, pointer) in [
+        ("from=2026-11-22&to=2026-11-21", "/to"),
+        ("per_person=0", "/per_person"),
+        ("per_person=NaN", "/per_person"),
+        ("holdout=1", "/holdout"),
+        ("people=0", "/people"),
+    ] {
+        let request = service.request(Method::GET, &format!("/v1/campaigns/trial/report?{query}"));
+        let errors = read(request.sent().await, 422).await["errors"].take();
+        assert_eq!((&errors[0]["pointer"], errors.as_array().map(Vec::len)), (&json!(pointer), Some(1)), "{query}");
+    }
+    let day = service.request(Method::GET, "/v1/campaigns/trial/report?from=2026-11-22&to=2026-11-22");
+    read(day.sent().await, 200).await;
 
     let remote = Remote::clone(&service);
     let shown = each(0..1_300, |person| {

@@ -329,13 +329,28 @@ async fn a_campaign_for_value_counts_what_conversions_are_worth() {
         let answer = bought("u-4", value, 422).await;
         assert_eq!(answer["errors"][0]["pointer"], pointer, "{answer:#}");
     }
+    // a pixel says as much, in the same currency
+    let pixel = async |query: &str| {
+        let item = shop.decide("u-5", 0).await;
+        let token = item["conversion_token"].as_str().expect("a token");
+        let counted = shop.service.http.get(format!("{}/v1/x/{token}?goal=purchase&{query}", shop.service.base));
+        shop.beacon(&item["click_url"], 0).await;
+        let answer = counted.header("tessera-time", shop.at(HOUR)).sent().await;
+        answer.headers()["tessera-outcome"].to_str().expect("ASCII").to_owned()
+    };
+    for query in
+        ["value=5.00&currency=USD", "value=5.00", "currency=EUR", "value=-1&currency=EUR", "value=1e3&currency=EUR"]
+    {
+        assert_eq!(pixel(query).await, "invalid", "{query}");
+    }
+    assert_eq!(pixel("value=20.00&currency=EUR").await, "recorded");
     let report = shop.report(HOUR).await;
-    assert_eq!((&report["goal"], &report["totals"]["value_micros"]), (&json!("value"), &json!(250_000_000)));
+    assert_eq!((&report["goal"], &report["totals"]["value_micros"]), (&json!("value"), &json!(270_000_000)));
     let rate = &report["rate"];
     let (impressions, end) =
         (report["totals"]["impressions"].as_f64().expect("a count"), |name: &str| rate["interval"][name].as_f64());
     let value = rate["value"].as_f64().expect("a rate");
-    assert!((value - 250.0 / impressions).abs() < 1e-9, "{report:#}");
+    assert!((value - 270.0 / impressions).abs() < 1e-9, "{report:#}");
     assert!(end("low") < Some(value) && end("high") > Some(value), "{report:#}");
     let evaluate = shop.service.request(Method::POST, "/v1/campaigns/shop/evaluate").json(&json!({"rotation": "even"}));
     assert_eq!(read(evaluate.sent().await, 200).await["reward"], "value");
@@ -379,6 +394,13 @@ async fn repeats_and_those_who_are_not_counted_are_told_apart() {
     }
     let report = shop.report(0).await;
     assert_eq!(report["invalid_traffic"], json!({"known_program": 0, "impossible_rate": 0, "replay": 12}));
+    assert_eq!(report["rows"][0]["counts"]["invalid"]["replay"], 12, "of the day");
+    let rows = async |query: &str| {
+        let path = format!("/v1/campaigns/shop/report{query}");
+        read(shop.service.request(Method::GET, &path).sent().await, 200).await["rows"].take()
+    };
+    assert!(rows("?by=arm").await[0]["counts"]["invalid"].get("replay").is_none(), "not known of which");
+    assert!(rows("?by=day&arm=unassigned").await[0]["counts"]["invalid"].get("replay").is_none());
     assert_eq!(report["totals"]["impressions"], 4);
     let excluded = &report["lift"]["excluded"];
     assert_eq!(
@@ -386,4 +408,39 @@ async fn repeats_and_those_who_are_not_counted_are_told_apart() {
         (&json!(1), &json!(2), &json!(4)),
         "{report:#}"
     );
+    // by pixel a conversion that comes again is a repeat, unless its order number says why
+    let item = shop.decide("u-9", 0).await;
+    let pixel = format!("{}/v1/x/{}", shop.service.base, item["conversion_token"].as_str().expect("a token"));
+    for (query, outcome) in
+        [("", "recorded"), ("?conversion_id=o-1", "recorded"), ("", "duplicate"), ("?conversion_id=o-1", "duplicate")]
+    {
+        assert_eq!(shop.service.beacon(&format!("{pixel}{query}")).await.1, outcome);
+    }
+    let again = json!({"token": item["conversion_token"]});
+    assert_eq!(shop.converts(again, 0, 200).await["outcome"], "duplicate");
+    assert_eq!(shop.report(0).await["invalid_traffic"]["replay"], 13);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversion_waits_two_days_of_the_time_that_is_told() {
+    let _turn = turn(1).await;
+    let shop = Shop::open(json!({})).await;
+    let (one, other) = (shop.decide("u-1", 0).await, shop.decide("u-2", 0).await);
+    for (item, at) in [(&one, HOUR), (&other, 3 * DAY)] {
+        let body = json!({"token": item["conversion_token"], "goal": "purchase"});
+        assert_eq!(shop.converts(body, at, 200).await["credit"], "untouched");
+    }
+    // the first look comes after a second, whatever time is told, and for one of them it is the last
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    shop.refresh(3 * DAY).await;
+    for (item, at) in [(&one, HOUR - 1), (&other, 3 * DAY - 1)] {
+        shop.beacon(&item["click_url"], at).await;
+    }
+    crate::harness::until("the later one is the campaign's", || async {
+        shop.report(3 * DAY).await["totals"]["conversions"] == 1
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let report = shop.report(3 * DAY).await;
+    assert_eq!((&report["totals"]["conversions"], &report["unattributed"]["untouched"]), (&json!(1), &json!(1)));
 }

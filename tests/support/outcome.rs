@@ -21,6 +21,7 @@ pub(crate) fn impression(account: u32, decision: DecisionId, at: Millis, person:
         value_micros: None,
         goal: None,
         invalid: None,
+        by_pixel: false,
         exposure: None,
         terms: Terms::default(),
         charge: None,

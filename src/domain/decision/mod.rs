@@ -15,6 +15,7 @@ pub mod eligibility;
 pub mod exclusion;
 mod explaining;
 pub mod explanation;
+pub mod exposing;
 mod fallback;
 pub mod goods;
 pub mod late;

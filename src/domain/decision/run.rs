@@ -26,7 +26,6 @@ use crate::domain::{
         standing::{Degraded, FallbackLevel},
     },
     ids::{CreativeId, DecisionId, NameHash},
-    measurement::exposure::{Arm, Exposure},
     values::{Format, Millis},
 };
 
@@ -278,31 +277,8 @@ impl<'a> Run<'a> {
             None => Reason::Weighted,
         };
         let matched = self.matched(campaign.map(Arc::as_ref), creative, &choice);
-        let exposure = learner.map(|learner| Exposure {
-            arm: match manner.control {
-                Some(_) => Arm::Control,
-                None if self.known && self.measured => Arm::Personalised,
-                None if self.known || self.person.degraded.contains(&Degraded::NoConsent) => Arm::NoConsent,
-                None => Arm::Unassigned,
-            },
-            experiment: campaign.map_or(0, |campaign| campaign.experiment),
-            version: thought.as_ref().map_or(0, |thought| thought.learner.version),
-            choice: learner.numbered(creative, &choice),
-            features: match &thought {
-                Some(thought) => thought.features.clone(),
-                None => {
-                    // the control is told apart by the same segments as what it is compared with; and who
-                    // responds to what is asked also of what is shown to everybody
-                    let named = || {
-                        let components = creative.components.iter().filter_map(|one| one.condition.as_deref());
-                        let campaign = campaign.and_then(|campaign| campaign.condition.as_ref());
-                        components.chain(campaign).any(|condition| !condition.segments().is_empty())
-                    };
-                    let all = self.known && (manner.rotation == Rotation::Optimized || !named());
-                    learner.features(&mut self.evaluator, &self.request.context, ask.registered, all)
-                }
-            },
-        });
+        let by = (learner.map(Arc::as_ref), thought.as_ref());
+        let exposure = campaign.map(|campaign| self.exposure((campaign, creative, &choice), &manner, by, ask));
         Some(Showing {
             campaign: campaign.cloned(),
             creative: Arc::clone(creative),

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, Uid},
-    measurement::{attribution::LONGEST_MS, outcome::OutcomeKind},
+    measurement::{attribution::LONGEST_MS, exposure::Exposure, outcome::OutcomeKind},
     values::{Amount, Millis, Money, Span},
 };
 
@@ -328,8 +328,8 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
     body.extend_from_slice(campaign.as_bytes());
     body.extend_from_slice(claim.creative.as_str().as_bytes());
     if let Some(exposure) = &claim.exposure {
-        // at most 64 slots and 16 features of 3 bytes each; one that is longer is not told
-        let told = if exposure.len() <= 255 { &exposure[..] } else { &[] };
+        // what is packed has room
+        let told = if exposure.len() <= Exposure::LONGEST { &exposure[..] } else { &[] };
         body.push(told.len() as u8);
         body.extend_from_slice(told);
     }

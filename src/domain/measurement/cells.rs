@@ -154,7 +154,7 @@ impl Counts {
             invalid: InvalidTally {
                 known_program: all.known_program.saturating_sub(gone.known_program),
                 impossible_rate: all.impossible_rate.saturating_sub(gone.impossible_rate),
-                replay: all.replay.saturating_sub(gone.replay),
+                replay: all.replay.map(|all| all.saturating_sub(gone.replay.unwrap_or_default())),
             },
         }
     }
@@ -266,7 +266,7 @@ mod tests {
         counts.record(OutcomeKind::Conversion, Some(7_000_000), Some(Invalid::Replay));
         counts.record(OutcomeKind::Impression, None, None);
         counts.record(OutcomeKind::Click, None, Some(Invalid::KnownProgram));
-        let invalid = InvalidTally { known_program: 1, impossible_rate: 0, replay: 1 };
+        let invalid = InvalidTally { known_program: 1, impossible_rate: 0, replay: Some(1) };
         let value = Counts { value_micros: 5_000_000, value_squares: 25.0, ..Counts::default() };
         let expected = Counts { impressions: 1, conversions: 1, invalid, ..value };
         assert_eq!(counts, expected);

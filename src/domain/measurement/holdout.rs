@@ -57,7 +57,7 @@ impl SampleRatio {
 /// Impressions that count in no arm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Excluded {
-    /// All impressions of the campaign, excluded or not.
+    /// All impressions of the experiment, excluded or not.
     pub impressions: u64,
     /// Those without a key that lasts.
     pub no_key: u64,

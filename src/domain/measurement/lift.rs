@@ -112,6 +112,8 @@ pub struct Experiment {
     pub holdout: f64,
     /// Eligible decisions without a person, who are in neither arm.
     pub excluded: Excluded,
+    /// People who were met in both arms.
+    pub crossed_over: u64,
 }
 
 /// What may be said of the lift.
@@ -147,9 +149,13 @@ pub struct LiftReport {
     pub control: Sums,
     /// Whether the arms have the people that they should have.
     pub sample_ratio: SampleRatio,
-    /// What was left out.
+    /// People who were met in both arms, as when two keys turned out to be one person. They count in the arm
+    /// that they were in first, with all that they did.
+    #[serde(default)]
+    pub crossed_over: u64,
+    /// Impressions of this experiment, of all its days, and which of them are in no arm.
     pub excluded: Excluded,
-    /// The share that was left out, of all eligible decisions, 0 to 1.
+    /// The share of them that are in no arm, 0 to 1.
     pub excluded_share: f64,
     /// The lift itself, or why there is none.
     pub result: LiftState,
@@ -162,7 +168,7 @@ pub struct LiftReport {
 /// linearisation, and no upper end where the control's mean may be zero.
 #[must_use]
 pub fn lift(experiment: &Experiment) -> LiftReport {
-    let Experiment { personalised, control, holdout, excluded } = *experiment;
+    let Experiment { personalised, control, holdout, excluded, crossed_over } = *experiment;
     let sample_ratio = SampleRatio::of(personalised.people, control.people, holdout);
     let result = match (personalised.normal(), control.normal()) {
         _ if sample_ratio.mismatch => LiftState::SampleRatioMismatch,
@@ -174,6 +180,7 @@ pub fn lift(experiment: &Experiment) -> LiftReport {
         personalised,
         control,
         sample_ratio,
+        crossed_over,
         excluded,
         excluded_share: excluded.share(),
         result,
@@ -208,7 +215,7 @@ mod tests {
     }
 
     fn experiment(personalised: Sums, control: Sums) -> Experiment {
-        Experiment { personalised, control, holdout: 0.1, excluded: Excluded::default() }
+        Experiment { personalised, control, holdout: 0.1, excluded: Excluded::default(), crossed_over: 0 }
     }
 
     #[test]

@@ -164,6 +164,9 @@ pub struct Outcome {
     /// Why it does not count, if it does not: it is kept and counted apart.
     #[serde(default)]
     pub invalid: Option<Invalid>,
+    /// Whether a browser told of it, by a pixel or a click.
+    #[serde(default)]
+    pub by_pixel: bool,
     /// What was shown, packed ([`Exposure::pack`](super::exposure::Exposure::pack)); none where nothing is learned from it.
     #[serde(default)]
     pub exposure: Option<Box<[u8]>>,

@@ -68,7 +68,8 @@ impl World {
 
     fn report(&self) -> LiftState {
         let [personalised, control] = self.arms;
-        lift(&Experiment { personalised, control, holdout: HOLDOUT, excluded: Excluded::default() }).result
+        lift(&Experiment { personalised, control, holdout: HOLDOUT, excluded: Excluded::default(), crossed_over: 0 })
+            .result
     }
 
     /// Whether a test of two proportions that knows nothing of people or of looking often would call

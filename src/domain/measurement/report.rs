@@ -162,6 +162,9 @@ pub struct ReportRow {
     /// The rate by the goal as it was seen, where that is value what an impression earned; none without
     /// impressions.
     pub rate: Option<Rate>,
+    /// The share of impressions that were in view; none without impressions.
+    #[serde(default)]
+    pub viewability: Option<Rate>,
     /// What is believed of it among the rows that it competes with; none where rows do not compete.
     pub standing: Option<ArmStanding>,
     /// Whether it is the best of these, with at most 5% false among all that the report calls so.
@@ -201,6 +204,9 @@ pub fn report<'a>(
         .map(|(key, counts)| ReportRow {
             key,
             rate: measure.rate(&counts, dispersion),
+            viewability: Count { trials: counts.impressions, successes: counts.viewables }
+                .rate(dispersion)
+                .filter(|_| counts.impressions > 0),
             counts,
             standing: None,
             best: false,
@@ -233,7 +239,7 @@ fn compare(rows: &mut [ReportRow], measure: Measure, dispersion: f64, seed: u64)
 
 impl ReportRow {
     /// Names of a record's fields.
-    pub const COLUMNS: [&'static str; 28] = [
+    pub const COLUMNS: [&'static str; 30] = [
         "day",
         "placement",
         "device",
@@ -262,23 +268,25 @@ impl ReportRow {
         "verdict",
         "more_impressions",
         "viewability",
+        "viewability_low",
+        "viewability_high",
     ];
 
     /// The row as texts, in the order of [`ReportRow::COLUMNS`]; empty where there is nothing. Not escaped.
     #[must_use]
-    pub fn record(&self) -> [String; 28] {
+    pub fn record(&self) -> [String; 30] {
         fn text(value: Option<impl ToString>) -> String {
             value.map_or_else(String::new, |value| value.to_string())
         }
-        let Self { key, counts, rate, standing, best, more_impressions } = self;
+        let Self { key, counts, rate, viewability, standing, best, more_impressions } = self;
         let arm = key.arm.map(|arm| match arm {
             Arm::Personalised => "personalised",
             Arm::Control => "control",
             Arm::Unassigned => "unassigned",
             Arm::NoConsent => "no_consent",
         });
-        let verdict = more_impressions.map(|more_impressions| BestVerdict::NotEnoughData { more_impressions });
-        let viewability = (counts.impressions > 0).then(|| counts.viewables as f64 / counts.impressions as f64);
+        let more = more_impressions.map(|more_impressions| BestVerdict::NotEnoughData { more_impressions });
+        let verdict = if *best { Some(BestVerdict::Best { arm: 0 }) } else { more };
         [
             text(key.day),
             text(key.placement.as_ref()),
@@ -296,7 +304,7 @@ impl ReportRow {
             counts.value_micros.to_string(),
             counts.invalid.known_program.to_string(),
             counts.invalid.impossible_rate.to_string(),
-            counts.invalid.replay.to_string(),
+            text(counts.invalid.replay),
             text(rate.map(|rate| rate.value)),
             text(rate.map(|rate| rate.interval.low)),
             text(rate.map(|rate| rate.interval.high)),
@@ -307,7 +315,9 @@ impl ReportRow {
             best.to_string(),
             text(verdict),
             text(*more_impressions),
-            text(viewability),
+            text(viewability.map(|rate| rate.value)),
+            text(viewability.map(|rate| rate.interval.low)),
+            text(viewability.map(|rate| rate.interval.high)),
         ]
     }
 }
@@ -389,6 +399,12 @@ mod tests {
         assert_eq!((at("component").as_str(), at("impressions").as_str(), at("day").as_str()), ("b", "40", ""));
         assert!(at("verdict").starts_with("not enough data: about "), "{record:?}");
         assert_eq!(at("rate").parse::<f64>().ok(), json["rate"]["value"].as_f64());
+        assert_eq!((at("viewability_low").as_str(), json["viewability"]["interval"]["low"].as_f64()), ("0", Some(0.0)));
+        assert!(at("viewability_high").parse::<f64>().ok() == json["viewability"]["interval"]["high"].as_f64());
+        assert_eq!((at("invalid_replay").as_str(), json["counts"]["invalid"].get("replay")), ("", None));
+        let best = rows.iter().find(|row| row.best).expect("a best one").record();
+        let place = |name: &str| ReportRow::COLUMNS.iter().position(|column| *column == name).expect("a column");
+        assert_eq!((best[place("best")].as_str(), best[place("verdict")].as_str()), ("true", "best"));
         let day = made(By::Day)[0].record();
         assert_eq!(day[0], "1970-01-02T00:00:00.000Z");
         assert_eq!(serde_json::from_value::<ReportRow>(json).expect("a row"), rows[3]);

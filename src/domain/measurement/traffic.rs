@@ -172,8 +172,9 @@ pub struct InvalidTally {
     pub known_program: u64,
     /// From networks at an impossible rate.
     pub impossible_rate: u64,
-    /// Repeated: told of a campaign as a whole.
-    pub replay: u64,
+    /// Repeated: told of a campaign as a whole and of its days, and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
 }
 
 impl InvalidTally {
@@ -182,7 +183,7 @@ impl InvalidTally {
         let counter = match reason {
             Invalid::KnownProgram => &mut self.known_program,
             Invalid::ImpossibleRate => &mut self.impossible_rate,
-            Invalid::Replay => &mut self.replay,
+            Invalid::Replay => self.replay.get_or_insert_default(),
         };
         *counter = counter.saturating_add(1);
     }
@@ -192,7 +193,12 @@ impl std::ops::AddAssign for InvalidTally {
     fn add_assign(&mut self, other: Self) {
         self.known_program = self.known_program.saturating_add(other.known_program);
         self.impossible_rate = self.impossible_rate.saturating_add(other.impossible_rate);
-        self.replay = self.replay.saturating_add(other.replay);
+        self.replay = self
+            .replay
+            .zip(other.replay)
+            .map(|(one, other)| one.saturating_add(other))
+            .or(self.replay)
+            .or(other.replay);
     }
 }
 
@@ -260,7 +266,7 @@ mod tests {
         assert_eq!(judged(None, false, false), None);
         let mut tally = InvalidTally::default();
         [Invalid::Replay, Invalid::Replay, Invalid::KnownProgram].into_iter().for_each(|reason| tally.count(reason));
-        assert_eq!(tally, InvalidTally { known_program: 1, impossible_rate: 0, replay: 2 });
+        assert_eq!(tally, InvalidTally { known_program: 1, impossible_rate: 0, replay: Some(2) });
     }
 
     proptest! {

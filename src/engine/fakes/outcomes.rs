@@ -61,7 +61,7 @@ impl OutcomeStore for FakeOutcomes {
         unreachable!("nobody is joined here")
     }
 
-    fn record_as(&self, outcomes: Vec<Outcome>, _: Recording) -> Answer<'_, Vec<Recorded>> {
+    fn record_as(&self, outcomes: Vec<Outcome>, _: Recording, _: Millis) -> Answer<'_, Vec<Recorded>> {
         Box::pin(async move {
             self.calls.fetch_add(1, Ordering::SeqCst);
             self.switch.pass().await?;

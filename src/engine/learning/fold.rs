@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     domain::{
         catalog::document::GoalDoc,
+        decision::exposing::Numbers,
         measurement::{
             beacon::decided_at,
             cells::Counts,
@@ -143,11 +144,15 @@ pub(super) fn learn(
     let slots = knowledge.shape.slots().len();
     let mut tallies = Tallies::default();
     let mut told = Vec::new();
+    let mut numbers = None;
     for lesson in &lessons {
         let Some(mut exposure) = Exposure::unpack(&lesson.exposure) else { continue };
+        // decided before anything was known of what was shown
+        let whole = !exposure.is_unnumbered()
+            || numbers.get_or_insert_with(|| Numbers::of(&knowledge.shape)).give(&mut exposure);
         let at = decided_at(lesson.decision);
         tallies.count(lesson, &exposure, at);
-        let teaches = lesson.invalid.is_none() && at >= knowledge.since;
+        let teaches = whole && lesson.invalid.is_none() && at >= knowledge.since;
         if let Some(kind) = kind(&goal, lesson).filter(|_| teaches) {
             exposure.choice.resize(slots, Exposure::DEFAULT);
             told.push((exposure, kind, at));
@@ -177,6 +182,7 @@ struct Tallies {
     combinations: BTreeMap<OfCombination, (Vec<u16>, Counts)>,
     features: BTreeMap<OfFeature, Counts>,
     units: Vec<Unit>,
+    shown: BTreeMap<(u32, Arm), u64>,
 }
 
 impl Tallies {
@@ -198,6 +204,9 @@ impl Tallies {
             }
         }
         let experiment = exposure.experiment;
+        if experiment != 0 && counts.impressions > 0 {
+            *self.shown.entry((experiment, arm)).or_default() += counts.impressions;
+        }
         // without an experiment too: how unlike people are makes the intervals of every report
         let counted = arm.is_side() && lesson.invalid.is_none();
         if let Some(person) = lesson.person.filter(|_| counted) {
@@ -224,6 +233,11 @@ impl Tallies {
                 .map(|((day, arm, feature, component), counts)| FeatureCell { day, arm, feature, component, counts })
                 .collect(),
             units: self.units,
+            shown: self
+                .shown
+                .into_iter()
+                .map(|((experiment, arm), impressions)| (experiment, arm, impressions))
+                .collect(),
         }
     }
 }
@@ -232,7 +246,7 @@ impl Tallies {
 mod tests {
     use super::*;
     use crate::domain::{
-        ids::{DecisionId, Uid},
+        ids::{DecisionId, NameHash, Uid},
         values::Money,
     };
 
@@ -279,6 +293,20 @@ mod tests {
         let slot = shape.admit_slot(&"image".parse().expect("a name")).expect("room");
         shape.admit_component(slot, &"beach".parse().expect("an id"));
         true
+    }
+
+    #[test]
+    fn what_was_shown_before_it_had_a_number_counts_and_teaches() {
+        let shown = |id: &str| {
+            let new_components = vec![Exposure::stand_in(NameHash::of(id))];
+            let exposure = Exposure { new_components, ..Exposure::default() };
+            LessonRow { exposure: exposure.pack().into(), ..lesson(OutcomeKind::Impression, None) }
+        };
+        let made = learn(None, vec![shown("beach"), shown("gone")], &wish(GoalDoc::Click), NOW, admit);
+        let of_both = &made.combinations[0];
+        assert_eq!((of_both.counts.impressions, &of_both.choice), (2, &vec![0]));
+        let taught = Statistics::decode(&made.body.expect("something").statistics).expect("statistics");
+        assert_eq!(taught.total().shown, 1, "what is not known teaches nothing");
     }
 
     #[test]

@@ -76,6 +76,8 @@ struct State {
     looked: Looked,
     /// What could not be learned about last time.
     failing: BTreeSet<Subject>,
+    /// What waited last time and the catalogue here did not have yet, nor was anything known of it.
+    strange: BTreeSet<Subject>,
     /// Whether anything is known that is not on disk.
     unkept: bool,
 }
@@ -192,11 +194,16 @@ impl Learning {
         drop(state);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
-        let State { known, lines, looked, failing, unkept } = &mut *state;
+        let State { known, lines, looked, failing, strange, unkept } = &mut *state;
         lines.follow(&shared.catalogue.world());
-        shared.store.settle().await?;
+        shared.store.settle(shared.clock.now()).await?;
         let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
         waiting.extend(shared.wanted());
+        // without its creative nothing gets a number: the catalogue may be on its way
+        let is_strange = |subject: &Subject| lines.get(subject).is_none() && !known.contains_key(subject);
+        let new = waiting.iter().filter(|subject| is_strange(subject)).cloned().collect();
+        let before = std::mem::replace(strange, new);
+        waiting.retain(|subject| !strange.contains(subject) || before.contains(subject));
         let mut remade = BTreeSet::new();
         lines.open = std::mem::take(&mut lines.open)
             .into_iter()

@@ -1,6 +1,6 @@
 //! Whose a conversion is: of the decision whose token it names, or of what a person clicked or saw.
 
-use super::{ConversionAnswer, ConversionRequest, check};
+use super::{ConversionAnswer, ConversionRequest, check, check_currency};
 use crate::{
     domain::{
         measurement::{
@@ -19,9 +19,6 @@ use crate::{
         problem::Problem,
     },
 };
-
-/// The most that a conversion may be worth, in millionths: sums of them stay far from overflow.
-const MOST_MICROS: i64 = 1_000_000_000_000_000;
 
 /// What is known of a conversion before the store is asked.
 pub(super) struct Named {
@@ -44,10 +41,7 @@ impl ConversionRequest {
     /// Whose it is, or everything that is wrong.
     pub(super) fn read(self, app: &App, caller: Option<&Caller>) -> Result<Named, Vec<Violation>> {
         let (mut faults, now) = (Violations::new(), app.engine.clock.now());
-        check(self.conversion_id.as_deref(), &mut faults);
-        if self.value.is_some_and(|value| !(0..=MOST_MICROS).contains(&value.amount.micros())) {
-            faults.push("/value/amount", "range", "must be 0 to 1000000000");
-        }
+        check(self.conversion_id.as_deref(), self.value, &mut faults);
         let ahead = self.at.map_or(0, |at| at.since(now));
         if !(-CONVERSION_LIFE_MS..=SKEW_MS).contains(&ahead) {
             faults.push("/at", "range", "must be within the last 120 days");
@@ -99,12 +93,7 @@ impl ConversionRequest {
             _ => None,
         };
         let usual = named.and_then(|(account, campaign)| world.usual(account, campaign));
-        if let (Some(usual), Some(value)) = (usual, self.value)
-            && usual.currency != value.currency
-        {
-            let detail = format!("must be {}, in which the campaign counts value", usual.currency);
-            faults.push("/value/currency", "other_currency", detail);
-        }
+        check_currency(self.value, usual, &mut faults);
         faults.into_result()?;
         let detail = Detail { goal: self.goal, conversion_id: self.conversion_id, value: self.value, told: None };
         of.map(|of| Named { of, detail, at }).ok_or_else(Vec::new)

@@ -25,8 +25,8 @@ use crate::{
     domain::{
         access::Scope,
         ids::{CampaignId, EventName, UserKey},
-        measurement::{attribution::Credit, outcome::OutcomeKind},
-        values::{Millis, Money},
+        measurement::{attribution::Credit, beacon::Claim, outcome::OutcomeKind},
+        values::{Amount, Currency, Millis, Money},
         violation::Violations,
     },
     engine::outcomes::Reported,
@@ -57,6 +57,12 @@ struct ConversionQuery {
     /// Your order number: it counts once per campaign and goal, whichever decision it names.
     #[param(min_length = 1, max_length = 128)]
     conversion_id: Option<String>,
+    /// What it was worth, 0 to 1,000,000,000. Whoever loads the pixel can say anything here.
+    #[param(value_type = Option<String>, example = "59.90")]
+    value: Option<Amount>,
+    /// The currency of `value`: that of a campaign that is for value.
+    #[param(value_type = Option<String>, example = "USD")]
+    currency: Option<Currency>,
 }
 
 /// Count a conversion by pixel
@@ -81,12 +87,21 @@ async fn conversion_pixel(
     query: Result<ApiQuery<ConversionQuery>, Problem>,
 ) -> Response {
     let (Ok(ApiPath(token)), Ok(ApiQuery(query))) = (token, query) else { return pixel(OutcomeAnswer::Invalid) };
-    let detail = Detail { goal: query.goal, conversion_id: query.conversion_id, ..Detail::default() };
+    let ConversionQuery { goal, conversion_id, value, currency } = query;
+    let whole = value.is_some() == currency.is_some();
+    let value = value.zip(currency).map(|(amount, currency)| Money { amount, currency });
+    let (world, now) = (app.engine.catalogue.world(), app.engine.clock.now());
+    let usual = world.tokens.verify(OutcomeKind::Conversion, &token, now).ok().and_then(|known| {
+        let Claim { account, campaign, .. } = known.claim;
+        world.usual(account, campaign.as_ref())
+    });
     let mut faults = Violations::new();
-    check(detail.conversion_id.as_deref(), &mut faults);
-    if faults.into_result().is_err() {
+    check(conversion_id.as_deref(), value, &mut faults);
+    check_currency(value, usual, &mut faults);
+    if !whole || faults.into_result().is_err() {
         return pixel(OutcomeAnswer::Invalid);
     }
+    let detail = Detail { goal, conversion_id, value, told: None };
     pixel(verified(&app, Some(&sender), &method, OutcomeKind::Conversion, &token, &detail).await.1)
 }
 
@@ -242,9 +257,26 @@ async fn conversion(
     Ok(response)
 }
 
-fn check(conversion_id: Option<&str>, faults: &mut Violations) {
+/// The most that a conversion may be worth, in millionths: sums of them stay far from overflow.
+const MOST_MICROS: i64 = 1_000_000_000_000_000;
+
+/// Checks an order number and what a conversion was worth.
+fn check(conversion_id: Option<&str>, value: Option<Money>, faults: &mut Violations) {
     if conversion_id.is_some_and(|id| !(1..=128).contains(&id.len())) {
         faults.push("/conversion_id", "length", "must be 1 to 128 bytes");
+    }
+    if value.is_some_and(|value| !(0..=MOST_MICROS).contains(&value.amount.micros())) {
+        faults.push("/value/amount", "range", "must be 0 to 1000000000");
+    }
+}
+
+/// Checks that it is told in the currency of what a conversion of the campaign usually is worth.
+fn check_currency(value: Option<Money>, usual: Option<Money>, faults: &mut Violations) {
+    if let (Some(usual), Some(value)) = (usual, value)
+        && usual.currency != value.currency
+    {
+        let detail = format!("must be {}, in which the campaign counts value", usual.currency);
+        faults.push("/value/currency", "other_currency", detail);
     }
 }
 

@@ -102,7 +102,11 @@ async fn touches(tx: &mut PgConnection, conversions: &[&Outcome]) -> Result<Know
 }
 
 /// Keeps apart the conversions that are not their campaign's.
-pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item = Judged<'_>>) -> Result<(), Error> {
+pub(super) async fn keep_apart(
+    tx: &mut PgConnection,
+    judged: impl Iterator<Item = Judged<'_>>,
+    now: Millis,
+) -> Result<(), Error> {
     let apart: Vec<_> = judged
         .filter_map(|(outcome, credit)| Some((outcome, credit.filter(|credit| !credit.counts())?)))
         .filter_map(|(outcome, credit)| Some((outcome, credit, outcome.campaign.as_ref()?)))
@@ -117,10 +121,10 @@ pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item
     }
     query(
         "insert into unattributed (day, account, decision, discriminator, at, credit, terms, campaign, creative, revision,
-                                   combination, person, goal, value_micros, exposure, look_at)
+                                   combination, person, goal, value_micros, exposure, look_at, came)
          select u.day, u.account, u.decision, u.discriminator, u.at, u.credit, u.terms::json, u.campaign, u.creative,
                 u.revision, u.combination, case when p.erased_at is null then coalesce(p.merged_into, u.person) end,
-                u.goal, u.value_micros, u.exposure, case when u.credit = 2 then now_ms() + 1000 end
+                u.goal, u.value_micros, u.exposure, case when u.credit = 2 then now_ms() + 1000 end, $16
          from unnest($1::int[], $2::int[], $3::uuid[], $4::uuid[], $5::bigint[], $6::smallint[], $7::text[], $8::text[],
                      $9::text[], $10::bigint[], $11::bigint[], $12::uuid[], $13::text[], $14::bigint[], $15::bytea[])
               u (day, account, decision, discriminator, at, credit, terms, campaign, creative, revision, combination,
@@ -143,6 +147,7 @@ pub(super) async fn keep_apart(tx: &mut PgConnection, judged: impl Iterator<Item
     .bind(column!(o => o.goal.as_ref().map(|goal| goal.as_str())))
     .bind(column!(o => o.value_micros))
     .bind(column!(o => o.exposure.as_deref().map(<[u8]>::to_vec)))
+    .bind(now.0)
     .execute(tx)
     .await
     .map(drop)
@@ -229,8 +234,8 @@ async fn take_over(tx: &mut PgConnection, lesser: &[(Identity, Uuid)]) -> Result
 }
 
 /// Looks again at conversions without a click or view. Those that have one now are kept apart no longer
-/// and answered.
-pub(super) async fn settle(tx: &mut PgConnection) -> Result<Vec<(Outcome, Option<Credit>)>, Error> {
+/// and answered. How often it is looked is up to the store's clock, for how long to the one that tells `now`.
+pub(super) async fn settle(tx: &mut PgConnection, now: Millis) -> Result<Vec<(Outcome, Option<Credit>)>, Error> {
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
     let due =
         query("select * from unattributed where look_at <= now_ms() order by look_at limit $1 for update skip locked")
@@ -254,7 +259,7 @@ pub(super) async fn settle(tx: &mut PgConnection) -> Result<Vec<(Outcome, Option
                   where (u.account, u.campaign, u.day, u.decision, u.discriminator)
                       = (k.account, k.campaign, k.day, k.decision, k.discriminator) and k.credit < 2),
               later as (update unattributed u set look_at =
-                      case when now_ms() < u.since + $7 then now_ms() + greatest(1000, now_ms() - u.since) end
+                      case when $8 < coalesce(u.came, u.since) + $7 then now_ms() + greatest(1000, now_ms() - u.since) end
                   from k where (u.account, u.campaign, u.day, u.decision, u.discriminator)
                       = (k.account, k.campaign, k.day, k.decision, k.discriminator) and k.credit >= 2)
          update outcome o set credit = k.credit from k
@@ -268,6 +273,7 @@ pub(super) async fn settle(tx: &mut PgConnection) -> Result<Vec<(Outcome, Option
     .bind(column!((o, _) => Uuid::from_u128(o.discriminator)))
     .bind(column!((_, credit) => credit.map(|credit| i16::from(credit.number()))))
     .bind(PATIENCE_MS)
+    .bind(now.0)
     .execute(&mut *tx)
     .await?;
     let found = judged.iter().filter(|(_, credit)| credit.is_some_and(Credit::counts));
@@ -297,6 +303,7 @@ fn conversion(row: &PgRow) -> Result<Outcome, Error> {
         value_micros: row.try_get("value_micros")?,
         goal,
         invalid: None,
+        by_pixel: false,
         exposure: row.try_get::<Option<Vec<u8>>, _>("exposure")?.map(Into::into),
         terms: serde_json::from_value(rows::json(row, "terms")?).unwrap_or_default(),
         charge: None,

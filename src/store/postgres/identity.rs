@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Connection, Error, PgConnection, Row, query, query_as, query_scalar, types::Uuid};
 
-use super::settled;
+use super::{settled, units::merge_units};
 use crate::{
     domain::ids::Uid,
     ports::{Erasure, Joined, Merge, Merged, Parts, Person, UserRow},
@@ -89,6 +89,7 @@ async fn join(connection: &mut PgConnection, account: i32, merge: &Merge) -> Res
     let joined = (merge.join)(&person.parts, &other.parts, from);
     let joined = joined.ok_or_else(|| Error::Decode("a person cannot be read".into()))?;
     let (version, from_version, told) = write(&mut tx, account, (from, &other), (into, &person), &joined).await?;
+    merge_units(&mut tx, account, from, into).await?;
     tx.commit().await?;
     let after = UserRow { version, ..joined.row };
     let (before, other) = (known(&person), known(&other));

@@ -19,6 +19,7 @@ mod shadow;
 mod spending;
 mod standings;
 mod transitions;
+mod units;
 mod users;
 mod webhooks;
 

@@ -47,8 +47,8 @@ impl Outcomes {
 }
 
 impl OutcomeStore for Outcomes {
-    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording) -> Answer<'_, Vec<Recorded>> {
-        self.ingest.run(move |connection| Box::pin(record(connection, outcomes, how)))
+    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording, now: Millis) -> Answer<'_, Vec<Recorded>> {
+        self.ingest.run(move |connection| Box::pin(record(connection, outcomes, (how, now))))
     }
 
     fn touched(&self, account: u32, sought: Vec<Sought>) -> Answer<'_, Vec<Option<Touched>>> {
@@ -167,7 +167,11 @@ impl OutcomeStore for Outcomes {
 
 /// Somebody whose first impression and first event come at once may have their writers wait for each
 /// other in a circle, which the server breaks.
-async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>, how: Recording) -> Result<Vec<Recorded>, Error> {
+async fn record(
+    connection: &mut PgConnection,
+    outcomes: Vec<Outcome>,
+    how: (Recording, Millis),
+) -> Result<Vec<Recorded>, Error> {
     let mut tries = 0;
     loop {
         let tried = count(connection, &outcomes, how).await.map(Some);
@@ -177,7 +181,11 @@ async fn record(connection: &mut PgConnection, outcomes: Vec<Outcome>, how: Reco
     }
 }
 
-async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recording) -> Result<Vec<Recorded>, Error> {
+async fn count(
+    connection: &mut PgConnection,
+    outcomes: &[Outcome],
+    (how, now): (Recording, Millis),
+) -> Result<Vec<Recorded>, Error> {
     let mut tx = connection.begin().await?;
     query(WRITE_ABOUT_PEOPLE).execute(&mut *tx).await?;
     let judged = attribution::judge(&mut tx, outcomes).await?;
@@ -196,7 +204,7 @@ async fn count(connection: &mut PgConnection, outcomes: &[Outcome], how: Recordi
     let counted: Vec<_> = judged.iter().map(became).collect();
     let news = || judged.iter().zip(&counted).filter(|(_, recorded)| recorded.is_new()).map(|(judged, _)| *judged);
     learning::leave(&mut tx, news().filter(|(_, credit)| credit.is_none_or(Credit::counts))).await?;
-    attribution::keep_apart(&mut tx, news().chain(judged.iter().filter(late).copied())).await?;
+    attribution::keep_apart(&mut tx, news().chain(judged.iter().filter(late).copied()), now).await?;
     count_towards_caps(&mut tx, news().map(|(outcome, _)| outcome)).await?;
     spending::charge(&mut tx, news().map(|(outcome, _)| outcome)).await?;
     if how == Recording::Live {

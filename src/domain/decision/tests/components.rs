@@ -23,6 +23,8 @@ use crate::domain::{
         rotation::Sticky,
         standing::Degraded,
     },
+    ids::NameHash,
+    measurement::exposure::{Arm, Exposure},
 };
 
 fn headlines(components: Value) -> Snapshot {
@@ -109,6 +111,21 @@ fn keywords_are_those_of_the_placement_and_of_the_page() {
     );
     for (word, shown) in [("trail", "one"), ("running", "one"), ("cycling", "-")] {
         assert_eq!(seen_by(&headlines(json!({"one": aimed(word)})), &asked, &known(None)), shown, "{word}");
+    }
+}
+
+#[test]
+fn what_learning_has_not_met_yet_is_told_by_what_stands_for_it() {
+    let snapshot = headlines_of(json!({"holdout": 0.5}), json!({"a": {}, "b": {}}));
+    let stands = |name: &str| Exposure::stand_in(NameHash::of(name));
+    for person in 0..20 {
+        let decision = decided(&snapshot, &of(person, json!({"context": {"country": "US"}})), &known(None));
+        let exposure = only(&decision).exposure.clone().expect("an exposure");
+        let held = only(&decision).reason == Reason::Holdout;
+        assert_eq!((exposure.arm, exposure.version), (if held { Arm::Control } else { Arm::Personalised }, 0));
+        let shown: Vec<u32> = if held { Vec::new() } else { vec![stands(&headline(&decision))] };
+        assert_eq!((exposure.new_components, exposure.choice), (shown, Vec::new()));
+        assert!(exposure.new_features.contains(&stands("geo:US")) && exposure.experiment != 0);
     }
 }
 

@@ -1,19 +1,16 @@
-//! What was counted: of combinations, of features, of people in experiments.
+//! What was counted: of combinations and of features.
 
 use std::collections::BTreeMap;
 
-use sqlx::{Error, PgConnection, query, query_scalar, types::Uuid};
+use sqlx::{Error, PgConnection, query, query_as};
 
 use super::{column, packing::pack};
 use crate::{
     domain::{
         ids::CampaignId,
-        measurement::{
-            cells::Counts,
-            outcome::{Outcome, OutcomeKind},
-        },
+        measurement::outcome::{Outcome, OutcomeKind},
     },
-    ports::{CombinationCell, FeatureCell, Subject, Unit},
+    ports::{CombinationCell, FeatureCell, Subject},
     store::postgres::attribution::day,
 };
 
@@ -54,7 +51,7 @@ pub(super) async fn count_combinations(
     .bind(column!(cells, |c| c.counts.value_micros))
     .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
-    .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.replay.unwrap_or_default().cast_signed()))
     .bind(column!(cells, |c| c.combination.cast_signed()))
     .bind(column!(cells, |c| c.counts.view_conversions.cast_signed()))
     .bind(column!(cells, |c| c.counts.value_squares))
@@ -101,7 +98,7 @@ pub(super) async fn count_features(
     .bind(column!(cells, |c| c.counts.value_micros))
     .bind(column!(cells, |c| c.counts.invalid.known_program.cast_signed()))
     .bind(column!(cells, |c| c.counts.invalid.impossible_rate.cast_signed()))
-    .bind(column!(cells, |c| c.counts.invalid.replay.cast_signed()))
+    .bind(column!(cells, |c| c.counts.invalid.replay.unwrap_or_default().cast_signed()))
     .bind(column!(cells, |c| c.counts.view_conversions.cast_signed()))
     .bind(column!(cells, |c| c.counts.value_squares))
     .execute(tx)
@@ -109,59 +106,16 @@ pub(super) async fn count_features(
     .map(drop)
 }
 
-/// Each person once in each experiment, in the order of their uid; whoever was erased is left out.
-pub(super) async fn count_units(
-    tx: &mut PgConnection,
-    account: i32,
-    campaign: &str,
-    units: Vec<Unit>,
-) -> Result<(), Error> {
-    let mut by_person = BTreeMap::<(Uuid, u32), Unit>::new();
-    for unit in units {
-        let person = by_person
-            .entry((unit.person.as_uuid(), unit.experiment))
-            .or_insert_with(|| Unit { counts: Counts::default(), ..unit.clone() });
-        person.counts += unit.counts;
-        person.at = person.at.min(unit.at);
-    }
-    let units: Vec<Unit> = by_person.into_values().collect();
-    if units.is_empty() {
-        return Ok(());
-    }
-    query(
-        "insert into experiment_unit as u (account, campaign, person, arm, first_at, impressions, clicks, conversions, value_micros, experiment)
-         select $1, $2, k.person, k.arm, k.at, k.impressions, k.clicks, k.conversions, k.value_micros, k.experiment
-         from unnest($3::uuid[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-              k (person, arm, at, impressions, clicks, conversions, value_micros, experiment)
-         left join profile p on p.account = $1 and p.uid = k.person
-         where p.erased_at is null
-         on conflict (account, campaign, experiment, person) do update
-         set impressions = u.impressions + excluded.impressions, clicks = u.clicks + excluded.clicks,
-             conversions = u.conversions + excluded.conversions, value_micros = least(u.value_micros::numeric + excluded.value_micros, 9e18)::bigint",
-    )
-    .bind(account)
-    .bind(campaign)
-    .bind(column!(units, |u| u.person.as_uuid()))
-    .bind(column!(units, |u| i16::from(u.arm.number())))
-    .bind(column!(units, |u| u.at.0))
-    .bind(column!(units, |u| u.counts.impressions.cast_signed()))
-    .bind(column!(units, |u| u.counts.clicks.cast_signed()))
-    .bind(column!(units, |u| u.counts.conversions.cast_signed()))
-    .bind(column!(units, |u| u.counts.value_micros))
-    .bind(column!(units, |u| i64::from(u.experiment)))
-    .execute(tx)
-    .await
-    .map(drop)
-}
-
-/// Counts beacons that came again, per campaign. Conversions are told again by servers that do so on
-/// purpose.
+/// Counts beacons that came again, per campaign. Of conversions those by pixel without an order number: others
+/// are told again on purpose.
 pub(in crate::store::postgres) async fn count_repeats<'a>(
     tx: &mut PgConnection,
     repeats: impl Iterator<Item = &'a Outcome>,
 ) -> Result<(), Error> {
     let mut counts = BTreeMap::<(i32, &str, i32), i64>::new();
-    for outcome in repeats.filter(|outcome| outcome.kind.is_of_people() && outcome.kind != OutcomeKind::Conversion) {
+    let on_purpose =
+        |outcome: &Outcome| outcome.kind == OutcomeKind::Conversion && (outcome.across_decisions || !outcome.by_pixel);
+    for outcome in repeats.filter(|outcome| outcome.kind.is_of_people() && !on_purpose(outcome)) {
         if let Some(campaign) = &outcome.campaign {
             let key = (outcome.account.cast_signed(), campaign.as_str(), day(outcome.decision));
             *counts.entry(key).or_default() += 1;
@@ -184,22 +138,20 @@ pub(in crate::store::postgres) async fn count_repeats<'a>(
     .map(drop)
 }
 
-/// How many beacons of a campaign came again.
+/// How many beacons of a campaign came again, by day.
 pub(super) async fn repeated(
     connection: &mut PgConnection,
     account: u32,
     campaign: CampaignId,
     days: (i32, i32),
-) -> Result<u64, Error> {
-    let beacons: i64 = query_scalar(
-        "select coalesce(sum(beacons), 0)::bigint from repeated
-         where account = $1 and campaign = $2 and day >= $3 and day < $4",
-    )
-    .bind(account.cast_signed())
-    .bind(campaign.as_str())
-    .bind(days.0)
-    .bind(days.1)
-    .fetch_one(connection)
-    .await?;
-    Ok(beacons.unsigned_abs())
+) -> Result<BTreeMap<i32, u64>, Error> {
+    let rows: Vec<(i32, i64)> =
+        query_as("select day, beacons from repeated where account = $1 and campaign = $2 and day >= $3 and day < $4")
+            .bind(account.cast_signed())
+            .bind(campaign.as_str())
+            .bind(days.0)
+            .bind(days.1)
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(day, beacons)| (day, beacons.unsigned_abs())).collect())
 }

@@ -10,15 +10,18 @@ use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::
 
 pub(super) use self::{counts::count_repeats, log::leave};
 use self::{
-    counts::{count_combinations, count_features, count_units, repeated},
+    counts::{count_combinations, count_features, repeated},
     log::log,
     packing::{arm, choice, counts, learned, lesson, subject, unpack_lists},
 };
-use super::{Lane, Lanes, attribution};
+use super::{
+    Lane, Lanes, attribution,
+    units::{count_shown, count_units, sides},
+};
 use crate::{
     domain::{
         ids::{CampaignId, CreativeId, DecisionId},
-        measurement::{attribution::Unattributed, lift::Sums},
+        measurement::attribution::Unattributed,
         values::Millis,
     },
     ports::{
@@ -45,18 +48,6 @@ impl Learning {
     pub(in crate::store) fn new(lanes: &Lanes) -> Self {
         Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
     }
-}
-
-/// Sums over people by side and by whether they are of one experiment, of one measure.
-macro_rules! arms {
-    ($measured:literal) => {
-        concat!(
-            "select arm, own, count(*) as people, sum(y) as sum, sum(y * y) as squares
-             from (select arm, experiment = $3 as own, ",
-            $measured,
-            " as y from experiment_unit where account = $1 and campaign = $2) u group by arm, own"
-        )
-    };
 }
 
 /// The newest logged decisions with a measure of their outcomes.
@@ -88,11 +79,11 @@ impl LearningStore for Learning {
         })
     }
 
-    fn settle(&self) -> Answer<'_, usize> {
-        self.ingest.run(|connection| {
+    fn settle(&self, now: Millis) -> Answer<'_, usize> {
+        self.ingest.run(move |connection| {
             Box::pin(async move {
                 let mut tx = connection.begin().await?;
-                let settled = attribution::settle(&mut tx).await?;
+                let settled = attribution::settle(&mut tx, now).await?;
                 leave(&mut tx, settled.iter().map(|(outcome, credit)| (outcome, *credit))).await?;
                 tx.commit().await?;
                 Ok(settled.len())
@@ -104,7 +95,7 @@ impl LearningStore for Learning {
         self.admin.run(move |connection| Box::pin(attribution::unattributed(connection, account, campaign, days)))
     }
 
-    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, u64> {
+    fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, BTreeMap<i32, u64>> {
         self.admin.run(move |connection| Box::pin(repeated(connection, account, campaign, days)))
     }
 
@@ -300,35 +291,8 @@ impl LearningStore for Learning {
     }
 
     fn sides(&self, account: u32, campaign: CampaignId, experiment: u32, measured: Measured) -> Answer<'_, Sides> {
-        self.admin.run(move |connection| {
-            Box::pin(async move {
-                let statement = match measured {
-                    Measured::Clicks => arms!("clicks::float8"),
-                    Measured::Conversions => arms!("conversions::float8"),
-                    Measured::Value => arms!("value_micros / 1e6::float8"),
-                };
-                let rows = query(statement)
-                    .bind(account.cast_signed())
-                    .bind(campaign.as_str())
-                    .bind(i64::from(experiment))
-                    .fetch_all(connection)
-                    .await?;
-                let mut sides = Sides::default();
-                for row in &rows {
-                    let people = row.try_get::<i64, _>("people")?.unsigned_abs();
-                    let sums = Sums { people, sum: row.try_get("sum")?, squares: row.try_get("squares")? };
-                    match (row.try_get::<i16, _>("arm")?, row.try_get("own")?) {
-                        (0, own) => {
-                            sides.personalised += if own { sums } else { Sums::default() };
-                            sides.ever += sums;
-                        }
-                        (1, true) => sides.control = sums,
-                        _ => {}
-                    }
-                }
-                Ok(sides)
-            })
-        })
+        self.admin
+            .run(move |connection| Box::pin(sides(connection, account.cast_signed(), campaign, experiment, measured)))
     }
 }
 
@@ -363,7 +327,7 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
         taken.iter().map(|row| Ok((row.try_get("id")?, lesson(row)?))).collect::<Result<Vec<(i64, _)>, Error>>()?;
     lessons.sort_by_key(|(id, _)| *id);
     let count = lessons.len();
-    let Learned { body, combinations, features, units } =
+    let Learned { body, combinations, features, units, shown } =
         learn(known.as_ref().map(learned).transpose()?, lessons.into_iter().map(|(_, lesson)| lesson).collect());
     if let Some(LearnedBody { shape, statistics, epoch, watch, goal, since }) = body {
         query(
@@ -389,5 +353,6 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
     count_combinations(tx, subject, combinations).await?;
     count_features(tx, subject, features).await?;
     count_units(tx, account, campaign, units).await?;
+    count_shown(tx, account, campaign, shown).await?;
     Ok(count)
 }

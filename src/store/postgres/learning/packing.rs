@@ -128,7 +128,7 @@ pub(super) fn counts(row: &PgRow) -> Result<Counts, Error> {
         invalid: InvalidTally {
             known_program: number("programs")?,
             impossible_rate: number("too_fast")?,
-            replay: number("replays")?,
+            replay: Some(number("replays")?).filter(|replays| *replays > 0),
         },
     })
 }
