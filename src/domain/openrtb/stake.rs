@@ -166,7 +166,7 @@ fn open<'a, 's>(
     click_macro: Option<ClickMacro>,
 ) -> Result<Stake<'a, 's>, NoBid> {
     let (mut payers, mut shown, mut reason) = (Vec::new(), Vec::new(), None);
-    let wanted = request.imp.as_ref().map_or(0, Vec::len);
+    let wanted = request.biddable().len();
     for line in snapshot.payers.iter().map(|at| &snapshot.lines[*at]) {
         let campaign = &*line.campaign;
         let Some(price) = campaign.cpm else { continue };
