@@ -436,6 +436,31 @@ fn where_somebody_is_stays_in_the_rough_where_nothing_more_may_be_known() {
 }
 
 #[test]
+fn of_thousands_of_impressions_the_first_are_bid_on() {
+    let (scene, snapshot) = scene();
+    let group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");
+    let imp = |id: usize| {
+        json!({"id": id.to_string(), "secure": 1, "banner": {"w": 300, "h": 250},
+            "ext": {"tessera": {"campaign": "spring", "price": "1.50"}}})
+    };
+    let mut imps: Vec<Value> = (0..5_000).map(imp).collect();
+    let body = |imps: &[Value]| {
+        json!({"id": "r-1", "imp": imps, "site": {"page": "https://news.example/"},
+            "device": {"geo": {"country": "USA"}}})
+        .to_string()
+    };
+    let text = body(&imps);
+    let request = openrtb::read(text.as_bytes()).expect("sound");
+    let made = bids(&scene, &snapshot, &group, &request, |_| None).unwrap_or_else(|why| panic!("{why:?}"));
+    let made: Value = serde_json::from_slice(&made.bytes).expect("JSON");
+    let ids = made["seatbid"][0]["bid"].as_array().expect("bids").iter().map(|bid| bid["impid"].as_str());
+    assert!(ids.eq((0..64).map(|id| id.to_string()).collect::<Vec<_>>().iter().map(|id| Some(&**id))));
+    // whatever is wrong with any of them is still told
+    imps.push(imp(4_000));
+    assert_eq!(openrtb::read(body(&imps).as_bytes()).err(), Some(Refusal::ImpId));
+}
+
+#[test]
 fn ten_thousand_requests_without_consent_do_not_depend_on_the_person() {
     let (scene, snapshot) = scene();
     let mut group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");

@@ -82,7 +82,7 @@ enum Render {
 pub struct BidRequestDoc {
     /// The request.
     pub id: String,
-    /// Its impressions.
+    /// Its impressions; the first 64 are bid on.
     #[schema(value_type = Vec<Object>)]
     pub imp: Vec<serde_json::Value>,
 }

@@ -1,5 +1,7 @@
 //! What a BidRequest must be to be answered at all.
 
+use std::collections::HashSet;
+
 use serde_json::error::Category;
 
 use super::{
@@ -42,10 +44,10 @@ pub fn check(request: &BidRequest<'_>) -> Result<(), Refusal> {
     if let Some(device) = &request.device {
         must(at_least_zero(&[device.w, device.h]), Refusal::Negative)?;
     }
-    for (at, imp) in imps.iter().enumerate() {
+    let mut ids = HashSet::with_capacity(imps.len());
+    for imp in imps {
         let id = imp.id.as_deref().unwrap_or_default();
-        let other = imps[..at].iter().any(|other| other.id.as_deref() == Some(id));
-        must(!id.is_empty() && !other, Refusal::ImpId)?;
+        must(!id.is_empty() && ids.insert(id), Refusal::ImpId)?;
         check_imp(imp)?;
     }
     Ok(())

@@ -104,7 +104,7 @@ pub fn plan<'a>(
     }
     let blocks = Blocks::of(request, settings);
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
-    for imp in request.imp.as_deref().unwrap_or_default() {
+    for imp in request.biddable() {
         match offer(request, imp, snapshot, settings, &blocks, asker) {
             Ok((placement, offer)) => {
                 placements.push(placement);

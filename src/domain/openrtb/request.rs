@@ -290,6 +290,18 @@ objects! {
     }
 }
 
+/// How many impressions of a request are bid on: far more than a page has, and few enough for each to be decided
+/// beside all others.
+pub const MOST_IMPS: usize = 64;
+
+impl<'a> BidRequest<'a> {
+    /// The impressions that may be bid on: the first [`MOST_IMPS`].
+    pub(super) fn biddable(&self) -> &[Object<Imp<'a>>] {
+        let all = self.imp.as_deref().unwrap_or_default();
+        &all[..all.len().min(MOST_IMPS)]
+    }
+}
+
 /// Whether no number is below zero.
 pub(super) fn at_least_zero(numbers: &[Option<Int>]) -> bool {
     numbers.iter().flatten().all(|number| number.0 >= 0)

@@ -175,7 +175,7 @@ fn own<'a, 's>(
     (candidate, lines): (Option<Candidate>, &[usize]),
 ) -> Result<Stake<'a, 's>, NoBid> {
     let (mut payers, mut shown, mut reason) = (Vec::new(), Vec::new(), None);
-    let wanted = request.imp.as_ref().map_or(0, Vec::len);
+    let wanted = request.biddable().len();
     for at in lines {
         let campaign = &*snapshot.lines[*at].campaign;
         let Some(price) = campaign.cpm else { continue };
