@@ -23,29 +23,29 @@ use crate::{
 };
 
 /// Our number on the Global Vendor List.
-const RULES: Rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
+pub(crate) const RULES: Rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
 
 /// Consents to purposes 1 to 11 and special feature 1, for vendors 2 and 733, all disclosed.
-const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+pub(crate) const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 /// The same without purpose 4.
 const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 /// The same without purpose 7.
 const NO_MEASURE: &str = "CQlJDjAQlJDjAEsABBDECWFv__3gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 /// The same without purpose 1.
-const NO_STORAGE: &str = "CQlJDjAQlJDjAEsABBDECWFv_3_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
+pub(crate) const NO_STORAGE: &str = "CQlJDjAQlJDjAEsABBDECWFv_3_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 
 /// Numbers that are the same in every run.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
 
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn of<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize].clone()
     }
 
@@ -130,7 +130,7 @@ async fn decide(service: &Service, body: &Value, key: &str) -> (Decided, String)
 }
 
 /// How often people were looked for, in memory or in the store.
-async fn reads(service: &Service) -> u64 {
+pub(crate) async fn reads(service: &Service) -> u64 {
     let text = service.request(Method::GET, "/metrics").sent().await.text().await.expect("metrics");
     let counts = text.lines().filter(|line| line.starts_with("tessera_user_"));
     counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()

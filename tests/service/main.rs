@@ -3,6 +3,7 @@
 
 mod arms;
 mod beacons;
+mod blind;
 mod browser;
 mod budgets;
 mod bundles;
