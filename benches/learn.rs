@@ -103,7 +103,8 @@ fn main() {
     cached(&snapshot, &space, &some(1, 8));
     let rounds = times(500, |_| snapshot.mixture(&space, &every));
     told("how likely every choice is, 64 active features, median", at(&rounds, 0.5), us(400));
-    for (count, features) in [(4, some(1, 4)), (8, some(1, 8)), (64, every)] {
+    // exposures carry 16 at most
+    for (count, features) in [(4, some(1, 4)), (8, some(1, 8)), (16, some(1, 16)), (64, every)] {
         let choices: Vec<_> = (0..512).map(choice).collect();
         let mut learner = Posterior::new(&statistics, &settings);
         let rounds = times(200, |_| {

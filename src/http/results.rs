@@ -245,8 +245,10 @@ struct OneComponent {
 /// probabilities (self-normalised inverse propensity scoring). Where more than 200 combinations were
 /// legal, decisions are weighed by their components, and the answer's basis says that it assumes the
 /// additive model: that what a component adds does not depend on the other slots. Refuses to estimate where the log says too little: an effective sample of fewer than 200
-/// decisions, or one that would count for more than 1,000. At most the newest 50,000 decisions are
-/// read. Needs a key with the scope `report`.
+/// decisions, or one that would count for more than 1,000. Decisions that are younger than rewards may
+/// take are left out, and counted in `too_young`; of more than 50,000 an even sample is read. Where pairing
+/// rules bind slots, `even` and `weights` are of all legal combinations alike, and the notes say so. Needs a
+/// key with the scope `report`.
 #[utoipa::path(
     post, path = "/v1/campaigns/{id}/evaluate", tag = "reports", operation_id = "evaluate_campaign", params(Named),
     request_body = EvaluateRequest, security(("key" = [])),
@@ -259,6 +261,11 @@ async fn evaluate(
     ApiJson(request): ApiJson<EvaluateRequest>,
 ) -> Result<Json<Evaluated>, Problem> {
     caller.must(Scope::Report)?;
+    if let (Some(from), Some(to)) = (request.from, request.to)
+        && from > to
+    {
+        return Err(Problem::invalid(vec![Violation::new("/to", "out_of_range", "must not be before from")]));
+    }
     let without: Vec<_> = request.without.into_iter().map(|one| (one.slot, one.component)).collect();
     let fault = |detail: &str| Err(Problem::invalid(vec![Violation::new("/without", "mismatch", detail)]));
     let target = match request.rotation {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Answer;
+use super::{Answer, StoreError};
 use crate::domain::{
     ids::{CampaignId, CreativeId, DecisionId, EventName, Uid},
     measurement::{
@@ -153,8 +153,8 @@ pub struct Learned {
     pub shown: Vec<(u32, Arm, u64)>,
 }
 
-/// Learns: from what is known of a subject, if anything, and lessons.
-pub type Learn = Box<dyn FnOnce(Option<LearnedRow>, Vec<LessonRow>) -> Learned + Send>;
+/// Learns: from what is known of a subject, if anything, and lessons. An error leaves both as they are.
+pub type Learn = Box<dyn FnOnce(Option<LearnedRow>, Vec<LessonRow>) -> Result<Learned, StoreError> + Send>;
 
 /// What is measured of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +203,36 @@ pub struct Rewarded {
     pub reward: f64,
 }
 
+/// Which logged decisions are sought.
+#[derive(Debug, Clone)]
+pub struct LogQuery {
+    /// Number of the account.
+    pub account: u32,
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// From one UTC day (since 1970-01-01) to before another.
+    pub days: (i32, i32),
+    /// By creative, before when decisions must have been made.
+    pub before: Vec<(CreativeId, Millis)>,
+    /// The same for creatives that are not named.
+    pub otherwise: Millis,
+    /// What is measured of each.
+    pub measured: Measured,
+    /// How many at most.
+    pub most: u32,
+}
+
+/// Logged decisions with what came of each.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogRead {
+    /// All that are sought; where there are too many, an even sample of them, the same at each look.
+    pub rows: Vec<Rewarded>,
+    /// How many are sought, with those that were left out of a sample.
+    pub count: u64,
+    /// How many of the days were made too late.
+    pub later: u64,
+}
+
 /// Keeps what is learned. Each lesson is learned from exactly once, whichever replica does it.
 pub trait LearningStore: Send + Sync {
     /// Subjects with lessons waiting.
@@ -212,8 +242,10 @@ pub trait LearningStore: Send + Sync {
     fn settle(&self, now: Millis) -> Answer<'_, usize>;
     /// Takes at most `most` lessons of a subject, oldest first, has `learn` learn from them and
     /// keeps the result, in one transaction that no other works on the subject in. Answers how many
-    /// lessons there were.
-    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize>;
+    /// lessons there were; `None`, at once and without asking `learn`, while another works on it.
+    ///
+    /// Also fails with what `learn` fails with; then nothing has changed.
+    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, Option<usize>>;
     /// The versions of everything that has changed since a time by the store's clock.
     fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>>;
     /// What is known of these.
@@ -240,16 +272,8 @@ pub trait LearningStore: Send + Sync {
     fn repeated(&self, account: u32, campaign: CampaignId, days: (i32, i32)) -> Answer<'_, BTreeMap<i32, u64>>;
     /// Keeps rows of the decision log.
     fn log(&self, rows: Vec<LoggedDecision>) -> Answer<'_, ()>;
-    /// The newest logged decisions of a campaign from one day to before another, at most so many,
-    /// with what came of each.
-    fn logged(
-        &self,
-        account: u32,
-        campaign: CampaignId,
-        days: (i32, i32),
-        measured: Measured,
-        most: u32,
-    ) -> Answer<'_, Vec<Rewarded>>;
+    /// Logged decisions of a campaign, with what came of each.
+    fn logged(&self, sought: LogQuery) -> Answer<'_, LogRead>;
     /// Makes the partitions of the coming days and drops what is past its retention.
     fn maintain(&self, now: Millis) -> Answer<'_, ()>;
     /// What the people of each side of one experiment did.

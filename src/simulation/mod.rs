@@ -6,6 +6,7 @@
 //! would have been clicked, summed, as a share of what an even choice loses (`norm`: 0 is
 //! perfect, 1 is chance).
 
+mod alarms;
 mod policy;
 mod reader;
 mod report;
@@ -15,6 +16,7 @@ mod scenario;
 mod tessera;
 mod world;
 
+pub use alarms::Alarms;
 pub use report::Report;
 pub use run::{Contender, Outcome, Stage};
 pub use scenario::{Feedback, Phase, Scenario, Slot, User};

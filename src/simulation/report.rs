@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::{
+    alarms::Alarms,
     run::{Contender, Outcome, POINTS, Stage},
     scenario::Scenario,
 };
@@ -19,6 +20,8 @@ pub struct Report {
     pub seeds: u64,
     /// In the order of [`Contender::ALL`].
     pub outcomes: Vec<Outcome>,
+    /// False alarms, where all combinations are alike.
+    pub alarms: Option<Alarms>,
 }
 
 /// Rows of the plot.
@@ -32,15 +35,16 @@ impl Report {
     pub fn of(scenario: &Scenario, seeds: u64) -> Self {
         let (stage, settings) = (Stage::new(scenario), Settings::default());
         let outcomes = Contender::ALL.iter().map(|one| stage.run(*one, &settings, seeds)).collect();
-        Self { scenario: scenario.name.clone(), seeds, outcomes }
+        Self { scenario: scenario.name.clone(), seeds, outcomes, alarms: Alarms::of(&stage, seeds) }
     }
 
-    /// One object with a member for each policy.
+    /// One object with a member for each policy, and `false_alarms` where all combinations are alike.
     #[must_use]
     pub fn json(&self) -> Value {
         let all = Contender::ALL.iter().zip(&self.outcomes);
         let members = all.map(|(one, outcome)| (one.name().to_owned(), json!(outcome)));
-        Value::Object(members.collect::<Map<_, _>>())
+        let alarms = self.alarms.map(|alarms| ("false_alarms".to_owned(), json!(alarms)));
+        Value::Object(members.chain(alarms).collect::<Map<_, _>>())
     }
 }
 
@@ -54,6 +58,16 @@ impl fmt::Display for Report {
         for ((one, outcome), mark) in Contender::ALL.iter().zip(&self.outcomes).zip(MARKS) {
             let (all, first, last) = (outcome.norm, outcome.norm_t10, outcome.end_norm);
             writeln!(f, "{mark} {:<12} {all:>8.3} {first:>12.3} {last:>12.3}", one.name())?;
+        }
+        if let Some(Alarms { runs, every, always_valid, naive }) = self.alarms {
+            writeln!(
+                f,
+                "\nall combinations are alike: a lift over a tenth held out, looked at every {every} decisions,"
+            )?;
+            writeln!(
+                f,
+                "is called significant in {always_valid} of {runs} runs, by intervals for one look in {naive}"
+            )?;
         }
         writeln!(f)?;
         let top = self.outcomes.iter().flat_map(|outcome| &outcome.curve).fold(1.0_f64, |top, value| top.max(*value));

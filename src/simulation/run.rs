@@ -68,8 +68,8 @@ pub struct Outcome {
 
 /// A scenario with its truth worked out.
 pub struct Stage<'a> {
-    scenario: &'a Scenario,
-    truths: Vec<Truth>,
+    pub(super) scenario: &'a Scenario,
+    pub(super) truths: Vec<Truth>,
 }
 
 impl<'a> Stage<'a> {

@@ -1,9 +1,13 @@
 //! The choice gets better with every outcome, on every replica, and nothing counts twice.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::SystemTime,
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tessera::domain::values::Millis;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -69,6 +73,21 @@ async fn show(remote: &Remote, person: u64, preview: Value) -> Value {
     }
     remote.decide(&body).await["placements"]["top"][0].take()
 }
+
+/// So many ms from now.
+fn from_now(ms: i64) -> Millis {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_millis();
+    Millis(i64::try_from(now).expect("ms") + ms)
+}
+
+/// What another rotation would have earned, asked at a time.
+async fn evaluate(remote: &Remote, at: Millis, body: &Value) -> Value {
+    let request = remote.request(Method::POST, "/v1/campaigns/learning/evaluate").json(body);
+    read(request.header("tessera-time", at.to_string()).sent().await, 200).await
+}
+
+/// When what came of the decisions is known.
+const LATER: i64 = 3_600_000;
 
 async fn refresh(remote: &Remote) {
     read(remote.request(Method::POST, "/v1/simulation/refresh").sent().await, 200).await;
@@ -258,8 +277,7 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     let csv = a.request(Method::GET, "/v1/campaigns/learning/report?format=csv").sent().await;
     assert!(csv.text().await.expect("a table").lines().count() > 6);
     // what it says of other rotations is proved below; here most who were not held out were logged
-    let evaluate = a.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&json!({"rotation": "best"}));
-    let best = read(evaluate.sent().await, 200).await;
+    let best = evaluate(&a, from_now(LATER), &json!({"rotation": "best"})).await;
     assert!(best["used"].as_u64().is_some_and(|used| used > people * 3 / 4), "{best:#}");
 
     // why
@@ -333,6 +351,12 @@ async fn rotations_are_evaluated_by_what_was_logged() {
         let path = format!("/v1/creatives/fallback/components/{gone}");
         assert_eq!(service.request(Method::DELETE, &path).header("if-match", "*").sent().await.status(), 204);
     }
+    // the others weigh 100
+    for (slot, heavy) in [("headline", "h1"), ("cta", "c2")] {
+        let body = json!({"slot": slot, "value": heavy, "weight": 300});
+        let request = service.request(Method::PUT, &format!("/v1/creatives/fallback/components/{heavy}"));
+        read(request.header("if-match", "*").json(&body).sent().await, 200).await;
+    }
     read(service.request(Method::POST, "/v1/creatives/fallback/publish").json(&json!({})).sent().await, 200).await;
     refresh(&service).await;
     // creatives that nobody asked for have few draws in memory, and all from the first decision on
@@ -340,40 +364,69 @@ async fn rotations_are_evaluated_by_what_was_logged() {
         decide(&service, person).await;
     }
     refresh(&service).await;
-    live_at_once(&service, PEOPLE, |person, components| rate(age(person), components)).await;
-    let evaluate = async |body: Value| {
-        let request = service.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&body);
-        read(request.sent().await, 200).await
+    // what is best depends on both slots and on who it is; clicks on (h1, c2), (h1, c0), (h2, c2) and (h2, c0)
+    let rates = |person: u64| if age(person) >= 18 { [0.8, 0.2, 0.2, 0.1] } else { [0.5, 0.1, 0.1, 0.7] };
+    let rate = |person: u64, components: &Value| match (&components["headline"], &components["cta"]) {
+        (headline, cta) if headline == "h1" => rates(person)[usize::from(cta != "c2")],
+        (_, cta) => rates(person)[2 + usize::from(cta != "c2")],
     };
-    let logged = || async { evaluate(json!({"rotation": "even"})).await["used"].as_u64() > Some(PEOPLE * 3 / 4) };
-    crate::harness::until("all are logged", logged).await;
-    // of four one is the best for somebody and two have half of it; all components weigh the same
-    let even = (BEST + 2.0 * 0.2 + NOTHING) / 4.0;
-    for (rotation, truth) in [("even", even), ("weights", even), ("best", BEST)] {
-        let answer = evaluate(json!({"rotation": rotation})).await;
+    let before = from_now(-60_000);
+    live_at_once(&service, PEOPLE, rate).await;
+    let later = from_now(LATER);
+    let logged = || async { evaluate(&service, later, &json!({"rotation": "even"})).await["used"].as_u64() };
+    crate::harness::until("all are logged", || async { logged().await > Some(PEOPLE * 3 / 4) }).await;
+    let by = |shares: [f64; 4]| {
+        let of = |person| rates(person).iter().zip(shares).map(|(rate, share)| rate * share).sum::<f64>();
+        (of(0) + of(1)) / 2.0
+    };
+    let without = |slot: &str, component: &str| json!({"rotation": "without", "without": [{"slot": slot, "component": component}]});
+    for (other, truth) in [
+        (json!({"rotation": "even"}), by([0.25; 4])),
+        (json!({"rotation": "weights"}), by([0.5625, 0.1875, 0.1875, 0.0625])),
+        (json!({"rotation": "best"}), 0.75),
+        // what is left of the choice is clear by now, but for the floor
+        (without("headline", "h2"), 0.98 * by([1.0, 0.0, 0.0, 0.0]) + 0.02 * by([0.5, 0.5, 0.0, 0.0])),
+        (without("cta", "c2"), 0.98 * (0.2 + 0.7) / 2.0 + 0.02 * by([0.0, 0.5, 0.0, 0.5])),
+    ] {
+        let answer = evaluate(&service, later, &other).await;
         let found = &answer["evaluation"];
         println!("truly {truth:.3}: {found}");
         let number = |name: &str| found[name].as_f64().unwrap_or_else(|| panic!("{answer:#}"));
         assert_eq!(found["basis"], "combinations", "{answer:#}");
-        assert!((number("value") - truth).abs() < 0.1, "{answer:#}");
+        assert!((number("value") - truth).abs() < 0.08, "{other}, truly {truth}: {answer:#}");
         assert!(number("effective_sample_size") >= 200.0, "{answer:#}");
         let interval = &found["interval"];
-        assert!(interval["low"].as_f64() < Some(truth + 0.05) && interval["high"].as_f64() > Some(truth - 0.05));
+        assert!(interval["low"].as_f64() < Some(truth + 0.03) && interval["high"].as_f64() > Some(truth - 0.03));
+        assert_eq!((&answer["too_young"], &answer["sampled"]), (&json!(0), &json!(false)));
+        let end = |name: &str| answer["span"][name].as_str().and_then(|at| at.parse::<Millis>().ok()).expect("a time");
+        assert!(end("first") < end("last") && end("last") < from_now(0), "{answer:#}");
     }
+    // while clicks may still come, nothing is said of what came of a decision
+    let young = evaluate(&service, before, &json!({"rotation": "even"})).await;
+    assert_eq!((&young["logged"], &young["used"]), (&json!(0), &json!(0)), "{young:#}");
+    assert!(young["too_young"].as_u64() > Some(PEOPLE * 3 / 4), "{young:#}");
+    assert!(young["refused"].as_str().is_some_and(|why| why.contains("younger")), "{young:#}");
+
+    let turned = json!({"rotation": "even", "from": "2026-11-02", "to": "2026-11-01"});
+    let request = service.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&turned);
+    assert_eq!(read(request.sent().await, 422).await["errors"][0]["pointer"], "/to");
 }
 
 /// Above 200 combinations another rotation is evaluated by components, and the answer says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_of_many_combinations_are_evaluated_by_components() {
     const COMPONENTS: u64 = 15;
-    const PEOPLE: u64 = 800;
+    const PEOPLE: u64 = 1_200;
+    /// From this one on they weigh three times as much.
+    const HEAVY: u64 = 8;
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
     let service = Service::start(&database, |config| config.http.simulation = true).await;
     for slot in ["headline", "cta"] {
         for n in 0..COMPONENTS {
             let path = format!("/v1/creatives/fallback/components/{slot}-{n}");
-            service.put(&path, &json!({"slot": slot, "value": format!("{slot} {n}")})).await;
+            let weight = if n >= HEAVY { 3 } else { 1 };
+            service.put(&path, &json!({"slot": slot, "value": format!("{slot} {n}"), "weight": weight})).await;
         }
     }
     read(service.request(Method::POST, "/v1/creatives/fallback/publish").json(&json!({})).sent().await, 200).await;
@@ -387,36 +440,38 @@ async fn rotations_of_many_combinations_are_evaluated_by_components() {
         let id = components[slot].as_str().expect("a component");
         id[slot.len() + 1..].parse::<u64>().expect("a number") as f64
     };
-    let clicks = |_, components: &Value| 0.1 + 0.01 * (number(components, "headline") + number(components, "cta"));
+    let clicks = |_, components: &Value| 0.05 + 0.02 * (number(components, "headline") + number(components, "cta"));
     live_at_once(&service, PEOPLE, clicks).await;
-    let evaluate = async |body: Value| {
-        let request = service.request(Method::POST, "/v1/campaigns/learning/evaluate").json(&body);
-        read(request.sent().await, 200).await
-    };
+    let later = from_now(LATER);
+    let evaluate = async |body: Value| evaluate(&service, later, &body).await;
     crate::harness::until("all are logged", || async { evaluate(json!({"rotation": "even"})).await["used"] == PEOPLE })
         .await;
     let even = evaluate(json!({"rotation": "even"})).await;
-    println!("an even rotation: {}", even["evaluation"]);
     assert_eq!(even["evaluation"]["basis"], "assuming_the_additive_model", "{even:#}");
-    let (value, low, high) = (
-        even["evaluation"]["value"].as_f64().expect("an estimate"),
-        even["evaluation"]["interval"]["low"].as_f64().expect("an end"),
-        even["evaluation"]["interval"]["high"].as_f64().expect("an end"),
-    );
-    // 0.1 + 0.01 (7 + 7)
-    assert!((value - 0.24).abs() < 0.08 && low < 0.26 && high > 0.22, "{even:#}");
+    let is = |answer: &Value, truth: f64| {
+        println!("truly {truth:.3}: {}", answer["evaluation"]);
+        let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{answer:#}"));
+        let (value, interval) = (number(&answer["evaluation"]["value"]), &answer["evaluation"]["interval"]);
+        let (low, high) = (number(&interval["low"]), number(&interval["high"]));
+        assert!((value - truth).abs() < 0.06 && low < truth + 0.02 && high > truth - 0.02, "truly {truth}: {answer:#}");
+    };
+    is(&even, 0.05 + 0.02 * (7.0 + 7.0));
     assert!(
         even["notes"]
             .as_array()
             .is_some_and(|notes| notes.iter().any(|note| note.as_str().unwrap_or("").contains("200")))
     );
-    // weights of components are all the same, so it is the same rotation; the best one is too far from the log
-    assert_eq!(evaluate(json!({"rotation": "weights"})).await["evaluation"], even["evaluation"]);
+    // eight of 1 that are 3.5 at the mean, seven of 3 that are 11
+    let heavier = (8.0 * 3.5 + 21.0 * 11.0) / 29.0;
+    is(&evaluate(json!({"rotation": "weights"})).await, 0.05 + 0.02 * 2.0 * heavier);
+    // the best one is too far from the log
     let best = evaluate(json!({"rotation": "best"})).await;
     assert!(best["refused"].as_str().is_some_and(|why| why.contains("effective")), "{best:#}");
     let without = json!({"rotation": "without", "without": [{"slot": "cta", "component": "cta-14"}]});
     let without = evaluate(without).await;
-    assert!(without["evaluation"].is_object() || without["refused"].is_string(), "{without:#}");
+    // and so is what goes on learning: what was logged was chosen before anything was known
+    assert!(without["refused"].as_str().is_some_and(|why| why.contains("effective")), "{without:#}");
+    assert_eq!((&without["used"], &without["evaluation"]), (&json!(PEOPLE), &Value::Null));
 
     // what was learned is not kept ready for a rotation that does not ask it
     let mut other = campaign.clone();

@@ -115,6 +115,68 @@ async fn an_outcome_is_learned_from_on_every_replica_within_seconds() {
     assert!(took.iter().all(|(here, there)| *here <= most && *there <= most), "{took:?}");
 }
 
+/// Some campaigns are being learned about by somebody who takes long: nobody waits for these, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_share_what_there_is_to_learn() {
+    const CAMPAIGNS: usize = 40;
+    const HELD: usize = 6;
+    let _turn = turn(2).await;
+    let database = crate::cluster().await.database().await;
+    let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
+    author(&a).await;
+    let campaign = json!({
+        "name": "Learning", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
+        "landing_url": "https://northwind.example/", "rotation": "optimized", "goal": "click"
+    });
+    for n in 0..CAMPAIGNS {
+        a.put(&format!("/v1/campaigns/c-{n:02}"), &campaign).await;
+    }
+    let decide = async |remote: &Remote, n: usize| {
+        let mut ask = ask(n as u32);
+        ask["placements"][0]["candidates"]["campaign"] = json!(format!("c-{n:02}"));
+        remote.decide(&ask).await
+    };
+    let version = async |remote: &Remote, n: usize| {
+        decide(remote, n).await["explanation"]["items"][0]["optimizer"]["version"].as_u64().unwrap_or_default()
+    };
+    // how many of some campaigns both choose by with more than so many versions of what was learned
+    let ahead = async |campaigns: std::ops::Range<usize>, than: &[u64]| {
+        let mut ahead = 0;
+        for n in campaigns {
+            ahead += usize::from(version(&a, n).await > than[n] && version(&b, n).await > than[n]);
+        }
+        ahead
+    };
+    let none = [0; CAMPAIGNS];
+    until("all are known", || async { ahead(0..CAMPAIGNS, &none).await == CAMPAIGNS }).await;
+    let mut connection = PgConnection::connect(&database).await.expect("a connection");
+    let mut held = connection.begin().await.expect("a transaction");
+    for n in 0..HELD {
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended(concat_ws('/', 1, $1::text, 'fallback'), 7))")
+            .bind(format!("c-{n:02}"))
+            .execute(&mut *held)
+            .await
+            .expect("a lock");
+    }
+    let (mut before, mut items) = (Vec::new(), Vec::new());
+    for n in 0..CAMPAIGNS {
+        before.push(version(&a, n).await.max(version(&b, n).await));
+        items.push(decide(if n % 2 == 0 { &a } else { &b }, n).await["placements"]["top"][0].take());
+    }
+    for item in &items {
+        assert_eq!(a.beacon(url(item, "impression_url")).await.1, "recorded");
+    }
+    let others = || async { ahead(HELD..CAMPAIGNS, &before).await == CAMPAIGNS - HELD };
+    let took = until("the others are learned about", others).await;
+    println!("{} of {CAMPAIGNS} campaigns are learned about on two replicas within {took:?}", CAMPAIGNS - HELD);
+    assert_eq!(ahead(0..HELD, &before).await, 0, "these are in somebody's hands");
+    held.rollback().await.expect("let go");
+    until("all are learned about", || async { ahead(0..HELD, &before).await == HELD }).await;
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from lesson").fetch_one(&mut connection).await.expect("a count");
+    assert_eq!(left, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_learned_from_keeps_nothing_else_from_being_learned() {
     let _turn = turn(1).await;

@@ -12,6 +12,7 @@ mod faults;
 mod feed;
 mod figures;
 mod identity;
+mod lessons;
 mod outcomes;
 mod people;
 mod standings;

@@ -25,7 +25,7 @@ use tessera::{
 };
 use uuid::Uuid;
 
-use crate::{catalog, events, faults, feed, identity, outcomes, people, standings, webhooks};
+use crate::{catalog, events, faults, feed, identity, lessons, outcomes, people, standings, webhooks};
 
 /// A check: an async function over the place, boxed so that all fit one list.
 type Check = fn(Arc<Place>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -76,6 +76,8 @@ const CHECKS: &[(&str, Check)] = checks![
     webhooks::are_changed_by_whoever_knows_their_version,
     webhooks::hand_a_batch_to_one_until_it_is_accepted,
     webhooks::miss_nothing_beside_a_long_writer,
+    lessons::are_learned_from_by_one_and_nobody_waits,
+    lessons::of_decisions_are_read_evenly_where_they_are_old_enough,
     standings::are_kept_with_what_is_told_or_not_at_all,
     standings::steps_of_many_replicas_at_once_are_taken_once,
     standings::who_leaves_a_list_when_their_time_is_over_is_told_once,

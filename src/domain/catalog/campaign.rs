@@ -158,6 +158,12 @@ impl Campaign {
     pub fn cap_window(&self) -> Option<Span> {
         self.caps.iter().map(|cap| cap.per).max()
     }
+
+    /// After how long, in ms, nothing that comes of a decision is its own any more.
+    #[must_use]
+    pub fn longest_ms(&self) -> i64 {
+        self.click_window.millis().max(self.view_window.map_or(0, Span::millis))
+    }
 }
 
 /// The number of an experiment, small enough for four bytes of a token.

@@ -23,6 +23,10 @@ pub struct Reasoning {
     pub shown: Belief,
     /// Every legal combination that differs from it in one slot.
     pub others: Vec<Other>,
+    /// Components that could stand in their slot, but not beside what is shown in the others: pairing rules forbid it,
+    /// or would leave a slot empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<Forbidden>,
 }
 
 /// What is believed of a combination.
@@ -33,7 +37,8 @@ pub struct Belief {
     pub rate: f64,
     /// Where the rate lies with a probability of 95%.
     pub interval: (f64, f64),
-    /// The score in the draw that chose, on the logit scale; none where no draw chose.
+    /// The score in the draw that chose, on the logit scale; none where no draw chose: a combination that is shown
+    /// by the floor, or to launch a component, was shown whatever the draws say of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampled: Option<f64>,
     /// The terms that matter most, the largest first, on the logit scale.
@@ -50,6 +55,16 @@ pub struct Part {
     pub adds: f64,
     /// The standard deviation of that.
     pub deviation: f64,
+}
+
+/// A component that pairing rules allow only beside others than those that are shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ForbiddenComponent)]
+pub struct Forbidden {
+    /// Where it could stand.
+    pub slot: SlotName,
+    /// Which it is.
+    pub component: ComponentId,
 }
 
 /// A combination that was not chosen.

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     decision::{
-        belief::{Belief, Other, Part, Reasoning},
+        belief::{Belief, Forbidden, Other, Part, Reasoning},
         decided::Showing,
         learned::{Learner, Thought},
     },
@@ -32,7 +32,7 @@ impl Thought {
         let shown = belief(&choice)?;
         let (_, space) = self.among(&showing.creative)?;
         let legal = |choice: &[u16]| space.allows(&choice[..space.options().len().min(choice.len())]);
-        let mut others = Vec::new();
+        let (mut others, mut forbidden) = (Vec::new(), Vec::new());
         for (slot, eligible) in self.eligible.iter().enumerate() {
             let Some(place) = learner.shape.slot(&creative.slots[slot].name).filter(|place| *place < choice.len())
             else {
@@ -44,6 +44,7 @@ impl Thought {
                 let mut other = choice.clone();
                 other[place] = number;
                 if !legal(&other) {
+                    forbidden.push(Forbidden { slot: creative.slots[slot].name.clone(), component: id.clone() });
                     continue;
                 }
                 others.extend(belief(&other).map(|belief| Other {
@@ -65,6 +66,7 @@ impl Thought {
                 .collect(),
             shown,
             others,
+            forbidden,
         })
     }
 }

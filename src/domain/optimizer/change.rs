@@ -115,11 +115,17 @@ impl Detector {
         (self.delays.patience(), passed)
     }
 
-    /// Judges the batches whose rewards have had time to come; whether there is an alarm. How long
-    /// that takes is seen from the rewards, and is `longest_ms` at most and while few have come. A clock
-    /// that goes backwards makes batches wait.
+    /// After how long, in ms, so many rewards of a decision have come that it tells its worth: as seen from the
+    /// rewards, `longest_ms` at most and while few have come.
+    #[must_use]
+    pub fn maturity_ms(&self, longest_ms: i64) -> i64 {
+        self.delays.maturity_ms().unwrap_or(longest_ms).min(longest_ms)
+    }
+
+    /// Judges the batches whose rewards have had time to come; whether there is an alarm; see
+    /// [`Self::maturity_ms`]. A clock that goes backwards makes batches wait.
     pub fn judge(&mut self, now: Millis, longest_ms: i64) -> bool {
-        let maturity_ms = self.delays.maturity_ms().unwrap_or(longest_ms).min(longest_ms);
+        let maturity_ms = self.maturity_ms(longest_ms);
         let mut alarm = false;
         while let Some(batch) = self.waiting.pop_front_if(|batch| now.since(batch.until) >= maturity_ms) {
             self.judged = self.judged.max(batch.until);

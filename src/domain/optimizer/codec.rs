@@ -10,24 +10,32 @@ use crate::domain::optimizer::{
     statistics::{Count, Statistics},
 };
 
-const VERSION: u8 = 3;
 /// Without credit for rewards on their way, as is written where there is none.
 const SETTLED: u8 = 2;
 /// Also without what was shown of late, and without gaps.
 const OLDEST: u8 = 1;
 
-/// The bytes are no statistics of this version.
+/// The bytes cannot be read as statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("these bytes are no statistics that this version wrote")]
-pub struct NotStatistics;
+pub enum NotStatistics {
+    /// A newer version may have written them.
+    #[error("a newer version wrote these statistics")]
+    Newer,
+    /// They are none of this version, nor of one before it.
+    #[error("these bytes are no statistics that this version wrote")]
+    Broken,
+}
 
 impl Statistics {
+    /// The newest version of their bytes, by which these begin.
+    pub const VERSION: u8 = 3;
+
     /// As bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let pending = self.pending.iter().map(|pending| *pending as f32);
         let settled = pending.clone().all(|pending| pending == 0.0);
-        let mut out = vec![if settled { SETTLED } else { VERSION }];
+        let mut out = vec![if settled { SETTLED } else { Self::VERSION }];
         put(&mut out, self.layout.slots() as u64);
         for slot in 0..self.layout.slots() {
             put(&mut out, self.layout.slot(slot).len() as u64);
@@ -69,12 +77,15 @@ impl Statistics {
     /// Reads [`Self::encode`]'s bytes.
     ///
     /// # Errors
-    /// Bytes of another version, of a layout larger than a [`Shape`] may be, that end early or go
+    /// Bytes of a newer version; of a layout larger than a [`Shape`] may be, that end early or go
     /// on, or numbers that are not finite or are negative where they cannot be.
     pub fn decode(bytes: &[u8]) -> Result<Self, NotStatistics> {
+        if bytes.first().is_some_and(|version| *version > Self::VERSION) {
+            return Err(NotStatistics::Newer);
+        }
         let mut reader = Reader(bytes);
         let read = reader.statistics().filter(|read| reader.0.is_empty() && read.is_sound());
-        read.ok_or(NotStatistics)
+        read.ok_or(NotStatistics::Broken)
     }
 }
 
@@ -122,7 +133,7 @@ struct Reader<'a>(&'a [u8]);
 impl Reader<'_> {
     fn statistics(&mut self) -> Option<Statistics> {
         let [version] = self.take()?;
-        (OLDEST..=VERSION).contains(&version).then_some(())?;
+        (OLDEST..=Statistics::VERSION).contains(&version).then_some(())?;
         let slots = self.number(Shape::MOST_SLOTS)?;
         let numbers = (0..slots).map(|_| self.numbers(version)).collect::<Option<Vec<_>>>()?;
         let layout = Layout::of(numbers, self.number(Shape::MOST_FEATURES)? as u16);

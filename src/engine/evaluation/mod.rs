@@ -16,12 +16,16 @@ use crate::{
         },
         decision::{learned::Learner, spaces::Paired},
         ids::{CampaignId, ComponentId, SlotName},
-        measurement::evaluate::{Basis, Evaluation, Evaluator, Logged, MOST_COMBINATIONS, Refusal, Weight},
+        measurement::{
+            beacon::decided_at,
+            evaluate::{Basis, Evaluation, Evaluator, Logged, MOST_COMBINATIONS, Refusal, Weight},
+        },
         optimizer::{DEFAULT, Snapshot as Draws, Space},
+        values::Millis,
         violation::Violation,
     },
     engine::world::Account,
-    ports::{LoggedDecision, Measured, Rewarded},
+    ports::{LogQuery, LogRead, LoggedDecision, Measured, Rewarded},
 };
 
 /// Another rotation.
@@ -44,9 +48,19 @@ pub struct Evaluated {
     pub campaign: CampaignId,
     /// What is earned.
     pub reward: Reward,
-    /// Logged decisions that could be used.
+    /// Logged decisions of the days that are old enough for what comes of them to be known: twice as old as
+    /// 99 in 100 rewards took, or as the attribution window while fewer than 30 rewards came.
+    pub logged: u64,
+    /// Those that are too young for that, and left out.
+    pub too_young: u64,
+    /// Whether only an even sample of those that are old enough was read, because there are more than 50,000.
+    pub sampled: bool,
+    /// From the first to the last of the decisions that were read; none where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span: Option<Read>,
+    /// Decisions that were read and could be used.
     pub used: u64,
-    /// Logged decisions that could not: of other revisions, or with too many combinations.
+    /// Decisions that were read and could not: of other revisions, or with too many combinations.
     pub left_out: u64,
     /// The estimate; none where the log says too little.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +70,23 @@ pub struct Evaluated {
     pub refused: Option<String>,
     /// What to keep in mind.
     pub notes: Vec<&'static str>,
+}
+
+/// When decisions that were read were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = EvaluatedSpan)]
+pub struct Read {
+    /// The first.
+    pub first: Millis,
+    /// The last.
+    pub last: Millis,
+}
+
+impl Read {
+    fn of(rows: &[Rewarded]) -> Option<Self> {
+        let times = || rows.iter().map(|row| decided_at(row.logged.decision));
+        Some(Self { first: times().min()?, last: times().max()? })
+    }
 }
 
 /// What is earned.
@@ -73,13 +104,20 @@ pub enum Reward {
 /// Logged decisions that are read.
 const MOST: u32 = 50_000;
 
+/// Why nothing is estimated while rewards are still to come.
+const TOO_YOUNG: &str = "what comes of the logged decisions is not known yet: they are younger than rewards may take";
+
+/// What differs from the rotation that would serve.
+const TURNS: &str = "Where pairing rules bind slots, every legal combination counts alike, or by its weights: served, \
+    these slots take turns, so some combinations are shown more often and others less.";
+
 /// Why nothing is estimated for a campaign that chooses in another way by now.
 const NOT_OPTIMIZED: &str = "the campaign's rotation is not `optimized` now, so what was learned, by which logged \
     decisions are weighed, is not kept ready: set it to `optimized` to have them evaluated";
 
 impl Results {
     /// Evaluates another rotation on the decisions logged from one day (UTC, since 1970-01-01) to
-    /// another.
+    /// another, on those of which is known what came of them.
     ///
     /// # Errors
     /// See [`ResultsError`].
@@ -103,21 +141,43 @@ impl Results {
             GoalDoc::Conversion(_) => (Reward::Conversions, Measured::Conversions),
             GoalDoc::Value(_) => (Reward::Value, Measured::Value),
         };
-        let days = results::days(days.0, days.1);
-        let logged =
-            self.store.logged(account.number(), id.clone(), days, measured, MOST).await.map_err(ResultsError::from)?;
+        // decisions of which rewards are still to come would look like failures
+        let (now, longest) = (self.clock.now(), line.campaign.longest_ms());
+        let known = self.learning.of_campaign(account.number(), id).await;
+        let known = known.into_iter().filter(|(_, known)| known.goal.as_ref() == Some(&line.campaign.goal));
+        let before = known.map(|(of, known)| (of.creative, now.plus(-known.lore.detector.maturity_ms(longest))));
+        let sought = LogQuery {
+            account: account.number(),
+            campaign: id.clone(),
+            days: results::days(days.0, days.1),
+            before: before.collect(),
+            otherwise: now.plus(-longest),
+            measured,
+            most: MOST,
+        };
+        let LogRead { rows: logged, count, later } = self.store.logged(sought).await.map_err(ResultsError::from)?;
+        let nothing = Evaluated {
+            campaign: id.clone(),
+            reward,
+            logged: count,
+            too_young: later,
+            sampled: count > logged.len() as u64,
+            span: Read::of(&logged),
+            used: 0,
+            left_out: logged.len() as u64,
+            evaluation: None,
+            refused: None,
+            notes: Vec::new(),
+        };
         if line.campaign.rotation != Rotation::Optimized {
-            return Ok(Evaluated {
-                campaign: id.clone(),
-                reward,
-                used: 0,
-                left_out: logged.len() as u64,
-                evaluation: None,
-                refused: Some(NOT_OPTIMIZED.to_owned()),
-                notes: Vec::new(),
-            });
+            return Ok(Evaluated { refused: Some(NOT_OPTIMIZED.to_owned()), ..nothing });
+        }
+        if logged.is_empty() && later > 0 {
+            return Ok(Evaluated { refused: Some(TOO_YOUNG.to_owned()), ..nothing });
         }
         let creatives = line.creatives.clone();
+        let takes_turns = matches!(target, Target::Even | Target::Weights)
+            && creatives.iter().any(|creative| !creative.pairing.is_empty());
         // of some, nothing may be learned yet
         let learned = self.learning.whole(account.number(), id).await;
         let learned: Vec<_> = creatives.iter().map(|creative| learned.get(&creative.id).cloned()).collect();
@@ -164,13 +224,16 @@ impl Results {
         if finished.is_ok() {
             notes.push("What was learned from the same decisions flatters the rotation that uses it.");
         }
+        if finished.is_ok() && takes_turns {
+            notes.push(TURNS);
+        }
         let (evaluation, refused) = match finished {
             Ok(evaluation) => (Some(evaluation), None),
             Err(refusal @ (Refusal::EffectiveSampleSize { .. } | Refusal::LargestWeight { .. })) => {
                 (None, Some(refusal.to_string()))
             }
         };
-        Ok(Evaluated { campaign: id.clone(), reward, used, left_out, evaluation, refused, notes })
+        Ok(Evaluated { used, left_out, evaluation, refused, notes, ..nothing })
     }
 }
 

@@ -47,13 +47,7 @@ impl Learning {
                 if shape.feature(&name).is_none() && learned::count(shape, "geo:") < learned::COUNTRIES {
                     let subject =
                         Subject { account, campaign: campaign.id.clone(), creative: showing.creative.id.clone() };
-                    self.0
-                        .wanted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .entry(subject)
-                        .or_default()
-                        .insert(name);
+                    self.0.want(&subject, BTreeSet::from([name]));
                 }
             }
             if exposure.arm.is_side()
@@ -77,6 +71,24 @@ impl Learning {
 }
 
 impl Shared {
+    /// What decisions met that has no number yet.
+    pub(super) fn wanted(&self) -> Vec<Subject> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The features of a subject that are to have numbers, once.
+    pub(super) fn take_wanted(&self, subject: &Subject) -> BTreeSet<String> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).unwrap_or_default()
+    }
+
+    /// Notes features of a subject that are to have numbers.
+    pub(super) fn want(&self, subject: &Subject, mut names: BTreeSet<String>) {
+        if !names.is_empty() {
+            let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.entry(subject.clone()).or_default().append(&mut names);
+        }
+    }
+
     /// Enrols those who wait.
     pub(super) async fn enrol(&self) -> Result<(), StoreError> {
         let waiting = std::mem::take(&mut self.units.lock().unwrap_or_else(PoisonError::into_inner).waiting);

@@ -15,7 +15,7 @@ use crate::{
             exposure::{Arm, Exposure},
             outcome::OutcomeKind,
         },
-        optimizer::{Epoch, Lesson, LessonKind, Lore, Rewards, Settings, Shape, Statistics},
+        optimizer::{Epoch, Lesson, LessonKind, Lore, NotStatistics, Rewards, Settings, Shape, Statistics},
         values::Millis,
     },
     ports::{CombinationCell, FeatureCell, Learned, LearnedBody, LearnedRow, LessonRow, Unit},
@@ -36,8 +36,14 @@ pub struct Knowledge {
 
 /// What is kept of a creative cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("what was learned cannot be read: {0}")]
-pub struct Unreadable(String);
+pub enum Unreadable {
+    /// A newer version may have written it.
+    #[error("what was learned was written by a newer version")]
+    Newer,
+    /// Nobody can.
+    #[error("what was learned cannot be read: {0}")]
+    Broken(String),
+}
 
 impl Knowledge {
     /// What a row keeps.
@@ -45,9 +51,13 @@ impl Knowledge {
     /// # Errors
     /// When it is not of this program.
     pub fn read(body: &LearnedBody) -> Result<Self, Unreadable> {
-        let shape: Shape = serde_json::from_value(body.shape.clone()).map_err(|error| Unreadable(error.to_string()))?;
-        shape.check().map_err(|_| Unreadable("its shape is none".into()))?;
-        let statistics = Statistics::decode(&body.statistics).map_err(|error| Unreadable(error.to_string()))?;
+        let statistics = Statistics::decode(&body.statistics).map_err(|error| match error {
+            NotStatistics::Newer => Unreadable::Newer,
+            NotStatistics::Broken => Unreadable::Broken(error.to_string()),
+        })?;
+        let broken = |error: serde_json::Error| Unreadable::Broken(error.to_string());
+        let shape: Shape = serde_json::from_value(body.shape.clone()).map_err(broken)?;
+        shape.check().map_err(|_| Unreadable::Broken("its shape is none".into()))?;
         // one that cannot be read only starts to watch anew
         let detector = serde_json::from_value(body.watch.clone()).unwrap_or_default();
         let lore = Lore { statistics, epoch: Epoch(body.epoch), detector };
@@ -122,17 +132,21 @@ fn kind(goal: &GoalDoc, lesson: &LessonRow) -> Option<LessonKind> {
 
 /// Learns from lessons, after `admit` gave numbers to what is new about the creative; whether it
 /// did is what it answers.
+///
+/// # Errors
+/// What is known is of a newer version: the lessons are left to who can read it.
 pub(super) fn learn(
     known: Option<LearnedRow>,
     lessons: Vec<LessonRow>,
     wish: &Wish,
     now: Millis,
     admit: impl FnOnce(&mut Shape) -> bool,
-) -> Learned {
+) -> Result<Learned, Unreadable> {
     let mut knowledge = match known.as_ref().map(|row| Knowledge::read(&row.body)).transpose() {
         Ok(knowledge) => knowledge.unwrap_or_default(),
+        Err(Unreadable::Newer) => return Err(Unreadable::Newer),
         // the counts go on, what was learned begins anew
-        Err(_) => Knowledge::default(),
+        Err(Unreadable::Broken(_)) => Knowledge::default(),
     };
     let mut changed = admit(&mut knowledge.shape) || known.is_none();
     if let Some(goal) = &wish.goal {
@@ -168,7 +182,7 @@ pub(super) fn learn(
         knowledge.lore.learn(lessons, &wish.settings, &wish.rewards(&goal), now);
         changed = true;
     }
-    tallies.into_learned(changed.then(|| knowledge.write()))
+    Ok(tallies.into_learned(changed.then(|| knowledge.write())))
 }
 
 /// A day, a side and a revision's combination.
@@ -267,7 +281,7 @@ mod tests {
     }
 
     fn learned(goal: GoalDoc, lessons: Vec<LessonRow>) -> (Statistics, Counts) {
-        let learned = learn(None, lessons, &wish(goal), NOW, admit);
+        let learned = learn(None, lessons, &wish(goal), NOW, admit).expect("learned");
         let body = learned.body.expect("something");
         (Statistics::decode(&body.statistics).expect("statistics"), learned.combinations[0].counts)
     }
@@ -278,7 +292,7 @@ mod tests {
         let exposure = Exposure { choice: vec![0], arm, experiment: 0, ..Exposure::default() };
         let of = |arm| Exposure { arm, ..exposure.clone() }.pack().into();
         let lesson = |arm| LessonRow { person: Some(person), exposure: of(arm), ..lesson(OutcomeKind::Click, None) };
-        let told = |arm| learn(None, vec![lesson(arm)], &wish(GoalDoc::Click), NOW, admit).units;
+        let told = |arm| learn(None, vec![lesson(arm)], &wish(GoalDoc::Click), NOW, admit).expect("learned").units;
         assert_eq!(told(arm).iter().map(|unit| (unit.person, unit.experiment)).collect::<Vec<_>>(), [(person, 0)]);
         assert!(told(Arm::Unassigned).is_empty());
     }
@@ -302,7 +316,8 @@ mod tests {
             let exposure = Exposure { new_components, ..Exposure::default() };
             LessonRow { exposure: exposure.pack().into(), ..lesson(OutcomeKind::Impression, None) }
         };
-        let made = learn(None, vec![shown("beach"), shown("gone")], &wish(GoalDoc::Click), NOW, admit);
+        let made = learn(None, vec![shown("beach"), shown("gone")], &wish(GoalDoc::Click), NOW, admit)
+            .expect("what can be read");
         let of_both = &made.combinations[0];
         assert_eq!((of_both.counts.impressions, &of_both.choice), (2, &vec![0]));
         let taught = Statistics::decode(&made.body.expect("something").statistics).expect("statistics");
@@ -314,9 +329,10 @@ mod tests {
         let impressions = || vec![lesson(OutcomeKind::Impression, None); 3];
         let step = |known: LearnedBody, lessons, wish: &Wish| {
             let known = Some(LearnedRow { version: 1, body: known });
-            learn(known, lessons, wish, NOW.plus(60_000), |_| false)
+            learn(known, lessons, wish, NOW.plus(60_000), |_| false).expect("learned")
         };
-        let clicks = learn(None, impressions(), &wish(GoalDoc::Click), NOW, admit).body.expect("something");
+        let clicks = learn(None, impressions(), &wish(GoalDoc::Click), NOW, admit).expect("learned");
+        let clicks = clicks.body.expect("something");
         let shown = |body: &LearnedBody| Knowledge::read(body).expect("own").lore.statistics.total().shown;
         assert_eq!(shown(&clicks), 3);
         assert_eq!(step(clicks.clone(), vec![], &wish(GoalDoc::Click)).body, None, "nothing new");
@@ -334,6 +350,21 @@ mod tests {
         // what was learned before goals were noted is the campaign's
         let unnoted = LearnedBody { goal: serde_json::Value::Null, ..anew };
         assert_eq!(Knowledge::read(&unnoted).expect("own").goal, None);
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_left_to_it_and_what_is_broken_begins_anew() {
+        let (wish, lessons) = (wish(GoalDoc::Click), || vec![lesson(OutcomeKind::Impression, None)]);
+        let learn = |body| learn(Some(LearnedRow { version: 1, body }), lessons(), &wish, NOW, admit);
+        let known = super::learn(None, lessons(), &wish, NOW, admit).expect("learned").body.expect("something");
+        let mut newer = known.clone();
+        newer.statistics[0] = Statistics::VERSION + 1;
+        assert!(matches!(learn(newer.clone()), Err(Unreadable::Newer)));
+        // what else of it this version cannot read makes no difference
+        assert!(matches!(learn(LearnedBody { shape: json!({"v": 2}), ..newer }), Err(Unreadable::Newer)));
+        let broken = LearnedBody { statistics: known.statistics[..3].to_vec(), ..known };
+        let anew = learn(broken).expect("learned").body.expect("something");
+        assert_eq!(Knowledge::read(&anew).expect("own").lore.statistics.total().shown, 1);
     }
 
     #[test]

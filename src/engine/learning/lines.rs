@@ -1,7 +1,7 @@
 //! What there is to learn about, and what decisions are given of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -79,6 +79,14 @@ impl Lines {
     pub(super) fn chooses(&self, subject: &Subject) -> bool {
         self.get(subject).is_some_and(|line| line.campaign.rotation == Rotation::Optimized)
     }
+}
+
+/// The rate of rewards over all that is known of an account, which is what a new creative may expect.
+pub(super) fn base_rate(known: &HashMap<Subject, Known>, account: u32) -> f64 {
+    let own = known.iter().filter(|(subject, _)| subject.account == account);
+    let (rewarded, shown) = own.fold((0.0, 0), |sum, (_, one)| (sum.0 + one.rewarded, sum.1 + one.shown));
+    // as if a thousand impressions with the usual rate had been seen before
+    (rewarded + 1_000.0 * Settings::default().base_rate) / (shown as f64 + 1_000.0)
 }
 
 /// Makes ready what a row says.

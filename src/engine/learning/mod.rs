@@ -13,9 +13,10 @@ mod looked;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{BuildHasher as _, RandomState},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,7 +31,7 @@ use self::{
     enrolment::Units,
     fold::{Wish, learn},
     kept::Kept,
-    lines::{Line, Lines, make},
+    lines::{Line, Lines, base_rate, make},
     looked::Looked,
 };
 use crate::{
@@ -40,7 +41,6 @@ use crate::{
         ids::{CampaignId, NameHash},
         measurement::beacon::CLICK_LIFE_MS,
         optimizer::{Settings, Shape},
-        values::Span,
     },
     engine::catalogue::Catalogue,
     ports::{Clock, LearnedRow, LearnedVersion, LearningStore, StoreError, Subject},
@@ -64,6 +64,8 @@ struct Shared {
     /// Outcomes committed here since the last look.
     outcomes: AtomicU64,
     enough: Notify,
+    /// In which order subjects are learned about: another one on each replica, so that they share the work.
+    order: RandomState,
     /// Failures to learn about something while the store is there.
     failures: Counter,
 }
@@ -103,6 +105,8 @@ impl Learning {
     const EVERY: Duration = Duration::from_millis(500);
     /// Outcomes after which to look at once.
     const ENOUGH: u64 = 100;
+    /// Time between looks while others learn what is waited for.
+    const AGAIN: Duration = Duration::from_millis(20);
     /// Time between writes to disk.
     const KEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -125,6 +129,7 @@ impl Learning {
             units: Mutex::default(),
             outcomes: AtomicU64::new(0),
             enough: Notify::new(),
+            order: RandomState::new(),
             failures,
         }))
     }
@@ -152,8 +157,9 @@ impl Learning {
         let mut kept = time::Instant::now();
         let mut failed = false;
         while !stop.is_cancelled() {
-            match self.refresh().await {
-                Ok(()) => failed = false,
+            match self.look().await {
+                // what others learn from now is looked at again the next time
+                Ok(_) => failed = false,
                 Err(error) if !failed => {
                     failed = true;
                     tracing::warn!(%error, "learning waits for the store");
@@ -187,6 +193,14 @@ impl Learning {
     /// # Errors
     /// The store's, where it is away.
     pub async fn refresh(&self) -> Result<(), StoreError> {
+        while !self.look().await? {
+            time::sleep(Self::AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// The same, but for what other replicas are learning from just now; whether there was nothing of that.
+    async fn look(&self) -> Result<bool, StoreError> {
         let shared = &self.0;
         shared.outcomes.store(0, Ordering::Relaxed);
         let mut state = shared.state.lock().await;
@@ -225,9 +239,12 @@ impl Learning {
             })
             .collect();
         let failed = std::mem::take(failing);
-        let mut late = false;
+        let (mut late, mut all) = (false, true);
+        let mut waiting = Vec::from_iter(waiting);
+        waiting.sort_by_cached_key(|subject| shared.order.hash_one(subject));
         for subject in waiting {
             let result = shared.learn_all(&subject, lines.get(&subject), base_rate(known, subject.account)).await;
+            all &= !matches!(result, Ok(false));
             if let Err(error) = result {
                 // one may be slow by itself; two are the store's
                 let away = matches!(error, StoreError::Unavailable(_) | StoreError::Busy);
@@ -251,7 +268,7 @@ impl Learning {
             shared.publish(known, accounts).await;
         }
         looked.saw(&news);
-        Ok(())
+        Ok(all)
     }
 
     /// What is known of a campaign's creatives.
@@ -279,23 +296,16 @@ impl Learning {
     }
 }
 
-/// The rate of rewards over all that is known of an account, which is what a new creative may expect.
-fn base_rate(known: &HashMap<Subject, Known>, account: u32) -> f64 {
-    let own = known.iter().filter(|(subject, _)| subject.account == account);
-    let (rewarded, shown) = own.fold((0.0, 0), |sum, (_, one)| (sum.0 + one.rewarded, sum.1 + one.shown));
-    // as if a thousand impressions with the usual rate had been seen before
-    (rewarded + 1_000.0 * Settings::default().base_rate) / (shown as f64 + 1_000.0)
-}
-
 impl Shared {
-    /// What decisions met that has no number yet.
-    fn wanted(&self) -> Vec<Subject> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
-
-    async fn learn_all(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<(), StoreError> {
-        while self.learn(subject, line, base_rate).await? >= Learning::BATCH as usize {}
-        Ok(())
+    /// Whether there is no lesson left; another replica may have them.
+    async fn learn_all(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<bool, StoreError> {
+        loop {
+            match self.learn(subject, line, base_rate).await? {
+                None => return Ok(false),
+                Some(lessons) if lessons < Learning::BATCH as usize => return Ok(true),
+                Some(_) => {}
+            }
+        }
     }
 
     fn failed(&self, subject: &Subject, error: &StoreError, known: bool) {
@@ -324,19 +334,19 @@ impl Shared {
         }
     }
 
-    async fn learn(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<usize, StoreError> {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).unwrap_or_default();
+    async fn learn(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<Option<usize>, StoreError> {
+        let wanted = self.take_wanted(subject);
         let now = self.clock.now();
         let catalog =
             line.map(|line| (Arc::clone(&line.account), Arc::clone(&line.campaign), Arc::clone(&line.creative)));
-        let windows = line.map(|line| (line.campaign.click_window, line.campaign.view_window));
         let wish = Wish {
             goal: line.map(|line| line.campaign.goal.clone()),
-            longest_ms: windows.map_or(CLICK_LIFE_MS, |(click, view)| click.millis().max(view.map_or(0, Span::millis))),
+            longest_ms: line.map_or(CLICK_LIFE_MS, |line| line.campaign.longest_ms()),
             settings: Settings { base_rate, ..Settings::default() },
         };
+        let names = wanted.clone();
         let learn = move |known, lessons| {
-            learn(known, lessons, &wish, now, |shape| {
+            let learned = learn(known, lessons, &wish, now, |shape| {
                 let mut grown = false;
                 if let Some((account, campaign, creative)) = &catalog {
                     grown |= learned::admit(shape, &account.snapshot, campaign, creative);
@@ -347,9 +357,14 @@ impl Shared {
                         room && shape.feature(name).is_none() && shape.admit_feature(name, learned::FEATURES).is_some();
                 }
                 grown
-            })
+            });
+            learned.map_err(|error| StoreError::Corrupt(error.to_string()))
         };
-        self.store.learn(subject.clone(), Learning::BATCH, Box::new(learn)).await
+        let learned = self.store.learn(subject.clone(), Learning::BATCH, Box::new(learn)).await?;
+        if learned.is_none() {
+            self.want(subject, names);
+        }
+        Ok(learned)
     }
 
     /// Makes ready what rows say.

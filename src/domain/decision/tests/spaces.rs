@@ -43,6 +43,11 @@ fn beside_what_is_shown_only_what_could_be_is_told() {
             .filter_map(|slot| Some(creative.chosen(slot, &showing.choice)?.id.as_str().to_owned()))
             .collect();
         let others: Vec<_> = reasoning.others.iter().map(|other| other.component.as_str()).collect();
+        // and what could not, with where it could stand else
+        let forbidden = reasoning.forbidden.iter().map(|one| one.component.as_str());
+        let mut all: Vec<_> = others.iter().copied().chain(forbidden).chain(shown.iter().map(String::as_str)).collect();
+        all.sort_unstable();
+        assert_eq!(all, ["c-0", "c-1", "c-2", "h-0", "h-1", "h-2"]);
         if shown.contains(&"h-0".to_owned()) {
             assert_eq!(others, [] as [&str; 0], "beside {shown:?}");
             together += 1;

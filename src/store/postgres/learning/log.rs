@@ -1,15 +1,23 @@
 //! What is left to be learned from, and the log of decisions.
 
-use sqlx::{Connection, Error, PgConnection, query};
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query};
+use uuid::Uuid;
 
 use super::{
     column,
-    packing::{pack, pack_lists},
+    packing::{choice, pack, pack_lists, unpack_lists},
 };
 use crate::{
-    domain::measurement::{attribution::Credit, beacon::decided_at},
-    ports::LoggedDecision,
-    store::postgres::{attribution::Judged, identity::WRITE_ABOUT_PEOPLE},
+    domain::{
+        ids::DecisionId,
+        measurement::{attribution::Credit, beacon::decided_at},
+        values::Millis,
+    },
+    ports::{LogQuery, LogRead, LoggedDecision, Measured, Rewarded},
+    store::{
+        postgres::{attribution::Judged, identity::WRITE_ABOUT_PEOPLE},
+        rows,
+    },
 };
 
 /// Leaves new outcomes to be learned from, within the transaction that counts them.
@@ -84,4 +92,86 @@ pub(super) async fn log(connection: &mut PgConnection, logged: Vec<LoggedDecisio
     .execute(&mut *tx)
     .await?;
     tx.commit().await
+}
+
+/// Logged decisions of a campaign whose probability is known.
+macro_rules! of_campaign {
+    () => {
+        "from decision_log l left join unnest($5::text[], $6::uuid[]) b (creative, before) on b.creative = l.creative
+         where l.account = $1 and l.campaign = $2 and l.day >= $3 and l.day < $4 and l.propensity > 0"
+    };
+}
+
+/// Those of them that are old enough, with a measure of their outcomes. The first by a hash are a sample
+/// as even as any.
+macro_rules! old_enough {
+    ($measured:literal) => {
+        concat!(
+            "select l.*, (select (",
+            $measured,
+            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day
+                                     and o.invalid is null and coalesce(o.credit, 0) < 2) as reward
+             from (select l.* ",
+            of_campaign!(),
+            " and l.decision < coalesce(b.before, $7)
+              order by uuid_hash_extended(l.decision, 0), l.decision limit $8) l"
+        )
+    };
+}
+
+pub(super) async fn logged(connection: &mut PgConnection, sought: LogQuery) -> Result<LogRead, Error> {
+    let LogQuery { account, campaign, days, before, otherwise, measured, most } = sought;
+    // ids of decisions begin with the time
+    let first = |at: &Millis| Uuid::from_u128(u128::from(at.0.max(0).cast_unsigned()) << 80);
+    let creatives = column!(before, |(creative, _)| creative.as_str().to_owned());
+    let before = column!(before, |(_, before)| first(before));
+    let counted = query(concat!(
+        "select count(*) filter (where l.decision < coalesce(b.before, $7)) as sought, count(*) as whole ",
+        of_campaign!()
+    ))
+    .bind(account.cast_signed())
+    .bind(campaign.as_str())
+    .bind(days.0)
+    .bind(days.1)
+    .bind(&creatives)
+    .bind(&before)
+    .bind(first(&otherwise))
+    .fetch_one(&mut *connection)
+    .await?;
+    let count = |column| Ok::<_, Error>(counted.try_get::<i64, _>(column)?.unsigned_abs());
+    let (count, whole) = (count("sought")?, count("whole")?);
+    let statement = match measured {
+        Measured::Clicks => old_enough!("count(*) filter (where o.kind = 2)"),
+        Measured::Conversions => old_enough!("count(*) filter (where o.kind = 3)"),
+        Measured::Value => old_enough!("coalesce(sum(o.value_micros) filter (where o.kind = 3), 0) / 1e6"),
+    };
+    let rows = query(statement)
+        .bind(account.cast_signed())
+        .bind(campaign.as_str())
+        .bind(days.0)
+        .bind(days.1)
+        .bind(creatives)
+        .bind(before)
+        .bind(first(&otherwise))
+        .bind(i64::from(most))
+        .fetch_all(connection)
+        .await?;
+    let read = |row: &PgRow| {
+        let logged = LoggedDecision {
+            account,
+            decision: DecisionId(row.try_get("decision")?),
+            campaign: rows::parsed(row, "campaign")?,
+            creative: rows::parsed(row, "creative")?,
+            person: rows::maybe_uid(row, "person")?,
+            version: row.try_get::<i64, _>("version")?.unsigned_abs(),
+            choice: choice(row.try_get("choice")?),
+            features: choice(row.try_get("features")?),
+            eligible: unpack_lists(row.try_get("eligible")?),
+            propensity: row.try_get::<f32, _>("propensity")?.into(),
+            mixture: row.try_get("mixture")?,
+        };
+        Ok(Rewarded { logged, reward: row.try_get("reward")? })
+    };
+    let rows = rows.iter().map(read).collect::<Result<_, Error>>()?;
+    Ok(LogRead { rows, count, later: whole.saturating_sub(count) })
 }

@@ -6,13 +6,13 @@ mod packing;
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, types::Json};
+use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_scalar, types::Json};
 
 pub(super) use self::{counts::count_repeats, log::leave};
 use self::{
     counts::{count_combinations, count_features, repeated},
-    log::log,
-    packing::{arm, choice, counts, learned, lesson, subject, unpack_lists},
+    log::{log, logged},
+    packing::{arm, choice, counts, learned, lesson, subject},
 };
 use super::{
     Lane, Lanes, attribution,
@@ -20,13 +20,13 @@ use super::{
 };
 use crate::{
     domain::{
-        ids::{CampaignId, CreativeId, DecisionId},
+        ids::{CampaignId, CreativeId},
         measurement::attribution::Unattributed,
         values::Millis,
     },
     ports::{
         Answer, CombinationCell, FeatureCell, Learn, Learned, LearnedBody, LearnedRow, LearnedVersion, LearningStore,
-        LoggedDecision, Measured, Rewarded, Sides, Subject, Unit,
+        LogQuery, LogRead, LoggedDecision, Measured, Sides, StoreError, Subject, Unit,
     },
     store::rows,
 };
@@ -48,21 +48,6 @@ impl Learning {
     pub(in crate::store) fn new(lanes: &Lanes) -> Self {
         Self { ingest: lanes.ingest.clone(), admin: lanes.admin.clone() }
     }
-}
-
-/// The newest logged decisions with a measure of their outcomes.
-macro_rules! logged {
-    ($measured:literal) => {
-        concat!(
-            "select l.*, (select (",
-            $measured,
-            ")::float8 from outcome o where o.account = l.account and o.decision = l.decision and o.day = l.day
-                                     and o.invalid is null and coalesce(o.credit, 0) < 2) as reward
-             from decision_log l
-             where l.account = $1 and l.campaign = $2 and l.day >= $3 and l.day < $4 and l.propensity > 0
-             order by l.decision desc limit $5"
-        )
-    };
 }
 
 /// How long the decision log is kept, in days of the decision.
@@ -99,15 +84,19 @@ impl LearningStore for Learning {
         self.admin.run(move |connection| Box::pin(repeated(connection, account, campaign, days)))
     }
 
-    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, usize> {
-        self.ingest.run(move |connection| {
+    fn learn(&self, subject: Subject, most: u32, learn: Learn) -> Answer<'_, Option<usize>> {
+        let learned = self.ingest.run(move |connection| {
             Box::pin(async move {
                 let mut tx = connection.begin().await?;
-                let lessons = learn_within(&mut tx, &subject, most, learn).await?;
-                tx.commit().await?;
-                Ok(lessons)
+                let learned = learn_within(&mut tx, &subject, most, learn).await?;
+                match learned {
+                    Ok(_) => tx.commit().await?,
+                    Err(_) => tx.rollback().await?,
+                }
+                Ok(learned)
             })
-        })
+        });
+        Box::pin(async { learned.await? })
     }
 
     fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>> {
@@ -238,48 +227,8 @@ impl LearningStore for Learning {
         self.ingest.run(move |connection| Box::pin(log(connection, rows)))
     }
 
-    fn logged(
-        &self,
-        account: u32,
-        campaign: CampaignId,
-        days: (i32, i32),
-        measured: Measured,
-        most: u32,
-    ) -> Answer<'_, Vec<Rewarded>> {
-        self.admin.run(move |connection| {
-            Box::pin(async move {
-                let statement = match measured {
-                    Measured::Clicks => logged!("count(*) filter (where o.kind = 2)"),
-                    Measured::Conversions => logged!("count(*) filter (where o.kind = 3)"),
-                    Measured::Value => logged!("coalesce(sum(o.value_micros) filter (where o.kind = 3), 0) / 1e6"),
-                };
-                let rows = query(statement)
-                    .bind(account.cast_signed())
-                    .bind(campaign.as_str())
-                    .bind(days.0)
-                    .bind(days.1)
-                    .bind(i64::from(most))
-                    .fetch_all(connection)
-                    .await?;
-                let read = |row: &PgRow| {
-                    let logged = LoggedDecision {
-                        account,
-                        decision: DecisionId(row.try_get("decision")?),
-                        campaign: rows::parsed(row, "campaign")?,
-                        creative: rows::parsed(row, "creative")?,
-                        person: rows::maybe_uid(row, "person")?,
-                        version: row.try_get::<i64, _>("version")?.unsigned_abs(),
-                        choice: choice(row.try_get("choice")?),
-                        features: choice(row.try_get("features")?),
-                        eligible: unpack_lists(row.try_get("eligible")?),
-                        propensity: row.try_get::<f32, _>("propensity")?.into(),
-                        mixture: row.try_get("mixture")?,
-                    };
-                    Ok(Rewarded { logged, reward: row.try_get("reward")? })
-                };
-                rows.iter().map(read).collect()
-            })
-        })
+    fn logged(&self, sought: LogQuery) -> Answer<'_, LogRead> {
+        self.admin.run(move |connection| Box::pin(logged(connection, sought)))
     }
 
     fn maintain(&self, now: Millis) -> Answer<'_, ()> {
@@ -296,16 +245,21 @@ impl LearningStore for Learning {
     }
 }
 
-async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn: Learn) -> Result<usize, Error> {
+async fn learn_within(
+    tx: &mut PgConnection,
+    subject: &Subject,
+    most: u32,
+    learn: Learn,
+) -> Result<Result<Option<usize>, StoreError>, Error> {
     let account = subject.account.cast_signed();
     let (campaign, creative) = (subject.campaign.as_str(), subject.creative.as_str());
-    // One at a time for each subject, also while it has no row to lock yet.
-    query("select pg_advisory_xact_lock(hashtextextended(concat_ws('/', $1::int, $2::text, $3::text), 7))")
-        .bind(account)
-        .bind(campaign)
-        .bind(creative)
-        .execute(&mut *tx)
-        .await?;
+    // One at a time for each subject, also while it has no row to lock yet. Who waited would only learn
+    // what is left of its lessons, and keep other subjects waiting meanwhile.
+    let free = "select pg_try_advisory_xact_lock(hashtextextended(concat_ws('/', $1::int, $2::text, $3::text), 7))";
+    let free: bool = query_scalar(free).bind(account).bind(campaign).bind(creative).fetch_one(&mut *tx).await?;
+    if !free {
+        return Ok(Ok(None));
+    }
     let known = query("select * from learned where account = $1 and campaign = $2 and creative = $3")
         .bind(account)
         .bind(campaign)
@@ -327,8 +281,12 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
         taken.iter().map(|row| Ok((row.try_get("id")?, lesson(row)?))).collect::<Result<Vec<(i64, _)>, Error>>()?;
     lessons.sort_by_key(|(id, _)| *id);
     let count = lessons.len();
+    let known = known.as_ref().map(learned).transpose()?;
     let Learned { body, combinations, features, units, shown } =
-        learn(known.as_ref().map(learned).transpose()?, lessons.into_iter().map(|(_, lesson)| lesson).collect());
+        match learn(known, lessons.into_iter().map(|(_, lesson)| lesson).collect()) {
+            Ok(learned) => learned,
+            Err(error) => return Ok(Err(error)),
+        };
     if let Some(LearnedBody { shape, statistics, epoch, watch, goal, since }) = body {
         query(
             "insert into learned as l (account, campaign, creative, version, shape, statistics, epoch, watch, goal, since)
@@ -354,5 +312,5 @@ async fn learn_within(tx: &mut PgConnection, subject: &Subject, most: u32, learn
     count_features(tx, subject, features).await?;
     count_units(tx, account, campaign, units).await?;
     count_shown(tx, account, campaign, shown).await?;
-    Ok(count)
+    Ok(Ok(Some(count)))
 }
