@@ -149,11 +149,16 @@ impl Decider {
         let looks = purposes.profile_read || purposes.basic && account.snapshot.has_caps();
         if looks && keys.len() > 1 {
             let freshness = Freshness { max_staleness_ms: None, strict: false };
+            let mut counted = None;
             for uid in keys.iter().map(|key| account.uid(key)) {
-                if self.users.get(account.number(), uid, purposes, deadline, freshness).await.state.is_some() {
-                    return Some(uid);
+                match self.users.get(account.number(), uid, purposes, deadline, freshness).await.state {
+                    // of whom no more is known than what was shown: another name may tell who it was
+                    Some(state) if state.is_counted_only() => counted = counted.or(Some(uid)),
+                    Some(_) => return Some(uid),
+                    None => {}
                 }
             }
+            return counted.or(Some(first));
         }
         Some(first)
     }

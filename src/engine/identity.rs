@@ -47,6 +47,24 @@ impl People {
     /// The two are the same key; `from` is another key of somebody else; one of them was erased; the
     /// store's.
     pub async fn merge(&self, account: &Account, from: &UserKey, into: &UserKey) -> Result<MergeView, PeopleError> {
+        self.join(account, from, into, false).await
+    }
+
+    /// The same for what anybody can say: only where nothing is known of `from` but what was shown.
+    ///
+    /// # Errors
+    /// Those of [`People::merge`]; `from` is the key of somebody who is known.
+    pub async fn claim(&self, account: &Account, from: &UserKey, into: &UserKey) -> Result<MergeView, PeopleError> {
+        self.join(account, from, into, true).await
+    }
+
+    async fn join(
+        &self,
+        account: &Account,
+        from: &UserKey,
+        into: &UserKey,
+        unclaimed: bool,
+    ) -> Result<MergeView, PeopleError> {
         if from == into {
             let detail = "must be another key: nobody can be merged into themselves";
             return Err(PeopleError::Invalid(vec![Violation::new("/into", "same", detail)]));
@@ -54,7 +72,7 @@ impl People {
         let keys = |key: &UserKey| (account.uid(key), key.clone());
         let now = self.clock.now();
         let join = move |own: &Parts, other: &Parts, of| join(own, other, of, now);
-        let merge = Merge { from: keys(from), into: keys(into), join: Arc::new(join) };
+        let merge = Merge { from: keys(from), into: keys(into), join: Arc::new(join), unclaimed };
         let (merged_into, merged, version) = match self.store.merge(account.number(), merge).await? {
             Merged::Done(joined) => (joined.key.clone(), true, self.tell(account, account.uid(from), *joined).await),
             Merged::Already { into, version } => (into, false, version),

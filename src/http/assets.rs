@@ -281,8 +281,8 @@ async fn list(
 /// Delete an image
 ///
 /// Refused while a template, a component or a revision of a creative names it, of one that was deleted for four days
-/// more; the answer lists some of them. Whoever has fetched it may go on showing it. Needs a key with the scope
-/// `author`.
+/// more; the answer lists some of them. Whoever has fetched it may go on showing it.
+/// Needs a key with the scope `author`.
 #[utoipa::path(
     delete, path = "/v1/assets/{name}", tag = "assets", operation_id = "delete_asset", params(Named, DryRun),
     security(("key" = [])),

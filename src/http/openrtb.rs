@@ -233,6 +233,8 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
         None => Caller::from_request_parts(&mut parts, app).await?,
     };
     caller.must(Scope::Decide)?;
+    // a page that asks itself is where its reader is
+    let reader = page(app, &parts.headers).and_then(|_| app.proxies.client(info, &parts.headers));
     let body = match body::read(Request::from_parts(parts, body), BODY_LIMIT).await {
         Ok(body) => body,
         Err(problem) if matches!(problem.kind, ProblemKind::BadRequest | ProblemKind::UnsupportedMediaType) => {
@@ -247,7 +249,7 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     };
     let settings = app.bidding.settings();
     let (user_agent, address) = openrtb::device(&request);
-    let hints = app.enrichment.find(user_agent, address);
+    let hints = app.enrichment.find(user_agent, address.or(reader));
     let zone = hints.zone.clone();
     let till = app.engine.spending.of(caller.account.number());
     let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some(), objects, purses: &till };

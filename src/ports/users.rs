@@ -91,6 +91,8 @@ pub struct Merge {
     pub into: (Uid, UserKey),
     /// Joins what is kept of both.
     pub join: Join,
+    /// Whether anything but impressions is known of the key already keeps it from being theirs.
+    pub unclaimed: bool,
 }
 
 /// What became of a [`Merge`].

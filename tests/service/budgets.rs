@@ -209,6 +209,14 @@ async fn a_line_that_is_named_without_a_price_spends_its_own_money() {
     assert_eq!(bill(&service, &priced, "2.00", noon).await, "recorded");
     tell(&service, noon).await;
     assert_eq!(budget(&service).await["spent_today"], "0.0015");
+    // nothing of it goes to whom the campaign is not for, though it has a creative for everybody
+    let aimed = json!({"budget": {"daily": "1000", "currency": "USD"}, "default_creative": "fallback",
+        "targeting": {"context": "geo.country", "eq": "NZ"}});
+    service.put("/v1/campaigns/aimed", &campaign(&aimed)).await;
+    tell(&service, noon).await;
+    assert_eq!(bid(&service, &json!({"ext": {"tessera": {"campaign": "aimed"}}}), noon).await, Err(507));
+    let priced = json!({"ext": {"tessera": {"campaign": "aimed", "price": "2.00"}}});
+    assert!(bid(&service, &priced, noon).await.is_ok(), "who names a price has chosen");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use crate::{
     cluster,
     harness::{KEY, Patient as _, Service, read},
     lint::lint,
-    service, turn,
+    places, service, turn,
 };
 
 fn request(price: &str) -> Value {
@@ -386,7 +386,8 @@ async fn an_exchanges_own_id_leads_to_the_visitor_whom_its_pixel_named() {
         answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").contains("grown-up")
     };
     let pixel = async |more: &str| {
-        let path = format!("/v1/sync.gif?account=default&source=adx&id=b1&{more}");
+        let id = if more.contains("id=") { "" } else { "&id=b1" };
+        let path = format!("/v1/sync.gif?account=default&source=adx{id}&{more}");
         let answer = service.http.get(format!("{}{path}", service.base)).sent().await;
         assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].as_bytes()), (200, &b"image/gif"[..]));
         answer.headers()["tessera-sync"].to_str().expect("ASCII").to_owned()
@@ -408,9 +409,39 @@ async fn an_exchanges_own_id_leads_to_the_visitor_whom_its_pixel_named() {
     assert_eq!(pixel(&format!("visitor={other}")).await, "refused", "it is somebody's");
     assert!(greets("adx", "b1").await);
     assert!(!greets("other", "b1").await, "another exchange calls somebody else so");
+    // who is known by an id cannot be taken by whoever makes up a visitor; who was only counted can
+    service.patch("eid:adx:b2", &json!({"age": 34})).await;
+    assert_eq!(pixel(&format!("visitor={other}&id=b2")).await, "refused");
+    assert!(greets("adx", "b2").await);
     // the account's own name goes first
     service.patch("b1", &json!({"age": 9})).await;
     assert!(!greets("adx", "b1").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_law_of_a_page_that_asks_itself_is_that_of_its_reader() {
+    let _turn = turn(1).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("city.mmdb");
+    std::fs::write(&file, places::database([127, 0, 0])).expect("a file");
+    let service = Service::start(&cluster().await.database().await, |config| {
+        config.openrtb.origins = vec!["https://news.example".into()];
+        config.geo.database = Some(file);
+    })
+    .await;
+    service.patch("b1", &json!({"age": 34})).await;
+    let greets = async |origin: &str, regs: Value| {
+        let mut asked = request("1.50");
+        asked["user"] = json!({"buyeruid": "b1"});
+        asked["regs"] = regs;
+        let sent = service.request(Method::POST, "/openrtb2/bid").header("origin", origin).json(&asked);
+        let answer = read(sent.sent().await, 200).await;
+        answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").contains("grown-up")
+    };
+    // an exchange says where people are; a page that asks itself is where its reader is, in Germany
+    assert!(greets("https://exchange.example", json!({})).await);
+    assert!(!greets("https://news.example", json!({})).await);
+    assert!(greets("https://news.example", json!({"gdpr": 0})).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

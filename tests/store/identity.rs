@@ -42,7 +42,7 @@ fn join() -> Join {
 
 async fn merge(store: &Opened, account: &AccountRow, from: &Person, into: &Person) -> Merged {
     let of = |(key, uid): &Person| (*uid, key.clone());
-    let merge = Merge { from: of(from), into: of(into), join: join() };
+    let merge = Merge { from: of(from), into: of(into), join: join(), unclaimed: false };
     store.users.merge(account.number, merge).await.expect("an answer")
 }
 
@@ -222,7 +222,7 @@ pub(crate) async fn a_merge_is_refused_where_it_must_be(place: Arc<Place>) {
     assert_eq!(load(&store, &account, anna.1).await, before);
     let unreadable: Join = Arc::new(|_: &Parts, _: &Parts, _| None);
     let of = |(key, uid): &Person| (*uid, key.clone());
-    let refused = Merge { from: of(&ben), into: of(&anna), join: unreadable };
+    let refused = Merge { from: of(&ben), into: of(&anna), join: unreadable, unclaimed: false };
     store.users.merge(account.number, refused).await.expect_err("nobody can read them");
     assert_eq!(load(&store, &account, anna.1).await, before);
 }

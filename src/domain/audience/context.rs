@@ -208,6 +208,12 @@ impl std::fmt::Display for ContextPath {
 }
 
 impl Context {
+    /// The part of the day where the person is; none where nobody knows where that is.
+    #[must_use]
+    pub fn daypart(&self) -> Option<&'static str> {
+        self.local.filter(|local| !local.assumed).map(LocalTime::daypart)
+    }
+
     pub(super) fn view(&self, path: &ContextPath) -> Option<View<'_>> {
         match path {
             ContextPath::Country => self.country.as_ref().map(|country| View::Text(country.as_str())),

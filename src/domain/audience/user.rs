@@ -96,6 +96,15 @@ impl UserState {
         Self { version, traits, lists, caps, ..Self::default() }
     }
 
+    /// Whether nothing is known but what was shown.
+    #[must_use]
+    pub fn is_counted_only(&self) -> bool {
+        self.traits.iter().len() == 0
+            && self.activity.is_empty()
+            && self.others.is_empty()
+            && self.lists == Lists::default()
+    }
+
     /// The packed profile: a format byte, then sections of tag, length and bytes. Lists and caps
     /// are no part of it; the store keeps them apart.
     #[must_use]

@@ -137,7 +137,7 @@ impl WantedKind {
                     (Some(exact), None) => has == Some(exact),
                     (None, None) => true,
                 };
-                let taken = |mime| mimes.iter().any(|of| of == mime);
+                let taken = |mime| mimes.iter().any(|of| of == mime || of == "image/*" || of == "*/*");
                 side(*w, *wmin, image.w)
                     && side(*h, *hmin, image.h)
                     && (mimes.is_empty() || image_type(&image.url).is_some_and(taken))

@@ -73,7 +73,7 @@ impl Run<'_> {
         let own = [
             context.device.as_ref().map(|device| Feature::Device(device.as_str().into())),
             context.country.map(|country| Feature::Country(country.as_str().into())),
-            context.local.map(|local| Feature::Daypart(local.daypart().into())),
+            context.daypart().map(|part| Feature::Daypart(part.into())),
             ask.registered.map(|placement| Feature::Placement(placement.clone())),
         ];
         let segments = self.evaluator.seen_in().map(|key| Feature::Segment(key.clone()));

@@ -11,7 +11,7 @@ use std::{
 
 use crate::domain::{
     audience::{
-        context::{Context, DAYPARTS, LocalTime},
+        context::{Context, DAYPARTS},
         evaluate::Evaluator,
     },
     catalog::{
@@ -224,7 +224,6 @@ impl Learner {
         all: bool,
     ) -> Vec<u16> {
         let is = |own: Option<&str>, wanted: &str| own == Some(wanted);
-        let daypart = context.local.filter(|local| !local.assumed).map(LocalTime::daypart);
         let mut active: Vec<u16> = Vec::new();
         let mut segments = Vec::new();
         for (number, feature) in self.features.iter().enumerate() {
@@ -232,7 +231,7 @@ impl Learner {
             let holds = match feature {
                 Feature::Device(name) => is(context.device.as_ref().map(|device| device.as_str()), name),
                 Feature::Country(code) => context.country.is_some_and(|country| country.as_str() == &**code),
-                Feature::Daypart(name) => is(daypart, name),
+                Feature::Daypart(name) => is(context.daypart(), name),
                 Feature::Placement(id) => placement == Some(id),
                 Feature::Segment(key) => {
                     if all && evaluator.holds(key) {

@@ -54,6 +54,9 @@ impl SampleRatio {
     }
 }
 
+/// A lift that no experiment needs to find: what would take more is told as this.
+const MOST_LIFT: f64 = 1e6;
+
 /// Impressions that count in no arm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Excluded {
@@ -141,7 +144,7 @@ impl Plan {
             let information = 1.0 / (1.0 / control + 1.0 / (personalised * (1.0 + lift)));
             ((critical(information) + POWER_Z) / information.sqrt()).exp_m1()
         };
-        Ok((0..20).fold(0.0, |lift: f64, _| step(lift.min(1e6))))
+        Ok((0..20).fold(0.0, |lift, _| step(lift).min(MOST_LIFT)))
     }
 }
 
@@ -153,6 +156,14 @@ mod tests {
     use crate::domain::measurement::numbers::Random;
 
     const PLAN: Plan = Plan { per_person: 0.02, dispersion: 1.0, holdout: 0.1, people: 200_000 };
+
+    #[test]
+    fn what_nobody_could_find_is_a_number_all_the_same() {
+        for (people, per_person) in [(1, 0.02), (10, 0.02), (1, 1e-300)] {
+            let lift = Plan { people, per_person, ..PLAN }.minimum_detectable_lift().expect("a plan");
+            assert!(lift == MOST_LIFT, "{lift}");
+        }
+    }
 
     #[test]
     fn a_split_is_judged_strictly_and_at_any_time() {

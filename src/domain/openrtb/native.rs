@@ -132,7 +132,14 @@ fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
             h: above_zero(image.h),
             wmin: above_zero(image.wmin),
             hmin: above_zero(image.hmin),
-            mimes: image.mimes.iter().flatten().map(|mime| mime.trim().to_ascii_lowercase()).map(usual).collect(),
+            mimes: image
+                .mimes
+                .iter()
+                .flatten()
+                .map(|mime| mime.trim().to_ascii_lowercase())
+                .filter(|mime| !mime.is_empty())
+                .map(usual)
+                .collect(),
         }),
         (None, None, Some(_), None) => Ok(WantedKind::Video),
         (None, None, None, Some(data)) => match data.kind {

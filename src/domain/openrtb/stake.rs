@@ -141,7 +141,9 @@ pub(super) fn stake<'a, 's>(
         }
         (None, Some(creative)) => {
             let lists = |at: &usize| snapshot.lines[*at].campaign.creatives.contains(creative);
-            let lines = (0..snapshot.lines.len()).filter(lists).collect();
+            // who names a price needs no more than one line of it
+            let most = if line.price.is_some() { 1 } else { usize::MAX };
+            let lines = (0..snapshot.lines.len()).filter(lists).take(most).collect();
             (Some(Candidate::Creative(creative.clone())), Cow::Owned(lines))
         }
         (None, None) if !snapshot.payers.is_empty() => (None, Cow::Borrowed(&*snapshot.payers)),
@@ -183,6 +185,7 @@ fn own<'a, 's>(
         let funds = campaign.budget.map_or(u32::MAX, |_| asker.purses.affords(campaign, price));
         let deal = match check_currency(request, price) {
             _ if funds == 0 => Err(NoBid::Budget),
+            Ok(()) if candidate.is_none() => deal(imp, Deals::Any(&campaign.deals), price, &own, settings),
             Ok(()) => deal(imp, said.deals(Some(campaign)), price, &own, settings),
             Err(why) => Err(why),
         };

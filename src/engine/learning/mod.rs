@@ -239,7 +239,7 @@ impl Learning {
             })
             .collect();
         let failed = std::mem::take(failing);
-        let (mut late, mut all) = (false, true);
+        let (mut late, mut all) = (false, strange.is_subset(&before));
         let mut waiting = Vec::from_iter(waiting);
         waiting.sort_by_cached_key(|subject| shared.order.hash_one(subject));
         for subject in waiting {
@@ -373,15 +373,12 @@ impl Shared {
             let (chooses, base_rate) = (lines.chooses(&subject), base_rate(known, subject.account));
             let before = known.get(&subject).map(|known| Arc::clone(&known.learner));
             let used = known.get(&subject).and_then(|known| known.used_lately(time::Instant::now()));
-            let made = tokio::task::spawn_blocking(move || {
-                let made = make(&subject, row, (chooses, used), base_rate, before.as_deref());
-                (subject, made)
-            });
-            match made.await {
-                Ok((subject, Ok(made))) => {
+            let make = move || (make(&subject, row, (chooses, used), base_rate, before.as_deref()), subject);
+            match tokio::task::spawn_blocking(make).await {
+                Ok((Ok(made), subject)) => {
                     known.insert(subject, made);
                 }
-                Ok((subject, Err(error))) => {
+                Ok((Err(error), subject)) => {
                     tracing::error!(%error, campaign = %subject.campaign, "this campaign chooses without what was learned");
                 }
                 Err(error) => tracing::error!(%error, "what was learned cannot be made ready"),

@@ -171,14 +171,21 @@ async fn keep(app: &App, headers: &HeaderMap, info: &RequestInfo, query: SyncQue
     }
     let world = app.engine.catalogue.world();
     let account = world.named(&query.account)?;
-    let user = match (query.user_token.filter(|token| !token.is_empty()), query.visitor) {
-        (Some(token), _) => user_token::verify(&account.row.secret, &token, app.engine.clock.now())?,
+    let key = eid_key(&query.source, &query.id)?;
+    let people = &app.engine.people;
+    let merged = match (query.user_token.filter(|token| !token.is_empty()), query.visitor) {
+        (Some(token), _) => {
+            let user = user_token::verify(&account.row.secret, &token, app.engine.clock.now())?;
+            people.merge(account, &key, &user).await
+        }
         // anybody can make up visitors; no write key has such a name
-        (None, Some(id)) => visitor(&id).filter(|_| {
-            app.pages.take(account.number(), "id sync", app.proxies.client(info, headers), 1, PER_MINUTE)
-        })?,
+        (None, Some(id)) => {
+            let user = visitor(&id).filter(|_| {
+                app.pages.take(account.number(), "id sync", app.proxies.client(info, headers), 1, PER_MINUTE)
+            })?;
+            people.claim(account, &key, &user).await
+        }
         (None, None) => return None,
     };
-    let key = eid_key(&query.source, &query.id)?;
-    app.engine.people.merge(account, &key, &user).await.ok().map(drop)
+    merged.ok().map(drop)
 }

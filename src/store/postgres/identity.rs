@@ -56,6 +56,17 @@ fn known(person: &Person) -> Option<UserRow> {
     (!nothing).then(|| row.clone())
 }
 
+/// Whether a key is that of a person of whom more is known than what they were shown.
+async fn is_claimed(tx: &mut PgConnection, account: i32, uid: Uid, person: &Person) -> Result<bool, Error> {
+    let row = &person.parts.row;
+    // a packed profile begins with its format
+    if row.packed.len() > 1 || !row.lists.is_empty() {
+        return Ok(true);
+    }
+    let led = query("select from profile where account = $1 and merged_into = $2 limit 1");
+    Ok(led.bind(account).bind(uid.as_uuid()).fetch_optional(tx).await?.is_some())
+}
+
 /// One try; none when one of them was merged into somebody meanwhile.
 async fn join(connection: &mut PgConnection, account: i32, merge: &Merge) -> Result<Option<Merged>, Error> {
     let (from, asked) = (merge.from.0, merge.into.0);
@@ -84,6 +95,9 @@ async fn join(connection: &mut PgConnection, account: i32, merge: &Merge) -> Res
         (Some(to), _) if to == into => return already,
         (Some(to), _) => return elsewhere(&mut tx, account, to).await,
         (None, Some(_)) => return Ok(None),
+        (None, None) if merge.unclaimed && is_claimed(&mut tx, account, from, &other).await? => {
+            return elsewhere(&mut tx, account, from).await;
+        }
         (None, None) => {}
     }
     let joined = (merge.join)(&person.parts, &other.parts, from);
