@@ -183,7 +183,7 @@ def replay(spec, options):
             "placements": [{"id": "p", "sizes": ["300x250"], "candidates": {"campaign": name}}],
             "user": {"key": f"{name}-{options.seed}-{step}", "segments": request["segments"]},
             "context": {"geo": {"country": request["geo"]}, "device": {"type": request["device"]},
-                        "time_zone": zone(request["hour"], clock(step))},
+                        **({"time_zone": zone(request["hour"], clock(step))} if "hour" in request else {})},
             "consent": {"asserted": ["basic", "profile_read", "measure"]} if options.consent else {},
             "explain": "full" if step % options.explain == 0 else "none"}, when(step))
         item = answer["placements"]["p"][0]
