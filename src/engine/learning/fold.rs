@@ -207,9 +207,11 @@ impl Tallies {
         }
         let day = i32::try_from(at.0.div_euclid(86_400_000)).unwrap_or_default();
         let key = (day, arm, lesson.revision, lesson.combination);
-        let of_combination =
-            self.combinations.entry(key).or_insert_with(|| (exposure.choice.clone(), Counts::default()));
-        of_combination.1.add_assign(counts);
+        let (choice, sum) = self.combinations.entry(key).or_default();
+        sum.add_assign(counts);
+        // what had no number yet may have one by now
+        choice.resize(choice.len().max(exposure.choice.len()), Exposure::DEFAULT);
+        choice.iter_mut().zip(&exposure.choice).for_each(|(known, one)| *known = (*known).min(*one));
         let shown = exposure.choice.iter().enumerate().filter(|(_, one)| **one != Exposure::DEFAULT);
         let components: Vec<_> = shown.map(|(slot, one)| Some((slot as u8, *one))).collect();
         for feature in &exposure.features {
@@ -316,12 +318,14 @@ mod tests {
             let exposure = Exposure { new_components, ..Exposure::default() };
             LessonRow { exposure: exposure.pack().into(), ..lesson(OutcomeKind::Impression, None) }
         };
-        let made = learn(None, vec![shown("beach"), shown("gone")], &wish(GoalDoc::Click), NOW, admit)
-            .expect("what can be read");
-        let of_both = &made.combinations[0];
-        assert_eq!((of_both.counts.impressions, &of_both.choice), (2, &vec![0]));
-        let taught = Statistics::decode(&made.body.expect("something").statistics).expect("statistics");
-        assert_eq!(taught.total().shown, 1, "what is not known teaches nothing");
+        for lessons in [["beach", "gone"], ["gone", "beach"]] {
+            let made = learn(None, lessons.map(shown).into(), &wish(GoalDoc::Click), NOW, admit);
+            let made = made.expect("what can be read");
+            let of_both = &made.combinations[0];
+            assert_eq!((of_both.counts.impressions, &of_both.choice), (2, &vec![0]));
+            let taught = Statistics::decode(&made.body.expect("something").statistics).expect("statistics");
+            assert_eq!(taught.total().shown, 1, "what is not known teaches nothing");
+        }
     }
 
     #[test]

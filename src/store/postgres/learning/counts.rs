@@ -14,6 +14,8 @@ use crate::{
     store::postgres::attribution::day,
 };
 
+/// Adds to what combinations were shown and earned. What had no number yet, which stands as the largest, may have one
+/// by now.
 pub(super) async fn count_combinations(
     tx: &mut PgConnection,
     subject: &Subject,
@@ -30,7 +32,9 @@ pub(super) async fn count_combinations(
              $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
              $17::bigint[], $18::float8[])
          on conflict (account, campaign, day, creative, arm, revision, combination) do update
-         set impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
+         set choice = case when length(excluded.choice) = length(c.choice) then least(c.choice, excluded.choice)
+                           when length(excluded.choice) > length(c.choice) then excluded.choice else c.choice end,
+             impressions = c.impressions + excluded.impressions, viewables = c.viewables + excluded.viewables,
              clicks = c.clicks + excluded.clicks, conversions = c.conversions + excluded.conversions,
              value_micros = least(c.value_micros::numeric + excluded.value_micros, 9e18)::bigint, programs = c.programs + excluded.programs,
              too_fast = c.too_fast + excluded.too_fast, replays = c.replays + excluded.replays,
