@@ -145,11 +145,10 @@ impl Decider {
         purposes: Purposes,
         deadline: Deadline,
     ) -> Option<Uid> {
-        let first = account.uid(keys.first()?);
+        let (first, mut counted) = (account.uid(keys.first()?), None);
         let looks = purposes.profile_read || purposes.basic && account.snapshot.has_caps();
         if looks && keys.len() > 1 {
             let freshness = Freshness { max_staleness_ms: None, strict: false };
-            let mut counted = None;
             for uid in keys.iter().map(|key| account.uid(key)) {
                 match self.users.get(account.number(), uid, purposes, deadline, freshness).await.state {
                     // of whom no more is known than what was shown: another name may tell who it was
@@ -158,9 +157,8 @@ impl Decider {
                     None => {}
                 }
             }
-            return counted.or(Some(first));
         }
-        Some(first)
+        counted.or(Some(first))
     }
 
     /// Decides for a person who is known already, whatever the call's key says.

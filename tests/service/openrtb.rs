@@ -435,8 +435,7 @@ async fn the_law_of_a_page_that_asks_itself_is_that_of_its_reader() {
         asked["user"] = json!({"buyeruid": "b1"});
         asked["regs"] = regs;
         let sent = service.request(Method::POST, "/openrtb2/bid").header("origin", origin).json(&asked);
-        let answer = read(sent.sent().await, 200).await;
-        answer["seatbid"][0]["bid"][0]["adm"].as_str().expect("markup").contains("grown-up")
+        sent.sent().await.text().await.expect("a body").contains("grown-up")
     };
     // an exchange says where people are; a page that asks itself is where its reader is, in Germany
     assert!(greets("https://exchange.example", json!({})).await);
