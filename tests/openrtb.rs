@@ -7,12 +7,15 @@
 
 #[path = "support/documents.rs"]
 mod documents;
+#[path = "support/signals.rs"]
+mod signals;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Mutex};
 
 use documents::Documents;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use signals::{CONSENTING, Dice, NO_PROFILES, merge};
 use tessera::domain::{
     audience::{
         caps::CapRing,
@@ -151,24 +154,6 @@ impl Purses for Wallet {
         let mut money = self.0.lock().expect("a lock");
         let left = money.get_mut(campaign.id.as_str()).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
-    }
-}
-
-fn merge(into: &mut Value, change: &Value) {
-    let Some(change) = change.as_object() else {
-        into.clone_from(change);
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    let members = into.as_object_mut().expect("an object");
-    for (name, value) in change {
-        if value.is_null() {
-            members.remove(name);
-        } else {
-            merge(members.entry(name.clone()).or_insert(Value::Null), value);
-        }
     }
 }
 
@@ -361,54 +346,33 @@ fn scene() -> (Scene, Snapshot) {
     (scene, snapshot)
 }
 
-/// Consents to purposes 1 to 11 and special feature 1, for vendors 2 and 733, all disclosed.
-const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
-/// The same without purpose 4.
-const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
-
-/// Numbers that are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())].clone()
-    }
-
-    /// A request for anything, that says much of a person.
-    fn request(&mut self) -> Value {
-        let campaign = self.of(&["spring", "spring", "spring", "film", "mixed", "paused"]);
-        let imp = |id: String, media: Value| {
-            let mut imp = json!({"id": id, "secure": 1, "ext": {"tessera": {"campaign": campaign, "price": "1.50"}}});
-            merge(&mut imp, &media);
-            imp
-        };
-        let media = [
-            json!({"banner": {"format": [{"w": 300, "h": 250}]}}),
-            json!({"banner": {"w": 728, "h": 90}}),
-            json!({"video": {"mimes": ["video/mp4"], "protocols": [2, 3, 7], "w": 640, "h": 360}}),
-        ];
-        let imps: Vec<Value> = (0..=self.below(2)).map(|at| imp(at.to_string(), self.of(&media))).collect();
-        json!({
-            "id": "r-1", "imp": imps, "test": self.below(2),
-            "site": {"page": self.of(&["https://news.example/sport", "https://shop.example/"]), "keywords": "shoes"},
-            "device": {
-                "ip": "203.0.113.77", "ifa": "5f2d", "devicetype": self.below(8), "language": self.of(&["en", "de"]),
-                "geo": {"city": "Berlin", "zip": "10115", "lat": 52.51, "lon": 13.4, "utcoffset": 60}
-            },
-            "user": {
-                "id": "x-1", "buyeruid": "anna", "yob": 1990, "gender": "F", "keywords": "running",
-                "eids": [{"source": "ids.example", "uids": [{"id": "xyz"}]}],
-                "data": [{"id": "p", "name": "p", "segment": [{"id": self.of(&["x1", "x2"])}]}]
-            }
-        })
-    }
+/// A request for anything, that says much of a person.
+fn request(dice: &mut Dice) -> Value {
+    let campaign = dice.of(&["spring", "spring", "spring", "film", "mixed", "paused"]);
+    let imp = |id: String, media: Value| {
+        let mut imp = json!({"id": id, "secure": 1, "ext": {"tessera": {"campaign": campaign, "price": "1.50"}}});
+        merge(&mut imp, &media);
+        imp
+    };
+    let media = [
+        json!({"banner": {"format": [{"w": 300, "h": 250}]}}),
+        json!({"banner": {"w": 728, "h": 90}}),
+        json!({"video": {"mimes": ["video/mp4"], "protocols": [2, 3, 7], "w": 640, "h": 360}}),
+    ];
+    let imps: Vec<Value> = (0..=dice.below(2)).map(|at| imp(at.to_string(), dice.of(&media))).collect();
+    json!({
+        "id": "r-1", "imp": imps, "test": dice.below(2),
+        "site": {"page": dice.of(&["https://news.example/sport", "https://shop.example/"]), "keywords": "shoes"},
+        "device": {
+            "ip": "203.0.113.77", "ifa": "5f2d", "devicetype": dice.below(8), "language": dice.of(&["en", "de"]),
+            "geo": {"city": "Berlin", "zip": "10115", "lat": 52.51, "lon": 13.4, "utcoffset": 60}
+        },
+        "user": {
+            "id": "x-1", "buyeruid": "anna", "yob": 1990, "gender": "F", "keywords": "running",
+            "eids": [{"source": "ids.example", "uids": [{"id": "xyz"}]}],
+            "data": [{"id": "p", "name": "p", "segment": [{"id": dice.of(&["x1", "x2"])}]}]
+        }
+    })
 }
 
 #[test]
@@ -469,22 +433,9 @@ fn ten_thousand_requests_without_consent_do_not_depend_on_the_person() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut made = 0;
     for _ in 0..10_000 {
-        let junk: String = (0..dice.below(60)).map(|_| dice.of(&["A", "C", "Q", "u", "_", ".", "~", "!"])).collect();
-        let forbidding = match dice.below(12) {
-            0 => json!({"regs": {"gdpr": 1}}),
-            1 => json!({"regs": {"ext": {"gdpr": 1}}, "user": {"ext": {"consent": junk}}}),
-            2 => json!({"regs": {"gdpr": 1}, "user": {"consent": NO_PROFILES}}),
-            3 => json!({"regs": {"gdpr": 1}, "user": {"consent": format!("CQ{junk}")}}),
-            4 => json!({"regs": {"gpp": junk, "gpp_sid": [dice.of(&[2, 5, 6, 7, 8, 24])]}}),
-            5 => json!({"regs": {"us_privacy": dice.of(&["1YYN", "1YYY", "1", "junk"])}}),
-            6 => json!({"regs": {"coppa": 1, "gdpr": 1}, "user": {"consent": CONSENTING}}),
-            7 => json!({"regs": {"ext": {"gpc": "1"}}}),
-            8 => json!({"device": {"dnt": 1}}),
-            9 => json!({"device": {"lmt": 1}, "user": {"consent": CONSENTING}}),
-            10 => json!({"regs": {"ext": {"us_privacy": "1NYN"}}}),
-            _ => json!({"device": {"geo": {"country": dice.of(&["DEU", "GBR", "FRA", "NOR"])}}}),
-        };
-        let mut body = dice.request();
+        let no_profiles = json!({"regs": {"gdpr": 1}, "user": {"consent": NO_PROFILES}});
+        let forbidding = if dice.below(13) == 0 { no_profiles } else { dice.forbidding() };
+        let mut body = request(&mut dice);
         merge(&mut body, &json!({"device": {"geo": {"country": "USA"}}}));
         merge(&mut body, &forbidding);
         let text = body.to_string();
@@ -520,7 +471,7 @@ fn ten_thousand_requests_with_consent_depend_on_segments() {
             json!({"regs": {"us_privacy": "1YNN"}, "device": {"geo": {"country": "USA"}}}),
             json!({"device": {"geo": {"country": "USA"}}}),
         ];
-        let mut body = dice.request();
+        let mut body = request(&mut dice);
         merge(&mut body, &dice.of(&allowing));
         let text = body.to_string();
         let request = openrtb::read(text.as_bytes()).expect("sound");

@@ -17,6 +17,7 @@ pub mod budgets;
 pub mod catalog;
 pub mod client;
 pub mod conversions;
+mod cors;
 pub mod coverage;
 pub mod crm;
 pub mod decisions;

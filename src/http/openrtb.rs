@@ -22,6 +22,7 @@ use super::{
     app::App,
     auth::Caller,
     body, client,
+    cors::may_post,
     extract::{ApiQuery, BODY_LIMIT},
     problem::{Problem, ProblemKind},
     request::RequestInfo,
@@ -193,12 +194,7 @@ async fn preflight(State(app): State<App>, headers: HeaderMap) -> Response {
         let detail = "The setting openrtb.origins does not name this origin.";
         return Problem::new(ProblemKind::Forbidden, detail).into_response();
     };
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let out = response.headers_mut();
-    out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    let allowed = HeaderValue::from_static("authorization, content-encoding, content-type, x-openrtb-version");
-    out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-    out.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    let mut response = may_post("authorization, content-encoding, content-type, x-openrtb-version");
     share(&mut response, origin);
     response
 }

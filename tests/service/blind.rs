@@ -9,10 +9,11 @@ use tessera::config::{MappedSegment, Matching};
 
 use crate::{
     cluster,
-    consent::{CONSENTING, Dice, NO_STORAGE, RULES, reads},
+    consent::{RULES, reads},
     events::send,
     harness::{Patient as _, Service, ask, read, until},
     privacy::{frame, load, unsigned},
+    signals::{CONSENTING, Dice, merge},
     turn,
     video::template,
 };
@@ -23,17 +24,6 @@ const PAIRS: usize = 2_500;
 /// What is bid on, and how each of them says of the person: by traits, events, lists, caps.
 const KINDS: [&str; 9] =
     ["banner", "native", "video", "capped", "listed", "standalone", "deal", "late banner", "late standalone"];
-
-fn merge(into: &mut Value, more: &Value) {
-    match (into, more) {
-        (Value::Object(into), Value::Object(more)) => {
-            for (name, value) in more {
-                merge(into.entry(name.as_str()).or_insert(Value::Null), value);
-            }
-        }
-        (into, more) => *into = more.clone(),
-    }
-}
 
 fn imp(id: usize, kind: &str) -> Value {
     let banner = json!({"banner": {"format": [{"w": 300, "h": 250}]}});
@@ -71,26 +61,6 @@ fn person(is_first: bool) -> Value {
         },
         "device": {"ifa": of(json!("5f2d"), json!("77aa"))}
     })
-}
-
-/// Signals that forbid all use of the person.
-fn forbidding(dice: &mut Dice) -> Value {
-    let junk: String = (0..dice.below(60)).map(|_| dice.of(&["A", "C", "Q", "u", "_", ".", "~", "!"])).collect();
-    match dice.below(13) {
-        0 => json!({"regs": {"gdpr": 1}}),
-        1 => json!({"regs": {"ext": {"gdpr": 1}}, "user": {"ext": {"consent": junk}}}),
-        2 => json!({"regs": {"gdpr": 1}, "user": {"consent": NO_STORAGE}}),
-        3 => json!({"regs": {"gdpr": 1}, "user": {"consent": format!("CQ{junk}")}}),
-        4 => json!({"regs": {"gpp": junk, "gpp_sid": [dice.of(&[2, 5, 6, 7, 8, 24])]}}),
-        5 => json!({"regs": {"us_privacy": dice.of(&["1YYN", "1YYY", "1", "junk"])}}),
-        6 => json!({"regs": {"coppa": 1, "gdpr": 1}, "user": {"consent": CONSENTING}}),
-        7 => json!({"regs": {"ext": {"gpc": "1"}}}),
-        8 => json!({"device": {"dnt": 1}}),
-        9 => json!({"device": {"lmt": 1}, "user": {"consent": CONSENTING}}),
-        10 => json!({"regs": {"ext": {"us_privacy": "1NYN"}}}),
-        11 => json!({"regs": {"ext": {"gpp_sid": ["7"]}}}),
-        _ => json!({"device": {"geo": {"country": dice.of(&["DEU", "GBR", "FRA", "NOR"])}}}),
-    }
 }
 
 /// Signals that allow everything.
@@ -252,7 +222,7 @@ async fn thousands_of_bids_without_consent_do_not_depend_on_the_person_and_with_
     for pair in 0..PAIRS {
         let kind = KINDS[pair % KINDS.len()];
         let mut asked = request(&mut dice, kind);
-        merge(&mut asked, &forbidding(&mut dice));
+        merge(&mut asked, &dice.forbidding());
         let mut texts = Vec::new();
         for is_first in [true, false] {
             let mut asked = asked.clone();

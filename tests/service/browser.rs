@@ -12,12 +12,12 @@ use tokio::{
 
 use crate::{
     harness::{Patient as _, Service, ask, folder, read, until},
-    places, turn,
+    places,
+    signals::CONSENTING,
+    turn,
 };
 
 const ORIGIN: &str = "https://shop.northwind.example";
-/// Consents to everything, for vendor 733.
-const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 const VISITOR: &str = "0123456789abcdef0123456789abcdef";
 
 async fn with_key(service: &Service, origin: &str) {

@@ -19,77 +19,56 @@ use tessera::{
 use crate::{
     cluster,
     harness::{PATIENCE, Patient as _, Service, read, until},
+    signals::{CONSENTING, Dice, NO_PROFILES, NO_STORAGE},
     turn,
 };
 
 /// Our number on the Global Vendor List.
 pub(crate) const RULES: Rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
 
-/// Consents to purposes 1 to 11 and special feature 1, for vendors 2 and 733, all disclosed.
-pub(crate) const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
-/// The same without purpose 4.
-const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
-/// The same without purpose 7.
+/// Consents to everything but purpose 7.
 const NO_MEASURE: &str = "CQlJDjAQlJDjAEsABBDECWFv__3gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
-/// The same without purpose 1.
-pub(crate) const NO_STORAGE: &str = "CQlJDjAQlJDjAEsABBDECWFv_3_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 
-/// Numbers that are the same in every run.
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
+/// A request for anything, from anywhere.
+fn request(dice: &mut Dice) -> Value {
+    let mut user = json!({});
+    if dice.below(3) == 0 {
+        user["traits"] = json!({"age": dice.below(80)});
     }
-
-    pub(crate) fn of<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize].clone()
+    if dice.below(3) == 0 {
+        user["segments"] = json!([dice.of(&["vip", "adults"])]);
+        user["segments_mode"] = json!(dice.of(&["merge", "override"]));
     }
-
-    /// A request for anything, from anywhere.
-    fn request(&mut self) -> Value {
-        let mut user = json!({});
-        if self.below(3) == 0 {
-            user["traits"] = json!({"age": self.below(80)});
-        }
-        if self.below(3) == 0 {
-            user["segments"] = json!([self.of(&["vip", "adults"])]);
-            user["segments_mode"] = json!(self.of(&["merge", "override"]));
-        }
-        let mut slot = json!({"id": "top", "placement": self.of(&["home", "home", "capped", "wide"])});
-        if self.below(4) == 0 {
-            slot["candidates"] = json!({"campaign": self.of(&["spring", "vip", "once", "paused"])});
-        }
-        json!({
-            "placements": [slot], "user": user,
-            "context": {
-                "language": self.of(&["de-DE", "en", "fr-CH"]), "device": {"type": self.of(&["mobile", "desktop"])},
-                "geo": {"region": self.of(&["BE", "NY"]), "city": "Berlin", "lat": self.below(90), "lon": self.below(90)}
-            },
-            "preview": {"at": "2026-05-01T12:00:00Z", "seed": format!("{:032x}", self.below(u64::MAX))}
-        })
+    let mut slot = json!({"id": "top", "placement": dice.of(&["home", "home", "capped", "wide"])});
+    if dice.below(4) == 0 {
+        slot["candidates"] = json!({"campaign": dice.of(&["spring", "vip", "once", "paused"])});
     }
+    json!({
+        "placements": [slot], "user": user,
+        "context": {
+            "language": dice.of(&["de-DE", "en", "fr-CH"]), "device": {"type": dice.of(&["mobile", "desktop"])},
+            "geo": {"region": dice.of(&["BE", "NY"]), "city": "Berlin", "lat": dice.below(90), "lon": dice.below(90)}
+        },
+        "preview": {"at": "2026-05-01T12:00:00Z", "seed": format!("{:032x}", dice.below(u64::MAX))}
+    })
+}
 
-    /// Signals that forbid profiles.
-    fn forbidding(&mut self) -> (Value, &'static str) {
-        let junk: String = (0..self.below(60)).map(|_| self.of(&["A", "C", "Q", "u", "_", ".", "~", "!"])).collect();
-        let consent = match self.below(10) {
-            0 => json!({"gdpr": true}),
-            1 => json!({"gdpr": true, "tcf": format!("CQ{junk}")}),
-            2 => json!({"gdpr": true, "tcf": NO_STORAGE}),
-            3 => json!({"tcf": junk}),
-            4 => json!({"gpp": junk, "gpp_sid": [self.of(&[2, 5, 6, 7, 8, 24])]}),
-            5 => json!({"us_privacy": self.of(&["1YYN", "1YYY", "1", "junk", ""])}),
-            6 => json!({"coppa": true, "tcf": CONSENTING}),
-            7 => json!({"gpc": true}),
-            8 => json!({"gpp": format!("DBABTA~1Y{}N", self.of(&["Y", "X", ""]))}),
-            _ => return (json!({}), self.of(&["DE", "GB", "FR", "NO"])),
-        };
-        (consent, "US")
-    }
+/// Signals that forbid profiles.
+fn forbidding(dice: &mut Dice) -> (Value, &'static str) {
+    let junk = dice.junk();
+    let consent = match dice.below(10) {
+        0 => json!({"gdpr": true}),
+        1 => json!({"gdpr": true, "tcf": format!("CQ{junk}")}),
+        2 => json!({"gdpr": true, "tcf": NO_STORAGE}),
+        3 => json!({"tcf": junk}),
+        4 => json!({"gpp": junk, "gpp_sid": [dice.of(&[2, 5, 6, 7, 8, 24])]}),
+        5 => json!({"us_privacy": dice.of(&["1YYN", "1YYY", "1", "junk", ""])}),
+        6 => json!({"coppa": true, "tcf": CONSENTING}),
+        7 => json!({"gpc": true}),
+        8 => json!({"gpp": format!("DBABTA~1Y{}N", dice.of(&["Y", "X", ""]))}),
+        _ => return (json!({}), dice.of(&["DE", "GB", "FR", "NO"])),
+    };
+    (consent, "US")
 }
 
 /// Decides a request for somebody, as the route does, and gives what their answer is made of.
@@ -150,8 +129,8 @@ async fn ten_thousand_requests_without_consent_do_not_depend_on_the_person() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let before = reads(&service).await;
     for _ in 0..10_000 {
-        let mut body = dice.request();
-        let (consent, country) = dice.forbidding();
+        let mut body = request(&mut dice);
+        let (consent, country) = forbidding(&mut dice);
         (body["consent"], body["context"]["geo"]["country"]) = (consent, json!(country));
         let (first, anna) = decide(&service, &body, "anna").await;
         let (second, ben) = decide(&service, &body, "ben").await;
@@ -172,7 +151,7 @@ async fn ten_thousand_requests_with_consent_depend_on_segments() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     let mut differed = 0;
     for _ in 0..10_000 {
-        let mut body = dice.request();
+        let mut body = request(&mut dice);
         body["placements"][0]["placement"] = json!("home");
         let allowing = [
             (json!({"gdpr": true, "tcf": CONSENTING}), "DE"),

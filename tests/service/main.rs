@@ -33,6 +33,8 @@ mod replicas;
 mod reports;
 mod reviews;
 mod shadow;
+#[path = "../support/signals.rs"]
+mod signals;
 mod simulations;
 mod starts;
 mod streams;

@@ -10,7 +10,9 @@ use crate::{
     cluster,
     harness::{KEY, Patient as _, Service, read},
     lint::lint,
-    places, service, turn,
+    places, service,
+    signals::merge,
+    turn,
 };
 
 fn request(price: &str) -> Value {
@@ -134,24 +136,6 @@ fn refused() -> Vec<(String, String, Vec<u8>)> {
         (what, reason, body(case).into_bytes())
     });
     all.collect()
-}
-
-/// A JSON merge patch (RFC 7396).
-fn merge(into: &mut Value, change: &Value) {
-    let Some(change) = change.as_object() else {
-        into.clone_from(change);
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (name, value) in change {
-        let members = into.as_object_mut().expect("an object");
-        match value {
-            Value::Null => drop(members.remove(name)),
-            value => merge(members.entry(name.clone()).or_insert(Value::Null), value),
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,15 +8,13 @@ use crate::{
     cluster,
     harness::{Patient as _, Service, read},
     lint::lint,
-    places, turn,
+    places,
+    signals::{CONSENTING, NO_PROFILES},
+    turn,
 };
 
 /// Our number on the Global Vendor List.
 const VENDOR: u16 = 733;
-/// Consents to purposes 1 to 11 and special feature 1, for vendors 2 and 733, all disclosed.
-const CONSENTING: &str = "CQlJDjAQlJDjAEsABBDECWFv___gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
-/// The same without purpose 4.
-const NO_PROFILES: &str = "CQlJDjAQlJDjAEsABBDECWFv_-_gAAAAAAAAFuwAgABALdAAAAA.IFuwAYAAgW6";
 
 /// A service with a grown-up and a child, and a token for each, who may see one campaign at most once a day.
 async fn service() -> (Service, [String; 2], tokio::sync::SemaphorePermit<'static>) {

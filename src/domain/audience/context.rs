@@ -208,10 +208,16 @@ impl std::fmt::Display for ContextPath {
 }
 
 impl Context {
-    /// The part of the day where the person is; none where nobody knows where that is.
+    /// The local time of the person; none where nobody knows where that is.
+    #[must_use]
+    pub fn known_local(&self) -> Option<LocalTime> {
+        self.local.filter(|local| !local.assumed)
+    }
+
+    /// The part of the day where the person is, if that is known.
     #[must_use]
     pub fn daypart(&self) -> Option<&'static str> {
-        self.local.filter(|local| !local.assumed).map(LocalTime::daypart)
+        self.known_local().map(LocalTime::daypart)
     }
 
     pub(super) fn view(&self, path: &ContextPath) -> Option<View<'_>> {

@@ -69,6 +69,7 @@ impl Snapshot {
             held: self.held.clone(),
             by_id: HashMap::new(),
             groups: HashMap::new(),
+            listing: HashMap::new(),
             capped: false,
             index: Index::build(&[]),
             built_at: now,
@@ -330,6 +331,9 @@ impl Snapshot {
         for (at, line) in lines.iter().enumerate() {
             if let Some(group) = &line.campaign.exclusive_group {
                 self.groups.entry(group.clone()).or_default().push(at);
+            }
+            for creative in &line.campaign.creatives {
+                self.listing.entry(creative.clone()).or_default().push(at);
             }
         }
         self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());

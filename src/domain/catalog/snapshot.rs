@@ -74,6 +74,8 @@ pub struct Snapshot {
     pub(super) by_id: HashMap<CampaignId, usize>,
     /// By exclusive group the positions of its campaigns, in serving order.
     pub(super) groups: HashMap<Box<str>, Vec<usize>>,
+    /// By creative the positions of the campaigns that list it, in serving order.
+    pub(super) listing: HashMap<CreativeId, Vec<usize>>,
     pub(super) capped: bool,
     pub(super) index: Index,
     pub(super) built_at: Millis,
@@ -159,6 +161,7 @@ impl Snapshot {
             held: BTreeMap::new(),
             by_id: HashMap::new(),
             groups: HashMap::new(),
+            listing: HashMap::new(),
             capped: false,
             index: Index::build(&[]),
             built_at: Millis(i64::MIN),
@@ -257,6 +260,12 @@ impl Snapshot {
     #[must_use]
     pub fn group(&self, name: &str) -> &[usize] {
         self.groups.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The positions in [`Snapshot::lines`] of all campaigns that list a creative, in serving order.
+    #[must_use]
+    pub fn listing(&self, creative: &CreativeId) -> &[usize] {
+        self.listing.get(creative).map_or(&[], Vec::as_slice)
     }
 
     /// Segments that the targeting of campaigns and components names.

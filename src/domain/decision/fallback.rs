@@ -14,7 +14,8 @@ impl Run<'_> {
         let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {
             Candidate::Campaign(id) => self.snapshot.line(id).map(|at| &self.snapshot.lines[at]),
             Candidate::Creative(id) => {
-                self.snapshot.lines.iter().find(|line| line.campaign.creatives.contains(id) && line.default.is_some())
+                let mut lines = self.snapshot.listing(id).iter().map(|at| &self.snapshot.lines[*at]);
+                lines.find(|line| line.default.is_some())
             }
         });
         let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));

@@ -205,7 +205,7 @@ pub(super) fn frame(
 
 /// The offset from UTC of a local time, in minutes, where it is known.
 fn offset(context: &Context) -> Option<i32> {
-    let local = context.local.filter(|local| !local.assumed)?;
+    let local = context.known_local()?;
     const WEEK: i64 = 7 * 1_440;
     // 1970-01-01 was a Thursday
     let utc = local.since.0.div_euclid(60_000) + 3 * 1_440;

@@ -134,14 +134,20 @@ impl<'a> Run<'a> {
 
     /// What alone kept back whoever was chosen for an item, or bids for it.
     fn missed(&mut self, ask: &Ask<'_>) -> Option<Missed> {
-        let chosen = |line: &&Line| match (&ask.request.candidate, &ask.request.among) {
-            (Some(Candidate::Campaign(id)), _) => line.campaign.id == *id,
-            (Some(Candidate::Creative(id)), _) => line.campaign.creatives.contains(id),
-            (None, among) => among.as_ref().is_some_and(|among| among.binary_search(&line.campaign.hash).is_ok()),
+        let (snapshot, among) = (self.snapshot, ask.request.among.as_deref());
+        let named;
+        let lines = match &ask.request.candidate {
+            Some(Candidate::Campaign(id)) => {
+                named = snapshot.line(id);
+                named.as_slice()
+            }
+            Some(Candidate::Creative(id)) => snapshot.listing(id),
+            None => among.map_or(&[][..], |_| &*snapshot.payers),
         };
+        let bids = |line: &&Line| among.is_none_or(|among| among.binary_search(&line.campaign.hash).is_ok());
         let unknown = self.person.state.is_none() && self.person.degraded.is_empty();
         let mut missed = None;
-        for line in self.snapshot.lines.iter().filter(chosen) {
+        for line in lines.iter().map(|at| &snapshot.lines[*at]).filter(bids) {
             match screen(line, ask, &mut self.evaluator, &self.seen) {
                 Some(Exclusion::FrequencyCap { .. }) => return Some(Missed::Capped),
                 Some(Exclusion::Targeting { .. }) if unknown => {
@@ -170,12 +176,13 @@ impl<'a> Run<'a> {
             }
             Candidate::Creative(id) => {
                 let creative = snapshot.creatives.get(id)?;
-                let mut listing = snapshot.lines.iter().filter(|line| line.campaign.creatives.contains(id)).peekable();
-                if listing.peek().is_none() {
+                let lines = snapshot.listing(id);
+                if lines.is_empty() {
                     return (!ask.request.blocked_creatives.contains(id)).then_some(Winner::Bare(creative));
                 }
                 let (evaluator, seen) = (&mut self.evaluator, &self.seen);
-                listing.find(|line| begun || screen(line, ask, evaluator, seen).is_none()).map(Winner::Line)
+                let mut lines = lines.iter().map(|at| &snapshot.lines[*at]);
+                lines.find(|line| begun || screen(line, ask, evaluator, seen).is_none()).map(Winner::Line)
             }
         }
     }

@@ -1,8 +1,6 @@
 //! Who bids for an impression, and what: the line that a bidder has chosen and priced, or campaigns
 //! that bid by themselves.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -48,11 +46,11 @@ struct Line {
 }
 
 impl Line {
-    /// The deals that a bid of this campaign may be for.
+    /// The deals that a bid of this campaign may be for; a deal that is named without a line is no choice.
     fn deals<'a>(&'a self, campaign: Option<&'a Campaign>) -> Deals<'a> {
         match &self.deal {
-            Some(named) => Deals::Named(named),
-            None => Deals::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
+            Some(named) if self.campaign.is_some() || self.creative.is_some() => Deals::Named(named),
+            _ => Deals::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
         }
     }
 }
@@ -134,23 +132,18 @@ pub(super) fn stake<'a, 's>(
     asker: Asker<'_>,
 ) -> Result<Stake<'a, 's>, NoBid> {
     let line = line(imp)?.unwrap_or_default();
+    let named;
     let (candidate, lines) = match (&line.campaign, &line.creative) {
         (Some(campaign), None) => {
-            let at = snapshot.line(campaign).ok_or(NoBid::Line)?;
-            (Some(Candidate::Campaign(campaign.clone())), Cow::Owned(vec![at]))
+            named = [snapshot.line(campaign).ok_or(NoBid::Line)?];
+            (Some(Candidate::Campaign(campaign.clone())), &named[..])
         }
-        (None, Some(creative)) => {
-            let lists = |at: &usize| snapshot.lines[*at].campaign.creatives.contains(creative);
-            // who names a price needs no more than one line of it
-            let most = if line.price.is_some() { 1 } else { usize::MAX };
-            let lines = (0..snapshot.lines.len()).filter(lists).take(most).collect();
-            (Some(Candidate::Creative(creative.clone())), Cow::Owned(lines))
-        }
-        (None, None) if !snapshot.payers.is_empty() => (None, Cow::Borrowed(&*snapshot.payers)),
+        (None, Some(creative)) => (Some(Candidate::Creative(creative.clone())), snapshot.listing(creative)),
+        (None, None) if !snapshot.payers.is_empty() => (None, &*snapshot.payers),
         _ => return Err(NoBid::Line),
     };
     let Some((candidate, price)) = candidate.clone().zip(line.price) else {
-        return own(request, imp, snapshot, settings, asker, line, (candidate, &lines));
+        return own(request, imp, snapshot, settings, asker, line, (candidate, lines));
     };
     let price = Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) };
     check_currency(request, price)?;
@@ -185,7 +178,6 @@ fn own<'a, 's>(
         let funds = campaign.budget.map_or(u32::MAX, |_| asker.purses.affords(campaign, price));
         let deal = match check_currency(request, price) {
             _ if funds == 0 => Err(NoBid::Budget),
-            Ok(()) if candidate.is_none() => deal(imp, Deals::Any(&campaign.deals), price, &own, settings),
             Ok(()) => deal(imp, said.deals(Some(campaign)), price, &own, settings),
             Err(why) => Err(why),
         };

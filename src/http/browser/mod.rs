@@ -8,7 +8,7 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
@@ -22,6 +22,7 @@ use super::{
     app::App,
     beacons::{PIXEL, PixelProblems},
     body,
+    cors::may_post,
     extract::ApiQuery,
     problem::Problem,
     request::{RequestId, RequestInfo},
@@ -129,12 +130,7 @@ async fn preflight(
     if let Err(problem) = open(&world, &key, origin(&headers)) {
         return problem.into_response();
     }
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let out = response.headers_mut();
-    out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
-    out.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-    shared(response, &headers)
+    shared(may_post("content-type"), &headers)
 }
 
 /// An event in the address of a pixel. Whatever else stands there is left alone: ad servers add
