@@ -21,10 +21,11 @@ use woothee::{parser::Parser, woothee::VALUE_UNKNOWN};
 
 use crate::domain::{
     audience::{
-        hints::{Hints, system},
+        hints::{Client, Hints, system},
         value::{Folded, zone},
     },
     consent::mask::network,
+    measurement::traffic::is_program,
 };
 
 /// Longer user agents are not read.
@@ -39,7 +40,7 @@ const REMEMBERED: u64 = 4 << 20;
 /// Finds out what requests do not say.
 pub struct Enrichment {
     agents: Parser,
-    read: Cache<Arc<str>, Arc<Hints>>,
+    read: Cache<Arc<str>, Arc<Client>>,
     places: Option<Places>,
 }
 
@@ -121,7 +122,7 @@ struct Location<'a> {
 
 impl Default for Enrichment {
     fn default() -> Self {
-        let weigh = |agent: &Arc<str>, _: &Arc<Hints>| agent.len() as u32 + 128;
+        let weigh = |agent: &Arc<str>, _: &Arc<Client>| agent.len() as u32 + 128;
         let read = Cache::builder().weigher(weigh).max_capacity(REMEMBERED).build();
         Self { agents: Parser::default(), read, places: None }
     }
@@ -154,29 +155,25 @@ impl Enrichment {
     /// What is known of a client.
     #[must_use]
     pub fn find(&self, user_agent: Option<&str>, address: Option<IpAddr>) -> Hints {
-        let mut hints = match user_agent.filter(|agent| agent.len() <= LONGEST) {
-            Some(agent) => self.client(agent),
-            None => Hints::default(),
-        };
+        let agent = user_agent.filter(|agent| agent.len() <= LONGEST);
+        let mut hints = Hints { client: agent.map(|agent| self.client(agent)), ..Hints::default() };
         if let (Some(places), Some(address)) = (&self.places, address) {
             locate(&places.reader.load(), address, &mut hints);
         }
         hints
     }
 
-    fn client(&self, agent: &str) -> Hints {
-        let known = self.read.get(agent).unwrap_or_else(|| {
-            let mut hints = Hints::default();
-            self.parse(agent, &mut hints);
-            let hints = Arc::new(hints);
-            self.read.insert(agent.into(), Arc::clone(&hints));
-            hints
-        });
-        Hints::clone(&known)
+    fn client(&self, agent: &str) -> Arc<Client> {
+        self.read.get(agent).unwrap_or_else(|| {
+            let client = Arc::new(self.parse(agent));
+            self.read.insert(agent.into(), Arc::clone(&client));
+            client
+        })
     }
 
-    fn parse(&self, agent: &str, hints: &mut Hints) {
-        let Some(found) = self.agents.parse(agent).filter(|found| found.category != "crawler") else { return };
+    fn parse(&self, agent: &str) -> Client {
+        let nothing = Client { program: is_program(agent), ..Client::default() };
+        let Some(found) = self.agents.parse(agent).filter(|found| found.category != "crawler") else { return nothing };
         let tablet = found.os == "iPad" || found.os == "Android" && !agent.contains("Mobile");
         let device = match found.category {
             _ if TELEVISIONS.iter().any(|name| agent.contains(name)) => Some("tv"),
@@ -190,9 +187,12 @@ impl Enrichment {
             os => Some(system(os)),
         };
         let browser = Some(found.name).filter(|name| !matches!(*name, VALUE_UNKNOWN | ""));
-        hints.device = device.map(Folded::new);
-        hints.os = os.map(Folded::new);
-        hints.browser = browser.map(Folded::new);
+        Client {
+            device: device.map(Folded::new),
+            os: os.map(Folded::new),
+            browser: browser.map(Folded::new),
+            ..nothing
+        }
     }
 }
 
@@ -219,7 +219,8 @@ mod tests {
         let enrichment = Enrichment::default();
         let hints = enrichment.find(Some(agent), None);
         assert_eq!(enrichment.find(Some(agent), None), hints, "the second time, from memory");
-        [hints.device, hints.os, hints.browser].map(|text| text.map_or(String::new(), |text| text.as_str().to_owned()))
+        let Client { device, os, browser, .. } = hints.client.as_deref().cloned().unwrap_or_default();
+        [device, os, browser].map(|text| text.map_or(String::new(), |text| text.as_str().to_owned()))
     }
 
     #[test]

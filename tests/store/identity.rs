@@ -11,8 +11,8 @@ use tessera::{
         values::Millis,
     },
     ports::{
-        AccountRow, BackfillStep, Change, FoundProfile, FoundRecord, Ingested, Join, Joined, MemberChange, Membership,
-        Merge, Merged, Parts, ProfileWritten, StandingStep, UploadMode, UserRow,
+        AccountRow, BackfillStep, Change, EventBatch, FoundProfile, FoundRecord, Ingested, Join, Joined, MemberChange,
+        Membership, Merge, Merged, Parts, ProfileWritten, StandingStep, UploadMode, UserRow,
     },
     store::Opened,
 };
@@ -41,8 +41,12 @@ fn join() -> Join {
 }
 
 async fn merge(store: &Opened, account: &AccountRow, from: &Person, into: &Person) -> Merged {
+    tell(store, account, from, into, false).await
+}
+
+async fn tell(store: &Opened, account: &AccountRow, from: &Person, into: &Person, unclaimed: bool) -> Merged {
     let of = |(key, uid): &Person| (*uid, key.clone());
-    let merge = Merge { from: of(from), into: of(into), join: join(), unclaimed: false };
+    let merge = Merge { from: of(from), into: of(into), join: join(), unclaimed };
     store.users.merge(account.number, merge).await.expect("an answer")
 }
 
@@ -225,6 +229,25 @@ pub(crate) async fn a_merge_is_refused_where_it_must_be(place: Arc<Place>) {
     let refused = Merge { from: of(&ben), into: of(&anna), join: unreadable, unclaimed: false };
     store.users.merge(account.number, refused).await.expect_err("nobody can read them");
     assert_eq!(load(&store, &account, anna.1).await, before);
+}
+
+pub(crate) async fn who_is_known_is_claimed_by_nobody(place: Arc<Place>) {
+    let (store, account) = place.account().await;
+    let [anna, unknown, shown, quiet, listed, led] = [0; 6].map(|_| somebody(&account));
+    store.outcomes.record(vec![impression(&account, Some(shown.1))]).await.expect("an answer");
+    // no rule asks for the event, so that the profile has nothing but its format
+    let events = vec![event(&quiet, &account, now())];
+    let batch = EventBatch { account: account.number, epoch: 0, events, fold: Arc::new(|_, _| vec![1]) };
+    done(store.events.ingest(batch).await.expect("an answer"));
+    enter(&store, &account, "vip", &listed, None).await;
+    joined(&store, &account, &somebody(&account), &led).await;
+    for known in [&quiet, &listed, &led] {
+        let told = tell(&store, &account, known, &anna, true).await;
+        assert_eq!(told, Merged::Elsewhere(known.0.clone()));
+    }
+    for free in [&unknown, &shown] {
+        assert!(matches!(tell(&store, &account, free, &anna, true).await, Merged::Done(_)));
+    }
 }
 
 pub(crate) async fn nothing_is_lost_or_doubled_beside_other_writers(place: Arc<Place>) {

@@ -59,6 +59,7 @@ const CHECKS: &[(&str, Check)] = checks![
     identity::two_keys_become_one_person,
     identity::whatever_comes_later_is_about_the_person,
     identity::a_merge_is_refused_where_it_must_be,
+    identity::who_is_known_is_claimed_by_nobody,
     identity::nothing_is_lost_or_doubled_beside_other_writers,
     outcomes::count_once_however_often_they_are_told,
     outcomes::come_back_as_they_went_in,

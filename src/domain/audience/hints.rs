@@ -1,5 +1,7 @@
 //! What is found out for requests that do not say it themselves.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use super::{
@@ -19,12 +21,21 @@ pub struct Hints {
     pub city: Option<Folded>,
     /// The time zone there.
     pub zone: Option<TimeZone>,
+    /// What its user agent says, where that was read.
+    pub client: Option<Arc<Client>>,
+}
+
+/// What a user agent says of a client.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Client {
     /// `mobile`, `desktop`, `tablet` or `tv`.
     pub device: Option<Folded>,
     /// The operating system, such as `android`, `ios`, `windows` or `macos`.
     pub os: Option<Folded>,
     /// The browser, such as `chrome`, `safari` or `firefox`.
     pub browser: Option<Folded>,
+    /// Whether it names a program that visits pages.
+    pub program: bool,
 }
 
 /// The operating system, as targeting names it, of what user agents and exchanges call it; other names stay.
@@ -45,14 +56,20 @@ impl Context {
     /// Fills in what the request did not say. A place that it names goes before that of the network:
     /// only a country alone, and the same, is made more precise.
     pub fn fill(&mut self, hints: Hints) {
-        let Hints { country, region, city, device, os, browser, .. } = hints;
+        let Hints { country, region, city, client, .. } = hints;
         let silent = self.region.is_none() && self.city.is_none() && self.position.is_none();
         if silent && self.country.is_none_or(|own| Some(own) == country) {
             (self.country, self.region, self.city) = (country, region, city);
         }
-        self.device = self.device.take().or(device);
-        self.os = self.os.take().or(os);
-        self.browser = self.browser.take().or(browser);
+        let Some(client) = client else { return };
+        let fill = |own: &mut Option<Folded>, hint: &Option<Folded>| {
+            if own.is_none() {
+                own.clone_from(hint);
+            }
+        };
+        fill(&mut self.device, &client.device);
+        fill(&mut self.os, &client.os);
+        fill(&mut self.browser, &client.browser);
     }
 
     /// Leaves out what would be too near to a person of whom nothing may be known, whoever said it: the city where
@@ -73,8 +90,7 @@ mod tests {
             country: "DE".parse().ok(),
             region: text("BE"),
             city: text("Berlin"),
-            device: text("mobile"),
-            os: text("ios"),
+            client: Some(Arc::new(Client { device: text("mobile"), os: text("ios"), ..Client::default() })),
             ..Hints::default()
         }
     }

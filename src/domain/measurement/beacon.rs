@@ -4,8 +4,8 @@
 //! decision and what was shown; a click's body ends with the landing URL. Tags are 128 bits of
 //! keyed BLAKE3. One hash over the shared body yields the tags of impression, viewable and
 //! conversion at different offsets of its extended output, so that none of them passes for
-//! another; clicks have a key of their own. A person travels masked with a keystream that
-//! differs for every decision: the URL neither shows nor links them.
+//! another; clicks have a key of their own. A person, and what learning is told of them, travel
+//! masked with a keystream that differs for every decision: the URL neither shows nor links them.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
@@ -16,7 +16,7 @@ use crate::domain::{
     values::{Amount, Millis, Money, Span},
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TAG: usize = 16;
 /// Fixed part of the body: version, key, flags, account, decision, revision, combination,
 /// person, cap window in seconds, and the lengths of the two ids.
@@ -151,10 +151,15 @@ impl Key {
         tag
     }
 
-    fn masked(&self, decision: DecisionId, person: u128) -> u128 {
-        let mut stream = [0; 16];
-        blake3::Hasher::new_keyed(&self.mask).update(decision.0.as_bytes()).finalize_xof().fill(&mut stream);
-        person ^ u128::from_le_bytes(stream)
+    /// What hides the parts of a decision's body that are of a person, one after the other.
+    fn mask(&self, decision: DecisionId) -> impl FnMut(&mut [u8]) {
+        let mut stream = blake3::Hasher::new_keyed(&self.mask).update(decision.0.as_bytes()).finalize_xof();
+        move |bytes| {
+            let mut key = [0; Exposure::LONGEST];
+            let key = &mut key[..bytes.len()];
+            stream.fill(key);
+            bytes.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= *key);
+        }
     }
 }
 
@@ -320,8 +325,10 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
     body.extend_from_slice(claim.decision.0.as_bytes());
     body.extend_from_slice(&claim.revision.to_le_bytes());
     body.extend_from_slice(&claim.combination.to_le_bytes());
-    let person = claim.person.map_or(0, |person| key.masked(claim.decision, person.0));
-    body.extend_from_slice(&person.to_le_bytes());
+    let mut mask = key.mask(claim.decision);
+    let mut person = claim.person.map_or(0, |person| person.0).to_le_bytes();
+    mask(&mut person);
+    body.extend_from_slice(&person);
     body.extend_from_slice(&window.to_le_bytes());
     // ids hold at most 64 bytes
     body.extend_from_slice(&[campaign.len() as u8, claim.creative.as_str().len() as u8]);
@@ -331,7 +338,9 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
         // what is packed has room
         let told = if exposure.len() <= Exposure::LONGEST { &exposure[..] } else { &[] };
         body.push(told.len() as u8);
+        let from = body.len();
         body.extend_from_slice(told);
+        mask(&mut body[from..]);
     }
     if let Some(price) = claim.price {
         body.extend_from_slice(&price.amount.micros().to_le_bytes());
@@ -348,7 +357,9 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
     let decision = DecisionId(uuid::Uuid::from_bytes(take(16)?.try_into().ok()?));
     let revision = u32::from_le_bytes(take(4)?.try_into().ok()?);
     let combination = u64::from_le_bytes(take(8)?.try_into().ok()?);
-    let person = u128::from_le_bytes(take(16)?.try_into().ok()?);
+    let mut mask = key.mask(decision);
+    let mut person: [u8; 16] = take(16)?.try_into().ok()?;
+    mask(&mut person);
     let window = u32::from_le_bytes(take(4)?.try_into().ok()?);
     let lengths = take(2)?;
     let campaign = std::str::from_utf8(take(lengths[0].into())?).ok()?;
@@ -357,7 +368,9 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         None
     } else {
         let length = take(1)?[0];
-        Some(take(length.into())?).filter(|exposure| !exposure.is_empty()).map(Box::from)
+        let mut exposure: Box<[u8]> = take(length.into())?.into();
+        mask(&mut exposure);
+        Some(exposure).filter(|exposure| !exposure.is_empty())
     };
     let price = if flags & HAS_PRICE == 0 {
         None
@@ -372,7 +385,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         creative: creative.parse().ok()?,
         revision,
         combination,
-        person: (flags & HAS_PERSON != 0).then(|| Uid(key.masked(decision, person))),
+        person: (flags & HAS_PERSON != 0).then(|| Uid(u128::from_le_bytes(person))),
         measured: flags & UNMEASURED == 0,
         cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
         preview: flags & PREVIEW != 0,
@@ -456,6 +469,11 @@ mod tests {
         let at = FIXED - 2 - 4 - 16;
         assert_ne!(bytes(&one)[at..at + 16], plain);
         assert_ne!(bytes(&one)[at..at + 16], bytes(&other)[at..at + 16]);
+        // nor is what learning is told of them
+        let shown: [u8; 3] = one.exposure.as_deref().expect("an exposure").try_into().expect("three bytes");
+        let told = |claim: &Claim| bytes(claim)[FIXED + 64 + 64 + 1..][..3].to_vec();
+        assert_ne!(told(&one), shown);
+        assert_ne!(told(&one), told(&other));
     }
 
     #[test]

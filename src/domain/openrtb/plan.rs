@@ -92,7 +92,8 @@ pub fn plan<'a>(
     let names = |seats: &Option<Vec<Text<'_>>>| {
         seats.as_deref().filter(|seats| !seats.is_empty()).map(|all| all.iter().any(|seat| **seat == *settings.seat))
     };
-    if request.device.as_ref().and_then(|device| device.ua.as_deref()).is_some_and(is_program) {
+    let agent = || request.device.as_ref()?.ua.as_deref();
+    if hints.client.as_ref().map_or_else(|| agent().is_some_and(is_program), |client| client.program) {
         return Err(NoBid::Crawler);
     }
     if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {

@@ -37,6 +37,11 @@ impl Epoch {
 
 /// The share of impressions above which a feature tells nobody apart.
 const COMMON: f64 = 0.99;
+/// The same where fewer than [`FEW`] impressions lack it: features get their numbers only after the first people who
+/// have them, and so few say nothing of what is different without.
+const MOSTLY: f64 = 0.9;
+/// Impressions that are too few to be told apart by.
+const FEW: f64 = 300.0;
 
 /// The same to the last bit wherever it is worked out.
 fn power(base: f64, mut exponent: u64) -> f64 {
@@ -149,7 +154,13 @@ impl Statistics {
         let components = self.layout.components();
         let mut rows = self.counts.chunks_exact(components.max(1)).map(|row| row.iter().map(|count| count.shown).sum());
         let all: u64 = rows.next().unwrap_or_default();
-        let mut common: Vec<bool> = rows.map(|shown: u64| all > 0 && shown as f64 > COMMON * all as f64).collect();
+        // an impression counts once in each slot
+        let few = FEW * self.layout.slots() as f64;
+        let common = |shown: u64| {
+            let (shown, all) = (shown as f64, all as f64);
+            shown > COMMON * all || all - shown < few && shown > MOSTLY * all
+        };
+        let mut common: Vec<bool> = rows.map(common).collect();
         common.resize(self.layout.features(), false);
         common
     }

@@ -622,3 +622,21 @@ fn what_everybody_has_tells_nobody_apart_until_somebody_has_not() {
     let (_, after, _) = learn(&vec![(everybody, LessonKind::Rewarded { value: 1.0 }); 40]);
     assert!(!common && before < 0.0 && after < 2.0, "{before} {after}");
 }
+
+#[test]
+fn who_came_before_a_feature_had_its_number_are_too_few_to_be_told_apart() {
+    let common = |without: u64, with: u64| {
+        let mut all = Statistics::new(Layout::new(&[2, 2], 1));
+        let shown = Count { shown: with, ..Count::default() };
+        for (row, count) in [(0, Count { shown: with + without, ..shown }), (1, shown)] {
+            all.counts[row * 4] = count;
+            all.counts[row * 4 + 2] = count;
+        }
+        all.common()[0]
+    };
+    assert!(!common(0, 0), "nobody was shown anything");
+    assert!(common(10, 1_500) && common(100, 1_500) && common(290, 5_000));
+    assert!(!common(310, 5_000), "these can be told apart");
+    assert!(!common(100, 500), "a group that is small only because it is early");
+    assert!(common(310, 50_000) && !common(1_000, 50_000));
+}

@@ -10,6 +10,7 @@ mod idle;
 mod kept;
 mod lines;
 mod looked;
+mod teaching;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -31,14 +32,14 @@ use self::{
     enrolment::Units,
     fold::{Wish, learn},
     kept::Kept,
-    lines::{Line, Lines, base_rate, make},
+    lines::{Line, Lines, base_rate},
     looked::Looked,
 };
 use crate::{
     domain::{
         catalog::document::GoalDoc,
-        decision::learned::{self, Learned, Learner},
-        ids::{CampaignId, NameHash},
+        decision::learned::{self, Learner},
+        ids::CampaignId,
         measurement::beacon::CLICK_LIFE_MS,
         optimizer::{Settings, Shape},
     },
@@ -101,6 +102,8 @@ struct Known {
 impl Learning {
     /// Lessons of one transaction.
     const BATCH: u32 = 5_000;
+    /// Transactions of one look about one subject: the others wait no longer for one with a backlog.
+    const BATCHES: usize = 4;
     /// Time between looks, unless [`Self::ENOUGH`] outcomes came.
     const EVERY: Duration = Duration::from_millis(500);
     /// Outcomes after which to look at once.
@@ -239,18 +242,21 @@ impl Learning {
             })
             .collect();
         let failed = std::mem::take(failing);
-        let (mut late, mut all) = (false, strange.is_subset(&before));
+        let (mut late, mut end, mut all) = (false, None, strange.is_subset(&before));
         let mut waiting = Vec::from_iter(waiting);
-        waiting.sort_by_cached_key(|subject| shared.order.hash_one(subject));
+        // what failed goes last: it may be slow again
+        waiting.sort_by_cached_key(|subject| (failed.contains(subject), shared.order.hash_one(subject)));
         for subject in waiting {
             let result = shared.learn_all(&subject, lines.get(&subject), base_rate(known, subject.account)).await;
             all &= !matches!(result, Ok(false));
             if let Err(error) = result {
-                // one may be slow by itself; two are the store's
-                let away = matches!(error, StoreError::Unavailable(_) | StoreError::Busy);
-                let slow = matches!(error, StoreError::Timeout(_));
-                if away || slow && std::mem::replace(&mut late, slow) {
+                if matches!(error, StoreError::Unavailable(_) | StoreError::Busy) {
                     return Err(error);
+                }
+                // one may be slow by itself; two are the store's, and what others learned is taken up all the same
+                if matches!(error, StoreError::Timeout(_)) && std::mem::replace(&mut late, true) {
+                    end = Some(error);
+                    break;
                 }
                 shared.failed(&subject, &error, failed.contains(&subject));
                 failing.insert(subject);
@@ -268,7 +274,7 @@ impl Learning {
             shared.publish(known, accounts).await;
         }
         looked.saw(&news);
-        Ok(all)
+        end.map_or(Ok(all), Err)
     }
 
     /// What is known of a campaign's creatives.
@@ -297,15 +303,17 @@ impl Learning {
 }
 
 impl Shared {
-    /// Whether there is no lesson left; another replica may have them.
+    /// Whether there is no lesson left; another replica may have them, or there were too many for one look.
     async fn learn_all(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<bool, StoreError> {
-        loop {
+        for _ in 0..Learning::BATCHES {
             match self.learn(subject, line, base_rate).await? {
                 None => return Ok(false),
                 Some(lessons) if lessons < Learning::BATCH as usize => return Ok(true),
                 Some(_) => {}
             }
         }
+        self.enough.notify_one();
+        Ok(false)
     }
 
     fn failed(&self, subject: &Subject, error: &StoreError, known: bool) {
@@ -365,36 +373,5 @@ impl Shared {
             self.want(subject, names);
         }
         Ok(learned)
-    }
-
-    /// Makes ready what rows say.
-    async fn take_up(&self, known: &mut HashMap<Subject, Known>, lines: &Lines, rows: Vec<(Subject, LearnedRow)>) {
-        for (subject, row) in rows {
-            let (chooses, base_rate) = (lines.chooses(&subject), base_rate(known, subject.account));
-            let before = known.get(&subject).map(|known| Arc::clone(&known.learner));
-            let used = known.get(&subject).and_then(|known| known.used_lately(time::Instant::now()));
-            let make = move || (make(&subject, row, (chooses, used), base_rate, before.as_deref()), subject);
-            match tokio::task::spawn_blocking(make).await {
-                Ok((Ok(made), subject)) => {
-                    known.insert(subject, made);
-                }
-                Ok((Err(error), subject)) => {
-                    tracing::error!(%error, campaign = %subject.campaign, "this campaign chooses without what was learned");
-                }
-                Err(error) => tracing::error!(%error, "what was learned cannot be made ready"),
-            }
-        }
-    }
-
-    /// Gives the decisions of some accounts what is known.
-    async fn publish(&self, known: &HashMap<Subject, Known>, accounts: BTreeSet<u32>) {
-        for account in accounts {
-            let own = known.iter().filter(|(subject, _)| subject.account == account);
-            let learner = |(subject, known): (&Subject, &Known)| {
-                let names = (NameHash::of(subject.campaign.as_str()), NameHash::of(subject.creative.as_str()));
-                (names, Arc::clone(&known.learner))
-            };
-            self.catalogue.teach(account, Arc::new(own.map(learner).collect::<Learned>())).await;
-        }
     }
 }

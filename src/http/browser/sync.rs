@@ -133,9 +133,10 @@ struct SyncQuery {
 /// Tell an id of somebody, by pixel
 ///
 /// Where an exchange sends the browser back with its own id. The person is whom a `user_token` names, or the visitor
-/// that `/v1/tessera.js` keeps, of whom one network tells 600 ids a minute at most. An id of somebody else is refused.
-/// Where the privacy signals do not allow keeping anything of them, nothing is kept. Always answers with a GIF of one
-/// pixel; the header `Tessera-Sync` says whether the id was `accepted` or `refused`. `HEAD` keeps nothing.
+/// that `/v1/tessera.js` keeps, of whom one network tells 600 ids a minute at most. An id of somebody else is refused,
+/// and to a visitor one of which more is known than what it was shown. Where the privacy signals do not allow keeping
+/// anything of them, nothing is kept. Always answers with a GIF of one pixel; the header `Tessera-Sync` says whether the
+/// id was `accepted` or `refused`. `HEAD` keeps nothing.
 #[utoipa::path(
     get, path = "/v1/sync.gif", tag = "profiles", operation_id = "sync_id_by_pixel", params(SyncQuery),
     responses((status = 200, description = "A transparent pixel.", content_type = "image/gif", headers(

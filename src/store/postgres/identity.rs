@@ -59,8 +59,8 @@ fn known(person: &Person) -> Option<UserRow> {
 /// Whether a key is that of a person of whom more is known than what they were shown.
 async fn is_claimed(tx: &mut PgConnection, account: i32, uid: Uid, person: &Person) -> Result<bool, Error> {
     let row = &person.parts.row;
-    // a packed profile begins with its format
-    if row.packed.len() > 1 || !row.lists.is_empty() {
+    // events that no rule asks for leave a profile that only tells its format
+    if !row.packed.is_empty() || !row.lists.is_empty() {
         return Ok(true);
     }
     let led = query("select from profile where account = $1 and merged_into = $2 limit 1");
