@@ -6,6 +6,7 @@ use super::{
     block::Blocks,
     floors::Floors,
     native,
+    purses::Counted,
     refusal::NoBid,
     request::{Banner, BidRequest, Imp, Int, Text},
     settings::{Granularity, Settings},
@@ -103,6 +104,8 @@ pub fn plan<'a>(
         return Err(NoBid::Consent);
     }
     let blocks = Blocks::of(request, settings);
+    let counted = Counted::of(asker.purses);
+    let asker = if request.biddable().len() > 1 { Asker { purses: &counted, ..asker } } else { asker };
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
     for imp in request.biddable() {
         match offer(request, imp, snapshot, settings, &blocks, asker) {
@@ -142,12 +145,12 @@ pub fn plan<'a>(
     })
 }
 
-fn offer<'a>(
+fn offer<'a, 's>(
     request: &'a BidRequest<'a>,
     imp: &'a Imp<'a>,
-    snapshot: &Snapshot,
+    snapshot: &'s Snapshot,
     settings: &Settings,
-    blocks: &Blocks<'_>,
+    blocks: &Blocks<'s>,
     asker: Asker<'_>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
     let html = imp.banner.as_ref().filter(|banner| takes_html(banner));
