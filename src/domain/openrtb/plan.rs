@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::tz::{Offset, TimeZone};
+
 use super::{
     block::Blocks,
     floors::Floors,
@@ -44,8 +46,8 @@ pub struct Plan<'a> {
     pub crid: Granularity,
     /// What the request may be used for.
     pub allowed: Allowed,
-    /// The person's offset from UTC, in minutes.
-    pub offset: Option<i32>,
+    /// The person's time zone.
+    pub zone: Option<TimeZone>,
     /// For how long the answer is waited for, the network included, in ms.
     pub tmax: Option<u64>,
 }
@@ -121,7 +123,8 @@ pub fn plan<'a>(
     }
     let purposes = allowed.purposes;
     let mut context = surroundings::context(request);
-    context.fill(hints);
+    let found = context.fill(hints);
+    let offset = surroundings::offset(request).and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;
     let is_test = request.test == Some(Int(1));
@@ -140,7 +143,7 @@ pub fn plan<'a>(
         crid: settings.granularity(asker.exchange),
         keys: if person { surroundings::people(request, settings, asker.exchange) } else { Vec::new() },
         allowed,
-        offset: surroundings::offset(request),
+        zone: offset.map(TimeZone::fixed).or(found),
         tmax,
     })
 }

@@ -85,10 +85,7 @@ pub fn parse(
     let context = wire.context.unwrap_or_default();
     let address = context.ip.as_deref().and_then(|ip| ip.parse().ok());
     let hints = enrichment.find(context.user_agent.as_deref(), address);
-    let zone = match &context.time_zone {
-        None => hints.zone.clone(),
-        Some(name) => crate::domain::audience::value::zone(name),
-    };
+    let zone = context.time_zone.as_deref().and_then(crate::domain::audience::value::zone);
     if zone.is_none() && context.time_zone.is_some() {
         faults.push("/context/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
     }
@@ -108,7 +105,7 @@ pub fn parse(
     let preview = wire.preview.map(parse_preview);
     let preview = preview.and_then(|preview| faults.keep("/preview", preview));
     faults.into_result()?;
-    context.fill(hints);
+    let found = context.fill(hints);
     let reading = allowed(&consent, context.country, rules);
     context.blur(reading.allowed.purposes.profile_read, reading.allowed.precise_geo);
     Ok(Parsed {
@@ -127,7 +124,7 @@ pub fn parse(
         key: user.key,
         purposes: reading.allowed.purposes,
         asserts: consent.asserted.is_some(),
-        zone,
+        zone: zone.or(found),
         consistency: consistency.and_then(Result::ok),
     })
 }
