@@ -335,6 +335,10 @@ fn parse_preview(wire: PreviewWire) -> Result<Preview, Vec<Violation>> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/places.rs"]
+mod places;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
@@ -443,6 +447,29 @@ mod tests {
         assert_eq!(purposes(json!({}), "uk"), (Purposes::NONE, at("GB")));
         assert_eq!(purposes(json!({}), "RE"), (Purposes::NONE, at("RE")));
         assert_eq!(purposes(json!({}), "XX"), (Purposes::ALL, None), "as if no country were given");
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_address_only_in_the_country_that_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("city.mmdb");
+        std::fs::write(&file, places::database([203, 0, 113])).expect("a file");
+        let enrichment = Enrichment::open(Some(&file)).expect("a database");
+        let zone = |more: Value| {
+            let mut context = json!({"ip": "203.0.113.77"});
+            let own = more.as_object().expect("members").clone();
+            context.as_object_mut().expect("members").extend(own);
+            let body = json!({"placements": [{"id": "a"}], "context": context});
+            let wire = serde_json::from_value(body).expect("a body");
+            let parsed = parse(wire, Millis(0), Rules::default(), &enrichment, |_| true).expect("a request");
+            parsed.zone.and_then(|zone| zone.iana_name().map(str::to_owned))
+        };
+        let at = |name: &str| Some(name.to_owned());
+        assert_eq!(zone(json!({})), at("Europe/Berlin"));
+        assert_eq!(zone(json!({"geo": {"country": "DE"}})), at("Europe/Berlin"));
+        assert_eq!(zone(json!({"geo": {"country": "US"}})), None);
+        let said = json!({"geo": {"country": "US"}, "time_zone": "America/New_York"});
+        assert_eq!(zone(said), at("America/New_York"));
     }
 
     #[test]
