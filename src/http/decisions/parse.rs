@@ -335,14 +335,11 @@ fn parse_preview(wire: PreviewWire) -> Result<Preview, Vec<Violation>> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/places.rs"]
-mod places;
-
-#[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::enrichment::places;
 
     fn faults(body: Value) -> Vec<String> {
         let wire = serde_json::from_value(body).expect("the types of the body");
