@@ -291,13 +291,8 @@ impl Config {
         let id = |id: &str| (1..=64).contains(&id.len()) && id.bytes().all(sound) && !id.starts_with(['.', '_', '-']);
         range(self.openrtb.audited.iter().all(|of| id(of)), "openrtb.audited", "must name exchanges by ids")?;
         range(self.openrtb.crids.keys().all(|of| id(of)), "openrtb.crids", "must name exchanges by ids")?;
-        let host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:".contains(&b);
-        let origin = |of: &String| {
-            let rest = of.strip_prefix("https://").or_else(|| of.strip_prefix("http://"));
-            rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(host))
-        };
         range(
-            self.openrtb.origins.iter().all(origin),
+            self.openrtb.origins.iter().all(|of| is_origin(of)),
             "openrtb.origins",
             "must be origins as browsers write them, such as https://news.example",
         )?;

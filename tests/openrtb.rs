@@ -10,9 +10,18 @@ mod documents;
 #[path = "support/signals.rs"]
 mod signals;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use documents::Documents;
+use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use signals::{CONSENTING, Dice, NO_PROFILES, merge};
@@ -283,8 +292,9 @@ fn check(request: &Value, answer: &Value) {
             let (dur, least, most) = (bid["dur"].as_i64(), of["mindur"].as_i64(), of["maxdur"].as_i64());
             dur.is_some_and(|dur| least.is_none_or(|least| dur >= least) && most.is_none_or(|most| dur <= most))
         };
-        let length = imp["video"]["durfloors"].as_array().into_iter().flatten().find(within);
-        let mut floors = [deal, length, Some(imp)].into_iter().flatten();
+        let length = |of: &Value| of["durfloors"].as_array().into_iter().flatten().find(within).cloned();
+        let (of_deal, of_video) = (deal.and_then(length), length(&imp["video"]));
+        let mut floors = [of_deal.as_ref(), deal, of_video.as_ref(), Some(imp)].into_iter().flatten();
         let floor = floors.find_map(|of| of["bidfloor"].as_f64());
         assert!(bid["price"].as_f64().expect("a price") >= floor.unwrap_or(0.0));
         assert!(bid["price"].as_f64() > Some(0.0));
@@ -397,6 +407,64 @@ fn where_somebody_is_stays_in_the_rough_where_nothing_more_may_be_known() {
     assert_eq!(position(json!({})), exact);
     // as at every other door
     assert_eq!(position(json!({"lmt": 1})), exact.map(Position::coarse));
+}
+
+/// Money without end, of which it is counted how often anybody asks for it.
+struct Asked(AtomicUsize);
+
+impl Purses for Asked {
+    fn affords(&self, _: &Campaign, _: Money) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        u32::MAX
+    }
+
+    fn pay(&self, _: &Campaign, _: DecisionId, _: Money) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_campaign_is_asked_for_its_money_once_for_all_impressions() {
+    let (scene, snapshot) = scene();
+    let group: Group = serde_json::from_str(&read(&folder().join("people.json"))).expect("a group");
+    let beside = group.campaigns.iter();
+    let beside = beside.map(|(id, body)| (DocumentKey::new(Kind::Campaign, id), Some(body.clone())));
+    let snapshot = snapshot.evolve(1, beside.collect(), URL, scene.now);
+    let imps: Vec<Value> =
+        (0..64).map(|id| json!({"id": id.to_string(), "secure": 1, "banner": {"w": 300, "h": 250}})).collect();
+    let text = json!({"id": "r-1", "imp": imps, "site": {"page": "https://news.example/"}}).to_string();
+    let request = openrtb::read(text.as_bytes()).expect("sound");
+    let purses = Asked(AtomicUsize::new(0));
+    let asker = Asker { exchange: None, late: false, objects: false, purses: &purses };
+    let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
+    let plan = openrtb::plan(&request, &snapshot, &group.settings.settings(), rules, asker, Hints::default());
+    assert_eq!(plan.unwrap_or_else(|why| panic!("{why:?}")).bids.len(), 64);
+    assert_eq!(purses.0.into_inner(), snapshot.payers.len());
+}
+
+#[test]
+fn the_time_is_that_of_the_address_only_in_the_country_that_is_said() {
+    let (scene, snapshot) = scene();
+    let group: Group = serde_json::from_str(&read(&folder().join("consent.json"))).expect("a group");
+    let rules = Rules { vendor_id: Some(scene.vendor_id), gdpr_by_default: false };
+    let berlin = TimeZone::get("Europe/Berlin").expect("a time zone");
+    let zone = |geo: Value| {
+        let text = json!({"id": "r-1", "imp": [{"id": "1", "secure": 1, "banner": {"w": 300, "h": 250},
+                "ext": {"tessera": {"campaign": "spring", "price": "1.50"}}}],
+            "site": {"page": "https://news.example/"}, "regs": {"gdpr": 0}, "device": {"geo": geo}})
+        .to_string();
+        let request = openrtb::read(text.as_bytes()).expect("sound");
+        let hints = Hints { country: "DE".parse().ok(), zone: Some(berlin.clone()), ..Hints::default() };
+        let wallet = Wallet(Mutex::new(BTreeMap::new()));
+        let asker = Asker { exchange: None, late: false, objects: false, purses: &wallet };
+        let plan = openrtb::plan(&request, &snapshot, &group.settings.settings(), rules, asker, hints);
+        plan.unwrap_or_else(|why| panic!("{why:?}")).zone
+    };
+    assert_eq!(zone(json!({})), Some(berlin.clone()));
+    assert_eq!(zone(json!({"country": "DEU"})), Some(berlin.clone()));
+    assert_eq!(zone(json!({"country": "USA"})), None);
+    let offset = TimeZone::fixed(Offset::from_hours(-5).expect("an offset"));
+    assert_eq!(zone(json!({"country": "USA", "utcoffset": -300})), Some(offset));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! How bidders and exchanges are answered, and how privacy signals are read.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +123,40 @@ impl Default for OpenRtb {
             origins: Vec::new(),
             segments: Vec::new(),
             taxonomies: BTreeMap::new(),
+        }
+    }
+}
+
+/// Whether a text is an origin as browsers write it.
+pub(super) fn is_origin(text: &str) -> bool {
+    let host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:".contains(&b);
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => address.parse::<Ipv6Addr>().is_ok() && port.bytes().all(host),
+        None => !rest.is_empty() && rest.bytes().all(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_may_be_of_any_host() {
+        for good in ["https://news.example", "http://localhost:3000", "http://[::1]:3000", "https://[2001:db8::1]"] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "",
+            "https://",
+            "ftp://a",
+            "https://a/",
+            "https://[a.example]",
+            "https://[::1",
+            "https://[::1]/",
+            "http://[]",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
         }
     }
 }

@@ -209,7 +209,7 @@ fn locate(places: &Reader<Vec<u8>>, address: IpAddr, hints: &mut Hints) {
 
 #[cfg(test)]
 #[path = "../../tests/support/places.rs"]
-mod places;
+pub(crate) mod places;
 
 #[cfg(test)]
 mod tests {

@@ -167,9 +167,9 @@ async fn decide(
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
     let offset = late.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
-    let zone = offset.map(TimeZone::fixed).or(hints.zone.clone());
     let mut context = late.context.clone();
-    context.fill(hints);
+    let found = context.fill(hints);
+    let zone = offset.map(TimeZone::fixed).or(found);
     let purposes = purposes(&late, headers);
     // the bid was as precise as it might be
     context.blur(purposes.profile_read, purposes.profile_read);

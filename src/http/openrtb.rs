@@ -13,7 +13,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use flate2::{Compression, write::GzEncoder};
-use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -106,7 +105,7 @@ pub struct BidResponseDoc {
     pub seatbid: Option<Vec<serde_json::Value>>,
     /// Why there is no bid, of OpenRTB's list 5.24: 3 a crawler, 8 nothing is known of the person whom those
     /// who would bid are for, 9 the person has seen them often enough, 15 there is no time left; and our own: 500 no
-    /// impression that could be bid on, 501 no consent, 502 no such line, 503 another currency, 504 below
+    /// impression that could be bid on, 501 no consent, 502 no such line, 503 no price or another currency, 504 below
     /// the floor, 505 no matching deal, 506 blocked, 507 nothing to show, 508 markup that the impression
     /// does not take, 509 not approved by the exchange, 510 no budget.
     pub nbr: Option<u16>,
@@ -246,13 +245,12 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     let settings = app.bidding.settings();
     let (user_agent, address) = openrtb::device(&request);
     let hints = app.enrichment.find(user_agent, address.or(reader));
-    let zone = hints.zone.clone();
     let till = app.engine.spending.of(caller.account.number());
     let asker = Asker { exchange: query.exchange.as_ref(), late: query.render.is_some(), objects, purses: &till };
     let plan = openrtb::plan(&request, &caller.account.snapshot, settings, app.consent, asker, hints);
     app.steps.parse.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let told = match plan {
-        Ok(plan) => decide(app, info, caller, plan, zone).await,
+        Ok(plan) => decide(app, info, caller, plan).await,
         Err(reason) => Err(reason),
     };
     Ok(match told {
@@ -265,19 +263,12 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
 }
 
 /// Decides what was planned, and writes the bids.
-async fn decide(
-    app: &App,
-    info: &RequestInfo,
-    caller: Caller,
-    mut plan: Plan<'_>,
-    zone: Option<TimeZone>,
-) -> Result<Vec<u8>, NoBid> {
+async fn decide(app: &App, info: &RequestInfo, caller: Caller, mut plan: Plan<'_>) -> Result<Vec<u8>, NoBid> {
     let settings = app.bidding.settings();
     let given = plan.tmax.map_or(u64::MAX, |tmax| tmax.saturating_sub(settings.network_ms));
     let budget = app.budget_ms.min(given);
     let deadline = Deadline::starting(info.arrived.into(), Duration::from_millis(budget))
         .reserving(Duration::from_millis(app.reserve_ms.min(budget / 2)));
-    let offset = plan.offset.and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     let world = Arc::clone(&caller.world);
     let (keys, purposes) = (std::mem::take(&mut plan.keys), plan.allowed.purposes);
     let person = app.engine.decider.first_known(&caller.account, &keys, purposes, deadline).await;
@@ -287,7 +278,7 @@ async fn decide(
         key: None,
         request: std::mem::take(&mut plan.request),
         purposes: plan.allowed.purposes,
-        zone: offset.map(TimeZone::fixed).or(zone),
+        zone: plan.zone.take(),
         deadline,
         freshness: Freshness { max_staleness_ms: None, strict: false },
         consistency: None,

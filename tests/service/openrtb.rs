@@ -419,12 +419,13 @@ async fn the_law_of_a_page_that_asks_itself_is_that_of_its_reader() {
         asked["user"] = json!({"buyeruid": "b1"});
         asked["regs"] = regs;
         let sent = service.request(Method::POST, "/openrtb2/bid").header("origin", origin).json(&asked);
-        sent.sent().await.text().await.expect("a body").contains("grown-up")
+        let answer = sent.sent().await;
+        (answer.status().as_u16(), answer.text().await.expect("a body").contains("grown-up"))
     };
     // an exchange says where people are; a page that asks itself is where its reader is, in Germany
-    assert!(greets("https://exchange.example", json!({})).await);
-    assert!(!greets("https://news.example", json!({})).await);
-    assert!(greets("https://news.example", json!({"gdpr": 0})).await);
+    assert_eq!(greets("https://exchange.example", json!({})).await, (200, true));
+    assert_eq!(greets("https://news.example", json!({})).await, (204, false));
+    assert_eq!(greets("https://news.example", json!({"gdpr": 0})).await, (200, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

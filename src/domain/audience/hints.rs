@@ -54,22 +54,26 @@ pub fn system(name: &str) -> &str {
 
 impl Context {
     /// Fills in what the request did not say. A place that it names goes before that of the network:
-    /// only a country alone, and the same, is made more precise.
-    pub fn fill(&mut self, hints: Hints) {
-        let Hints { country, region, city, client, .. } = hints;
+    /// only a country alone, and the same, is made more precise. What is left is the time zone of the network, unless
+    /// that is in another country.
+    pub fn fill(&mut self, hints: Hints) -> Option<TimeZone> {
+        let Hints { country, region, city, zone, client } = hints;
         let silent = self.region.is_none() && self.city.is_none() && self.position.is_none();
-        if silent && self.country.is_none_or(|own| Some(own) == country) {
+        let same = self.country.is_none_or(|own| Some(own) == country);
+        if silent && same {
             (self.country, self.region, self.city) = (country, region, city);
         }
-        let Some(client) = client else { return };
-        let fill = |own: &mut Option<Folded>, hint: &Option<Folded>| {
-            if own.is_none() {
-                own.clone_from(hint);
-            }
-        };
-        fill(&mut self.device, &client.device);
-        fill(&mut self.os, &client.os);
-        fill(&mut self.browser, &client.browser);
+        if let Some(client) = client {
+            let fill = |own: &mut Option<Folded>, hint: &Option<Folded>| {
+                if own.is_none() {
+                    own.clone_from(hint);
+                }
+            };
+            fill(&mut self.device, &client.device);
+            fill(&mut self.os, &client.os);
+            fill(&mut self.browser, &client.browser);
+        }
+        zone.filter(|_| same)
     }
 
     /// Leaves out what would be too near to a person of whom nothing may be known, whoever said it: the city where
@@ -83,6 +87,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::audience::value::zone;
 
     fn berlin() -> Hints {
         let text = |text| Some(Folded::new(text));
@@ -90,27 +95,30 @@ mod tests {
             country: "DE".parse().ok(),
             region: text("BE"),
             city: text("Berlin"),
+            zone: zone("Europe/Berlin"),
             client: Some(Arc::new(Client { device: text("mobile"), os: text("ios"), ..Client::default() })),
             ..Hints::default()
         }
     }
 
-    fn filled(mut context: Context) -> [Option<String>; 4] {
-        context.fill(berlin());
+    fn filled(mut context: Context) -> [Option<String>; 5] {
+        let zone = context.fill(berlin()).and_then(|zone| zone.iana_name().map(str::to_owned));
         let text = |text: Option<Folded>| text.map(|text| text.as_str().to_owned());
-        [context.country.map(|country| country.to_string()), text(context.region), text(context.city), text(context.os)]
+        let country = context.country.map(|country| country.to_string());
+        [country, text(context.region), text(context.city), text(context.os), zone]
     }
 
     #[test]
     fn what_the_request_says_stays() {
         let some = |text: &str| Some(text.to_owned());
-        let found = [some("DE"), some("be"), some("berlin"), some("ios")];
+        let at = some("Europe/Berlin");
+        let found = [some("DE"), some("be"), some("berlin"), some("ios"), at.clone()];
         assert_eq!(filled(Context::default()), found);
         assert_eq!(filled(Context { country: "DE".parse().ok(), ..Context::default() }), found);
         let france = Context { country: "FR".parse().ok(), os: Some(Folded::new("Linux")), ..Context::default() };
-        assert_eq!(filled(france), [some("FR"), None, None, some("linux")]);
+        assert_eq!(filled(france), [some("FR"), None, None, some("linux"), None]);
         let city = Context { city: Some(Folded::new("Hamburg")), ..Context::default() };
-        assert_eq!(filled(city), [None, None, some("hamburg"), some("ios")]);
+        assert_eq!(filled(city), [None, None, some("hamburg"), some("ios"), at]);
     }
 
     #[test]

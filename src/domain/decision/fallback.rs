@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    catalog::{campaign::Campaign, creative::Creative, snapshot::Placement},
+    catalog::{
+        campaign::Campaign,
+        creative::Creative,
+        snapshot::{Line, Placement},
+    },
     decision::{decided::Showing, eligibility::Ask, explanation::Reason, request::Candidate, run::Run},
     values::Size,
 };
@@ -11,12 +15,17 @@ use crate::domain::{
 impl Run<'_> {
     /// The default creative of a pinned campaign, else the house creative, with all defaults.
     pub(super) fn fall_back(&self, ask: &Ask<'_>, registered: Option<&Placement>) -> Option<Showing> {
+        // a campaign's own money is spent on nobody that it is not for
+        let bids = |line: &&Line| {
+            let Line { campaign, default, .. } = line;
+            let among = ask.request.among.as_ref();
+            default.is_some()
+                && among.is_none_or(|all| campaign.budget.is_none() && all.binary_search(&campaign.hash).is_ok())
+        };
+        let line = |at: &usize| &self.snapshot.lines[*at];
         let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {
-            Candidate::Campaign(id) => self.snapshot.line(id).map(|at| &self.snapshot.lines[at]),
-            Candidate::Creative(id) => {
-                let mut lines = self.snapshot.listing(id).iter().map(|at| &self.snapshot.lines[*at]);
-                lines.find(|line| line.default.is_some())
-            }
+            Candidate::Campaign(id) => self.snapshot.line(id).as_ref().map(line).filter(bids),
+            Candidate::Creative(id) => self.snapshot.listing(id).iter().map(line).find(bids),
         });
         let default = pinned.and_then(|line| Some((Some(&line.campaign), line.default.as_ref()?)));
         let house = registered.and_then(|registered| self.snapshot.creatives.get(registered.house.as_ref()?));

@@ -75,7 +75,8 @@ pub struct PlacementRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoRequest>,
     /// The only campaigns that may be shown, by their hashes in ascending order: those that bid their own price, and
-    /// have the money where they have a budget.
+    /// have the money where they have a budget, or those that a bid may be for. One with a budget is not shown by its
+    /// default creative either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub among: Option<Vec<NameHash>>,
     /// For how many impressions each of these has the money; nothing where it is enough for the whole request.

@@ -18,7 +18,6 @@ use crate::domain::{
         assemble::{Assembled, Issuer, claim, contents, crid},
         decided::{Decision, Item, Missed, Showing},
         explanation::Reason,
-        standing::Degraded,
     },
     ids::{DecisionId, Uid},
     measurement::beacon::Claim,
@@ -82,10 +81,6 @@ pub fn answer(
             }
             let tried = showing.reason == Reason::Preview;
             let payer = showing.campaign.as_ref().filter(|campaign| offer.terms.spend(campaign));
-            // a campaign's own money is spent on nobody that it is not for
-            if payer.is_some() && item.degraded.contains(&Degraded::PinnedIneligible) {
-                return Err(NoBid::NoFill);
-            }
             if payer.is_some_and(|campaign| !tried && !purses.pay(campaign, item.id, price)) {
                 return Err(NoBid::Budget);
             }

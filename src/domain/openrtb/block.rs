@@ -1,13 +1,14 @@
 //! What exchanges do not want to see: advertisers and categories, or all but some of these.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use super::{
     request::{BidRequest, Text},
     settings::{Settings, Taxonomy},
 };
-use crate::domain::catalog::creative::Creative;
+use crate::domain::{catalog::creative::Creative, ids::AdvertiserId};
 
 /// What a request blocks.
-#[derive(Clone, Copy)]
 pub(super) struct Blocks<'a> {
     cattax: i64,
     categories: &'a [Text<'a>],
@@ -16,6 +17,8 @@ pub(super) struct Blocks<'a> {
     domains: &'a [Text<'a>],
     /// The taxonomy of the categories, where it is known.
     taxonomy: Option<&'a Taxonomy>,
+    /// The advertisers that were asked about, and whether they are blocked: these lists may be long.
+    known: RefCell<BTreeMap<&'a AdvertiserId, bool>>,
 }
 
 impl<'a> Blocks<'a> {
@@ -27,12 +30,18 @@ impl<'a> Blocks<'a> {
             allowed: request.acat.as_deref().unwrap_or_default(),
             domains: request.badv.as_deref().unwrap_or_default(),
             taxonomy: settings.taxonomies.get(&cattax),
+            known: RefCell::default(),
         }
     }
 
     /// Whether a creative is blocked.
-    pub(super) fn block(&self, creative: &Creative) -> bool {
-        self.domains.iter().any(|of| is_under(&creative.domain, of)) || self.block_categories(&creative.categories)
+    pub(super) fn block(&self, creative: &'a Creative) -> bool {
+        if self.domains.is_empty() && self.categories.is_empty() && self.allowed.is_empty() {
+            return false;
+        }
+        *self.known.borrow_mut().entry(&creative.advertiser).or_insert_with(|| {
+            self.domains.iter().any(|of| is_under(&creative.domain, of)) || self.block_categories(&creative.categories)
+        })
     }
 
     /// Whether categories are blocked, or not all of them allowed. They are too where nobody can tell: those of another
@@ -90,9 +99,12 @@ mod tests {
             let categories = if of.is_empty() { "[]".to_owned() } else { format!("[\"{of}\"]") };
             let categories: Vec<Text<'_>> = serde_json::from_str(&categories).expect("texts");
             let own = (own.0, own.1.iter().map(|of| (*of).into()).collect());
-            let blocks = Blocks { cattax, categories: &categories, allowed: &[], domains: &[], taxonomy };
-            let allows = Blocks { categories: &[], allowed: &categories, ..blocks };
-            (blocks.block_categories(&own), allows.block_categories(&own))
+            let told = |blocked: &[Text<'_>], allowed: &[Text<'_>]| {
+                let known = RefCell::default();
+                let blocks = Blocks { cattax, categories: blocked, allowed, domains: &[], taxonomy, known };
+                blocks.block_categories(&own)
+            };
+            (told(&categories, &[]), told(&[], &categories))
         };
         // what is blocked where these are, and where only these are allowed
         let (both, neither) = ((true, true), (false, false));

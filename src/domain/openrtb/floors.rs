@@ -2,7 +2,7 @@
 
 use super::{
     refusal::NoBid,
-    request::{BidRequest, DurFloor, Imp, Text},
+    request::{BidRequest, Deal, DurFloor, Imp, Object, Text},
     surroundings::said,
 };
 use crate::domain::values::{Amount, Money};
@@ -12,39 +12,72 @@ use crate::domain::values::{Amount, Money};
 pub(super) struct Floors<'a>(pub(super) &'a Imp<'a>);
 
 impl<'a> Floors<'a> {
-    /// Whether a price is enough for some bid on the impression: how long the video of it is, is not known yet.
-    pub(super) fn open(self, price: Money) -> Result<(), NoBid> {
-        let Imp { bidfloor, bidfloorcur, .. } = self.0;
-        let lowest = self
-            .of_durations()
-            .filter_map(|of| of.bidfloor)
-            .fold(*bidfloor, |least, floor| Some(least.unwrap_or_default().min(floor)));
-        meets(price, lowest, bidfloorcur.as_ref())
+    /// Whether a price is enough for some bid on a deal or none: how long the video of it is, is not known yet.
+    pub(super) fn open(self, price: Money, deal: Option<&'a Deal<'a>>) -> Result<(), NoBid> {
+        let own = deal.map(Least::of_deal).filter(Least::is_said);
+        own.unwrap_or_else(|| self.of_impression()).meet(price, Least::lowest)
     }
 
-    /// Whether a price is enough for a bid on a deal or none, with a video of so many seconds if it is one: the floor
-    /// of its length goes before that of the impression, and it must pay enough for every second.
+    /// Whether a price is enough for a bid on a deal or none, with a video of so many seconds if it is one.
     pub(super) fn meet(self, price: Money, deal: Option<&str>, seconds: Option<u32>) -> Result<(), NoBid> {
-        let Imp { pmp, video, bidfloor, bidfloorcur, .. } = self.0;
-        let deals = pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).unwrap_or_default();
-        let own = |id| deals.iter().any(|deal| deal.id.as_deref() == Some(id) && deal.bidfloor.is_some());
-        if deal.is_some_and(own) {
-            return Ok(());
-        }
-        let holds = |of: &&DurFloor<'_>| {
+        let deals = self.0.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).unwrap_or_default();
+        let deal = deal.and_then(|id| deals.iter().find(|deal| deal.id.as_deref() == Some(id)));
+        let least = |said: &Least<'_>| said.after(seconds);
+        let own = deal.map(|deal| Least::of_deal(deal)).filter(|own| least(own).is_some());
+        own.unwrap_or_else(|| self.of_impression()).meet(price, least)
+    }
+
+    fn of_impression(self) -> Least<'a> {
+        let Imp { video, bidfloor, bidfloorcur, .. } = self.0;
+        let lengths = video.as_ref().and_then(|video| video.durfloors.as_deref()).unwrap_or_default();
+        let second = video.as_ref().and_then(|video| video.mincpmpersec);
+        Least { any: *bidfloor, lengths, second, currency: bidfloorcur.as_ref() }
+    }
+}
+
+/// What a deal or an impression says of the least.
+struct Least<'a> {
+    /// Where no other is for the length.
+    any: Option<f64>,
+    /// For videos of some lengths, which go before that.
+    lengths: &'a [Object<DurFloor<'a>>],
+    /// What every second of a video must bring beside that.
+    second: Option<f64>,
+    currency: Option<&'a Text<'a>>,
+}
+
+impl<'a> Least<'a> {
+    fn of_deal(deal: &'a Deal<'a>) -> Self {
+        let Deal { bidfloor, durfloors, mincpmpersec, bidfloorcur, .. } = deal;
+        let lengths = durfloors.as_deref().unwrap_or_default();
+        Self { any: *bidfloor, lengths, second: *mincpmpersec, currency: bidfloorcur.as_ref() }
+    }
+
+    fn is_said(&self) -> bool {
+        self.any.is_some() || !self.lengths.is_empty() || self.second.is_some()
+    }
+
+    /// The least for any length.
+    fn lowest(&self) -> Option<f64> {
+        let floors = self.lengths.iter().filter_map(|of| of.bidfloor);
+        floors.fold(self.any, |least, floor| Some(least.unwrap_or_default().min(floor)))
+    }
+
+    /// The least for a video of so many seconds; none where it says nothing of that.
+    fn after(&self, seconds: Option<u32>) -> Option<f64> {
+        let holds = |of: &&Object<DurFloor<'_>>| {
             let seconds = seconds.map(i64::from);
             seconds.is_some_and(|seconds| {
                 of.mindur.is_none_or(|least| seconds >= least.0) && of.maxdur.is_none_or(|most| seconds <= most.0)
             })
         };
-        let floor = self.of_durations().find(holds).map_or(*bidfloor, |of| of.bidfloor.or(*bidfloor));
-        let each = video.as_ref().and_then(|video| video.mincpmpersec).zip(seconds);
-        let all = each.map(|(each, seconds)| each * f64::from(seconds));
-        meets(price, floor, bidfloorcur.as_ref()).and_then(|()| meets(price, all, bidfloorcur.as_ref()))
+        let floor = self.lengths.iter().find(holds).and_then(|of| of.bidfloor).or(self.any);
+        let all = self.second.zip(seconds).map(|(each, seconds)| each * f64::from(seconds));
+        [floor, all].into_iter().flatten().reduce(f64::max)
     }
 
-    fn of_durations(self) -> impl Iterator<Item = &'a DurFloor<'a>> {
-        self.0.video.iter().filter_map(|video| video.durfloors.as_deref()).flatten().map(|of| &**of)
+    fn meet(&self, price: Money, least: impl Fn(&Self) -> Option<f64>) -> Result<(), NoBid> {
+        meets(price, least(self), self.currency)
     }
 }
 
@@ -56,7 +89,7 @@ pub(super) fn check_currency(request: &BidRequest<'_>, price: Money) -> Result<(
 }
 
 /// Whether a price is no less than a floor. Amounts of another currency cannot be compared, so they never are.
-pub(super) fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
+fn meets(price: Money, floor: Option<f64>, currency: Option<&Text<'_>>) -> Result<(), NoBid> {
     let Some(floor) = floor.filter(|floor| *floor > 0.0) else { return Ok(()) };
     if !said(currency).unwrap_or("USD").eq_ignore_ascii_case(price.currency.as_str()) {
         return Err(NoBid::Currency);

@@ -9,6 +9,10 @@ use super::{
 };
 use crate::domain::creative::{NativeRequest, Wanted, WantedKind};
 
+/// How many assets a native ad is asked for at most: far more than any has, and few enough for each creative to be held
+/// against all of them.
+const MOST_ASSETS: usize = 64;
+
 #[derive(Deserialize)]
 struct Root<'a> {
     /// The wrapper of version 1.0.
@@ -82,8 +86,12 @@ pub(super) fn parse(request: Option<&RawValue>) -> Result<NativeRequest, Refusal
 }
 
 fn read(root: &Root<'_>, wrapped: bool) -> Result<NativeRequest, Refusal> {
-    let mut wanted: Vec<Wanted> = Vec::new();
-    for (at, asset) in root.assets.as_deref().unwrap_or_default().iter().enumerate() {
+    let assets = root.assets.as_deref().unwrap_or_default();
+    if assets.len() > MOST_ASSETS {
+        return Err(Refusal::Native);
+    }
+    let mut wanted: Vec<Wanted> = Vec::with_capacity(assets.len());
+    for (at, asset) in assets.iter().enumerate() {
         // those who leave the ids out count
         let id = asset.id.map_or(at as i64, |id| id.0);
         if wanted.iter().any(|other| other.id == id) {
@@ -150,5 +158,23 @@ fn kind(asset: &Asset<'_>) -> Result<WantedKind, Refusal> {
             _ => Err(Refusal::Native),
         },
         _ => Err(Refusal::Native),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_ad_has_few_assets() {
+        let asked = |count: usize| {
+            let assets: Vec<_> = (0..count).map(|id| json!({"id": id, "title": {"len": 25}})).collect();
+            let request = serde_json::value::to_raw_value(&json!({ "assets": assets })).expect("JSON");
+            parse(Some(&request)).map(|native| native.assets.len())
+        };
+        assert_eq!(asked(MOST_ASSETS), Ok(MOST_ASSETS));
+        assert_eq!(asked(MOST_ASSETS + 1), Err(Refusal::Native));
     }
 }

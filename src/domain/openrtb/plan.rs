@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::tz::{Offset, TimeZone};
+
 use super::{
     block::Blocks,
     floors::Floors,
     native,
+    purses::Counted,
     refusal::NoBid,
     request::{Banner, BidRequest, Imp, Int, Text},
     settings::{Granularity, Settings},
@@ -43,8 +46,8 @@ pub struct Plan<'a> {
     pub crid: Granularity,
     /// What the request may be used for.
     pub allowed: Allowed,
-    /// The person's offset from UTC, in minutes.
-    pub offset: Option<i32>,
+    /// The person's time zone.
+    pub zone: Option<TimeZone>,
     /// For how long the answer is waited for, the network included, in ms.
     pub tmax: Option<u64>,
 }
@@ -104,6 +107,8 @@ pub fn plan<'a>(
         return Err(NoBid::Consent);
     }
     let blocks = Blocks::of(request, settings);
+    let counted = Counted::of(asker.purses);
+    let asker = if request.biddable().len() > 1 { Asker { purses: &counted, ..asker } } else { asker };
     let (mut placements, mut bids, mut reason) = (Vec::new(), Vec::new(), None);
     for imp in request.biddable() {
         match offer(request, imp, snapshot, settings, &blocks, asker) {
@@ -119,7 +124,8 @@ pub fn plan<'a>(
     }
     let purposes = allowed.purposes;
     let mut context = surroundings::context(request);
-    context.fill(hints);
+    let found = context.fill(hints);
+    let offset = surroundings::offset(request).and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;
     let is_test = request.test == Some(Int(1));
@@ -138,17 +144,17 @@ pub fn plan<'a>(
         crid: settings.granularity(asker.exchange),
         keys: if person { surroundings::people(request, settings, asker.exchange) } else { Vec::new() },
         allowed,
-        offset: surroundings::offset(request),
+        zone: offset.map(TimeZone::fixed).or(found),
         tmax,
     })
 }
 
-fn offer<'a>(
+fn offer<'a, 's>(
     request: &'a BidRequest<'a>,
     imp: &'a Imp<'a>,
-    snapshot: &Snapshot,
+    snapshot: &'s Snapshot,
     settings: &Settings,
-    blocks: &Blocks<'_>,
+    blocks: &Blocks<'s>,
     asker: Asker<'_>,
 ) -> Result<(PlacementRequest, Offer<'a>), NoBid> {
     let html = imp.banner.as_ref().filter(|banner| takes_html(banner));

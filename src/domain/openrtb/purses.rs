@@ -1,6 +1,15 @@
 //! What campaigns may bid of their own money.
 
-use crate::domain::{catalog::campaign::Campaign, ids::DecisionId, values::Money};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::domain::{
+    catalog::campaign::Campaign,
+    ids::{DecisionId, NameHash},
+    values::Money,
+};
 
 /// The money of campaigns that bid by themselves.
 pub trait Purses: Sync {
@@ -21,5 +30,28 @@ impl Purses for Penniless {
 
     fn pay(&self, _: &Campaign, _: DecisionId, _: Money) -> bool {
         false
+    }
+}
+
+/// Money that is counted once, however many impressions of a request ask for it.
+pub(super) struct Counted<'a> {
+    purses: &'a dyn Purses,
+    known: Mutex<HashMap<NameHash, u32>>,
+}
+
+impl<'a> Counted<'a> {
+    pub(super) fn of(purses: &'a dyn Purses) -> Self {
+        Self { purses, known: Mutex::default() }
+    }
+}
+
+impl Purses for Counted<'_> {
+    fn affords(&self, campaign: &Campaign, price: Money) -> u32 {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(campaign.hash).or_insert_with(|| self.purses.affords(campaign, price))
+    }
+
+    fn pay(&self, campaign: &Campaign, bid: DecisionId, price: Money) -> bool {
+        self.purses.pay(campaign, bid, price)
     }
 }

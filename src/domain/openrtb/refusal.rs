@@ -29,7 +29,7 @@ pub enum Refusal {
     Metric,
     /// A format that is neither a size nor a ratio, or both.
     Format,
-    /// A native request that cannot be answered.
+    /// A native request that cannot be answered, or asks for more than 64 assets.
     Native,
 }
 
@@ -69,9 +69,11 @@ pub enum NoBid {
     Nothing,
     /// Consent forbids to choose any ad.
     Consent,
-    /// Neither campaign nor creative is named, or it is unknown.
+    /// No such campaign or creative, or what the bidder says of its line cannot be read; or no line is named, and no
+    /// campaign bids by itself.
     Line,
-    /// There is no price, or it is in a currency that the exchange does not take or has no floor in.
+    /// There is no price: neither does the bidder say one nor has the campaign a `cpm`, or it is not above zero. Or it
+    /// is in a currency that the exchange does not take, or has no floor in.
     Currency,
     /// The price is below the floor.
     Floor,
@@ -81,7 +83,7 @@ pub enum NoBid {
     Blocked,
     /// The exchange takes only what it has approved, and has approved nothing that would be shown.
     Audit,
-    /// The request names no line, and no campaign that could bid by itself has the money now.
+    /// No campaign that could bid its own price, named or not, has the money now.
     Budget,
     /// Nothing to show was found.
     NoFill,

@@ -217,6 +217,8 @@ objects! {
         #[serde(borrow)] id: Text<'a>,
         bidfloor: f64,
         #[serde(borrow)] bidfloorcur: Text<'a>,
+        durfloors: Objects<DurFloor<'a>>,
+        mincpmpersec: f64,
         #[serde(borrow)] wseat: Vec<Text<'a>>,
         #[serde(borrow)] wadomain: Vec<Text<'a>>,
     }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     block::is_under,
-    floors::{Floors, check_currency, meets, micros},
+    floors::{Floors, check_currency, micros},
     purses::Purses,
     refusal::NoBid,
     request::{BidRequest, Deal, Imp, Int, Object, inner},
@@ -82,9 +82,9 @@ pub enum Terms<'a> {
         /// The deal that it is for.
         deal: Option<&'a str>,
     },
-    /// The price of whichever of these campaigns is chosen, of its own money where it has a budget, and the deal that
-    /// it is for.
-    Own(Vec<(NameHash, Option<&'a str>)>),
+    /// The bidder's price; without one that of whichever of these campaigns is chosen, of its own money where it has a
+    /// budget. And the deal that it is for.
+    Among(Option<Money>, Vec<(NameHash, Option<&'a str>)>),
 }
 
 impl<'a> Terms<'a> {
@@ -92,17 +92,17 @@ impl<'a> Terms<'a> {
     pub(super) fn of(&self, showing: &Showing) -> Option<(Money, Option<&'a str>)> {
         match self {
             Self::Named { price, deal } => Some((*price, *deal)),
-            Self::Own(all) => {
+            Self::Among(price, all) => {
                 let campaign = showing.campaign.as_ref()?;
                 let (_, deal) = all.iter().find(|(hash, _)| *hash == campaign.hash)?;
-                Some((campaign.cpm?, *deal))
+                Some((price.or(campaign.cpm)?, *deal))
             }
         }
     }
 
     /// Whether a campaign pays for it of its own money.
     pub(super) fn spend(&self, campaign: &Campaign) -> bool {
-        matches!(self, Self::Own(_)) && campaign.budget.is_some()
+        matches!(self, Self::Among(None, _)) && campaign.budget.is_some()
     }
 }
 
@@ -110,7 +110,7 @@ impl<'a> Terms<'a> {
 pub(super) struct Stake<'a, 's> {
     /// The bidder's choice.
     pub(super) candidate: Option<Candidate>,
-    /// Where they bid their own price, the campaigns to choose among.
+    /// Where they bid their own price, or not all of them may bid, the campaigns to choose among.
     pub(super) among: Option<Vec<NameHash>>,
     /// For how many impressions each has the money, where that is not enough for all of the request.
     pub(super) funds: Vec<u32>,
@@ -142,10 +142,13 @@ pub(super) fn stake<'a, 's>(
         (None, None) if !snapshot.payers.is_empty() => (None, &*snapshot.payers),
         _ => return Err(NoBid::Line),
     };
-    let Some((candidate, price)) = candidate.clone().zip(line.price) else {
-        return own(request, imp, snapshot, settings, asker, line, (candidate, lines));
+    let price = line.price.filter(|_| candidate.is_some());
+    let price =
+        price.map(|price| Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) });
+    let (candidate, price) = match (candidate, price) {
+        (Some(candidate), Some(price)) if lines.len() < 2 => (candidate, price),
+        (candidate, _) => return among(request, imp, snapshot, settings, asker, line, (candidate, price, lines)),
     };
-    let price = Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) };
     check_currency(request, price)?;
     let at = lines.first().copied();
     let shown: Vec<_> = candidates(snapshot, Some(&candidate), at).collect();
@@ -158,36 +161,38 @@ pub(super) fn stake<'a, 's>(
     Ok(Stake { candidate: Some(candidate), among: None, funds: Vec::new(), terms, shown, click_macro })
 }
 
-/// Those of some lines that may bid their own price here and now: that of the campaign, of its money where it has a
-/// budget. `candidate` is the bidder's choice, if these are its lines.
-fn own<'a, 's>(
+/// Those of some lines that may bid here and now: the bidder's price, or that of the campaign, of its money where it
+/// has a budget. `candidate` is the bidder's choice, if these are its lines.
+fn among<'a, 's>(
     request: &BidRequest<'_>,
     imp: &'a Imp<'a>,
     snapshot: &'s Snapshot,
     settings: &Settings,
     asker: Asker<'_>,
     said: Line,
-    (candidate, lines): (Option<Candidate>, &[usize]),
+    (candidate, named, lines): (Option<Candidate>, Option<Money>, &[usize]),
 ) -> Result<Stake<'a, 's>, NoBid> {
     let (mut payers, mut shown, mut reason) = (Vec::new(), Vec::new(), None);
     let wanted = request.biddable().len();
     for at in lines {
         let campaign = &*snapshot.lines[*at].campaign;
-        let Some(price) = campaign.cpm else { continue };
-        let own: Vec<_> = candidates(snapshot, candidate.as_ref(), Some(*at)).collect();
-        let funds = campaign.budget.map_or(u32::MAX, |_| asker.purses.affords(campaign, price));
+        let Some(price) = named.or(campaign.cpm) else { continue };
+        let before = shown.len();
+        shown.extend(candidates(snapshot, candidate.as_ref(), Some(*at)));
+        let pays = named.is_none() && campaign.budget.is_some();
+        let funds = if pays { asker.purses.affords(campaign, price) } else { u32::MAX };
         let deal = match check_currency(request, price) {
             _ if funds == 0 => Err(NoBid::Budget),
-            Ok(()) => deal(imp, said.deals(Some(campaign)), price, &own, settings),
+            Ok(()) => deal(imp, said.deals(Some(campaign)), price, &shown[before..], settings),
             Err(why) => Err(why),
         };
         match deal {
-            Ok(deal) => {
-                payers.push((campaign.hash, deal, funds));
-                shown.extend(own);
+            Ok(deal) => payers.push((campaign.hash, deal, funds)),
+            Err(why) => {
+                shown.truncate(before);
+                // what keeps those back who have money says more
+                reason = reason.filter(|reason| *reason != NoBid::Budget).or(Some(why));
             }
-            // what keeps those back who have money says more
-            Err(why) => reason = reason.filter(|reason| *reason != NoBid::Budget).or(Some(why)),
         }
     }
     if payers.is_empty() {
@@ -198,11 +203,12 @@ fn own<'a, 's>(
         return Err(if candidate.is_some() { NoBid::Line } else { NoBid::NoFill });
     }
     payers.sort_unstable();
-    let among = payers.iter().map(|(hash, ..)| *hash).collect();
+    let some = named.is_none() || payers.len() < lines.len();
+    let among = some.then(|| payers.iter().map(|(hash, ..)| *hash).collect());
     let short = payers.iter().any(|(.., funds)| (*funds as usize) < wanted);
     let funds = if short { payers.iter().map(|(.., funds)| *funds).collect() } else { Vec::new() };
-    let terms = Terms::Own(payers.into_iter().map(|(hash, deal, _)| (hash, deal)).collect());
-    Ok(Stake { candidate, among: Some(among), funds, terms, shown, click_macro: said.click_macro })
+    let terms = Terms::Among(named, payers.into_iter().map(|(hash, deal, _)| (hash, deal)).collect());
+    Ok(Stake { candidate, among, funds, terms, shown, click_macro: said.click_macro })
 }
 
 /// What the bidder says of the impression.
@@ -266,12 +272,9 @@ fn deal<'a>(
             && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
             && (domains.is_empty() || shown.iter().all(listed))
     };
-    let open = || Floors(imp).open(price);
-    let judged = |deal: &'a Object<Deal<'a>>| {
-        let meets = deal.bidfloor.map_or_else(open, |floor| meets(price, Some(floor), deal.bidfloorcur.as_ref()));
-        meets.map(|()| deal.id.as_deref())
-    };
-    let deals = imp.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).unwrap_or_default();
+    let judged = |deal: &'a Object<Deal<'a>>| Floors(imp).open(price, Some(deal)).map(|()| deal.id.as_deref());
+    let none = matches!(own, Deals::Any([]));
+    let deals = imp.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).filter(|_| !none).unwrap_or_default();
     let offered = || deals.iter().filter(ours).map(judged);
     if let Some(met) = offered().find(Result::is_ok) {
         return met;
@@ -280,5 +283,5 @@ fn deal<'a>(
     if is_private || matches!(own, Deals::Named(_)) {
         return offered().next().unwrap_or(Err(NoBid::Deal));
     }
-    open().map(|()| None)
+    Floors(imp).open(price, None).map(|()| None)
 }

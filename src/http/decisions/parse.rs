@@ -85,10 +85,7 @@ pub fn parse(
     let context = wire.context.unwrap_or_default();
     let address = context.ip.as_deref().and_then(|ip| ip.parse().ok());
     let hints = enrichment.find(context.user_agent.as_deref(), address);
-    let zone = match &context.time_zone {
-        None => hints.zone.clone(),
-        Some(name) => crate::domain::audience::value::zone(name),
-    };
+    let zone = context.time_zone.as_deref().and_then(crate::domain::audience::value::zone);
     if zone.is_none() && context.time_zone.is_some() {
         faults.push("/context/time_zone", "unknown_time_zone", "must be an IANA time zone such as America/New_York");
     }
@@ -108,7 +105,7 @@ pub fn parse(
     let preview = wire.preview.map(parse_preview);
     let preview = preview.and_then(|preview| faults.keep("/preview", preview));
     faults.into_result()?;
-    context.fill(hints);
+    let found = context.fill(hints);
     let reading = allowed(&consent, context.country, rules);
     context.blur(reading.allowed.purposes.profile_read, reading.allowed.precise_geo);
     Ok(Parsed {
@@ -127,7 +124,7 @@ pub fn parse(
         key: user.key,
         purposes: reading.allowed.purposes,
         asserts: consent.asserted.is_some(),
-        zone,
+        zone: zone.or(found),
         consistency: consistency.and_then(Result::ok),
     })
 }
@@ -342,6 +339,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::enrichment::places;
 
     fn faults(body: Value) -> Vec<String> {
         let wire = serde_json::from_value(body).expect("the types of the body");
@@ -446,6 +444,29 @@ mod tests {
         assert_eq!(purposes(json!({}), "uk"), (Purposes::NONE, at("GB")));
         assert_eq!(purposes(json!({}), "RE"), (Purposes::NONE, at("RE")));
         assert_eq!(purposes(json!({}), "XX"), (Purposes::ALL, None), "as if no country were given");
+    }
+
+    #[test]
+    fn the_time_is_that_of_the_address_only_in_the_country_that_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("city.mmdb");
+        std::fs::write(&file, places::database([203, 0, 113])).expect("a file");
+        let enrichment = Enrichment::open(Some(&file)).expect("a database");
+        let zone = |more: Value| {
+            let mut context = json!({"ip": "203.0.113.77"});
+            let own = more.as_object().expect("members").clone();
+            context.as_object_mut().expect("members").extend(own);
+            let body = json!({"placements": [{"id": "a"}], "context": context});
+            let wire = serde_json::from_value(body).expect("a body");
+            let parsed = parse(wire, Millis(0), Rules::default(), &enrichment, |_| true).expect("a request");
+            parsed.zone.and_then(|zone| zone.iana_name().map(str::to_owned))
+        };
+        let at = |name: &str| Some(name.to_owned());
+        assert_eq!(zone(json!({})), at("Europe/Berlin"));
+        assert_eq!(zone(json!({"geo": {"country": "DE"}})), at("Europe/Berlin"));
+        assert_eq!(zone(json!({"geo": {"country": "US"}})), None);
+        let said = json!({"geo": {"country": "US"}, "time_zone": "America/New_York"});
+        assert_eq!(zone(said), at("America/New_York"));
     }
 
     #[test]

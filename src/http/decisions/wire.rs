@@ -224,7 +224,7 @@ pub struct ContextWire {
     #[serde(default, deserialize_with = "object::one")]
     pub device: Option<DeviceWire>,
     /// IANA time zone of the person, for `hour`, `weekday` and `daypart`; when left out that of `ip`,
-    /// where a database of places knows one, else UTC for rules, and nothing is learned by `daypart`.
+    /// where a database of places knows one in the same country, else UTC for rules, and nothing is learned by `daypart`.
     #[serde(default)]
     #[schema(max_length = 64, example = "America/New_York")]
     pub time_zone: Option<String>,

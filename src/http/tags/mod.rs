@@ -309,9 +309,8 @@ impl Tag {
         let Self { app, world, account, info, headers, .. } = self;
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let hints = app.enrichment.find(agent, app.proxies.client(info, headers));
-        let zone = hints.zone.clone();
         let mut context = context(headers);
-        context.fill(hints);
+        let zone = context.fill(hints);
         let consent = query.consent();
         let reading = consent.reading(headers, app.consent, context.country);
         context.blur(reading.allowed.purposes.profile_read, reading.allowed.precise_geo);
