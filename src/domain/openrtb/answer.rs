@@ -160,7 +160,7 @@ impl Bid<'_> {
             json.raw(",\"cat\":[").each(categories, |json, of| {
                 json.text(of);
             });
-            json.raw("],\"cattax\":").plain(cattax);
+            json.raw("],\"cattax\":").value(cattax);
         }
         let attributes = self.attributes();
         if !attributes.is_empty() {
@@ -169,7 +169,7 @@ impl Bid<'_> {
         let played = video.as_ref().map(|(_, width, height)| (*width, *height));
         let shown = self.showing.size.map(|size| (u32::from(size.width), u32::from(size.height)));
         if let Some((width, height)) = shown.or(played) {
-            json.raw(",\"w\":").plain(width).raw(",\"h\":").plain(height);
+            json.raw(",\"w\":").value(&width).raw(",\"h\":").value(&height);
         }
         json.raw(match self.showing.format() {
             Format::Html => ",\"mtype\":1",
@@ -177,13 +177,13 @@ impl Bid<'_> {
             Format::Vast => ",\"mtype\":2",
         });
         if let (Some((seconds, ..)), Some(wanted)) = (video, &self.offer.video) {
-            json.raw(",\"dur\":").plain(seconds).raw(",\"protocol\":").plain(wanted.request.version.protocol());
+            json.raw(",\"dur\":").value(&seconds).raw(",\"protocol\":").value(&wanted.request.version.protocol());
         }
         if let Some(deal) = self.deal {
             json.raw(",\"dealid\":").text(deal);
         }
         self.notices(json);
-        json.raw(",\"exp\":").plain(self.offer.expires_s);
+        json.raw(",\"exp\":").value(&self.offer.expires_s);
         json.raw(",\"ext\":{\"tessera\":{");
         if self.showing.deferred.is_none() {
             json.raw("\"combination_id\":\"").plain(format_args!("{:016x}", made.combination)).raw("\",");

@@ -10,7 +10,7 @@ use super::{
     request::{Banner, BidRequest, Imp, Int, Text},
     settings::{Granularity, Settings},
     stake::{Asker, Terms, stake},
-    surroundings,
+    surroundings::{self, Places},
     video::{self, WantedVideo},
 };
 use crate::domain::{
@@ -98,7 +98,8 @@ pub fn plan<'a>(
     if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {
         return Err(NoBid::Deal);
     }
-    let (allowed, relayed) = surroundings::consent(request, rules, hints.country, asker.objects);
+    let places = Places::of(request);
+    let (allowed, relayed) = surroundings::consent(request, places, rules, hints.country, asker.objects);
     if !allowed.selection && !settings.contextual_without_consent {
         return Err(NoBid::Consent);
     }
@@ -117,7 +118,7 @@ pub fn plan<'a>(
         return Err(reason.unwrap_or(NoBid::Nothing));
     }
     let purposes = allowed.purposes;
-    let mut context = surroundings::context(request);
+    let mut context = surroundings::context(request, places);
     context.fill(hints);
     context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;
@@ -137,7 +138,7 @@ pub fn plan<'a>(
         crid: settings.granularity(asker.exchange),
         keys: if person { surroundings::people(request, settings, asker.exchange) } else { Vec::new() },
         allowed,
-        offset: surroundings::offset(request),
+        offset: surroundings::offset(places),
         tmax,
     })
 }
