@@ -1,7 +1,7 @@
 //! Who bids for an impression, and what: the line that a bidder has chosen and priced, or campaigns
 //! that bid by themselves.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::{
@@ -56,19 +56,15 @@ impl Line {
 }
 
 /// A decimal text or a number.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-enum Price {
-    Exact(Amount),
-    Number(f64),
-}
+#[derive(Clone, Copy, Debug)]
+struct Price(Amount);
 
-impl Price {
-    fn amount(self) -> Amount {
-        match self {
-            Self::Exact(amount) => amount,
-            Self::Number(number) => micros(number),
-        }
+impl<'de> Deserialize<'de> for Price {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(from)?.get();
+        let amount =
+            if raw.starts_with('"') { serde_json::from_str(raw) } else { serde_json::from_str(raw).map(micros) };
+        amount.map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -145,7 +141,7 @@ pub(super) fn stake<'a, 's>(
     let Some((candidate, price)) = candidate.clone().zip(line.price) else {
         return own(request, imp, snapshot, settings, asker, line, (candidate, lines));
     };
-    let price = Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) };
+    let price = Money { amount: price.0, currency: line.currency.unwrap_or(const { Currency::USD }) };
     check_currency(request, price)?;
     let at = lines.first().copied();
     let shown: Vec<_> = candidates(snapshot, Some(&candidate), at).collect();

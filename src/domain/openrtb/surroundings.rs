@@ -1,13 +1,13 @@
 //! What a BidRequest says of the person, the place and the law, in our words.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     country::country,
-    request::{BidRequest, Data, Device, Geo, Int, Object, Regs, Text, member},
+    request::{BidRequest, Data, Device, Geo, Int, Members, Object, Regs, Text, member},
     settings::Settings,
 };
 use crate::domain::{
@@ -51,15 +51,16 @@ impl<'a> Places<'a> {
 
 /// Privacy signals, in an `ext` where 2.5 has them. What else stands there is as if it were absent where
 /// its type is another one; of these that would let a person be used who said no, so it is remembered.
+#[derive(Default)]
 struct Told<'a> {
-    members: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    members: Members<'a>,
     /// Whether there is something that cannot be read.
     is_unreadable: bool,
 }
 
 impl<'a> Told<'a> {
     fn of(ext: Option<&'a RawValue>) -> Self {
-        let text = ext.map_or("{}", RawValue::get);
+        let Some(text) = ext.map(RawValue::get) else { return Self::default() };
         let members = serde_json::from_str(text);
         // some languages write an empty object as an empty list
         let is_unreadable = members.is_err() && serde_json::from_str::<[(); 0]>(text).is_err();
