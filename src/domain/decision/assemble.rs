@@ -80,13 +80,7 @@ pub fn assemble(
     let claim = claim(item, showing, combination, person, issuer.account);
     let claim = Claim { measured: purposes.measure, ..claim };
     let tokens = issuer.keys.sign(&claim, &landing);
-    let address = |kind: &str, token: &str| {
-        let mut url = String::with_capacity(issuer.public_url.len() + kind.len() + token.len());
-        url.push_str(issuer.public_url);
-        url.push_str(kind);
-        url.push_str(token);
-        url
-    };
+    let address = |kind: &str, token: &str| [issuer.public_url, kind, token].concat();
     let click_url = address("/v1/c/", &tokens.click);
     let impression_url = address("/v1/i/", &tokens.impression);
     let view_url = address("/v1/v/", &tokens.viewable);
@@ -103,7 +97,8 @@ pub fn assemble(
     let picked = prepare(showing, variant);
     let filled = |(at, place)| picked.get(at).and_then(Option::as_ref).unwrap_or_else(|| filling(showing, place));
     let chosen: Vec<&Prepared> = variant.places.iter().enumerate().map(filled).collect();
-    let mut markup = String::with_capacity(2_048);
+    // a document makes its own room
+    let mut markup = String::with_capacity(if variant.shape.0 == Format::Html { 0 } else { 2_048 });
     match variant.shape.0 {
         Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
         Format::Native => match &placement.native {
