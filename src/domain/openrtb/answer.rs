@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, cmp::Reverse};
 
-use serde_json::Value;
-
 use super::{
     plan::{IFRAME, Offer, Plan},
     purses::Purses,
@@ -153,7 +151,7 @@ impl Bid<'_> {
         json.raw(",\"cid\":").text(self.collection());
         json.raw(",\"crid\":").text(&self.crid);
         if let Some(image) = self.image() {
-            json.raw(",\"iurl\":").text(&image);
+            json.raw(",\"iurl\":").text(image);
         }
         let (cattax, categories) = &creative.categories;
         if !categories.is_empty() {
@@ -238,19 +236,15 @@ impl Bid<'_> {
     /// An image that represents the ad, for whoever reviews it (OpenRTB 2.6 section 4.2.3, `iurl`): the largest that
     /// stands in it, or in the companions of a video, by its own width and height; a logo or an icon only where
     /// there is nothing else. None that is not on https, where all must be.
-    fn image(&self) -> Option<String> {
-        let scheme = if self.offer.secure { "https:" } else { "http" };
-        let mut best: Option<(bool, Reverse<u64>, String)> = None;
-        for (slot, _, content) in contents(self.showing).filter(|(.., content)| content.as_json().contains("\"src\"")) {
-            let Ok(value) = serde_json::from_str(content.as_json()) else { continue };
+    fn image(&self) -> Option<&str> {
+        let all =
+            contents(self.showing).flat_map(|(slot, _, content)| content.images().iter().map(move |of| (slot, of)));
+        let all = all.filter(|(_, image)| !self.offer.secure || image.src.starts_with("https:"));
+        let best = all.min_by_key(|(slot, image)| {
             let mark = ["logo", "icon"].iter().any(|mark| slot.as_str().contains(mark));
-            if let Some((src, area)) = largest(&value, scheme)
-                && best.as_ref().is_none_or(|(marks, most, _)| (mark, Reverse(area)) < (*marks, *most))
-            {
-                best = Some((mark, Reverse(area), src.to_owned()));
-            }
-        }
-        best.map(|(.., src)| src)
+            (mark, Reverse(image.area))
+        });
+        best.map(|(_, image)| &*image.src)
     }
 
     /// What the creative is one of (`cid`): its campaign; where the bidder has named a creative that no campaign
@@ -258,25 +252,5 @@ impl Bid<'_> {
     fn collection(&self) -> &str {
         let campaign = self.showing.campaign.as_ref().map(|campaign| campaign.id.as_str());
         campaign.unwrap_or_else(|| self.showing.creative.advertiser.as_str())
-    }
-}
-
-/// The largest image of a slot's value, which may be several products, with its area in pixels; 0 where it does not
-/// say how large it is.
-fn largest<'a>(value: &'a Value, scheme: &str) -> Option<(&'a str, u64)> {
-    match value {
-        Value::Array(items) => {
-            let all = items.iter().filter_map(|item| largest(item, scheme));
-            all.min_by_key(|(_, area)| Reverse(*area))
-        }
-        Value::Object(members) => match (members.get("src"), members.get("image")) {
-            (Some(src), _) => {
-                let side = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or_default();
-                let src = src.as_str().filter(|src| src.starts_with(scheme))?;
-                Some((src, side("width").saturating_mul(side("height"))))
-            }
-            (None, image) => largest(image?, scheme),
-        },
-        _ => None,
     }
 }
