@@ -243,7 +243,7 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     };
     let began = Instant::now();
     let request = match openrtb::read(&body) {
-        Ok(request) => request,
+        Ok(request) => Box::new(request),
         Err(refusal) => return Ok(Told::Refused(refusal)),
     };
     let settings = app.bidding.settings();

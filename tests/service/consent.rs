@@ -91,7 +91,7 @@ async fn decide(service: &Service, body: &Value, key: &str) -> (Decided, String)
         world,
         account,
         key: parsed.key,
-        request: parsed.request,
+        request: Box::new(parsed.request),
         purposes: parsed.purposes,
         zone: parsed.zone,
         deadline: Deadline::starting(Instant::now().into(), PATIENCE),

@@ -34,7 +34,7 @@ pub struct Plan<'a> {
     /// The request's id.
     pub id: &'a str,
     /// The slots to fill, in the order of `bids`.
-    pub request: AdRequest,
+    pub request: Box<AdRequest>,
     /// What each bid needs of its impression.
     pub bids: Vec<Offer<'a>>,
     /// The account's own names of the person, the best first, where the purposes allow looking for them.
@@ -125,7 +125,7 @@ pub fn plan<'a>(
     let is_test = request.test == Some(Int(1));
     Ok(Plan {
         id: request.id.as_deref().unwrap_or_default(),
-        request: AdRequest {
+        request: Box::new(AdRequest {
             placements,
             segments: if purposes.profile_read { surroundings::segments(request, settings) } else { Vec::new() },
             context,
@@ -133,7 +133,7 @@ pub fn plan<'a>(
             preview: is_test.then(Preview::default),
             relayed,
             ..AdRequest::default()
-        },
+        }),
         bids,
         crid: settings.granularity(asker.exchange),
         keys: if person { surroundings::people(request, settings, asker.exchange) } else { Vec::new() },
