@@ -1,5 +1,7 @@
 //! From what was chosen to markup: signs the beacons and renders the template.
 
+use std::borrow::Cow;
+
 use crate::domain::{
     catalog::{
         content::Content,
@@ -211,7 +213,7 @@ fn filling<'a>(showing: &'a Showing, place: &'a Place) -> &'a Prepared {
 
 /// Where a click leads: the value of the landing slot, the campaign's address, or for a house
 /// creative the advertiser's domain.
-fn landing(showing: &Showing, variant: &Variant) -> String {
+fn landing<'a>(showing: &'a Showing, variant: &'a Variant) -> Cow<'a, str> {
     let creative: &Creative = &showing.creative;
     let own = creative.landing_slot.and_then(|slot| {
         if let Some(SlotValue::Products(products)) = showing.picked(slot).map(|picked| &picked.value) {
@@ -221,9 +223,9 @@ fn landing(showing: &Showing, variant: &Variant) -> String {
         component.or_else(|| variant.places.iter().find(|place| place.slot == slot)?.default_landing.as_deref())
     });
     match (own, &showing.campaign) {
-        (Some(own), _) => own.to_owned(),
-        (None, Some(campaign)) => campaign.landing_url.to_string(),
-        (None, None) => format!("https://{}/", creative.domain),
+        (Some(own), _) => own.into(),
+        (None, Some(campaign)) => (&*campaign.landing_url).into(),
+        (None, None) => format!("https://{}/", creative.domain).into(),
     }
 }
 
