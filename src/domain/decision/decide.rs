@@ -96,16 +96,12 @@ pub fn decide(
             run.evaluator.segment(ix);
         });
     }
-    let evaluated = run.evaluator.into_evaluated();
-    let mut segments: Vec<_> = evaluated.iter().filter(|(_, verdict)| verdict.holds()).copied().collect();
-    segments.sort_by_key(|(ix, _)| snapshot.rules.key(*ix));
     Ok(Decision {
         id,
         at: now,
         catalog_version: snapshot.version,
         placements,
-        segments,
-        evaluated,
+        evaluated: run.evaluator.into_evaluated(),
         explanation: run.explanation,
     })
 }
