@@ -247,7 +247,8 @@ fn bids<'a>(
             })
             .collect();
         let bytes = openrtb::answer(&plan, &decision, &assembled, issuer, settings, &wallet, asked.person)?.json;
-        let segments = decision.segments.iter().map(|(ix, _)| snapshot.rules.key(*ix).to_string()).collect();
+        let segments =
+            decision.segments(&snapshot.rules).iter().map(|(ix, _)| snapshot.rules.key(*ix).to_string()).collect();
         Ok(Bids { bytes, segments, reads: purposes.profile_read })
     })
 }

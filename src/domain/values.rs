@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is none of the values here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,8 +20,7 @@ macro_rules! textual {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-                text.parse().map_err(de::Error::custom)
+                $crate::domain::values::parsed(from)
             }
         }
 
@@ -72,9 +71,11 @@ impl fmt::Display for Size {
 mod instant;
 mod json;
 mod money;
+mod parsed;
 pub use instant::Millis;
 pub use json::{Json, read_json};
 pub use money::{Amount, Currency, Money};
+pub use parsed::parsed;
 
 textual!(Size, "^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$", "300x250");
 

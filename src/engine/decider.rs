@@ -46,7 +46,7 @@ pub struct Call {
     /// The account's own name of the person.
     pub key: Option<UserKey>,
     /// What is asked for. Whoever the key names is filled in here, as far as the purposes allow.
-    pub request: AdRequest,
+    pub request: Box<AdRequest>,
     /// What the request may be used for.
     pub purposes: Purposes,
     /// The person's time zone, where it is known.
@@ -64,7 +64,7 @@ pub struct Decided {
     /// The account, with the catalogue it was decided on.
     pub account: Arc<Account>,
     /// The request as it was decided: with who is looking, and without what its purposes do not allow.
-    pub request: AdRequest,
+    pub request: Box<AdRequest>,
     /// The decision.
     pub decision: Decision,
     /// Per placement and item what was assembled.
@@ -208,8 +208,8 @@ impl Decider {
         let (decision, reserved) = match request.person.filter(|_| counts && preview.is_none()) {
             Some(counted) => {
                 // others wait meanwhile, so it is explained afterwards, from the same
-                let brief =
-                    (request.explain > Explain::None).then(|| AdRequest { explain: Explain::None, ..request.clone() });
+                let brief = (request.explain > Explain::None)
+                    .then(|| AdRequest { explain: Explain::None, ..AdRequest::clone(&request) });
                 let current = |moment: Moment| user.was_current_at(moment);
                 // what the key was being served when it came to lead to the person
                 let key = user.merged_into.and(uid);

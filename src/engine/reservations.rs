@@ -43,14 +43,18 @@ impl Reservation {
     /// The impressions of capped campaigns that a decision leads to.
     #[must_use]
     pub fn all_of(decision: &Decision, at: Millis) -> Vec<Self> {
-        let capped = decision.placements.iter().flatten().filter_map(|item| {
-            // a bid that leaves its components open has shown nothing yet
-            let showing = item.shown.as_ref().filter(|showing| showing.deferred.is_none())?;
-            let campaign = showing.campaign.as_ref().filter(|campaign| !campaign.caps.is_empty())?;
-            Some(Self { decision: item.id, campaign: campaign.hash, at })
-        });
-        capped.collect()
+        capped(decision).map(|(decision, campaign)| Self { decision, campaign, at }).collect()
     }
+}
+
+/// What of a decision shows capped campaigns, and which.
+fn capped(decision: &Decision) -> impl Iterator<Item = (DecisionId, NameHash)> {
+    decision.placements.iter().flatten().filter_map(|item| {
+        // a bid that leaves its components open has shown nothing yet
+        let showing = item.shown.as_ref().filter(|showing| showing.deferred.is_none())?;
+        let campaign = showing.campaign.as_ref().filter(|campaign| !campaign.caps.is_empty())?;
+        Some((item.id, campaign.hash))
+    })
 }
 
 /// What became of a reservation.
@@ -215,11 +219,11 @@ impl Reservations {
     /// What became of a decision in an auction: what was not bid holds nothing of the person's caps, and what was
     /// does so for as long as auctions last.
     pub fn auctioned(&self, person: Uid, decision: &Decision, made: &[DecisionId]) {
-        for item in decision.placements.iter().flatten() {
-            if made.contains(&item.id) {
-                self.bid(person, item.id);
+        for (id, _) in capped(decision) {
+            if made.contains(&id) {
+                self.bid(person, id);
             } else {
-                self.release(person, item.id);
+                self.release(person, id);
             }
         }
     }

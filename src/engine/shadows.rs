@@ -87,7 +87,7 @@ impl Noted {
 /// A decision as it was noted on the path: what it was made of, and nothing of what it would show.
 struct Shadowed {
     account: Arc<Account>,
-    request: AdRequest,
+    request: Box<AdRequest>,
     id: DecisionId,
     at: Millis,
     user: UserRead,

@@ -203,7 +203,7 @@ async fn decide(
         world,
         account,
         key: None,
-        request,
+        request: Box::new(request),
         purposes,
         zone,
         deadline,

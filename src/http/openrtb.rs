@@ -222,7 +222,10 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     let (mut parts, body) = request.into_parts();
     // Prebid.js sends it from the browser itself
     let objects = client::objects(&parts.headers);
-    let ApiQuery(query) = ApiQuery::<BidQuery>::from_request_parts(&mut parts, app).await?;
+    let query = match parts.uri.query() {
+        Some(_) => ApiQuery::from_request_parts(&mut parts, app).await?.0,
+        None => BidQuery::default(),
+    };
     let caller = match &query.key {
         Some(key) => Caller::of(&app.engine, key)?,
         None => Caller::from_request_parts(&mut parts, app).await?,
@@ -239,7 +242,7 @@ async fn answer(app: &App, info: &RequestInfo, request: Request) -> Result<Told,
     };
     let began = Instant::now();
     let request = match openrtb::read(&body) {
-        Ok(request) => request,
+        Ok(request) => Box::new(request),
         Err(refusal) => return Ok(Told::Refused(refusal)),
     };
     let settings = app.bidding.settings();

@@ -13,7 +13,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use super::problem::Problem;
 
@@ -22,7 +22,14 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names one request in answers and logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Id);
+
+/// Our own is copied with the request, and becomes a header's value only once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Id {
+    Sent(HeaderValue),
+    New([u8; Hyphenated::LENGTH]),
+}
 
 impl RequestId {
     /// The id that the caller sent, if it is sane (1 to 128 letters, digits, `-`, `_`, `.`), else a new one.
@@ -33,7 +40,7 @@ impl RequestId {
             (1..=128).contains(&bytes.len())
                 && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         };
-        headers.get(X_REQUEST_ID).filter(sane).map_or_else(Self::new, |value| Self(value.clone()))
+        headers.get(X_REQUEST_ID).filter(sane).map_or_else(Self::new, |value| Self(Id::Sent(value.clone())))
     }
 
     /// A new id in the form of a UUID of version 8: a random number of the process and a counter, so
@@ -48,21 +55,24 @@ impl RequestId {
         let (time, random) = *PROCESS;
         let high = (time << 16 | random & 0x0fff) & !0xf000 | VERSION;
         let low = (random >> 12).wrapping_add(COUNTER.fetch_add(1, Relaxed)) & (u64::MAX >> 2) | VARIANT;
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let text = Uuid::from_u64_pair(high, low).hyphenated().encode_lower(&mut text);
-        Self(HeaderValue::from_str(text).expect("hexadecimal digits and hyphens"))
+        let mut text = [0; Hyphenated::LENGTH];
+        Uuid::from_u64_pair(high, low).hyphenated().encode_lower(&mut text);
+        Self(Id::New(text))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        match &self.0 {
+            Id::Sent(value) => value.to_str().unwrap_or_default(),
+            Id::New(text) => str::from_utf8(text).unwrap_or_default(),
+        }
     }
 
     /// The id as a header's value.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
-        self.0.clone()
+        HeaderValue::from_str(self.as_str()).expect("it came as a header's value, or is hexadecimal digits and hyphens")
     }
 }
 

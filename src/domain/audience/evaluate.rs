@@ -141,8 +141,8 @@ impl<'a> Evaluator<'a> {
 
     /// Every segment asked so far, directly or by a rule, in the order in which they were settled.
     #[must_use]
-    pub fn evaluated(&self) -> &[(SegmentIx, Verdict)] {
-        &self.evaluated
+    pub fn into_evaluated(self) -> Vec<(SegmentIx, Verdict)> {
+        self.evaluated
     }
 
     pub(super) fn forced(&self, ix: SegmentIx) -> Option<Verdict> {
@@ -382,8 +382,8 @@ mod tests {
         let mut evaluator = Evaluator::new(&rules, user, &context, NOW);
         assert!(evaluator.segment(ix(&rules, "b")).holds());
         assert!(evaluator.segment(ix(&rules, "b")).holds());
-        let told: Vec<_> =
-            evaluator.evaluated().iter().map(|(ix, verdict)| (rules.key(*ix).as_str(), verdict.holds())).collect();
+        let told = evaluator.into_evaluated();
+        let told: Vec<_> = told.iter().map(|(ix, verdict)| (rules.key(*ix).as_str(), verdict.holds())).collect();
         assert_eq!(told, [("a", true), ("c", false), ("b", true)]);
         // Nobody is known: what needs a trait fails, what excludes one holds.
         let mut nobody = Evaluator::new(&rules, UserView::default(), &context, NOW);

@@ -86,7 +86,8 @@ impl Folded {
     /// `text` without surrounding spaces, in lower case.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_lowercase().into())
+        let text = text.trim();
+        Self(if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase() }.into())
     }
 
     /// The text.

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::domain::values::parsed;
+
 /// Macros that ad servers around us replace, beside those of the form `${NAME}`: they stand in
 /// addresses as they are.
 const MACROS: [&str; 4] = ["%%CLICK_URL_UNESC%%", "%%CLICK_URL_ESC%%", "%%CLICK_URL_ESC_ESC%%", "%%CACHEBUSTER%%"];
@@ -108,8 +110,7 @@ pub struct ClickMacro(Box<str>);
 
 impl<'de> serde::Deserialize<'de> for ClickMacro {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
-        text.parse().map_err(serde::de::Error::custom)
+        parsed(from)
     }
 }
 

@@ -43,12 +43,12 @@ fn write_filled(json: &mut Json, showing: &Showing, assembled: &Assembled, rules
         json.raw(",\"campaign\":\"").raw(campaign.id.as_str()).raw("\"");
     }
     json.raw(",\"creative\":\"").raw(showing.creative.id.as_str());
-    json.raw("\",\"revision\":").plain(showing.creative.revision);
+    json.raw("\",\"revision\":").value(&showing.creative.revision);
     json.raw(",\"combination_id\":\"").plain(format_args!("{:016x}", assembled.combination));
     json.raw("\",\"crid\":\"").raw(&crid(showing));
     json.raw("\",\"format\":").value(&showing.creative.variants[showing.variant].shape.0);
     if let Some(size) = showing.size {
-        json.raw(",\"width\":").plain(size.width).raw(",\"height\":").plain(size.height);
+        json.raw(",\"width\":").value(&size.width).raw(",\"height\":").value(&size.height);
     }
     json.raw(",\"markup\":").text(&assembled.markup).raw(",\"components\":{");
     json.each(contents(showing), |json, (slot, component, _)| {

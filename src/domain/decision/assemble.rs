@@ -1,5 +1,7 @@
 //! From what was chosen to markup: signs the beacons and renders the template.
 
+use std::borrow::Cow;
+
 use crate::domain::{
     catalog::{
         content::Content,
@@ -80,13 +82,7 @@ pub fn assemble(
     let claim = claim(item, showing, combination, person, issuer.account);
     let claim = Claim { measured: purposes.measure, ..claim };
     let tokens = issuer.keys.sign(&claim, &landing);
-    let address = |kind: &str, token: &str| {
-        let mut url = String::with_capacity(issuer.public_url.len() + kind.len() + token.len());
-        url.push_str(issuer.public_url);
-        url.push_str(kind);
-        url.push_str(token);
-        url
-    };
+    let address = |kind: &str, token: &str| [issuer.public_url, kind, token].concat();
     let click_url = address("/v1/c/", &tokens.click);
     let impression_url = address("/v1/i/", &tokens.impression);
     let view_url = address("/v1/v/", &tokens.viewable);
@@ -103,7 +99,8 @@ pub fn assemble(
     let picked = prepare(showing, variant);
     let filled = |(at, place)| picked.get(at).and_then(Option::as_ref).unwrap_or_else(|| filling(showing, place));
     let chosen: Vec<&Prepared> = variant.places.iter().enumerate().map(filled).collect();
-    let mut markup = String::with_capacity(2_048);
+    // a document makes its own room
+    let mut markup = String::with_capacity(if variant.shape.0 == Format::Html { 0 } else { 2_048 });
     match variant.shape.0 {
         Format::Html => assemble_html(&variant.template, &chosen, &dynamic, &mut markup),
         Format::Native => match &placement.native {
@@ -216,7 +213,7 @@ fn filling<'a>(showing: &'a Showing, place: &'a Place) -> &'a Prepared {
 
 /// Where a click leads: the value of the landing slot, the campaign's address, or for a house
 /// creative the advertiser's domain.
-fn landing(showing: &Showing, variant: &Variant) -> String {
+fn landing<'a>(showing: &'a Showing, variant: &'a Variant) -> Cow<'a, str> {
     let creative: &Creative = &showing.creative;
     let own = creative.landing_slot.and_then(|slot| {
         if let Some(SlotValue::Products(products)) = showing.picked(slot).map(|picked| &picked.value) {
@@ -226,9 +223,9 @@ fn landing(showing: &Showing, variant: &Variant) -> String {
         component.or_else(|| variant.places.iter().find(|place| place.slot == slot)?.default_landing.as_deref())
     });
     match (own, &showing.campaign) {
-        (Some(own), _) => own.to_owned(),
-        (None, Some(campaign)) => campaign.landing_url.to_string(),
-        (None, None) => format!("https://{}/", creative.domain),
+        (Some(own), _) => own.into(),
+        (None, Some(campaign)) => (&*campaign.landing_url).into(),
+        (None, None) => format!("https://{}/", creative.domain).into(),
     }
 }
 

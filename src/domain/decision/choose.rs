@@ -104,16 +104,21 @@ fn fit(component: &Component, language: Option<&Locale>) -> Option<usize> {
 /// Per slot the candidates that may stand in it: of those eligible the ones in the closest language.
 pub fn eligible(creative: &Creative, manner: &Manner<'_>, mut meets: impl FnMut(&Component) -> bool) -> Vec<Vec<u16>> {
     let mut of_slot = |(number, slot): (usize, &Slot)| {
-        let mut fitting: Vec<(usize, u16)> = Vec::with_capacity(slot.candidates.len());
+        let (mut closest, mut fitting) = (0, Vec::with_capacity(slot.candidates.len()));
         for (at, component) in slot.candidates.iter().map(|at| &creative.components[*at as usize]).enumerate() {
             let may = exclusion(component, manner, &mut meets).is_none();
-            if may && manner.answers(creative, number, at) {
-                // positions fit: a creative holds far fewer than 65,536 components
-                fitting.push((fit(component, manner.language).unwrap_or_default(), at as u16));
+            let fit = fit(component, manner.language).unwrap_or_default();
+            if !may || fit < closest || !manner.answers(creative, number, at) {
+                continue;
             }
+            if fit > closest {
+                closest = fit;
+                fitting.clear();
+            }
+            // positions fit: a creative holds far fewer than 65,536 components
+            fitting.push(at as u16);
         }
-        let closest = fitting.iter().map(|(fit, _)| *fit).max();
-        fitting.into_iter().filter(|(fit, _)| Some(*fit) == closest).map(|(_, at)| at).collect()
+        fitting
     };
     creative.slots.iter().enumerate().map(&mut of_slot).collect()
 }

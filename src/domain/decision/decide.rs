@@ -1,5 +1,7 @@
 //! `decide`: from a request, a person, a catalogue and a seed to what is shown.
 
+use std::collections::BTreeMap;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -81,7 +83,7 @@ pub fn decide(
                     _ => DecisionId(uuid_v7(now, &mut random)),
                 },
                 ask: Ask::of((at, position), placement, registered[at], now),
-                context: contexts[at].as_ref().unwrap_or(&request.context),
+                context: contexts.get(&at).unwrap_or(&request.context),
                 registered: registered[at],
             });
         }
@@ -94,16 +96,12 @@ pub fn decide(
             run.evaluator.segment(ix);
         });
     }
-    let evaluated = run.evaluator.evaluated().to_vec();
-    let mut segments: Vec<_> = evaluated.iter().filter(|(_, verdict)| verdict.holds()).copied().collect();
-    segments.sort_by_key(|(ix, _)| snapshot.rules.key(*ix));
     Ok(Decision {
         id,
         at: now,
         catalog_version: snapshot.version,
         placements,
-        segments,
-        evaluated,
+        evaluated: run.evaluator.into_evaluated(),
         explanation: run.explanation,
     })
 }
@@ -207,18 +205,17 @@ fn forced(
     forced
 }
 
-/// Per placement its own context, where it brings keywords beside those of the page.
-fn contexts(request: &AdRequest) -> Vec<Option<Context>> {
-    let own = |placement: &PlacementRequest| {
-        (!placement.keywords.is_empty()).then(|| Context {
-            keywords: {
-                let own = placement.keywords.iter().map(|word| Folded::new(word));
-                own.chain(request.context.keywords.iter().cloned()).collect()
-            },
-            ..request.context.clone()
-        })
+/// The contexts of those placements that bring keywords beside those of the page.
+fn contexts(request: &AdRequest) -> BTreeMap<usize, Context> {
+    let own = |placement: &PlacementRequest| Context {
+        keywords: {
+            let own = placement.keywords.iter().map(|word| Folded::new(word));
+            own.chain(request.context.keywords.iter().cloned()).collect()
+        },
+        ..request.context.clone()
     };
-    request.placements.iter().map(own).collect()
+    let bring = request.placements.iter().enumerate().filter(|(_, placement)| !placement.keywords.is_empty());
+    bring.map(|(at, placement)| (at, own(placement))).collect()
 }
 
 /// The named generator over a seed: ChaCha8, whose stream is the same everywhere.

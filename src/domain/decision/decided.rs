@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    audience::{compile::SegmentIx, user::UserState, verdict::Verdict},
+    audience::{
+        compile::{RuleSet, SegmentIx},
+        user::UserState,
+        verdict::Verdict,
+    },
     catalog::{campaign::Campaign, creative::Creative},
     decision::{
         explanation::{ItemExplanation, Reason},
@@ -64,12 +68,20 @@ pub struct Decision {
     pub catalog_version: i64,
     /// Per placement of the request, in its order, the items.
     pub placements: Vec<Vec<Item>>,
-    /// Segments the person is in: those in play, or all of them where the request asked so.
-    pub segments: Vec<(SegmentIx, Verdict)>,
-    /// Every membership that was looked at, held or not.
+    /// Every membership that was looked at, held or not: those in play, or all of them where the request asked so.
     pub evaluated: Vec<(SegmentIx, Verdict)>,
     /// Per item why, where the request asked.
     pub explanation: Vec<ItemExplanation>,
+}
+
+impl Decision {
+    /// Those of the segments looked at that the person is in, by name.
+    #[must_use]
+    pub fn segments(&self, rules: &RuleSet) -> Vec<(SegmentIx, Verdict)> {
+        let mut held: Vec<_> = self.evaluated.iter().filter(|(_, verdict)| verdict.holds()).copied().collect();
+        held.sort_by_key(|(ix, _)| rules.key(*ix));
+        held
+    }
 }
 
 /// One item of a placement.

@@ -78,7 +78,7 @@ impl Run<'_> {
         ];
         let segments = self.evaluator.seen_in().map(|key| Feature::Segment(key.clone()));
         let all = own.into_iter().flatten().chain(segments).take(Exposure::FEATURES);
-        all.map(|feature| stand_in(&feature.to_string())).collect()
+        all.map(|feature| stand_in(&feature.name())).collect()
     }
 }
 

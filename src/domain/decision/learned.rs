@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -93,17 +92,18 @@ impl Feature {
             _ => return None,
         })
     }
-}
 
-impl fmt::Display for Feature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Segment(key) => write!(f, "segment:{key}"),
-            Self::Device(name) => write!(f, "device:{name}"),
-            Self::Country(code) => write!(f, "geo:{code}"),
-            Self::Daypart(name) => write!(f, "daypart:{name}"),
-            Self::Placement(id) => write!(f, "placement:{id}"),
-        }
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (kind, value) = match self {
+            Self::Segment(key) => ("segment:", key.as_str()),
+            Self::Device(name) => ("device:", &**name),
+            Self::Country(code) => ("geo:", &**code),
+            Self::Daypart(name) => ("daypart:", &**name),
+            Self::Placement(id) => ("placement:", id.as_str()),
+        };
+        [kind, value].concat()
     }
 }
 
@@ -143,14 +143,14 @@ pub fn admit(shape: &mut Shape, catalog: &Snapshot, campaign: &Campaign, creativ
         catalog.placements.keys().filter(|_| campaign.placements.is_empty()).collect();
     let placements = campaign.placements.iter().chain(everywhere).map(|id| Feature::Placement(id.clone()));
     let placements: Vec<_> = placements
-        .filter(|placement| shape.feature(&placement.to_string()).is_none())
+        .filter(|placement| shape.feature(&placement.name()).is_none())
         .take(PLACEMENTS.saturating_sub(count(shape, "placement:")))
         .collect();
     let devices = ["mobile", "desktop", "tablet", "tv"].map(|device| Feature::Device(device.into()));
     let dayparts = DAYPARTS.map(|part| Feature::Daypart(part.into()));
     let mut left = SEGMENTS.saturating_sub(count(shape, "segment:"));
     for feature in devices.into_iter().chain(dayparts).chain(placements).chain(segments) {
-        let name = feature.to_string();
+        let name = feature.name();
         let new = shape.feature(&name).is_none();
         let segment = matches!(feature, Feature::Segment(_));
         if new && segment && left == 0 {

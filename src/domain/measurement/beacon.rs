@@ -125,32 +125,6 @@ impl Key {
         }
     }
 
-    fn view_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
-        let mut tags = [0; 3 * TAG];
-        blake3::Hasher::new_keyed(&self.view).update(body).finalize_xof().fill(&mut tags);
-        tags
-    }
-
-    /// The tags of win, billing and loss.
-    fn notice_tags(&self, body: &[u8]) -> [u8; 3 * TAG] {
-        let mut tags = [0; 3 * TAG];
-        blake3::Hasher::new_keyed(&self.notice).update(body).finalize_xof().fill(&mut tags);
-        tags
-    }
-
-    /// The tags of what players tell of a video.
-    fn video_tags(&self, body: &[u8]) -> [u8; 6 * TAG] {
-        let mut tags = [0; 6 * TAG];
-        blake3::Hasher::new_keyed(&self.video).update(body).finalize_xof().fill(&mut tags);
-        tags
-    }
-
-    fn click_tag(&self, body: &[u8]) -> [u8; TAG] {
-        let mut tag = [0; TAG];
-        blake3::Hasher::new_keyed(&self.click).update(body).finalize_xof().fill(&mut tag);
-        tag
-    }
-
     /// What hides the parts of a decision's body that are of a person, one after the other.
     fn mask(&self, decision: DecisionId) -> impl FnMut(&mut [u8]) {
         let mut stream = blake3::Hasher::new_keyed(&self.mask).update(decision.0.as_bytes()).finalize_xof();
@@ -168,7 +142,7 @@ impl Key {
     /// output.
     fn tag(&self, kind: OutcomeKind, body: &[u8]) -> [u8; TAG] {
         let (family, at) = match kind {
-            OutcomeKind::Click => return self.click_tag(body),
+            OutcomeKind::Click => (&self.click, 0),
             OutcomeKind::Impression => (&self.view, 0),
             OutcomeKind::Viewable => (&self.view, 1),
             OutcomeKind::Conversion => (&self.view, 2),
@@ -188,6 +162,21 @@ impl Key {
         tags.fill(&mut tag);
         tag
     }
+}
+
+/// The tokens of a family of kinds, whose tags lie side by side in one extended output.
+fn tokens<const N: usize>(family: &[u8; 32], body: &[u8]) -> [String; N] {
+    let mut tags = [[0; TAG]; N];
+    blake3::Hasher::new_keyed(family).update(body).finalize_xof().fill(tags.as_flattened_mut());
+    // they begin alike: every three bytes are four characters
+    let (head, rest) = body.split_at(body.len() / 3 * 3);
+    let head = URL_SAFE_NO_PAD.encode(head);
+    tags.map(|tag| {
+        let mut token = String::with_capacity(head.len() + 2 * TAG);
+        token.push_str(&head);
+        URL_SAFE_NO_PAD.encode_string([rest, &tag].concat(), &mut token);
+        token
+    })
 }
 
 /// The secrets of this service: one signs, all verify.
@@ -230,48 +219,24 @@ impl TokenKeys {
     #[must_use]
     pub fn sign(&self, claim: &Claim, landing: &str) -> Tokens {
         let key = &self.active;
-        let mut body = Vec::with_capacity(FIXED + 128 + landing.len() + TAG);
-        write_body(&mut body, claim, key);
-        let tags = key.view_tags(&body);
-        let shared = body.len();
-        let mut tagged = |from: usize| {
-            body.truncate(shared);
-            body.extend_from_slice(&tags[from..from + TAG]);
-            URL_SAFE_NO_PAD.encode(&body)
-        };
-        let (impression, viewable, conversion) = (tagged(0), tagged(TAG), tagged(2 * TAG));
-        body.truncate(shared);
+        let mut body = body(claim, key);
+        let [impression, viewable, conversion] = tokens(&key.view, &body);
         body.extend_from_slice(landing.as_bytes());
-        let tag = key.click_tag(&body);
-        body.extend_from_slice(&tag);
-        Tokens { impression, viewable, click: URL_SAFE_NO_PAD.encode(&body), conversion }
+        let [click] = tokens(&key.click, &body);
+        Tokens { impression, viewable, click, conversion }
     }
 
     /// The tokens of a bid, for `/v1/w/{token}` (win), `/v1/b/{token}` (billing) and `/v1/l/{token}`
     /// (loss).
     #[must_use]
     pub fn sign_notices(&self, claim: &Claim) -> [String; 3] {
-        let mut body = Vec::with_capacity(FIXED + 128 + TAG);
-        write_body(&mut body, claim, &self.active);
-        let (tags, shared) = (self.active.notice_tags(&body), body.len());
-        [0, TAG, 2 * TAG].map(|from| {
-            body.truncate(shared);
-            body.extend_from_slice(&tags[from..from + TAG]);
-            URL_SAFE_NO_PAD.encode(&body)
-        })
+        tokens(&self.active.notice, &body(claim, &self.active))
     }
 
     /// The tokens of a video, for `/v1/p/{token}/{event}`, in the order of [`OutcomeKind::OF_VIDEO`].
     #[must_use]
     pub fn sign_video(&self, claim: &Claim) -> [String; 6] {
-        let mut body = Vec::with_capacity(FIXED + 128 + TAG);
-        write_body(&mut body, claim, &self.active);
-        let (tags, shared) = (self.active.video_tags(&body), body.len());
-        std::array::from_fn(|at| {
-            body.truncate(shared);
-            body.extend_from_slice(&tags[at * TAG..(at + 1) * TAG]);
-            URL_SAFE_NO_PAD.encode(&body)
-        })
+        tokens(&self.active.video, &body(claim, &self.active))
     }
 
     /// Reads a token that arrived at the address of `kind`.
@@ -309,7 +274,8 @@ pub fn decided_at(decision: DecisionId) -> Millis {
     Millis((decision.0.as_u128() >> 80) as i64)
 }
 
-fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
+fn body(claim: &Claim, key: &Key) -> Vec<u8> {
+    let mut body = Vec::with_capacity(FIXED + 256);
     let campaign = claim.campaign.as_ref().map_or("", CampaignId::as_str);
     let flags = if claim.campaign.is_some() { HAS_CAMPAIGN } else { 0 }
         | if claim.person.is_some() { HAS_PERSON } else { 0 }
@@ -346,6 +312,7 @@ fn write_body(body: &mut Vec<u8>, claim: &Claim, key: &Key) {
         body.extend_from_slice(&price.amount.micros().to_le_bytes());
         body.extend_from_slice(price.currency.as_str().as_bytes());
     }
+    body
 }
 
 fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {

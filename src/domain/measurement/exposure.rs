@@ -120,7 +120,8 @@ impl Exposure {
             0 => Self::FORMAT,
             _ => Self::IN_EXPERIMENT,
         };
-        let mut out = vec![format << 4 | self.arm.number()];
+        let mut out = Vec::with_capacity(64);
+        out.push(format << 4 | self.arm.number());
         if format != Self::FORMAT {
             put(&mut out, self.experiment.into());
         }

@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, cmp::Reverse};
 
-use serde_json::Value;
-
 use super::{
     plan::{IFRAME, Offer, Plan},
     purses::Purses,
@@ -148,14 +146,14 @@ impl Bid<'_> {
         json.raw(",\"cid\":").text(self.collection());
         json.raw(",\"crid\":").text(&self.crid);
         if let Some(image) = self.image() {
-            json.raw(",\"iurl\":").text(&image);
+            json.raw(",\"iurl\":").text(image);
         }
         let (cattax, categories) = &creative.categories;
         if !categories.is_empty() {
             json.raw(",\"cat\":[").each(categories, |json, of| {
                 json.text(of);
             });
-            json.raw("],\"cattax\":").plain(cattax);
+            json.raw("],\"cattax\":").value(cattax);
         }
         let attributes = self.attributes();
         if !attributes.is_empty() {
@@ -164,7 +162,7 @@ impl Bid<'_> {
         let played = video.as_ref().map(|(_, width, height)| (*width, *height));
         let shown = self.showing.size.map(|size| (u32::from(size.width), u32::from(size.height)));
         if let Some((width, height)) = shown.or(played) {
-            json.raw(",\"w\":").plain(width).raw(",\"h\":").plain(height);
+            json.raw(",\"w\":").value(&width).raw(",\"h\":").value(&height);
         }
         json.raw(match self.showing.format() {
             Format::Html => ",\"mtype\":1",
@@ -172,13 +170,13 @@ impl Bid<'_> {
             Format::Vast => ",\"mtype\":2",
         });
         if let (Some((seconds, ..)), Some(wanted)) = (video, &self.offer.video) {
-            json.raw(",\"dur\":").plain(seconds).raw(",\"protocol\":").plain(wanted.request.version.protocol());
+            json.raw(",\"dur\":").value(&seconds).raw(",\"protocol\":").value(&wanted.request.version.protocol());
         }
         if let Some(deal) = self.deal {
             json.raw(",\"dealid\":").text(deal);
         }
         self.notices(json);
-        json.raw(",\"exp\":").plain(self.offer.expires_s);
+        json.raw(",\"exp\":").value(&self.offer.expires_s);
         json.raw(",\"ext\":{\"tessera\":{");
         if self.showing.deferred.is_none() {
             json.raw("\"combination_id\":\"").plain(format_args!("{:016x}", made.combination)).raw("\",");
@@ -233,19 +231,15 @@ impl Bid<'_> {
     /// An image that represents the ad, for whoever reviews it (OpenRTB 2.6 section 4.2.3, `iurl`): the largest that
     /// stands in it, or in the companions of a video, by its own width and height; a logo or an icon only where
     /// there is nothing else. None that is not on https, where all must be.
-    fn image(&self) -> Option<String> {
-        let scheme = if self.offer.secure { "https:" } else { "http" };
-        let mut best: Option<(bool, Reverse<u64>, String)> = None;
-        for (slot, _, content) in contents(self.showing).filter(|(.., content)| content.as_json().contains("\"src\"")) {
-            let Ok(value) = serde_json::from_str(content.as_json()) else { continue };
+    fn image(&self) -> Option<&str> {
+        let all =
+            contents(self.showing).flat_map(|(slot, _, content)| content.images().iter().map(move |of| (slot, of)));
+        let all = all.filter(|(_, image)| !self.offer.secure || image.src.starts_with("https:"));
+        let best = all.min_by_key(|(slot, image)| {
             let mark = ["logo", "icon"].iter().any(|mark| slot.as_str().contains(mark));
-            if let Some((src, area)) = largest(&value, scheme)
-                && best.as_ref().is_none_or(|(marks, most, _)| (mark, Reverse(area)) < (*marks, *most))
-            {
-                best = Some((mark, Reverse(area), src.to_owned()));
-            }
-        }
-        best.map(|(.., src)| src)
+            (mark, Reverse(image.area))
+        });
+        best.map(|(_, image)| &*image.src)
     }
 
     /// What the creative is one of (`cid`): its campaign; where the bidder has named a creative that no campaign
@@ -253,25 +247,5 @@ impl Bid<'_> {
     fn collection(&self) -> &str {
         let campaign = self.showing.campaign.as_ref().map(|campaign| campaign.id.as_str());
         campaign.unwrap_or_else(|| self.showing.creative.advertiser.as_str())
-    }
-}
-
-/// The largest image of a slot's value, which may be several products, with its area in pixels; 0 where it does not
-/// say how large it is.
-fn largest<'a>(value: &'a Value, scheme: &str) -> Option<(&'a str, u64)> {
-    match value {
-        Value::Array(items) => {
-            let all = items.iter().filter_map(|item| largest(item, scheme));
-            all.min_by_key(|(_, area)| Reverse(*area))
-        }
-        Value::Object(members) => match (members.get("src"), members.get("image")) {
-            (Some(src), _) => {
-                let side = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or_default();
-                let src = src.as_str().filter(|src| src.starts_with(scheme))?;
-                Some((src, side("width").saturating_mul(side("height"))))
-            }
-            (None, image) => largest(image?, scheme),
-        },
-        _ => None,
     }
 }

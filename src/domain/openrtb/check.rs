@@ -44,10 +44,10 @@ pub fn check(request: &BidRequest<'_>) -> Result<(), Refusal> {
     if let Some(device) = &request.device {
         must(at_least_zero(&[device.w, device.h]), Refusal::Negative)?;
     }
-    let mut ids = HashSet::with_capacity(imps.len());
+    let mut ids = HashSet::new();
     for imp in imps {
         let id = imp.id.as_deref().unwrap_or_default();
-        must(!id.is_empty() && ids.insert(id), Refusal::ImpId)?;
+        must(!id.is_empty() && (imps.len() == 1 || ids.insert(id)), Refusal::ImpId)?;
         check_imp(imp)?;
     }
     Ok(())

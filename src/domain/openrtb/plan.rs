@@ -13,7 +13,7 @@ use super::{
     request::{Banner, BidRequest, Imp, Int, Text},
     settings::{Granularity, Settings},
     stake::{Asker, Terms, stake},
-    surroundings,
+    surroundings::{self, Places},
     video::{self, WantedVideo},
 };
 use crate::domain::{
@@ -37,7 +37,7 @@ pub struct Plan<'a> {
     /// The request's id.
     pub id: &'a str,
     /// The slots to fill, in the order of `bids`.
-    pub request: AdRequest,
+    pub request: Box<AdRequest>,
     /// What each bid needs of its impression.
     pub bids: Vec<Offer<'a>>,
     /// The account's own names of the person, the best first, where the purposes allow looking for them.
@@ -102,7 +102,8 @@ pub fn plan<'a>(
     if names(&request.wseat) == Some(false) || names(&request.bseat) == Some(true) {
         return Err(NoBid::Deal);
     }
-    let (allowed, relayed) = surroundings::consent(request, rules, hints.country, asker.objects);
+    let places = Places::of(request);
+    let (allowed, relayed) = surroundings::consent(request, places, rules, hints.country, asker.objects);
     if !allowed.selection && !settings.contextual_without_consent {
         return Err(NoBid::Consent);
     }
@@ -123,15 +124,15 @@ pub fn plan<'a>(
         return Err(reason.unwrap_or(NoBid::Nothing));
     }
     let purposes = allowed.purposes;
-    let mut context = surroundings::context(request);
+    let mut context = surroundings::context(request, places);
     let found = context.fill(hints);
-    let offset = surroundings::offset(request).and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
+    let offset = surroundings::offset(places).and_then(|minutes| Offset::from_seconds(minutes * 60).ok());
     context.blur(purposes.profile_read, allowed.precise_geo);
     let person = purposes.basic || purposes.profile_read;
     let is_test = request.test == Some(Int(1));
     Ok(Plan {
         id: request.id.as_deref().unwrap_or_default(),
-        request: AdRequest {
+        request: Box::new(AdRequest {
             placements,
             segments: if purposes.profile_read { surroundings::segments(request, settings) } else { Vec::new() },
             context,
@@ -139,7 +140,7 @@ pub fn plan<'a>(
             preview: is_test.then(Preview::default),
             relayed,
             ..AdRequest::default()
-        },
+        }),
         bids,
         crid: settings.granularity(asker.exchange),
         keys: if person { surroundings::people(request, settings, asker.exchange) } else { Vec::new() },

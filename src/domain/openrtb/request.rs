@@ -316,6 +316,51 @@ pub(super) fn member<'a, T: Deserialize<'a>>(ext: Option<&'a RawValue>, name: &s
 
 /// The same as it stands.
 pub(super) fn inner<'a>(ext: Option<&'a RawValue>, name: &str) -> Option<&'a RawValue> {
-    let members: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(ext?.get()).ok()?;
-    members.get(name).copied()
+    serde_json::from_str::<Members<'_>>(ext?.get()).ok()?.get(name)
+}
+
+/// The members of an object as they stand.
+#[derive(Debug, Default)]
+pub(super) struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// The last of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(of, _)| **of == *name).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Vec<(Text<'de>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                std::iter::from_fn(|| members.next_entry().transpose()).collect()
+            }
+        }
+        from.deserialize_map(All).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_the_last_of_its_name_in_a_whole_object() {
+        let of = |text: &str| {
+            let ext: &RawValue = serde_json::from_str(text).expect("JSON");
+            member::<i64>(Some(ext), "a")
+        };
+        assert_eq!(of(r#"{"a": 1, "b": 0, "\u0061": 2, "c": 3}"#), Some(2));
+        for none in [r#"{"b": 1}"#, "[1]", "\"a\"", r#"{"a": "1"}"#, r#"{"a": 1, "\ud800": 2}"#] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Who bids for an impression, and what: the line that a bidder has chosen and priced, or campaigns
 //! that bid by themselves.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::{
@@ -56,19 +56,15 @@ impl Line {
 }
 
 /// A decimal text or a number.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-enum Price {
-    Exact(Amount),
-    Number(f64),
-}
+#[derive(Clone, Copy, Debug)]
+struct Price(Amount);
 
-impl Price {
-    fn amount(self) -> Amount {
-        match self {
-            Self::Exact(amount) => amount,
-            Self::Number(number) => micros(number),
-        }
+impl<'de> Deserialize<'de> for Price {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(from)?.get();
+        let amount =
+            if raw.starts_with('"') { serde_json::from_str(raw) } else { serde_json::from_str(raw).map(micros) };
+        amount.map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -144,7 +140,7 @@ pub(super) fn stake<'a, 's>(
     };
     let price = line.price.filter(|_| candidate.is_some());
     let price =
-        price.map(|price| Money { amount: price.amount(), currency: line.currency.unwrap_or(const { Currency::USD }) });
+        price.map(|price| Money { amount: price.0, currency: line.currency.unwrap_or(const { Currency::USD }) });
     let (candidate, price) = match (candidate, price) {
         (Some(candidate), Some(price)) if lines.len() < 2 => (candidate, price),
         (candidate, _) => return among(request, imp, snapshot, settings, asker, line, (candidate, price, lines)),

@@ -1,13 +1,13 @@
 //! What a BidRequest says of the person, the place and the law, in our words.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     country::country,
-    request::{BidRequest, Data, Device, Geo, Int, Object, Regs, Text, member},
+    request::{BidRequest, Data, Device, Geo, Int, Members, Object, Regs, Text, member},
     settings::Settings,
 };
 use crate::domain::{
@@ -27,33 +27,40 @@ pub(super) fn said<'a>(text: Option<&'a Text<'_>>) -> Option<&'a str> {
 }
 
 /// Where the device is, then where the person lives.
-fn geos<'a>(request: &'a BidRequest<'a>) -> impl Iterator<Item = &'a Geo<'a>> + Clone {
-    let of_device = request.device.as_ref().and_then(|device| device.geo.as_deref());
-    let of_person = request.user.as_ref().and_then(|user| user.geo.as_deref());
-    of_device.into_iter().chain(of_person)
+#[derive(Clone, Copy)]
+pub(super) struct Places<'a> {
+    countries: [Option<Country>; 2],
+    /// Without one in another country than the first: where somebody is would be made of two places.
+    geos: [Option<&'a Geo<'a>>; 2],
 }
 
-fn country_of(geo: &Geo<'_>) -> Option<Country> {
-    country(said(geo.country.as_ref())?)
-}
+impl<'a> Places<'a> {
+    pub(super) fn of(request: &'a BidRequest<'a>) -> Self {
+        let here = request.device.as_ref().and_then(|device| device.geo.as_deref());
+        let home = request.user.as_ref().and_then(|user| user.geo.as_deref());
+        let countries = [here, home].map(|geo| country(said(geo?.country.as_ref())?));
+        let differ = matches!(countries, [Some(here), Some(home)] if here != home);
+        Self { countries, geos: [here, home.filter(|_| !differ)] }
+    }
 
-/// The same, but those in another country than the first that is said: where somebody is would be made of two places.
-fn places<'a>(request: &'a BidRequest<'a>) -> (Option<Country>, impl Iterator<Item = &'a Geo<'a>> + Clone) {
-    let first = geos(request).find_map(country_of);
-    (first, geos(request).filter(move |geo| country_of(geo).is_none_or(|country| Some(country) == first)))
+    /// The first that is said.
+    fn find<T>(self, of: impl FnMut(&'a Geo<'a>) -> Option<T>) -> Option<T> {
+        self.geos.into_iter().flatten().find_map(of)
+    }
 }
 
 /// Privacy signals, in an `ext` where 2.5 has them. What else stands there is as if it were absent where
 /// its type is another one; of these that would let a person be used who said no, so it is remembered.
+#[derive(Default)]
 struct Told<'a> {
-    members: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    members: Members<'a>,
     /// Whether there is something that cannot be read.
     is_unreadable: bool,
 }
 
 impl<'a> Told<'a> {
     fn of(ext: Option<&'a RawValue>) -> Self {
-        let text = ext.map_or("{}", RawValue::get);
+        let Some(text) = ext.map(RawValue::get) else { return Self::default() };
         let members = serde_json::from_str(text);
         // some languages write an empty object as an empty list
         let is_unreadable = members.is_err() && serde_json::from_str::<[(); 0]>(text).is_err();
@@ -84,6 +91,7 @@ impl<'a> Told<'a> {
 /// Reads the privacy signals, the places of 2.6 before those of 2.5.
 pub(super) fn consent(
     request: &BidRequest<'_>,
+    places: Places<'_>,
     rules: Rules,
     found: Option<Country>,
     objects: bool,
@@ -112,8 +120,8 @@ pub(super) fn consent(
     // a string that cannot be read is one that consents to nothing
     let junk = (own.is_unreadable && of_tcf.is_none()).then_some("");
     // whoever lives under the GDPR is not taken out of it by where the device is, nor the other way round
-    let here = device.and_then(|device| country_of(device.geo.as_deref()?)).or(found);
-    let home = user.and_then(|user| country_of(user.geo.as_deref()?));
+    let [here, home] = places.countries;
+    let here = here.or(found);
     let law = [here, home].into_iter().flatten().find(|country| country.gdpr_applies());
     let is_set = |of: Option<Int>| of.is_some_and(|Int(number)| number != 0);
     let signals = Signals {
@@ -135,9 +143,8 @@ pub(super) fn consent(
 }
 
 /// Where, on what, about what.
-pub(super) fn context(request: &BidRequest<'_>) -> Context {
+pub(super) fn context(request: &BidRequest<'_>, places: Places<'_>) -> Context {
     let device: Option<&Device<'_>> = request.device.as_deref();
-    let (country, geos) = places(request);
     let folded = |text: Option<&Text<'_>>| said(text).filter(|text| text.len() <= 128).map(Folded::new);
     let site = request.site.as_deref().or(request.dooh.as_deref());
     let app = request.app.as_deref();
@@ -152,10 +159,10 @@ pub(super) fn context(request: &BidRequest<'_>) -> Context {
         data.insert("bundle".into(), Scalar::Text(bundle.into()));
     }
     Context {
-        country,
-        region: geos.clone().find_map(|geo| folded(geo.region.as_ref())),
-        city: geos.clone().find_map(|geo| folded(geo.city.as_ref())),
-        position: geos.clone().find_map(|geo| Position::new(geo.lat?, geo.lon?)),
+        country: places.countries.into_iter().flatten().next(),
+        region: places.find(|geo| folded(geo.region.as_ref())),
+        city: places.find(|geo| folded(geo.city.as_ref())),
+        position: places.find(|geo| Position::new(geo.lat?, geo.lon?)),
         device: device.and_then(|device| device.devicetype).and_then(device_type).map(Folded::new),
         os: device.and_then(|device| folded(device.os.as_ref())).map(|os| Folded::new(system(os.as_str()))),
         browser: None,
@@ -186,9 +193,8 @@ pub(super) fn languages(request: &BidRequest<'_>) -> Option<Vec<Locale>> {
 }
 
 /// The person's offset from UTC, in minutes.
-pub(super) fn offset(request: &BidRequest<'_>) -> Option<i32> {
-    let minutes = |geo: &Geo<'_>| i32::try_from(geo.utcoffset?.0).ok().filter(|minutes| minutes.abs() <= 14 * 60);
-    places(request).1.find_map(minutes)
+pub(super) fn offset(places: Places<'_>) -> Option<i32> {
+    places.find(|geo| i32::try_from(geo.utcoffset?.0).ok().filter(|minutes| minutes.abs() <= 14 * 60))
 }
 
 /// AdCOM's list of device types, as targeting names them.
@@ -282,7 +288,8 @@ mod tests {
     fn allowed(regs: Value, user: Value) -> Allowed {
         let text = json!({"id": "1", "regs": regs, "user": user, "device": {"geo": {"country": "USA"}}}).to_string();
         let request: BidRequest<'_> = serde_json::from_str(&text).expect("a request");
-        consent(&request, Rules { vendor_id: Some(733), gdpr_by_default: false }, None, false).0
+        let rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
+        consent(&request, Places::of(&request), rules, None, false).0
     }
 
     #[test]
@@ -333,7 +340,7 @@ mod tests {
             let request: BidRequest<'_> = serde_json::from_str(&text).expect("a request");
             let found = found.map(|code| code.parse().expect("a country"));
             let rules = Rules { vendor_id: Some(733), gdpr_by_default: false };
-            consent(&request, rules, found, false).0 == Allowed::EVERYTHING
+            consent(&request, Places::of(&request), rules, found, false).0 == Allowed::EVERYTHING
         };
         assert!(may("USA", "USA", Some("DE")) && may("", "USA", None) && may("?", "", Some("US")));
         for (device, user, found) in [
@@ -352,9 +359,10 @@ mod tests {
         let place = |device: Value, user: Value| {
             let text = json!({"id": "1", "device": {"geo": device}, "user": {"geo": user}}).to_string();
             let request: BidRequest<'_> = serde_json::from_str(&text).expect("a request");
-            let of = context(&request);
+            let places = Places::of(&request);
+            let of = context(&request, places);
             let text = |text: Option<Folded>| text.map(|text| text.as_str().to_owned());
-            (of.country.map(|country| country.to_string()), text(of.region), text(of.city), offset(&request))
+            (of.country.map(|country| country.to_string()), text(of.region), text(of.city), offset(places))
         };
         let some = |text: &str| Some(text.to_owned());
         let home = json!({"country": "DEU", "region": "BE", "city": "Berlin", "utcoffset": 60});

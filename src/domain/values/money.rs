@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ValueError;
 
@@ -87,16 +87,6 @@ impl Amount {
     pub fn micros(self) -> i64 {
         self.0
     }
-
-    /// The decimal text with at least `least` decimals.
-    fn text(self, least: usize) -> String {
-        let (units, rest) =
-            (self.0.unsigned_abs() / MICROS.unsigned_abs(), self.0.unsigned_abs() % MICROS.unsigned_abs());
-        let digits = format!("{rest:06}");
-        let decimals = digits.trim_end_matches('0').len().max(least);
-        let sign = if self.0 < 0 { "-" } else { "" };
-        if decimals == 0 { format!("{sign}{units}") } else { format!("{sign}{units}.{}", &digits[..decimals]) }
-    }
 }
 
 impl FromStr for Amount {
@@ -110,15 +100,23 @@ impl FromStr for Amount {
         if !digits(units) || !digits(decimals) || decimals.len() > 6 {
             return Err(ERROR);
         }
-        let rest: i64 = format!("{decimals:0<6}").parse().map_err(|_| ERROR)?;
+        let rest = decimals.parse::<i64>().map_err(|_| ERROR)? * 10_i64.pow(6 - decimals.len() as u32);
         let micros = units.parse::<i64>().ok().and_then(|units| units.checked_mul(MICROS)?.checked_add(rest));
         micros.map(|micros| Self(if negative { -micros } else { micros })).ok_or(ERROR)
     }
 }
 
+/// As many decimals as it needs; a precision is the least that there are.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text(0))
+        const ONE: u64 = MICROS.unsigned_abs();
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (units, mut rest) = (self.0.unsigned_abs() / ONE, self.0.unsigned_abs() % ONE);
+        let (mut decimals, least) = (6, f.precision().unwrap_or_default());
+        while decimals > least && rest.is_multiple_of(10) {
+            (decimals, rest) = (decimals - 1, rest / 10);
+        }
+        if decimals == 0 { write!(f, "{sign}{units}") } else { write!(f, "{sign}{units}.{rest:0decimals$}") }
     }
 }
 
@@ -138,7 +136,7 @@ impl Money {
     /// The amount alone with the decimals usual in its currency: `19.90`.
     #[must_use]
     pub fn amount_text(&self) -> String {
-        self.amount.text(self.currency.decimals())
+        format!("{:.*}", self.currency.decimals(), self.amount)
     }
 }
 

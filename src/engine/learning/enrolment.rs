@@ -42,7 +42,7 @@ impl Learning {
             if let Some(thought) = &showing.thought
                 && let Some(country) = request.context.country
             {
-                let name = Feature::Country(country.as_str().into()).to_string();
+                let name = Feature::Country(country.as_str().into()).name();
                 let shape = &thought.learner.shape;
                 if shape.feature(&name).is_none() && learned::count(shape, "geo:") < learned::COUNTRIES {
                     let subject =

@@ -37,7 +37,8 @@ pub(super) struct Asked<'a> {
 pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> Vec<u8> {
     let (decision, rules) = (&decided.decision, &decided.account.snapshot.rules);
     let markup = decided.assembled.iter().flatten().flatten().map(|made| made.markup.len() * 2);
-    let mut json = Json::with_capacity(2_048 + decision.segments.len() * 128 + markup.sum::<usize>());
+    let segments = decision.segments(rules);
+    let mut json = Json::with_capacity(2_048 + segments.len() * 128 + markup.sum::<usize>());
     json.raw("{\"request_decision_id\":\"").plain(decision.id);
     json.raw("\",\"catalog_version\":").plain(decision.catalog_version);
     json.raw(",\"decided_at\":").instant(decision.at).raw(",\"user\":{");
@@ -52,7 +53,7 @@ pub(super) fn answer(decided: &Decided, asked: &Asked<'_>) -> Vec<u8> {
             json.raw(",\"staleness_ms\":").plain(decided.user.staleness_ms);
         }
         json.raw(",\"segments\":[");
-        json.each(&decision.segments, |json, (ix, verdict)| segment(json, rules, *ix, verdict)).raw("]}");
+        json.each(&segments, |json, (ix, verdict)| segment(json, rules, *ix, verdict)).raw("]}");
     } else {
         json.raw("\"known\":false}");
     }

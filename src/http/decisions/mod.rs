@@ -92,7 +92,7 @@ async fn decide(
         world: caller.world,
         account: caller.account,
         key: parsed.key,
-        request: parsed.request,
+        request: Box::new(parsed.request),
         purposes: parsed.purposes,
         zone: parsed.zone,
         deadline,

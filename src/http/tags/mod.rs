@@ -329,7 +329,7 @@ impl Tag {
             key: query.user(&account.row.secret, app.engine.clock.now()),
             world: Arc::clone(world),
             account: Arc::clone(account),
-            request,
+            request: Box::new(request),
             purposes: reading.allowed.purposes,
             zone,
             deadline,

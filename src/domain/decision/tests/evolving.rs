@@ -70,7 +70,8 @@ fn told(snapshot: &Snapshot, asked: &AdRequest, person: &Person<'_>) -> Result<(
         super::SEED,
     )
     .map_err(|f| format!("{f:?}"))?;
-    let segments: Vec<_> = decision.segments.iter().map(|(ix, verdict)| (snapshot.rules.key(*ix), verdict)).collect();
+    let segments = decision.segments(&snapshot.rules);
+    let segments: Vec<_> = segments.iter().map(|(ix, verdict)| (snapshot.rules.key(*ix), verdict)).collect();
     let explanation = json!({"segments": segments, "explanation": decision.explanation});
     Ok((answers(snapshot, asked, &decision, Purposes::ALL), explanation))
 }

@@ -196,7 +196,7 @@ proptest! {
         let somebody = random::somebody(&mut dice, 40);
         let told = |asked: &AdRequest, person: &Person<'_>| {
             let decision = decide(&snapshot, &crate::domain::decision::learned::Learned::default(), asked, person, Purposes::NONE, NOW, SEED).expect("a request");
-            (answers(&snapshot, asked, &decision, Purposes::NONE), decision.segments)
+            (answers(&snapshot, asked, &decision, Purposes::NONE), decision.segments(&snapshot.rules))
         };
         let nobody = AdRequest { person: None, traits: Default::default(), segments: Vec::new(), ..asked.clone() };
         let standing = Standing::Contextual;
