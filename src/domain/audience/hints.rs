@@ -97,7 +97,6 @@ mod tests {
             city: text("Berlin"),
             zone: zone("Europe/Berlin"),
             client: Some(Arc::new(Client { device: text("mobile"), os: text("ios"), ..Client::default() })),
-            ..Hints::default()
         }
     }
 

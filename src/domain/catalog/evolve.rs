@@ -333,7 +333,10 @@ impl Snapshot {
                 self.groups.entry(group.clone()).or_default().push(at);
             }
             for creative in &line.campaign.creatives {
-                self.listing.entry(creative.clone()).or_default().push(at);
+                let listing = self.listing.entry(creative.clone()).or_default();
+                if listing.last() != Some(&at) {
+                    listing.push(at);
+                }
             }
         }
         self.capped = lines.iter().any(|line| !line.campaign.caps.is_empty());

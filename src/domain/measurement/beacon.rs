@@ -126,8 +126,10 @@ impl Key {
     }
 
     /// What hides the parts of a decision's body that are of a person, one after the other.
-    fn mask(&self, decision: DecisionId) -> impl FnMut(&mut [u8]) {
-        let mut stream = blake3::Hasher::new_keyed(&self.mask).update(decision.0.as_bytes()).finalize_xof();
+    fn mask(&self, decision: DecisionId, combination: u64) -> impl FnMut(&mut [u8]) {
+        // what a late frame shows may differ from what was bid by the same id
+        let mut stream = blake3::Hasher::new_keyed(&self.mask);
+        let mut stream = stream.update(decision.0.as_bytes()).update(&combination.to_le_bytes()).finalize_xof();
         move |bytes| {
             let mut key = [0; Exposure::LONGEST];
             let key = &mut key[..bytes.len()];
@@ -291,9 +293,11 @@ fn body(claim: &Claim, key: &Key) -> Vec<u8> {
     body.extend_from_slice(claim.decision.0.as_bytes());
     body.extend_from_slice(&claim.revision.to_le_bytes());
     body.extend_from_slice(&claim.combination.to_le_bytes());
-    let mut mask = key.mask(claim.decision);
+    let mut mask = key.mask(claim.decision, claim.combination);
     let mut person = claim.person.map_or(0, |person| person.0).to_le_bytes();
     mask(&mut person);
+    // nobody, masked, would tell what hides somebody in the other tokens of the decision
+    let person = claim.person.map_or([0; 16], |_| person);
     body.extend_from_slice(&person);
     body.extend_from_slice(&window.to_le_bytes());
     // ids hold at most 64 bytes
@@ -324,7 +328,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
     let decision = DecisionId(uuid::Uuid::from_bytes(take(16)?.try_into().ok()?));
     let revision = u32::from_le_bytes(take(4)?.try_into().ok()?);
     let combination = u64::from_le_bytes(take(8)?.try_into().ok()?);
-    let mut mask = key.mask(decision);
+    let mut mask = key.mask(decision, combination);
     let mut person: [u8; 16] = take(16)?.try_into().ok()?;
     mask(&mut person);
     let window = u32::from_le_bytes(take(4)?.try_into().ok()?);
@@ -436,6 +440,9 @@ mod tests {
         let at = FIXED - 2 - 4 - 16;
         assert_ne!(bytes(&one)[at..at + 16], plain);
         assert_ne!(bytes(&one)[at..at + 16], bytes(&other)[at..at + 16]);
+        // where a token has nobody, it does not tell how another hides them
+        let nobody = Claim { person: None, ..one.clone() };
+        assert_eq!(bytes(&nobody)[at..at + 16], [0; 16]);
         // nor is what learning is told of them
         let shown: [u8; 3] = one.exposure.as_deref().expect("an exposure").try_into().expect("three bytes");
         let told = |claim: &Claim| bytes(claim)[FIXED + 64 + 64 + 1..][..3].to_vec();

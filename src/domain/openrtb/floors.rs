@@ -15,7 +15,8 @@ impl<'a> Floors<'a> {
     /// Whether a price is enough for some bid on a deal or none: how long the video of it is, is not known yet.
     pub(super) fn open(self, price: Money, deal: Option<&'a Deal<'a>>) -> Result<(), NoBid> {
         let own = deal.map(Least::of_deal).filter(Least::is_said);
-        own.unwrap_or_else(|| self.of_impression()).meet(price, Least::lowest)
+        let least = |said: &Least<'_>| if self.0.video.is_some() { said.lowest() } else { said.after(None) };
+        own.unwrap_or_else(|| self.of_impression()).meet(price, least)
     }
 
     /// Whether a price is enough for a bid on a deal or none, with a video of so many seconds if it is one.

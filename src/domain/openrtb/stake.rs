@@ -1,6 +1,8 @@
 //! Who bids for an impression, and what: the line that a bidder has chosen and priced, or campaigns
 //! that bid by themselves.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
@@ -197,6 +199,11 @@ fn among<'a, 's>(
     }
     if shown.is_empty() {
         return Err(if candidate.is_some() { NoBid::Line } else { NoBid::NoFill });
+    }
+    if candidate.is_some() {
+        // all lines of a creative show the same one
+        let mut known = HashSet::new();
+        shown.retain(|creative| known.insert(&creative.id));
     }
     payers.sort_unstable();
     let some = named.is_none() || payers.len() < lines.len();

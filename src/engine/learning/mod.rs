@@ -255,6 +255,8 @@ impl Learning {
                 }
                 // one may be slow by itself; two are the store's, and what others learned is taken up all the same
                 if matches!(error, StoreError::Timeout(_)) && std::mem::replace(&mut late, true) {
+                    failing.extend(failed);
+                    failing.insert(subject);
                     end = Some(error);
                     break;
                 }
