@@ -133,8 +133,7 @@ pub(super) fn is_origin(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
     match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
-            let digits =
-                port.strip_prefix(':').map_or(port.is_empty(), |port| port.bytes().all(|b| b.is_ascii_digit()));
+            let digits = port.strip_prefix(':').map_or(port.is_empty(), |port| port.parse::<u16>().is_ok());
             digits && address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address)
         }
         None => !rest.is_empty() && rest.bytes().all(host),
@@ -153,6 +152,7 @@ mod tests {
         for bad in [
             "",
             "https://[::1]abc",
+            "https://[::1]:",
             "https://[2001:DB8::1]",
             "https://[0:0:0:0:0:0:0:1]",
             "https://",

@@ -14,17 +14,28 @@ pub(super) struct Floors<'a>(pub(super) &'a Imp<'a>);
 impl<'a> Floors<'a> {
     /// Whether a price is enough for some bid on a deal or none: how long the video of it is, is not known yet.
     pub(super) fn open(self, price: Money, deal: Option<&'a Deal<'a>>) -> Result<(), NoBid> {
+        if self.0.video.is_none() {
+            return self.judge(price, deal, |said| said.after(None));
+        }
         let own = deal.map(Least::of_deal).filter(Least::is_said);
-        let least = |said: &Least<'_>| if self.0.video.is_some() { said.lowest() } else { said.after(None) };
-        own.unwrap_or_else(|| self.of_impression()).meet(price, least)
+        own.unwrap_or_else(|| self.of_impression()).meet(price, Least::lowest)
     }
 
     /// Whether a price is enough for a bid on a deal or none, with a video of so many seconds if it is one.
     pub(super) fn meet(self, price: Money, deal: Option<&str>, seconds: Option<u32>) -> Result<(), NoBid> {
         let deals = self.0.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).unwrap_or_default();
         let deal = deal.and_then(|id| deals.iter().find(|deal| deal.id.as_deref() == Some(id)));
-        let least = |said: &Least<'_>| said.after(seconds);
-        let own = deal.map(|deal| Least::of_deal(deal)).filter(|own| least(own).is_some());
+        self.judge(price, deal.map(|deal| &**deal), |said| said.after(seconds))
+    }
+
+    /// Whether a price is enough for what a deal says, or the impression where that says nothing.
+    fn judge(
+        self,
+        price: Money,
+        deal: Option<&'a Deal<'a>>,
+        least: impl Fn(&Least<'_>) -> Option<f64>,
+    ) -> Result<(), NoBid> {
+        let own = deal.map(Least::of_deal).filter(|own| least(own).is_some());
         own.unwrap_or_else(|| self.of_impression()).meet(price, least)
     }
 

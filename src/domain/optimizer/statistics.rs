@@ -154,8 +154,8 @@ impl Statistics {
         let components = self.layout.components();
         let mut rows = self.counts.chunks_exact(components.max(1)).map(|row| row.iter().map(|count| count.shown).sum());
         let all: u64 = rows.next().unwrap_or_default();
-        // an impression counts once in each slot
-        let few = FEW * self.layout.slots() as f64;
+        // an impression counts once for each component of it
+        let few = FEW * all as f64 / self.total.shown.max(1) as f64;
         let common = |shown: u64| {
             let (shown, all) = (shown as f64, all as f64);
             shown > COMMON * all || all - shown < few && shown > MOSTLY * all

@@ -628,6 +628,7 @@ fn who_came_before_a_feature_had_its_number_are_too_few_to_be_told_apart() {
     let common = |without: u64, with: u64| {
         let mut all = Statistics::new(Layout::new(&[2, 2], 1));
         let shown = Count { shown: with, ..Count::default() };
+        all.total.shown = with + without;
         for (row, count) in [(0, Count { shown: with + without, ..shown }), (1, shown)] {
             all.counts[row * 4] = count;
             all.counts[row * 4 + 2] = count;

@@ -81,6 +81,8 @@ struct State {
     failing: BTreeSet<Subject>,
     /// What waited last time and the catalogue here did not have yet, nor was anything known of it.
     strange: BTreeSet<Subject>,
+    /// How often was looked: the order is another one each time, so that none waits for the slow ones for good.
+    looks: u64,
     /// Whether anything is known that is not on disk.
     unkept: bool,
 }
@@ -211,7 +213,8 @@ impl Learning {
         drop(state);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
-        let State { known, lines, looked, failing, strange, unkept } = &mut *state;
+        let State { known, lines, looked, failing, strange, looks, unkept } = &mut *state;
+        *looks += 1;
         lines.follow(&shared.catalogue.world());
         shared.store.settle(shared.clock.now()).await?;
         let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
@@ -245,7 +248,7 @@ impl Learning {
         let (mut late, mut end, mut all) = (false, None, strange.is_subset(&before));
         let mut waiting = Vec::from_iter(waiting);
         // what failed goes last: it may be slow again
-        waiting.sort_by_cached_key(|subject| (failed.contains(subject), shared.order.hash_one(subject)));
+        waiting.sort_by_cached_key(|subject| (failed.contains(subject), shared.order.hash_one((*looks, subject))));
         for subject in waiting {
             let result = shared.learn_all(&subject, lines.get(&subject), base_rate(known, subject.account)).await;
             all &= !matches!(result, Ok(false));
