@@ -91,6 +91,7 @@ impl Shared {
 
     /// Enrols those who wait.
     pub(super) async fn enrol(&self) -> Result<(), StoreError> {
+        let _turn = self.enrolling.lock().await;
         let waiting = std::mem::take(&mut self.units.lock().unwrap_or_else(PoisonError::into_inner).waiting);
         if waiting.is_empty() {
             return Ok(());

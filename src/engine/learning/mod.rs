@@ -62,6 +62,8 @@ struct Shared {
     wanted: Mutex<BTreeMap<Subject, BTreeSet<String>>>,
     /// People to be enrolled in experiments, and those who were lately.
     units: Mutex<Units>,
+    /// Held while people are enrolled: whoever looks next finds those of the look before in the store.
+    enrolling: tokio::sync::Mutex<()>,
     /// Outcomes committed here since the last look.
     outcomes: AtomicU64,
     enough: Notify,
@@ -132,6 +134,7 @@ impl Learning {
             state: tokio::sync::Mutex::default(),
             wanted: Mutex::default(),
             units: Mutex::default(),
+            enrolling: tokio::sync::Mutex::default(),
             outcomes: AtomicU64::new(0),
             enough: Notify::new(),
             order: RandomState::new(),
