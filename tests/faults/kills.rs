@@ -157,8 +157,9 @@ fn held_programs(data: &Path, folder: &Path, hold: &Path) -> PathBuf {
     std::fs::create_dir(&programs).expect("a folder");
     symlink(server.with_file_name("initdb"), programs.join("initdb")).expect("a link");
     let (postgres, hold, server) = (programs.join("postgres"), hold.display(), server.display());
+    // a run in the background ignores interrupts, and what a shell finds ignored it cannot trap
     let script = format!(
-        "#!/bin/sh\ntrap 'exit 1' INT\n[ \"$1\" = --version ] || while [ -e {hold} ]; do sleep 0.05; done\n\
+        "#!/usr/bin/env -S --default-signal=INT sh\ntrap 'exit 1' INT\n[ \"$1\" = --version ] || while [ -e {hold} ]; do sleep 0.05; done\n\
          trap - INT\nexec {server} \"$@\"\n"
     );
     std::fs::write(&postgres, script).expect("written");
