@@ -72,6 +72,7 @@ pub fn decide(
         },
         scratch: Scratch::default(),
         explanation: Vec::new(),
+        shared: None,
     };
     let mut slots = Vec::with_capacity(request.placements.len());
     for (at, placement) in request.placements.iter().enumerate() {
@@ -103,6 +104,7 @@ pub fn decide(
         placements,
         evaluated: run.evaluator.into_evaluated(),
         explanation: run.explanation,
+        shared: run.shared,
     })
 }
 

@@ -72,6 +72,8 @@ pub struct Decision {
     pub evaluated: Vec<(SegmentIx, Verdict)>,
     /// Per item why, where the request asked.
     pub explanation: Vec<ItemExplanation>,
+    /// Where an item could be filled by what others give up, whether they gave it up.
+    pub shared: Option<bool>,
 }
 
 impl Decision {

@@ -67,6 +67,9 @@ pub struct Inputs {
     /// How each was chosen.
     #[serde(default)]
     pub chosen: Vec<Vec<Option<How>>>,
+    /// Where an item could be filled by what others give up, whether they gave it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<bool>,
     /// The products that their components picked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub goods: Vec<RecordedGoods>,
@@ -153,6 +156,7 @@ impl Inputs {
             catalog_version: decision.catalog_version,
             public_url: origin.public_url.to_owned(),
             signing_key: origin.signing_key,
+            shared: decision.shared,
             goods: goods(decision),
             made: decision
                 .placements
@@ -177,7 +181,8 @@ impl Inputs {
     /// The record or the catalogue lacks something.
     pub fn replay(&self, snapshot: &Snapshot, wanted: DecisionId) -> Result<(Decision, usize, usize), ReplayError> {
         let state = self.state()?;
-        let person = self.person(&state, Replay { goods: Some(&self.goods), chosen: &self.chosen, wanted });
+        let person =
+            self.person(&state, Replay { goods: Some(&self.goods), chosen: &self.chosen, shared: self.shared, wanted });
         let learned = Learned::default();
         let decided = decide(snapshot, &learned, &self.request, &person, self.purposes, self.decided_at, self.seed);
         let mut decision = decided.map_err(|_| ReplayError::Catalogue)?;

@@ -18,6 +18,8 @@ pub struct Replay<'a> {
     pub goods: Option<&'a [RecordedGoods]>,
     /// Per placement and item how it came to be shown; what is not here is chosen now.
     pub chosen: &'a [Vec<Option<How>>],
+    /// Whether items gave up what others could be filled with; none: this is decided now.
+    pub shared: Option<bool>,
     /// The item that is wanted: the only one that is explained.
     pub wanted: DecisionId,
 }
@@ -68,7 +70,8 @@ impl Again<'_> {
 
 impl<'a> Replay<'a> {
     /// Nothing is taken but the person's memberships.
-    pub(super) const NOTHING: Self = Self { goods: None, chosen: &[], wanted: DecisionId(uuid::Uuid::nil()) };
+    pub(super) const NOTHING: Self =
+        Self { goods: None, chosen: &[], shared: None, wanted: DecisionId(uuid::Uuid::nil()) };
 
     /// What is known of an item; none where its record does not tell.
     pub(super) fn of(&self, ask: &Ask<'_>) -> Option<Again<'a>> {

@@ -46,6 +46,8 @@ pub(super) struct Run<'a> {
     pub(super) seen: Seen<'a>,
     pub(super) scratch: Scratch,
     pub(super) explanation: Vec<ItemExplanation>,
+    /// Where an item could be filled by what others give up, whether they gave it up.
+    pub(super) shared: Option<bool>,
 }
 
 /// One item to fill.

@@ -51,6 +51,14 @@ impl<'a> Run<'a> {
             self.seen.shown.clear();
             return self.fill(slots, &winners);
         };
+        match self.person.replay.and_then(|replay| replay.shared) {
+            Some(true) => return self.fill(slots, &winners_shared),
+            Some(false) => {
+                self.seen.shown.clear();
+                return self.fill(slots, &winners);
+            }
+            None => self.shared = Some(true),
+        }
         let shared = self.fill(slots, &winners_shared);
         let filled = |item: &Item| item.fallback < FallbackLevel::Default;
         if shared.iter().zip(&winners_shared).all(|(item, winner)| filled(item) || winner.is_none()) {
@@ -66,6 +74,7 @@ impl<'a> Run<'a> {
             self.explanation = explained;
             return shared;
         }
+        self.shared = Some(false);
         own
     }
 

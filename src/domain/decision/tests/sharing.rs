@@ -79,6 +79,7 @@ fn a_record_in_which_nothing_was_shared_stays_as_it_is() {
         .build();
     let (asked, somebody) = (of(1, json!({"placements": two()})), person(json!({}), &[], &[]));
     let (decision, mut record) = recorded(&snapshot, &asked, &known(Some(&somebody)), Purposes::ALL);
+    record["shared"] = Value::Null;
     record["chosen"][0][0]["of"] = json!({"campaign": "only", "creative": "only"});
     (record["chosen"][1][0], record["made"][1][0]) = (Value::Null, Value::Null);
     let (again, ..) = read(record).replay(&snapshot, decision.placements[0][0].id).expect("a decision");
