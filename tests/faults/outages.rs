@@ -222,13 +222,17 @@ impl Trial {
                 .iter()
                 .all(|why| ["store_timeout", "store_unavailable", "deadline"].contains(&why.as_str()));
             if sample.status != 200
-                || sample.took > BUDGET + SLACK
                 || (within && !fault.levels(sample.who).contains(&sample.level.as_str()))
                 || given_up != expected
                 || !known_reasons
             {
                 wrong.push(format!("after {:?}: {sample:?}", sample.asked.duration_since(self.began)));
             }
+        }
+        // a machine that is busy is late now and then, a decision that waits for the store always
+        let late = |limit: Duration| self.samples.iter().filter(|sample| sample.took > limit).count();
+        if late(BUDGET + SLACK) * 100 > self.samples.len() || late(4 * SLACK) > 0 {
+            wrong.push(format!("{} of {} decisions were late", late(BUDGET + SLACK), self.samples.len()));
         }
         let fresh = self.fresh_after();
         if fresh > AGAIN {

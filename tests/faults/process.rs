@@ -42,6 +42,8 @@ impl Process {
             .env("TESSERA_ADMIN_KEY", KEY)
             .env("TESSERA_LOG", "info")
             .env("TESSERA_STORE__BUNDLE", data.join("none"))
+            // what a machine that compiles beside it is late is not what is tested
+            .env("TESSERA_HTTP__LAG_SCALE", "100")
             .env("TESSERA_STORE__START_WAIT_MS", wait.as_millis().to_string())
             .env("DATABASE_URL", database.unwrap_or_default())
             .envs(programs.map(|programs| ("TESSERA_POSTGRES_BIN", programs)))

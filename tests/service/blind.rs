@@ -12,6 +12,7 @@ use crate::{
     consent::{RULES, reads},
     events::send,
     harness::{Patient as _, Service, ask, read, until},
+    in_one_day,
     privacy::{frame, load, unsigned},
     signals::{CONSENTING, Dice, merge},
     turn,
@@ -190,6 +191,8 @@ fn request(dice: &mut Dice, kind: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_bids_without_consent_do_not_depend_on_the_person_and_with_it_they_do() {
+    // purses are filled anew each day
+    in_one_day().await;
     let (service, _turn) = service().await;
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let standalone = request(&mut dice, "standalone");

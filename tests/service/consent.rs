@@ -209,7 +209,7 @@ async fn outcomes_are_nobodys_where_measuring_is_not_allowed() {
     read(service.request(Method::POST, "/v1/creatives/fallback/publish").json(&json!({})).sent().await, 200).await;
     let campaign = json!({
         "name": "Learning", "advertiser": "northwind", "status": "active", "creatives": ["fallback"],
-        "landing_url": "https://northwind.example/", "rotation": "optimized", "holdout": 0.1, "goal": "click",
+        "landing_url": "https://northwind.example/", "rotation": "optimized", "holdout": 0.01, "goal": "click",
         "frequency_caps": [{"impressions": 64, "per": "P1D"}]
     });
     service.put("/v1/campaigns/learning", &campaign).await;
@@ -230,7 +230,7 @@ async fn outcomes_are_nobodys_where_measuring_is_not_allowed() {
         let count = sqlx::query_scalar::<_, i64>(what);
         count.fetch_one(&mut *connection.lock().await).await.expect("a count")
     };
-    // the control is not logged: one in ten
+    // the control is not logged: one in a hundred
     until("what was chosen is logged", async || {
         for person in 0..4 {
             live(&format!("anna-{person}"), CONSENTING).await;

@@ -6,7 +6,7 @@ use tessera::domain::values::Millis;
 
 use crate::{
     harness::{Patient as _, Service, ask, read},
-    turn,
+    in_one_day, turn,
 };
 
 const HOUR: i64 = 3_600_000;
@@ -365,6 +365,7 @@ async fn a_campaign_for_value_counts_what_conversions_are_worth() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repeats_and_those_who_are_not_counted_are_told_apart() {
+    in_one_day().await;
     let _turn = turn(1).await;
     let database = crate::cluster().await.database().await;
     let service = Service::start(&database, |config| config.http.simulation = true).await;

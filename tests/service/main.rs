@@ -47,6 +47,7 @@ mod wire;
 use std::{
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -94,4 +95,14 @@ async fn service() -> (Service, SemaphorePermit<'static>) {
 async fn turn(services: u32) -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(4);
     TURNS.acquire_many(services).await.expect("never closed")
+}
+
+/// Waits for tomorrow where today has less than 90 s left, for tests of what is counted by day.
+pub(crate) async fn in_one_day() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let gone = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs() % DAY.as_secs();
+    let left = DAY - Duration::from_secs(gone);
+    if left < Duration::from_secs(90) {
+        tokio::time::sleep(left).await;
+    }
 }

@@ -3,7 +3,10 @@
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use crate::harness::{Patient as _, Service, read, until};
+use crate::{
+    harness::{Patient as _, Service, read, until},
+    in_one_day,
+};
 
 async fn report(service: &Service, query: &str, status: u16) -> Value {
     read(service.request(Method::GET, &format!("/v1/reports/segments{query}")).sent().await, status).await
@@ -20,6 +23,7 @@ fn people(count: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn segments_are_put_side_by_side() {
+    in_one_day().await;
     let (service, _turn) = crate::service().await;
     for (city, age, count) in [("Berlin", 30, 12), ("Rome", 30, 8), ("=Oslo", 30, 5), ("Rome", 10, 10)] {
         for n in 0..count {
