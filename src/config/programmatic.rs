@@ -133,10 +133,19 @@ pub(super) fn is_origin(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
     match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
-            let digits = port.strip_prefix(':').map_or(port.is_empty(), |port| port.parse::<u16>().is_ok());
-            digits && address.parse::<Ipv6Addr>().is_ok_and(|parsed| parsed.to_string() == address)
+            let number = |port: &str| port.starts_with(|c: char| c.is_ascii_digit()) && port.parse::<u16>().is_ok();
+            let sound = port.strip_prefix(':').map_or(port.is_empty(), number);
+            sound && address.parse().is_ok_and(|parsed| written(parsed) == address)
         }
         None => !rest.is_empty() && rest.bytes().all(host),
+    }
+}
+
+/// An address as browsers write it (<https://url.spec.whatwg.org/#concept-ipv6-serializer>): never with dots.
+fn written(address: Ipv6Addr) -> String {
+    match (address.to_ipv4_mapped(), address.segments()) {
+        (Some(_), [.., high, low]) => format!("::ffff:{high:x}:{low:x}"),
+        (None, _) => address.to_string(),
     }
 }
 
@@ -146,13 +155,24 @@ mod tests {
 
     #[test]
     fn pages_may_be_of_any_host() {
-        for good in ["https://news.example", "http://localhost:3000", "http://[::1]:3000", "https://[2001:db8::1]"] {
+        for good in [
+            "https://news.example",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+            "https://[2001:db8::1]",
+            "https://[::ffff:102:304]",
+            "https://[::ffff:0:0]:8080",
+            "https://[::102:304]",
+        ] {
             assert!(is_origin(good), "{good}");
         }
         for bad in [
             "",
             "https://[::1]abc",
             "https://[::1]:",
+            "https://[::1]:+80",
+            "https://[::ffff:1.2.3.4]",
+            "https://[::1.2.3.4]",
             "https://[2001:DB8::1]",
             "https://[0:0:0:0:0:0:0:1]",
             "https://",

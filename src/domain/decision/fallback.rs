@@ -18,9 +18,8 @@ impl Run<'_> {
         // a campaign's own money is spent on nobody that it is not for
         let bids = |line: &&Line| {
             let Line { campaign, default, .. } = line;
-            let among = ask.request.among.as_ref();
-            default.is_some()
-                && among.is_none_or(|all| campaign.budget.is_none() && all.binary_search(&campaign.hash).is_ok())
+            let (among, free) = (ask.request.among.as_ref(), ask.request.priced || campaign.budget.is_none());
+            default.is_some() && among.is_none_or(|all| free && all.binary_search(&campaign.hash).is_ok())
         };
         let line = |at: &usize| &self.snapshot.lines[*at];
         let pinned = ask.request.candidate.as_ref().and_then(|candidate| match candidate {

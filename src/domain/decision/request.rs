@@ -75,13 +75,16 @@ pub struct PlacementRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub video: Option<VideoRequest>,
     /// The only campaigns that may be shown, by their hashes in ascending order: those that bid their own price, and
-    /// have the money where they have a budget, or those that a bid may be for. One with a budget is not shown by its
-    /// default creative either.
+    /// have the money where they have a budget, or those that a bid may be for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub among: Option<Vec<NameHash>>,
     /// For how many impressions each of these has the money; nothing where it is enough for the whole request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub funds: Vec<u32>,
+    /// Whether these are bid at the bidder's price; where they are not, one with a budget is not shown by its default
+    /// creative.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub priced: bool,
     /// Of the combinations that were chosen for review those that may be shown, where no others may.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listing: Option<Listing>,
@@ -150,6 +153,7 @@ impl Default for PlacementRequest {
             video: None,
             among: None,
             funds: Vec::new(),
+            priced: false,
             listing: None,
             languages: None,
             secure: false,

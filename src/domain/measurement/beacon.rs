@@ -5,7 +5,7 @@
 //! keyed BLAKE3. One hash over the shared body yields the tags of impression, viewable and
 //! conversion at different offsets of its extended output, so that none of them passes for
 //! another; clicks have a key of their own. A person, and what learning is told of them, travel
-//! masked with a keystream that differs for every decision: the URL neither shows nor links them.
+//! masked: the URL neither shows nor links them, and no two claims share a keystream, also of one decision.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
@@ -16,11 +16,15 @@ use crate::domain::{
     values::{Amount, Millis, Money, Span},
 };
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const TAG: usize = 16;
-/// Fixed part of the body: version, key, flags, account, decision, revision, combination,
-/// person, cap window in seconds, and the lengths of the two ids.
-const FIXED: usize = 1 + 1 + 1 + 4 + 16 + 4 + 8 + 16 + 4 + 2;
+/// What the body begins with: version, key, flags, account, decision, revision, combination.
+const HEAD: usize = 1 + 1 + 1 + 4 + 16 + 4 + 8;
+/// Fixed part of the body: its head, person, cap window in seconds, and the lengths of the two ids.
+const FIXED: usize = HEAD + 16 + 4 + 2;
+/// What learning is told fills whole blocks of so many bytes, so that a token's length hardly tells of how many
+/// features: one block holds the usual, and with the longest ids makes a token of 300 characters.
+const BLOCK: usize = 20;
 const HAS_CAMPAIGN: u8 = 1;
 const HAS_PERSON: u8 = 2;
 const HAS_CAP: u8 = 4;
@@ -108,7 +112,8 @@ struct Key {
     click: [u8; 32],
     notice: [u8; 32],
     video: [u8; 32],
-    mask: [u8; 32],
+    person: [u8; 32],
+    told: [u8; 32],
     seal: [u8; 32],
 }
 
@@ -120,23 +125,40 @@ impl Key {
             click: blake3::derive_key("tessera 2026 beacon click", secret),
             notice: blake3::derive_key("tessera 2026 beacon notice", secret),
             video: blake3::derive_key("tessera 2026 beacon video", secret),
-            mask: blake3::derive_key("tessera 2026 beacon mask", secret),
+            person: blake3::derive_key("tessera 2026 beacon person", secret),
+            told: blake3::derive_key("tessera 2026 beacon told", secret),
             seal: blake3::derive_key("tessera 2026 seal", secret),
         }
     }
 
-    /// What hides the parts of a decision's body that are of a person, one after the other.
-    fn mask(&self, decision: DecisionId, combination: u64) -> impl FnMut(&mut [u8]) {
-        // what a late frame shows may differ from what was bid by the same id
-        let mut stream = blake3::Hasher::new_keyed(&self.mask);
-        let mut stream = stream.update(decision.0.as_bytes()).update(&combination.to_le_bytes()).finalize_xof();
-        move |bytes| {
-            let mut key = [0; Exposure::LONGEST];
-            let key = &mut key[..bytes.len()];
-            stream.fill(key);
-            bytes.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= *key);
-        }
+    /// Hides a person and what learning is told of them. The person, hidden by all that is told, opens the stream
+    /// that hides what is told: the form of RFC 5297, which takes no room. A late frame may tell other things under
+    /// the decision of its bid, so a stream for each decision would hide two texts.
+    fn hide(&self, head: &[u8], person: &mut [u8], told: &mut [u8]) {
+        mask(&self.person, head, told, person);
+        mask(&self.told, head, person, told);
     }
+
+    /// Undoes [`Self::hide`].
+    fn show(&self, head: &[u8], person: &mut [u8], told: &mut [u8]) {
+        mask(&self.told, head, person, told);
+        mask(&self.person, head, told, person);
+    }
+}
+
+/// Masks bytes with the stream that others open, or takes the mask off again.
+fn mask(key: &[u8; 32], head: &[u8], by: &[u8], bytes: &mut [u8]) {
+    let mut stream = vec![0; bytes.len()];
+    blake3::Hasher::new_keyed(key).update(head).update(by).finalize_xof().fill(&mut stream);
+    bytes.iter_mut().zip(stream).for_each(|(byte, key)| *byte ^= key);
+}
+
+/// An exposure with its length before it, in whole blocks; one that has no room is left out.
+fn blocks(exposure: &[u8]) -> Vec<u8> {
+    let told = if exposure.len() <= Exposure::LONGEST { exposure } else { &[] };
+    let mut blocks = [&[told.len() as u8], told].concat();
+    blocks.resize(blocks.len().next_multiple_of(BLOCK), 0);
+    blocks
 }
 
 impl Key {
@@ -217,7 +239,7 @@ impl TokenKeys {
     }
 
     /// The tokens of one decision. Ids are at most 64 bytes each, so that a token without a
-    /// landing URL stays under 300 characters.
+    /// landing URL and with no more to tell than usual has at most 300 characters.
     #[must_use]
     pub fn sign(&self, claim: &Claim, landing: &str) -> Tokens {
         let key = &self.active;
@@ -293,24 +315,18 @@ fn body(claim: &Claim, key: &Key) -> Vec<u8> {
     body.extend_from_slice(claim.decision.0.as_bytes());
     body.extend_from_slice(&claim.revision.to_le_bytes());
     body.extend_from_slice(&claim.combination.to_le_bytes());
-    let mut mask = key.mask(claim.decision, claim.combination);
     let mut person = claim.person.map_or(0, |person| person.0).to_le_bytes();
-    mask(&mut person);
-    // nobody, masked, would tell what hides somebody in the other tokens of the decision
-    let person = claim.person.map_or([0; 16], |_| person);
+    let mut told = claim.exposure.as_deref().map(blocks).unwrap_or_default();
+    key.hide(&body, &mut person, &mut told);
     body.extend_from_slice(&person);
     body.extend_from_slice(&window.to_le_bytes());
     // ids hold at most 64 bytes
     body.extend_from_slice(&[campaign.len() as u8, claim.creative.as_str().len() as u8]);
     body.extend_from_slice(campaign.as_bytes());
     body.extend_from_slice(claim.creative.as_str().as_bytes());
-    if let Some(exposure) = &claim.exposure {
-        // what is packed has room
-        let told = if exposure.len() <= Exposure::LONGEST { &exposure[..] } else { &[] };
-        body.push(told.len() as u8);
-        let from = body.len();
-        body.extend_from_slice(told);
-        mask(&mut body[from..]);
+    if claim.exposure.is_some() {
+        body.push((told.len() / BLOCK) as u8);
+        body.extend_from_slice(&told);
     }
     if let Some(price) = claim.price {
         body.extend_from_slice(&price.amount.micros().to_le_bytes());
@@ -322,26 +338,26 @@ fn body(claim: &Claim, key: &Key) -> Vec<u8> {
 fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
     let mut rest = body;
     let mut take = |count: usize| rest.split_off(..count);
-    let head = take(3)?;
-    let flags = head[2];
+    let flags = take(3)?[2];
     let account = u32::from_le_bytes(take(4)?.try_into().ok()?);
     let decision = DecisionId(uuid::Uuid::from_bytes(take(16)?.try_into().ok()?));
     let revision = u32::from_le_bytes(take(4)?.try_into().ok()?);
     let combination = u64::from_le_bytes(take(8)?.try_into().ok()?);
-    let mut mask = key.mask(decision, combination);
     let mut person: [u8; 16] = take(16)?.try_into().ok()?;
-    mask(&mut person);
     let window = u32::from_le_bytes(take(4)?.try_into().ok()?);
     let lengths = take(2)?;
     let campaign = std::str::from_utf8(take(lengths[0].into())?).ok()?;
     let creative = std::str::from_utf8(take(lengths[1].into())?).ok()?;
-    let exposure = if flags & HAS_EXPOSURE == 0 {
-        None
+    let mut told = if flags & HAS_EXPOSURE == 0 {
+        Vec::new()
     } else {
-        let length = take(1)?[0];
-        let mut exposure: Box<[u8]> = take(length.into())?.into();
-        mask(&mut exposure);
-        Some(exposure).filter(|exposure| !exposure.is_empty())
+        let blocks = usize::from(take(1)?[0]);
+        take(blocks * BLOCK)?.to_vec()
+    };
+    key.show(body.get(..HEAD)?, &mut person, &mut told);
+    let exposure = match told.split_first() {
+        Some((length, told)) => Some(told.get(..usize::from(*length))?),
+        None => None,
     };
     let price = if flags & HAS_PRICE == 0 {
         None
@@ -360,7 +376,7 @@ fn read_body(body: &[u8], key: &Key) -> Option<(Claim, String)> {
         measured: flags & UNMEASURED == 0,
         cap_window: (flags & HAS_CAP != 0).then(|| Span::from_millis(i64::from(window) * 1_000)),
         preview: flags & PREVIEW != 0,
-        exposure,
+        exposure: exposure.filter(|told| !told.is_empty()).map(Box::from),
         price,
         budgeted: flags & BUDGETED != 0,
     };
@@ -427,8 +443,9 @@ mod tests {
         let plain = Claim { budgeted: false, measured: false, ..claim.clone() };
         let told = keys.verify(OutcomeKind::Billing, &keys.sign_notices(&plain)[1], AT).expect("our own token");
         assert_eq!(told.claim, plain);
-        assert!(tokens.impression.len() <= 300, "{}", tokens.impression.len());
-        assert!(tokens.conversion.len() <= 300);
+        let usual = Claim { exposure: Some([1; BLOCK - 1].into()), price: None, ..claim };
+        let tokens = keys.sign(&usual, "");
+        assert!([&tokens.impression, &tokens.conversion].iter().all(|token| token.len() <= 300), "{tokens:?}");
     }
 
     #[test]
@@ -437,17 +454,64 @@ mod tests {
         let other = Claim { decision: DecisionId(uuid::Uuid::from_u128(one.decision.0.as_u128() + 1)), ..one.clone() };
         let bytes = |claim: &Claim| URL_SAFE_NO_PAD.decode(keys.sign(claim, "").impression).expect("base64");
         let plain = one.person.expect("a person").0.to_le_bytes();
-        let at = FIXED - 2 - 4 - 16;
-        assert_ne!(bytes(&one)[at..at + 16], plain);
-        assert_ne!(bytes(&one)[at..at + 16], bytes(&other)[at..at + 16]);
-        // where a token has nobody, it does not tell how another hides them
-        let nobody = Claim { person: None, ..one.clone() };
-        assert_eq!(bytes(&nobody)[at..at + 16], [0; 16]);
+        assert_ne!(bytes(&one)[HEAD..HEAD + 16], plain);
+        assert_ne!(bytes(&one)[HEAD..HEAD + 16], bytes(&other)[HEAD..HEAD + 16]);
         // nor is what learning is told of them
-        let shown: [u8; 3] = one.exposure.as_deref().expect("an exposure").try_into().expect("three bytes");
-        let told = |claim: &Claim| bytes(claim)[FIXED + 64 + 64 + 1..][..3].to_vec();
-        assert_ne!(told(&one), shown);
-        assert_ne!(told(&one), told(&other));
+        let shown = one.exposure.as_deref().expect("an exposure");
+        assert!(!bytes(&one).windows(3).any(|part| part == shown));
+    }
+
+    #[test]
+    fn two_claims_of_one_decision_tell_no_more_than_one() {
+        const FROM: usize = FIXED + 64 + 64 + 1;
+        let keys = keys();
+        let somebody = Claim { exposure: Some([16, 9, 2, 4, 1, 2, 5, 17].into()), ..claim() };
+        let nobody = Claim { person: None, measured: false, exposure: Some([19, 9, 2, 4, 1, 0].into()), ..claim() };
+        let others = [
+            nobody,
+            // only what it may be used for
+            Claim { person: None, ..somebody.clone() },
+            Claim { measured: false, ..somebody.clone() },
+            // only what is told of them
+            Claim { exposure: Some([16, 9, 2, 4, 1, 3, 5, 17, 30].into()), ..somebody.clone() },
+            Claim { exposure: Some([16, 9, 2, 4, 1, 2, 5, 18].into()), ..somebody.clone() },
+        ];
+        let bytes = |claim: &Claim| URL_SAFE_NO_PAD.decode(keys.sign(claim, "").impression).expect("base64");
+        let plain = |claim: &Claim| {
+            let exposure = claim.exposure.as_deref().expect("an exposure");
+            (claim.person.map_or(0, |person| person.0).to_le_bytes(), blocks(exposure))
+        };
+        let differ = |one: &[u8], other: &[u8]| -> Vec<u8> { one.iter().zip(other).map(|(a, b)| a ^ b).collect() };
+        let (hidden, (person, told)) = (bytes(&somebody), plain(&somebody));
+        for other in &others {
+            let (theirs, (their_person, their_told)) = (bytes(other), plain(other));
+            // what a common stream would tell of somebody from what is known of nobody
+            assert_ne!(
+                differ(&hidden[HEAD..][..16], &theirs[HEAD..][..16]),
+                differ(&person, &their_person),
+                "{other:?}"
+            );
+            let (ours, theirs) = (&hidden[FROM..][..BLOCK], &theirs[FROM..][..BLOCK]);
+            let (differ, plainly) = (differ(ours, theirs), differ(&told, &their_told));
+            assert!(differ.iter().zip(&plainly).filter(|(a, b)| a == b).count() < 6, "{other:?}");
+        }
+        let length = |claim: &Claim| bytes(claim).len();
+        assert!(others.iter().all(|other| length(other) == length(&somebody)), "lengths tell of how many features");
+    }
+
+    #[test]
+    fn every_exposure_that_has_room_arrives() {
+        let keys = keys();
+        for length in (1..=BLOCK * 2).chain([Exposure::LONGEST - 1, Exposure::LONGEST]) {
+            let long = Claim { exposure: Some(vec![7; length].into()), ..claim() };
+            let told = keys.verify(OutcomeKind::Click, &keys.sign(&long, "https://a.example/").click, AT);
+            assert_eq!(told.expect("our own token").claim, long, "{length}");
+        }
+        for none in [0, Exposure::LONGEST + 1] {
+            let odd = Claim { exposure: Some(vec![7; none].into()), ..claim() };
+            let told = keys.verify(OutcomeKind::Impression, &keys.sign(&odd, "").impression, AT);
+            assert_eq!(told.expect("our own token").claim, Claim { exposure: None, ..odd }, "{none}");
+        }
     }
 
     #[test]

@@ -71,9 +71,9 @@ pub fn answer(
             if offer.audits.as_ref().is_some_and(|all| !all.iter().filter(own).any(|(_, doc)| doc.serves(&crid))) {
                 return Err(NoBid::Audit);
             }
-            let (price, deal) = offer.terms.of(showing).ok_or(NoBid::NoFill)?;
+            let (price, deals) = offer.terms.of(showing).ok_or(NoBid::NoFill)?;
             let seconds = showing.creative.video(showing.variant, &showing.choice).map(|(video, _)| video.seconds());
-            offer.floors.meet(price, deal, seconds)?;
+            let deal = offer.floors.first(price, deals, seconds)?;
             if currency.is_some_and(|currency| currency != price.currency) {
                 return Err(NoBid::Currency);
             }

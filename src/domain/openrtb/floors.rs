@@ -22,10 +22,30 @@ impl<'a> Floors<'a> {
     }
 
     /// Whether a price is enough for a bid on a deal or none, with a video of so many seconds if it is one.
-    pub(super) fn meet(self, price: Money, deal: Option<&str>, seconds: Option<u32>) -> Result<(), NoBid> {
+    fn meet(self, price: Money, deal: Option<&str>, seconds: Option<u32>) -> Result<(), NoBid> {
         let deals = self.0.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).unwrap_or_default();
         let deal = deal.and_then(|id| deals.iter().find(|deal| deal.id.as_deref() == Some(id)));
         self.judge(price, deal.map(|deal| &**deal), |said| said.after(seconds))
+    }
+
+    /// The first of some deals, or of none, for which a price is enough with such a video.
+    ///
+    /// # Errors
+    /// It is for none of them; why it is not for the last.
+    pub(super) fn first<'d>(
+        self,
+        price: Money,
+        deals: &[Option<&'d str>],
+        seconds: Option<u32>,
+    ) -> Result<Option<&'d str>, NoBid> {
+        let mut reason = NoBid::Deal;
+        for deal in deals {
+            match self.meet(price, *deal, seconds) {
+                Ok(()) => return Ok(*deal),
+                Err(why) => reason = why,
+            }
+        }
+        Err(reason)
     }
 
     /// Whether a price is enough for what a deal says, or the impression where that says nothing.

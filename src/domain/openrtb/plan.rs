@@ -227,6 +227,7 @@ fn offer<'a, 's>(
         candidate: stake.candidate,
         among: stake.among,
         funds: stake.funds,
+        priced: stake.terms.priced(),
         listing,
         blocked_creatives: blocked.into_iter().map(|creative| creative.id.clone()).collect(),
         native,

@@ -49,10 +49,10 @@ struct Line {
 
 impl Line {
     /// The deals that a bid of this campaign may be for; a deal that is named without a line is no choice.
-    fn deals<'a>(&'a self, campaign: Option<&'a Campaign>) -> Deals<'a> {
+    fn deals<'a>(&'a self, campaign: Option<&'a Campaign>) -> Own<'a> {
         match &self.deal {
-            Some(named) if self.campaign.is_some() || self.creative.is_some() => Deals::Named(named),
-            _ => Deals::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
+            Some(named) if self.campaign.is_some() || self.creative.is_some() => Own::Named(named),
+            _ => Own::Any(campaign.map_or(&[][..], |campaign| &campaign.deals)),
         }
     }
 }
@@ -77,25 +77,34 @@ pub enum Terms<'a> {
     Named {
         /// Per thousand impressions.
         price: Money,
-        /// The deal that it is for.
-        deal: Option<&'a str>,
+        /// The deals that it may be for.
+        deals: Deals<'a>,
     },
     /// The bidder's price; without one that of whichever of these campaigns is chosen, of its own money where it has a
-    /// budget. And the deal that it is for.
-    Among(Option<Money>, Vec<(NameHash, Option<&'a str>)>),
+    /// budget. And the deals that it may be for.
+    Among(Option<Money>, Vec<(NameHash, Deals<'a>)>),
 }
 
+/// What a bid may be for, the best first: a deal, or none in the open auction. Never empty. Which of them takes its
+/// price depends on what is shown.
+pub(super) type Deals<'a> = Vec<Option<&'a str>>;
+
 impl<'a> Terms<'a> {
-    /// What is bid for what is shown: the price and the deal.
-    pub(super) fn of(&self, showing: &Showing) -> Option<(Money, Option<&'a str>)> {
+    /// What is bid for what is shown: the price, and the deals that it may be for.
+    pub(super) fn of(&self, showing: &Showing) -> Option<(Money, &[Option<&'a str>])> {
         match self {
-            Self::Named { price, deal } => Some((*price, *deal)),
+            Self::Named { price, deals } => Some((*price, deals)),
             Self::Among(price, all) => {
                 let campaign = showing.campaign.as_ref()?;
-                let (_, deal) = all.iter().find(|(hash, _)| *hash == campaign.hash)?;
-                Some((price.or(campaign.cpm)?, *deal))
+                let (_, deals) = all.iter().find(|(hash, _)| *hash == campaign.hash)?;
+                Some((price.or(campaign.cpm)?, deals))
             }
         }
+    }
+
+    /// Whether campaigns are chosen among at the bidder's price.
+    pub(super) fn priced(&self) -> bool {
+        matches!(self, Self::Among(Some(_), _))
     }
 
     /// Whether a campaign pays for it of its own money.
@@ -154,7 +163,7 @@ pub(super) fn stake<'a, 's>(
         return Err(NoBid::Line);
     }
     let campaign = at.map(|at| &*snapshot.lines[at].campaign);
-    let terms = Terms::Named { price, deal: deal(imp, line.deals(campaign), price, &shown, settings)? };
+    let terms = Terms::Named { price, deals: deals(imp, line.deals(campaign), price, &shown, settings)? };
     let click_macro = line.click_macro;
     Ok(Stake { candidate: Some(candidate), among: None, funds: Vec::new(), terms, shown, click_macro })
 }
@@ -179,13 +188,13 @@ fn among<'a, 's>(
         shown.extend(candidates(snapshot, candidate.as_ref(), Some(*at)));
         let pays = named.is_none() && campaign.budget.is_some();
         let funds = if pays { asker.purses.affords(campaign, price) } else { u32::MAX };
-        let deal = match check_currency(request, price) {
+        let deals = match check_currency(request, price) {
             _ if funds == 0 => Err(NoBid::Budget),
-            Ok(()) => deal(imp, said.deals(Some(campaign)), price, &shown[before..], settings),
+            Ok(()) => deals(imp, said.deals(Some(campaign)), price, &shown[before..], settings),
             Err(why) => Err(why),
         };
-        match deal {
-            Ok(deal) => payers.push((campaign.hash, deal, funds)),
+        match deals {
+            Ok(deals) => payers.push((campaign.hash, deals, funds)),
             Err(why) => {
                 shown.truncate(before);
                 // what keeps those back who have money says more
@@ -210,7 +219,7 @@ fn among<'a, 's>(
     let among = some.then(|| payers.iter().map(|(hash, ..)| *hash).collect());
     let short = payers.iter().any(|(.., funds)| (*funds as usize) < wanted);
     let funds = if short { payers.iter().map(|(.., funds)| *funds).collect() } else { Vec::new() };
-    let terms = Terms::Among(named, payers.into_iter().map(|(hash, deal, _)| (hash, deal)).collect());
+    let terms = Terms::Among(named, payers.into_iter().map(|(hash, deals, _)| (hash, deals)).collect());
     Ok(Stake { candidate, among, funds, terms, shown, click_macro: said.click_macro })
 }
 
@@ -244,47 +253,48 @@ fn candidates<'s>(
     all.iter().chain(one).chain(default).map(|creative| &**creative)
 }
 
-/// Which deals a bid may be for.
+/// The deals of whoever bids.
 #[derive(Clone, Copy)]
-enum Deals<'a> {
+enum Own<'a> {
     /// The one that the bidder names, or it is no bid.
     Named(&'a str),
     /// Any of the campaign's.
     Any(&'a [Box<str>]),
 }
 
-/// The deal that a bid is for, where the price is enough: what a deal says of the floor goes before what the
+/// The deals that a bid may be for, where the price may be enough: what a deal says of the floor goes before what the
 /// impression says. A deal is only for the seats and the advertisers that it lists.
-fn deal<'a>(
+fn deals<'a>(
     imp: &'a Imp<'a>,
-    own: Deals<'_>,
+    own: Own<'_>,
     price: Money,
     shown: &[&Creative],
     settings: &Settings,
-) -> Result<Option<&'a str>, NoBid> {
+) -> Result<Deals<'a>, NoBid> {
     let ours = |deal: &&Object<Deal<'_>>| {
         let id = deal.id.as_deref().unwrap_or_default();
         let seats = deal.wseat.as_deref().unwrap_or_default();
         let domains = deal.wadomain.as_deref().unwrap_or_default();
         let listed = |creative: &&Creative| domains.iter().any(|domain| is_under(&creative.domain, domain));
         let named = match own {
-            Deals::Named(named) => named == id,
-            Deals::Any(own) => own.iter().any(|own| **own == *id),
+            Own::Named(named) => named == id,
+            Own::Any(own) => own.iter().any(|own| **own == *id),
         };
         named
             && (seats.is_empty() || seats.iter().any(|seat| **seat == *settings.seat))
             && (domains.is_empty() || shown.iter().all(listed))
     };
-    let judged = |deal: &'a Object<Deal<'a>>| Floors(imp).open(price, Some(deal)).map(|()| deal.id.as_deref());
-    let none = matches!(own, Deals::Any([]));
-    let deals = imp.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).filter(|_| !none).unwrap_or_default();
-    let offered = || deals.iter().filter(ours).map(judged);
-    if let Some(met) = offered().find(Result::is_ok) {
-        return met;
-    }
+    let none = matches!(own, Own::Any([]));
+    let offered = imp.pmp.as_ref().and_then(|pmp| pmp.deals.as_deref()).filter(|_| !none).unwrap_or_default();
+    let offered = offered.iter().filter(ours).map(|deal| Some(&**deal));
     let is_private = imp.pmp.as_ref().is_some_and(|pmp| pmp.private_auction == Some(Int(1)));
-    if is_private || matches!(own, Deals::Named(_)) {
-        return offered().next().unwrap_or(Err(NoBid::Deal));
+    let is_open = !is_private && !matches!(own, Own::Named(_));
+    let (mut open, mut reason) = (Vec::new(), NoBid::Deal);
+    for deal in offered.chain(is_open.then_some(None)) {
+        match Floors(imp).open(price, deal) {
+            Ok(()) => open.push(deal.and_then(|deal| deal.id.as_deref())),
+            Err(why) => reason = why,
+        }
     }
-    Floors(imp).open(price, None).map(|()| None)
+    if open.is_empty() { Err(reason) } else { Ok(open) }
 }
