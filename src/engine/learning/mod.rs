@@ -383,3 +383,6 @@ impl Shared {
         Ok(learned)
     }
 }
+
+#[cfg(test)]
+mod tests;

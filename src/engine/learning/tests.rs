@@ -1,0 +1,115 @@
+//! Looks at a store that fails, and callers that leave.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    domain::{catalog::key::Kind, values::Millis},
+    engine::{
+        disk::Disk,
+        fakes::{Failing, FakeCatalog, FakeClock, FakeLearning, Fault},
+    },
+};
+
+fn subject(creative: impl std::fmt::Display) -> Subject {
+    let creative = creative.to_string().parse().expect("an id");
+    Subject { account: 1, campaign: "spring".parse().expect("an id"), creative }
+}
+
+/// Learning about one creative of one campaign.
+struct Stage {
+    store: Arc<FakeLearning>,
+    catalog: Arc<FakeCatalog>,
+    learning: Learning,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn new(rotation: &str) -> Self {
+        let (store, catalog) = (Arc::new(FakeLearning::default()), Arc::new(FakeCatalog::default()));
+        let template = json!({"name": "A template", "format": "html", "size": "300x250",
+            "slots": {"headline": {"type": "text", "default": "Hello"}},
+            "markup": "<!doctype html><body><a href=\"{{click_url}}\">{{headline}}</a></body>"});
+        let component = |value: &str| json!({"slot": "headline", "value": value});
+        let revision = json!({"revision": 1, "published_at": Millis(1), "templates": {"t": template},
+            "components": {"a": component("This"), "b": component("That")},
+            "creative": {"name": "A creative", "advertiser": "shop", "templates": ["t"]}});
+        catalog.put(Kind::Advertiser, "shop", json!({"name": "Shop", "domain": "shop.example"}));
+        catalog.put(Kind::Revision, "hero/1", revision);
+        catalog.put(Kind::Publication, "hero", json!({"revision": 1, "status": "published"}));
+        let clock: Arc<dyn Clock> = Arc::new(FakeClock);
+        let url = "https://t.example".to_owned();
+        let catalogue = Arc::new(Catalogue::new(catalog.clone(), Arc::clone(&clock), Disk::new(None), url));
+        let folder = tempfile::tempdir().expect("a folder");
+        let learning = Learning::new(store.clone(), catalogue, clock, folder.path().to_owned(), Counter::noop());
+        let stage = Self { store, catalog, learning, _folder: folder };
+        stage.rotate(rotation).await;
+        stage.learning.refresh().await.expect("learned");
+        stage
+    }
+
+    /// The campaign chooses in another way.
+    async fn rotate(&self, rotation: &str) {
+        let campaign = json!({"name": "Spring", "advertiser": "shop", "status": "active", "creatives": ["hero"],
+            "landing_url": "https://shop.example/", "rotation": rotation});
+        self.catalog.put(Kind::Campaign, "spring", campaign);
+        let catalogue = &self.learning.0.catalogue;
+        catalogue.reload().await.expect("documents");
+        assert_eq!(catalogue.world().account(1).expect("an account").snapshot.faults, BTreeMap::default());
+    }
+
+    /// One look, and the order in which it learned about what waits.
+    async fn look(&self) -> (Result<bool, StoreError>, Vec<Subject>) {
+        self.store.order();
+        let result = self.learning.look().await;
+        (result, self.store.order())
+    }
+}
+
+/// Twenty creatives that wait at each look.
+async fn twenty() -> (Stage, Vec<Subject>) {
+    let stage = Stage::new("even").await;
+    let all: Vec<_> = (0..20).map(|n| subject(format!("c-{n}"))).collect();
+    stage.store.waiting.lock().expect("not poisoned").clone_from(&all);
+    // at first sight they are strange
+    let (_, order) = stage.look().await;
+    assert!(order.is_empty());
+    (stage, all)
+}
+
+#[tokio::test]
+async fn what_failed_goes_last_also_after_the_store_was_away() {
+    let corrupt: Failing = || StoreError::Corrupt("odd".to_owned());
+    let away: [(Failing, usize); 1] = [(|| StoreError::Timeout("slow".to_owned()), 2)];
+    for (away, ends_after) in away {
+        let (stage, all) = twenty().await;
+        let odd = &all[..3];
+        let fail = |which: &[Subject], how: Failing| {
+            let failing = which.iter().map(|subject| (subject.clone(), how)).collect();
+            *stage.store.failing.lock().expect("not poisoned") = failing;
+        };
+        fail(odd, corrupt);
+        let (result, order) = stage.look().await;
+        assert_eq!((result.is_ok(), order.len()), (true, 20));
+        fail(&all, away);
+        let (result, order) = stage.look().await;
+        assert_eq!((result.is_err(), order.len()), (true, ends_after));
+        assert!(order.iter().all(|subject| !odd.contains(subject)));
+        // those that time out are suspects themselves
+        let suspects = if ends_after > 1 { order } else { Vec::new() };
+        fail(&[], corrupt);
+        let (result, order) = stage.look().await;
+        assert_eq!((result.is_ok(), order.len()), (true, 20));
+        let at = 20 - odd.len() - suspects.len();
+        assert!(odd.iter().chain(&suspects).all(|subject| order[at..].contains(subject)), "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_look_has_the_order_of_the_one_before() {
+    let (stage, _) = twenty().await;
+    let (first, second) = (stage.look().await.1, stage.look().await.1);
+    assert_eq!((first.len(), second.len()), (20, 20));
+    assert_ne!(first, second);
+}
