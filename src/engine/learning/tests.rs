@@ -5,12 +5,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{catalog::key::Kind, values::Millis},
+    domain::{catalog::key::Kind, decision::learned::Learner, values::Millis},
     engine::{
         disk::Disk,
         fakes::{Failing, FakeCatalog, FakeClock, FakeLearning, Fault},
     },
 };
+
+const LONG: Duration = Duration::from_secs(5);
 
 fn subject(creative: impl std::fmt::Display) -> Subject {
     let creative = creative.to_string().parse().expect("an id");
@@ -59,12 +61,55 @@ impl Stage {
         assert_eq!(catalogue.world().account(1).expect("an account").snapshot.faults, BTreeMap::default());
     }
 
+    /// What decisions choose by.
+    fn learner(&self) -> Arc<Learner> {
+        let world = self.learning.0.catalogue.world();
+        let account = world.account(1).expect("an account");
+        let line = &account.snapshot.lines[0];
+        Arc::clone(account.learned.of(&line.campaign, &line.creatives[0]).expect("something is known"))
+    }
+
+    /// How many draws decisions choose among.
+    fn members(&self) -> Option<usize> {
+        members(&self.learner())
+    }
+
     /// One look, and the order in which it learned about what waits.
     async fn look(&self) -> (Result<bool, StoreError>, Vec<Subject>) {
         self.store.order();
         let result = self.learning.look().await;
         (result, self.store.order())
     }
+}
+
+fn members(learner: &Learner) -> Option<usize> {
+    Some(learner.draws.as_ref()?.members())
+}
+
+#[tokio::test]
+async fn who_asks_what_is_known_does_not_wait_for_a_look() {
+    let stage = Stage::new("optimized").await;
+    stage.store.waiting.lock().expect("not poisoned").push(subject("hero"));
+    stage.store.learning(Fault::Hang);
+    stage.store.order();
+    let look = tokio::spawn({
+        let learning = stage.learning.clone();
+        async move { learning.refresh().await }
+    });
+    while stage.store.order().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let campaign = "spring".parse().expect("an id");
+    let known = stage.learning.of_campaign(1, &campaign);
+    assert_eq!(
+        known.iter().map(|(of, known)| (of, known.shape.slots().len())).collect::<Vec<_>>(),
+        [(&subject("hero"), 1)]
+    );
+    let whole = time::timeout(LONG, stage.learning.whole(1, &campaign)).await.expect("nobody is waited for");
+    assert_eq!(whole.values().map(|learner| members(learner)).collect::<Vec<_>>(), [Some(64)]);
+    assert_eq!((stage.members(), look.is_finished()), (Some(4), false));
+    stage.store.learning(Fault::None);
+    look.await.expect("no panic").expect("learned");
 }
 
 /// Twenty creatives that wait at each look.
