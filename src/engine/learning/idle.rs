@@ -43,10 +43,8 @@ impl Shared {
     pub(super) async fn attune(&self, state: &mut State) {
         let (now, mut turned) = (Instant::now(), Vec::new());
         for (subject, known) in &mut state.known {
-            let used = known.used_lately(now);
-            let turned_to = used.is_some() != known.used.is_some();
-            known.used = used;
-            if known.chooses && turned_to {
+            known.used = known.used_lately(now);
+            if known.members().is_some_and(|members| members != draws(known.used)) {
                 turned.push((subject.clone(), Arc::clone(&known.row)));
             }
         }

@@ -55,7 +55,7 @@ impl Shared {
 
     /// Gives decisions what is known, those of the accounts of which that has changed.
     pub(super) async fn publish(&self, State { known, untold, .. }: &mut State) {
-        for account in std::mem::take(untold) {
+        while let Some(account) = untold.first().copied() {
             let own = known.iter().filter(|(subject, _)| subject.account == account);
             let own: HashMap<_, _> = own.map(|(subject, known)| (subject.clone(), known.clone())).collect();
             let learner = |(subject, known): (&Subject, &Known)| {
@@ -64,6 +64,7 @@ impl Shared {
             };
             self.catalogue.teach(account, Arc::new(own.iter().map(learner).collect::<Learned>())).await;
             self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(account, Arc::new(own));
+            untold.remove(&account);
         }
     }
 

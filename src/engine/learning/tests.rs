@@ -1,5 +1,10 @@
 //! Looks at a store that fails, and callers that leave.
 
+use std::{
+    future::{Future as _, poll_fn},
+    task::Poll,
+};
+
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -110,6 +115,49 @@ async fn who_asks_what_is_known_does_not_wait_for_a_look() {
     assert_eq!((stage.members(), look.is_finished()), (Some(4), false));
     stage.store.learning(Fault::None);
     look.await.expect("no panic").expect("learned");
+}
+
+/// However far a look came before its caller left, the next one goes on from there.
+#[tokio::test]
+async fn a_look_that_was_given_up_leaves_nothing_half_done() {
+    let mut steps = 0;
+    loop {
+        let stage = Stage::new("optimized").await;
+        assert_eq!(stage.members(), Some(4), "nobody has chosen yet");
+        stage.learner().ask();
+        let mut look = Box::pin(stage.learning.refresh());
+        let mut ended = false;
+        for _ in 0..=steps {
+            ended |= poll_fn(|context| Poll::Ready(look.as_mut().poll(context).is_ready())).await;
+            if ended {
+                break;
+            }
+            time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(look);
+        stage.learning.refresh().await.expect("learned");
+        assert_eq!(stage.members(), Some(64), "after {steps} steps");
+        if ended {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 0, "drawing takes a while");
+}
+
+#[tokio::test]
+async fn what_decisions_were_not_given_is_theirs_at_the_next_look() {
+    let stage = Stage::new("optimized").await;
+    stage.learner().ask();
+    // somebody else is changing the catalogue, and takes long
+    let catalogue = Arc::clone(&stage.learning.0.catalogue);
+    let change = tokio::spawn(async move { catalogue.follow(1, 2).await });
+    tokio::task::yield_now().await;
+    assert!(time::timeout(Duration::from_millis(200), stage.learning.refresh()).await.is_err());
+    assert_eq!(stage.members(), Some(4));
+    change.abort();
+    stage.learning.refresh().await.expect("learned");
+    assert_eq!(stage.members(), Some(64));
 }
 
 /// Twenty creatives that wait at each look.
