@@ -86,6 +86,8 @@ struct State {
     strange: BTreeSet<Subject>,
     /// How often was looked: the order is another one each time, so that none waits for the slow ones for good.
     looks: u64,
+    /// What is to be made ready anew, until it is.
+    stale: BTreeSet<Subject>,
     /// Accounts whose decisions were not given what is known yet.
     untold: BTreeSet<u32>,
     /// Whether anything is known that is not on disk.
@@ -218,7 +220,7 @@ impl Learning {
         drop(state);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
-        let State { known, lines, looked, failing, strange, looks, .. } = &mut *state;
+        let State { known, lines, looked, failing, strange, looks, stale, .. } = &mut *state;
         *looks += 1;
         lines.follow(&shared.catalogue.world());
         shared.store.settle(shared.clock.now()).await?;
@@ -229,7 +231,6 @@ impl Learning {
         let new = waiting.iter().filter(|subject| is_strange(subject)).cloned().collect();
         let before = std::mem::replace(strange, new);
         waiting.retain(|subject| !strange.contains(subject) || before.contains(subject));
-        let mut remade = BTreeSet::new();
         lines.open = std::mem::take(&mut lines.open)
             .into_iter()
             .filter(|subject| {
@@ -238,7 +239,7 @@ impl Learning {
                     return true;
                 };
                 if known.chooses != lines.chooses(subject) {
-                    remade.insert(subject.clone());
+                    stale.insert(subject.clone());
                 }
                 let grows =
                     learned::admit(&mut known.learner.shape.clone(), line.snapshot(), &line.campaign, &line.creative)
@@ -259,13 +260,11 @@ impl Learning {
             let result = shared.learn_all(&subject, lines.get(&subject), base_rate(known, subject.account)).await;
             all &= !matches!(result, Ok(false));
             if let Err(error) = result {
-                if matches!(error, StoreError::Unavailable(_) | StoreError::Busy) {
-                    return Err(error);
-                }
                 // one may be slow by itself; two are the store's, and what others learned is taken up all the same
-                if matches!(error, StoreError::Timeout(_)) && std::mem::replace(&mut late, true) {
+                let slow = matches!(error, StoreError::Timeout(_));
+                if error.is_passing() && (!slow || std::mem::replace(&mut late, true)) {
                     failing.extend(failed);
-                    failing.insert(subject);
+                    failing.extend(slow.then_some(subject));
                     end = Some(error);
                     break;
                 }
@@ -276,13 +275,14 @@ impl Learning {
         let news = shared.store.versions(looked.since()).await?;
         let changed =
             |one: &&LearnedVersion| known.get(&one.subject).is_none_or(|known| known.row.version != one.version);
-        remade.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
-        if !remade.is_empty() {
-            let rows = shared.known(remade.into_iter().collect()).await?;
+        stale.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
+        looked.saw(&news);
+        if !stale.is_empty() {
+            let rows = shared.known(stale.iter().cloned().collect()).await?;
             state.unkept |= !rows.is_empty();
             shared.take_up(&mut state, rows).await;
+            state.stale.clear();
         }
-        state.looked.saw(&news);
         shared.publish(&mut state).await;
         end.map_or(Ok(all), Err)
     }

@@ -160,6 +160,18 @@ async fn what_decisions_were_not_given_is_theirs_at_the_next_look() {
     assert_eq!(stage.members(), Some(64));
 }
 
+#[tokio::test]
+async fn a_rotation_that_changes_while_the_store_is_away_has_its_draws_when_it_is_back() {
+    let stage = Stage::new("even").await;
+    assert_eq!(stage.members(), None);
+    stage.rotate("optimized").await;
+    stage.store.versions(Fault::Unavailable);
+    assert!(stage.look().await.0.is_err());
+    stage.store.versions(Fault::None);
+    assert!(stage.look().await.0.is_ok());
+    assert_eq!(stage.members(), Some(4));
+}
+
 /// Twenty creatives that wait at each look.
 async fn twenty() -> (Stage, Vec<Subject>) {
     let stage = Stage::new("even").await;
@@ -174,7 +186,11 @@ async fn twenty() -> (Stage, Vec<Subject>) {
 #[tokio::test]
 async fn what_failed_goes_last_also_after_the_store_was_away() {
     let corrupt: Failing = || StoreError::Corrupt("odd".to_owned());
-    let away: [(Failing, usize); 1] = [(|| StoreError::Timeout("slow".to_owned()), 2)];
+    let away: [(Failing, usize); 3] = [
+        (|| StoreError::Unavailable("away".to_owned()), 1),
+        (|| StoreError::Busy, 1),
+        (|| StoreError::Timeout("slow".to_owned()), 2),
+    ];
     for (away, ends_after) in away {
         let (stage, all) = twenty().await;
         let odd = &all[..3];
