@@ -1,5 +1,6 @@
 //! Stores in memory whose faults are switched on and off.
 
+mod learning;
 mod outcomes;
 
 use std::{
@@ -13,7 +14,10 @@ use std::{
 
 use tokio::{sync::Notify, time};
 
-pub(super) use self::outcomes::{FakeOutcomes, POISON, campaign, outcome};
+pub(super) use self::{
+    learning::{Failing, FakeCatalog, FakeLearning},
+    outcomes::{FakeOutcomes, POISON, campaign, outcome},
+};
 use crate::{
     domain::{
         ids::{SegmentKey, Uid, UserKey},

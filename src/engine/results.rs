@@ -152,7 +152,7 @@ impl Results {
         question: &Question,
     ) -> Result<CampaignReport, ResultsError> {
         let line = account.snapshot.line(id).map(|at| &account.snapshot.lines[at].campaign);
-        let known = self.learning.of_campaign(account.number(), id).await;
+        let known = self.learning.of_campaign(account.number(), id);
         if line.is_none() && known.is_empty() {
             return Err(ResultsError::NoCampaign(id.clone()));
         }

@@ -625,19 +625,22 @@ fn what_everybody_has_tells_nobody_apart_until_somebody_has_not() {
 
 #[test]
 fn who_came_before_a_feature_had_its_number_are_too_few_to_be_told_apart() {
-    let common = |without: u64, with: u64| {
-        let mut all = Statistics::new(Layout::new(&[2, 2], 1));
-        let shown = Count { shown: with, ..Count::default() };
-        all.total.shown = with + without;
-        for (row, count) in [(0, Count { shown: with + without, ..shown }), (1, shown)] {
-            all.counts[row * 4] = count;
-            all.counts[row * 4 + 2] = count;
-        }
-        all.common()[0]
-    };
-    assert!(!common(0, 0), "nobody was shown anything");
-    assert!(common(10, 1_500) && common(100, 1_500) && common(290, 5_000));
-    assert!(!common(310, 5_000), "these can be told apart");
-    assert!(!common(100, 500), "a group that is small only because it is early");
-    assert!(common(310, 50_000) && !common(1_000, 50_000));
+    // in one impression of so many, the second slot shows a component and not its default
+    for one_of in [1, 2, 10] {
+        let common = |without: u64, with: u64| {
+            let mut all = Statistics::new(Layout::new(&[2, 2], 1));
+            let shown = |shown| Count { shown, ..Count::default() };
+            all.total.shown = with + without;
+            for (row, count) in [(0, with + without), (1, with)] {
+                all.counts[row * 4] = shown(count);
+                all.counts[row * 4 + 2] = shown(count / one_of);
+            }
+            all.common()[0]
+        };
+        assert!(!common(0, 0), "nobody was shown anything");
+        assert!(common(10, 1_500) && common(100, 1_500) && common(290, 5_000));
+        assert!(!common(310, 5_000), "these can be told apart, one of {one_of}");
+        assert!(!common(100, 500), "a group that is small only because it is early");
+        assert!(common(310, 50_000) && !common(1_000, 50_000));
+    }
 }

@@ -143,7 +143,7 @@ impl Results {
         };
         // decisions of which rewards are still to come would look like failures
         let (now, longest) = (self.clock.now(), line.campaign.longest_ms());
-        let known = self.learning.of_campaign(account.number(), id).await;
+        let known = self.learning.of_campaign(account.number(), id);
         let known = known.into_iter().filter(|(_, known)| known.goal.as_ref() == Some(&line.campaign.goal));
         let before = known.map(|(of, known)| (of.creative, now.plus(-known.lore.detector.maturity_ms(longest))));
         let sought = LogQuery {

@@ -104,3 +104,49 @@ impl Shared {
         enrolled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use metrics::Counter;
+    use tokio::{task, time};
+
+    use super::*;
+    use crate::{
+        domain::{measurement::exposure::Arm, values::Millis},
+        engine::{
+            catalogue::Catalogue,
+            disk::Disk,
+            fakes::{FakeCatalog, FakeClock, FakeLearning, Fault},
+        },
+        ports::Clock,
+    };
+
+    #[tokio::test]
+    async fn who_looks_next_finds_those_whom_another_is_enrolling() {
+        let (store, clock): (_, Arc<dyn Clock>) = (Arc::new(FakeLearning::default()), Arc::new(FakeClock));
+        let catalog = Arc::new(FakeCatalog::default());
+        let catalogue = Arc::new(Catalogue::new(catalog, Arc::clone(&clock), Disk::new(None), String::new()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let learning = Learning::new(store.clone(), catalogue, clock, folder.path().to_owned(), Counter::noop());
+        let unit = Unit { person: Uid(1), experiment: 1, arm: Arm::Control, at: Millis(1), counts: Counts::default() };
+        let campaign = "spring".parse().expect("an id");
+        learning.0.units.lock().expect("not poisoned").waiting.push((1, campaign, unit));
+        let enrol = || {
+            let learning = learning.clone();
+            task::spawn(async move { learning.0.enrol().await })
+        };
+        store.enrolling(Fault::Hang);
+        let first = enrol();
+        task::yield_now().await;
+        assert!(learning.0.units.lock().expect("not poisoned").waiting.is_empty());
+        let second = enrol();
+        time::sleep(Duration::from_millis(50)).await;
+        assert!(!first.is_finished() && !second.is_finished());
+        store.enrolling(Fault::None);
+        second.await.expect("no panic").expect("enrolled");
+        assert_eq!(store.enrolled(), 1);
+        first.await.expect("no panic").expect("enrolled");
+    }
+}

@@ -1,21 +1,14 @@
 //! All draws in memory for what decisions choose by, a few for what they have not chosen by for a while.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Known, Learning, Shared, State};
-use crate::{
-    domain::{
-        decision::learned::Learner,
-        ids::{CampaignId, CreativeId},
-        optimizer::Settings,
-    },
-    ports::Subject,
+use super::{Known, Learning, Shared, State, lines::base_rate, teaching::ready};
+use crate::domain::{
+    decision::learned::Learner,
+    ids::{CampaignId, CreativeId},
+    optimizer::{Settings, Snapshot as Draws},
 };
 
 /// How long without a decision all draws are kept.
@@ -38,24 +31,25 @@ impl Known {
     pub(super) fn used_lately(&self, now: Instant) -> Option<Instant> {
         lately(self.learner.was_asked(), self.used, now)
     }
+
+    /// How many draws there are to choose among; none where nothing chooses by them.
+    fn members(&self) -> Option<usize> {
+        self.learner.draws.as_ref().map(Draws::members)
+    }
 }
 
 impl Shared {
     /// Draws again for what decisions choose by again, and gives up what they no longer choose among.
-    pub(super) async fn attune(&self, State { known, lines, .. }: &mut State) {
+    pub(super) async fn attune(&self, state: &mut State) {
         let (now, mut turned) = (Instant::now(), Vec::new());
-        for (subject, known) in &mut *known {
-            let used = known.used_lately(now);
-            if known.chooses && used.is_some() != known.used.is_some() {
-                turned.push((subject.clone(), known.row.clone()));
+        for (subject, known) in &mut state.known {
+            known.used = known.used_lately(now);
+            if known.members().is_some_and(|members| members != draws(known.used)) {
+                turned.push((subject.clone(), Arc::clone(&known.row)));
             }
-            known.used = used;
         }
-        if !turned.is_empty() {
-            let accounts: BTreeSet<u32> = turned.iter().map(|(subject, _)| subject.account).collect();
-            self.take_up(known, lines, turned).await;
-            self.publish(known, accounts).await;
-        }
+        self.take_up(state, turned).await;
+        self.publish(state).await;
     }
 }
 
@@ -68,16 +62,22 @@ impl Learning {
         }
     }
 
-    /// What decisions choose by for each creative of a campaign, with all draws.
+    /// What decisions choose by for each creative of a campaign, with all draws: where they have few, the same
+    /// with more.
     pub async fn whole(&self, account: u32, campaign: &CampaignId) -> HashMap<CreativeId, Arc<Learner>> {
-        let mut state = self.0.state.lock().await;
-        let is = |(subject, _): &(&Subject, &Known)| subject.account == account && subject.campaign == *campaign;
-        state.known.iter().filter(is).for_each(|(_, known)| {
-            known.learner.ask();
-        });
-        self.0.attune(&mut state).await;
-        let own = state.known.iter().filter(is);
-        own.map(|(subject, known)| (subject.creative.clone(), Arc::clone(&known.learner))).collect()
+        let (given, now) = (self.0.given(account), Some(Instant::now()));
+        let (base_rate, mut whole) = (base_rate(&given, account), HashMap::new());
+        for (subject, known) in given.iter().filter(|(subject, _)| subject.campaign == *campaign) {
+            let mut learner = Arc::clone(&known.learner);
+            if known.members().is_some_and(|members| members != draws(now)) {
+                let (row, before) = (Arc::clone(&known.row), Some(Arc::clone(&learner)));
+                if let Some((_, made)) = ready(subject.clone(), row, (true, now), base_rate, before).await {
+                    learner = made.learner;
+                }
+            }
+            whole.insert(subject.creative.clone(), learner);
+        }
+        whole
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was learned, on disk, so that a start without the store still chooses by it.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -37,11 +37,12 @@ impl Kept {
     }
 
     /// Writes everything anew; whether it did. A write that fails is logged: the store has it all.
-    pub(super) async fn write(&self, rows: Vec<(Subject, LearnedRow)>) -> bool {
+    pub(super) async fn write(&self, rows: Vec<(Subject, Arc<LearnedRow>)>) -> bool {
         let path = self.0.clone();
         let work = move || -> io::Result<()> {
             let mut bytes = Vec::new();
-            for (Subject { account, campaign, creative }, LearnedRow { version, body }) in rows {
+            for (Subject { account, campaign, creative }, row) in rows {
+                let LearnedRow { version, body } = LearnedRow::clone(&row);
                 let LearnedBody { shape, statistics, epoch, watch, goal, since } = body;
                 let statistics = STANDARD.encode(statistics);
                 let line = Line { account, campaign, creative, version, shape, statistics, epoch, watch, goal, since };
@@ -63,7 +64,7 @@ impl Kept {
     }
 
     /// What was last written; what cannot be read is left out.
-    pub(super) async fn read(&self) -> Vec<(Subject, LearnedRow)> {
+    pub(super) async fn read(&self) -> Vec<(Subject, Arc<LearnedRow>)> {
         let bytes = tokio::fs::read(&self.0).await.unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let read = lines.filter_map(|line| {
@@ -71,7 +72,7 @@ impl Kept {
                 serde_json::from_slice(line).ok()?;
             let statistics = STANDARD.decode(statistics).ok()?;
             let body = LearnedBody { shape, statistics, epoch, watch, goal, since };
-            Some((Subject { account, campaign, creative }, LearnedRow { version, body }))
+            Some((Subject { account, campaign, creative }, Arc::new(LearnedRow { version, body })))
         });
         read.collect()
     }
@@ -96,7 +97,7 @@ mod tests {
                 campaign: "spring".parse().expect("an id"),
                 creative: "hero".parse().expect("an id"),
             };
-            (subject, LearnedRow { version: 7, body })
+            (subject, Arc::new(LearnedRow { version: 7, body }))
         };
         assert!(kept.write(vec![row(1), row(2)]).await);
         assert_eq!(kept.read().await, [row(1), row(2)]);

@@ -92,7 +92,7 @@ pub(super) fn base_rate(known: &HashMap<Subject, Known>, account: u32) -> f64 {
 /// Makes ready what a row says.
 pub(super) fn make(
     subject: &Subject,
-    row: LearnedRow,
+    row: Arc<LearnedRow>,
     (chooses, used): (bool, Option<Instant>),
     base_rate: f64,
     before: Option<&Learner>,
@@ -109,11 +109,11 @@ pub(super) fn make(
             NameHash::of(subject.campaign.as_str()).0 ^ NameHash::of(subject.creative.as_str()).0.rotate_left(1);
         Snapshot::new(creative, version, &posterior, &statistics, &settings)
     });
-    let learner = Learner::new(shape.clone(), version, drawn);
+    let learner = Learner::new(shape, version, drawn);
     // what was worked out goes with the draws
     let learner = Arc::new(match before.filter(|_| used.is_some()) {
         Some(before) => learner.after(before),
         None => learner,
     });
-    Ok(Known { row, shape, goal, learner, chooses, used, rewarded: total.value, shown: total.shown })
+    Ok(Known { row, goal, learner, chooses, used, rewarded: total.value, shown: total.shown })
 }

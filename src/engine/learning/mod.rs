@@ -39,9 +39,8 @@ use crate::{
     domain::{
         catalog::document::GoalDoc,
         decision::learned::{self, Learner},
-        ids::CampaignId,
         measurement::beacon::CLICK_LIFE_MS,
-        optimizer::{Settings, Shape},
+        optimizer::Settings,
     },
     engine::catalogue::Catalogue,
     ports::{Clock, LearnedRow, LearnedVersion, LearningStore, StoreError, Subject},
@@ -58,6 +57,8 @@ struct Shared {
     kept: Kept,
     /// What is known, one look at a time.
     state: tokio::sync::Mutex<State>,
+    /// What decisions of each account were given last: who asks for it does not wait for a look.
+    given: Mutex<HashMap<u32, Arc<HashMap<Subject, Known>>>>,
     /// Features that decisions met and that have no number yet.
     wanted: Mutex<BTreeMap<Subject, BTreeSet<String>>>,
     /// People to be enrolled in experiments, and those who were lately.
@@ -85,14 +86,18 @@ struct State {
     strange: BTreeSet<Subject>,
     /// How often was looked: the order is another one each time, so that none waits for the slow ones for good.
     looks: u64,
+    /// What is to be made ready anew, until it is.
+    stale: BTreeSet<Subject>,
+    /// Accounts whose decisions were not given what is known yet.
+    untold: BTreeSet<u32>,
     /// Whether anything is known that is not on disk.
     unkept: bool,
 }
 
 /// What is known of one subject, and what was made of it.
+#[derive(Clone)]
 struct Known {
-    row: LearnedRow,
-    shape: Shape,
+    row: Arc<LearnedRow>,
     goal: Option<GoalDoc>,
     learner: Arc<Learner>,
     /// Whether it was made for a campaign that chooses by it.
@@ -132,6 +137,7 @@ impl Learning {
             clock,
             kept: Kept::new(folder),
             state: tokio::sync::Mutex::default(),
+            given: Mutex::default(),
             wanted: Mutex::default(),
             units: Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
@@ -146,11 +152,9 @@ impl Learning {
     pub async fn start(&self) {
         let rows = self.0.kept.read().await;
         let mut state = self.0.state.lock().await;
-        let State { known, lines, .. } = &mut *state;
-        lines.follow(&self.0.catalogue.world());
-        let accounts = rows.iter().map(|(subject, _)| subject.account).collect();
-        self.0.take_up(known, lines, rows).await;
-        self.0.publish(known, accounts).await;
+        state.lines.follow(&self.0.catalogue.world());
+        self.0.take_up(&mut state, rows).await;
+        self.0.publish(&mut state).await;
     }
 
     /// Says that outcomes were committed here.
@@ -216,7 +220,7 @@ impl Learning {
         drop(state);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
-        let State { known, lines, looked, failing, strange, looks, unkept } = &mut *state;
+        let State { known, lines, looked, failing, strange, looks, stale, .. } = &mut *state;
         *looks += 1;
         lines.follow(&shared.catalogue.world());
         shared.store.settle(shared.clock.now()).await?;
@@ -227,7 +231,6 @@ impl Learning {
         let new = waiting.iter().filter(|subject| is_strange(subject)).cloned().collect();
         let before = std::mem::replace(strange, new);
         waiting.retain(|subject| !strange.contains(subject) || before.contains(subject));
-        let mut remade = BTreeSet::new();
         lines.open = std::mem::take(&mut lines.open)
             .into_iter()
             .filter(|subject| {
@@ -236,10 +239,11 @@ impl Learning {
                     return true;
                 };
                 if known.chooses != lines.chooses(subject) {
-                    remade.insert(subject.clone());
+                    stale.insert(subject.clone());
                 }
-                let grows = learned::admit(&mut known.shape.clone(), line.snapshot(), &line.campaign, &line.creative)
-                    || known.goal.as_ref() != Some(&line.campaign.goal);
+                let grows =
+                    learned::admit(&mut known.learner.shape.clone(), line.snapshot(), &line.campaign, &line.creative)
+                        || known.goal.as_ref() != Some(&line.campaign.goal);
                 if grows {
                     waiting.insert(subject.clone());
                 }
@@ -256,13 +260,11 @@ impl Learning {
             let result = shared.learn_all(&subject, lines.get(&subject), base_rate(known, subject.account)).await;
             all &= !matches!(result, Ok(false));
             if let Err(error) = result {
-                if matches!(error, StoreError::Unavailable(_) | StoreError::Busy) {
-                    return Err(error);
-                }
                 // one may be slow by itself; two are the store's, and what others learned is taken up all the same
-                if matches!(error, StoreError::Timeout(_)) && std::mem::replace(&mut late, true) {
+                let slow = matches!(error, StoreError::Timeout(_));
+                if error.is_passing() && (!slow || std::mem::replace(&mut late, true)) {
                     failing.extend(failed);
-                    failing.insert(subject);
+                    failing.extend(slow.then_some(subject));
                     end = Some(error);
                     break;
                 }
@@ -273,27 +275,16 @@ impl Learning {
         let news = shared.store.versions(looked.since()).await?;
         let changed =
             |one: &&LearnedVersion| known.get(&one.subject).is_none_or(|known| known.row.version != one.version);
-        remade.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
-        if !remade.is_empty() {
-            let accounts = remade.iter().map(|subject| subject.account).collect();
-            let rows = shared.known(remade.into_iter().collect()).await?;
-            *unkept |= !rows.is_empty();
-            shared.take_up(known, lines, rows).await;
-            shared.publish(known, accounts).await;
-        }
+        stale.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
         looked.saw(&news);
+        if !stale.is_empty() {
+            let rows = shared.known(stale.iter().cloned().collect()).await?;
+            state.unkept |= !rows.is_empty();
+            shared.take_up(&mut state, rows).await;
+            state.stale.clear();
+        }
+        shared.publish(&mut state).await;
         end.map_or(Ok(all), Err)
-    }
-
-    /// What is known of a campaign's creatives.
-    pub async fn of_campaign(&self, account: u32, campaign: &CampaignId) -> Vec<(Subject, Knowledge)> {
-        let state = self.0.state.lock().await;
-        let own = state.known.iter().filter(|(subject, _)| subject.account == account && subject.campaign == *campaign);
-        let mut own: Vec<_> = own
-            .filter_map(|(subject, known)| Some((subject.clone(), Knowledge::read(&known.row.body).ok()?)))
-            .collect();
-        own.sort_by(|a, b| a.0.cmp(&b.0));
-        own
     }
 
     /// Writes what is known to disk, where that has changed.
@@ -302,7 +293,8 @@ impl Learning {
         if !std::mem::take(&mut state.unkept) {
             return;
         }
-        let rows: Vec<_> = state.known.iter().map(|(subject, known)| (subject.clone(), known.row.clone())).collect();
+        let rows: Vec<_> =
+            state.known.iter().map(|(subject, known)| (subject.clone(), Arc::clone(&known.row))).collect();
         drop(state);
         if !self.0.kept.write(rows).await {
             self.0.state.lock().await.unkept = true;
@@ -333,8 +325,8 @@ impl Shared {
     }
 
     /// What the store knows of these, without those that cannot be read.
-    async fn known(&self, subjects: Vec<Subject>) -> Result<Vec<(Subject, LearnedRow)>, StoreError> {
-        match self.store.known(subjects.clone()).await {
+    async fn known(&self, subjects: Vec<Subject>) -> Result<Vec<(Subject, Arc<LearnedRow>)>, StoreError> {
+        let rows = match self.store.known(subjects.clone()).await {
             Err(error) if !error.is_passing() => {
                 let mut rows = Vec::new();
                 for subject in subjects {
@@ -344,10 +336,11 @@ impl Shared {
                         Err(error) => self.failed(&subject, &error, false),
                     }
                 }
-                Ok(rows)
+                rows
             }
-            answer => answer,
-        }
+            answer => answer?,
+        };
+        Ok(rows.into_iter().map(|(subject, row)| (subject, Arc::new(row))).collect())
     }
 
     async fn learn(&self, subject: &Subject, line: Option<&Line>, base_rate: f64) -> Result<Option<usize>, StoreError> {
@@ -383,3 +376,6 @@ impl Shared {
         Ok(learned)
     }
 }
+
+#[cfg(test)]
+mod tests;

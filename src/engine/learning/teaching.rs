@@ -1,55 +1,89 @@
-//! Gives decisions what was learned.
+//! Gives decisions what was learned, and those who judge it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, PoisonError},
 };
 
-use tokio::time;
+use tokio::time::Instant;
 
 use super::{
-    Known, Shared,
-    lines::{Lines, base_rate, make},
+    Knowledge, Known, Learning, Shared, State,
+    lines::{base_rate, make},
 };
 use crate::{
-    domain::{decision::learned::Learned, ids::NameHash},
+    domain::{
+        decision::learned::{Learned, Learner},
+        ids::{CampaignId, NameHash},
+    },
     ports::{LearnedRow, Subject},
 };
 
+/// Makes ready what a row says, beside the threads that answer requests.
+pub(super) async fn ready(
+    subject: Subject,
+    row: Arc<LearnedRow>,
+    how: (bool, Option<Instant>),
+    base_rate: f64,
+    before: Option<Arc<Learner>>,
+) -> Option<(Subject, Known)> {
+    let make = move || (make(&subject, row, how, base_rate, before.as_deref()), subject);
+    match tokio::task::spawn_blocking(make).await {
+        Ok((Ok(made), subject)) => return Some((subject, made)),
+        Ok((Err(error), subject)) => {
+            tracing::error!(%error, campaign = %subject.campaign, "this campaign chooses without what was learned");
+        }
+        Err(error) => tracing::error!(%error, "what was learned cannot be made ready"),
+    }
+    None
+}
+
 impl Shared {
-    /// Makes ready what rows say.
-    pub(super) async fn take_up(
-        &self,
-        known: &mut HashMap<Subject, Known>,
-        lines: &Lines,
-        rows: Vec<(Subject, LearnedRow)>,
-    ) {
+    /// Makes ready what rows say; decisions are given it by [`Self::publish`].
+    pub(super) async fn take_up(&self, state: &mut State, rows: Vec<(Subject, Arc<LearnedRow>)>) {
+        let State { known, lines, untold, .. } = state;
         for (subject, row) in rows {
             let (chooses, base_rate) = (lines.chooses(&subject), base_rate(known, subject.account));
             let before = known.get(&subject).map(|known| Arc::clone(&known.learner));
-            let used = known.get(&subject).and_then(|known| known.used_lately(time::Instant::now()));
-            let make = move || (make(&subject, row, (chooses, used), base_rate, before.as_deref()), subject);
-            match tokio::task::spawn_blocking(make).await {
-                Ok((Ok(made), subject)) => {
-                    known.insert(subject, made);
-                }
-                Ok((Err(error), subject)) => {
-                    tracing::error!(%error, campaign = %subject.campaign, "this campaign chooses without what was learned");
-                }
-                Err(error) => tracing::error!(%error, "what was learned cannot be made ready"),
+            let used = known.get(&subject).and_then(|known| known.used_lately(Instant::now()));
+            if let Some((subject, made)) = ready(subject, row, (chooses, used), base_rate, before).await {
+                untold.insert(subject.account);
+                known.insert(subject, made);
             }
         }
     }
 
-    /// Gives the decisions of some accounts what is known.
-    pub(super) async fn publish(&self, known: &HashMap<Subject, Known>, accounts: BTreeSet<u32>) {
-        for account in accounts {
+    /// Gives decisions what is known, those of the accounts of which that has changed.
+    pub(super) async fn publish(&self, State { known, untold, .. }: &mut State) {
+        while let Some(account) = untold.first().copied() {
             let own = known.iter().filter(|(subject, _)| subject.account == account);
+            let own: HashMap<_, _> = own.map(|(subject, known)| (subject.clone(), known.clone())).collect();
             let learner = |(subject, known): (&Subject, &Known)| {
                 let names = (NameHash::of(subject.campaign.as_str()), NameHash::of(subject.creative.as_str()));
                 (names, Arc::clone(&known.learner))
             };
-            self.catalogue.teach(account, Arc::new(own.map(learner).collect::<Learned>())).await;
+            self.catalogue.teach(account, Arc::new(own.iter().map(learner).collect::<Learned>())).await;
+            self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(account, Arc::new(own));
+            untold.remove(&account);
         }
+    }
+
+    /// What an account's decisions were given last.
+    pub(super) fn given(&self, account: u32) -> Arc<HashMap<Subject, Known>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).get(&account).cloned().unwrap_or_default()
+    }
+}
+
+impl Learning {
+    /// What is known of a campaign's creatives.
+    #[must_use]
+    pub fn of_campaign(&self, account: u32, campaign: &CampaignId) -> Vec<(Subject, Knowledge)> {
+        let given = self.0.given(account);
+        let own = given.iter().filter(|(subject, _)| subject.campaign == *campaign);
+        let mut own: Vec<_> = own
+            .filter_map(|(subject, known)| Some((subject.clone(), Knowledge::read(&known.row.body).ok()?)))
+            .collect();
+        own.sort_by(|a, b| a.0.cmp(&b.0));
+        own
     }
 }

@@ -149,6 +149,19 @@ fn what_did_not_change_is_shared() {
 }
 
 #[test]
+fn a_campaign_that_names_a_creative_twice_is_one_of_those_that_show_it() {
+    let twice = || json!({"creatives": ["c", "d", "c"]});
+    let snapshot = Catalogue::new()
+        .creative("c", json!({}))
+        .both("d", json!({"creatives": ["c"]}), json!({}))
+        .campaign("e", twice())
+        .campaign("f", twice())
+        .build();
+    let showing = |creative: &str| snapshot.listing(&creative.parse().expect("an id")).to_vec();
+    assert_eq!((showing("c"), showing("d"), showing("e")), (vec![0, 1, 2], vec![1, 2], vec![]));
+}
+
+#[test]
 fn what_names_a_model_follows_what_was_learned() {
     let model = |centroids: Value| {
         write(
