@@ -109,6 +109,8 @@ impl Service {
         config.http.lag_scale = 100.0;
         config.store.data = data.path().to_owned();
         config.store.admin_key = Some(KEY.into());
+        // what a beacon is told does not depend on how long a commit takes
+        config.store.beacon_wait_ms = 20_000;
         config.decisions.budget_ms = 5_000;
         config.decisions.record_share = 0.0;
         tune(&mut config);
