@@ -155,7 +155,11 @@ async fn a_replica_cut_off_never_takes_an_old_profile_for_a_current_one() {
     let database = crate::cluster().await.database().await;
     let a = Service::start(&database, |_| {}).await;
     let (gate, behind) = Gate::before(&database);
-    let b = Service::start(&behind, |config| config.decisions.budget_ms = 50).await;
+    let b = Service::start(&behind, |config| {
+        config.decisions.budget_ms = 50;
+        config.users.load_wait_ms = 250;
+    })
+    .await;
     let b = Arc::new(b);
     a.patch("anna", &json!({"age": 10})).await;
     until("the replica knows her", || async { b.decide(&ask("anna", "home")).await["user"]["known"] == true }).await;
