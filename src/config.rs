@@ -101,6 +101,9 @@ pub struct Users {
     pub lease_ms: u64,
     /// A profile older than that is not used at all, in ms.
     pub stale_limit_ms: u64,
+    /// How long a read of people waits for the database before it counts as failed, in ms. It goes on for
+    /// four times as long, and what it brings is used.
+    pub load_wait_ms: u64,
     /// Accounts whose decisions use no profile that was not proven current within `strict_lease_ms`.
     pub strict: Vec<String>,
     /// For those accounts, in ms.
@@ -190,6 +193,7 @@ impl Default for Users {
             cached_absent: 1_048_576,
             lease_ms: 1_000,
             stale_limit_ms: 600_000,
+            load_wait_ms: 250,
             strict: Vec::new(),
             strict_lease_ms: 250,
             sampled: 20_000,
@@ -276,6 +280,7 @@ impl Config {
         range((1..=400).contains(&self.decisions.record_days), "decisions.record_days", "must be 1 to 400")?;
         range(self.users.lease_ms >= 100, "users.lease_ms", "must be at least 100")?;
         range(self.users.strict_lease_ms >= 100, "users.strict_lease_ms", "must be at least 100")?;
+        range((10..=60_000).contains(&self.users.load_wait_ms), "users.load_wait_ms", "must be 10 to 60000")?;
         range((1..=1_000_000).contains(&self.users.sampled), "users.sampled", "must be 1 to 1000000")?;
         range((10..=60_000).contains(&self.store.beacon_wait_ms), "store.beacon_wait_ms", "must be 10 to 60000")?;
         range((1..=1_000).contains(&self.store.feed_interval_ms), "store.feed_interval_ms", "must be 1 to 1000")?;

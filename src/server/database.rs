@@ -58,7 +58,12 @@ pub(super) struct Cluster {
 impl Database {
     /// How it is used.
     pub(super) fn options(&self, config: &Config) -> store::Options {
-        store::Options { record_days: config.decisions.record_days, ..store::Options::new(self.url.clone()) }
+        store::Options {
+            // what was given up is used if it comes
+            serving_limit: Duration::from_millis(config.users.load_wait_ms * 4),
+            record_days: config.decisions.record_days,
+            ..store::Options::new(self.url.clone())
+        }
     }
 
     /// The configured database, or the private cluster, started. A cluster that does not start is

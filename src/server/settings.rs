@@ -20,6 +20,7 @@ pub(super) fn users(config: &Config) -> Result<UsersConfig, StartError> {
         absent_keys: usize::try_from(config.users.cached_absent).unwrap_or(usize::MAX),
         lease: Duration::from_millis(config.users.lease_ms),
         stale_limit: Duration::from_millis(config.users.stale_limit_ms),
+        load_wait: Duration::from_millis(config.users.load_wait_ms),
         strict_lease: Duration::from_millis(config.users.strict_lease_ms),
         strict: strict.collect::<Result<_, _>>()?,
         ..UsersConfig::default()

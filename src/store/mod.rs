@@ -32,7 +32,7 @@ pub struct Options {
     pub ingest_connections: u32,
     /// Connections for the catalogue and for reading by people.
     pub admin_connections: u32,
-    /// Longest wait for people on behalf of a decision, once a connection is free.
+    /// Longest wait for people on behalf of a decision, once a connection is free; for that, a quarter of it.
     pub serving_limit: Duration,
     /// How long outcomes are kept, in days of their decision.
     pub outcome_days: u16,

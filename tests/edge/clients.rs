@@ -66,7 +66,6 @@ async fn every_kind_of_slow_client_is_dropped_while_others_are_served() {
             client.closed().await;
         });
     }
-    let began = Instant::now();
     let over = AtomicBool::new(false);
     let good = async {
         let mut served = 0;
@@ -84,7 +83,6 @@ async fn every_kind_of_slow_client_is_dropped_while_others_are_served() {
     };
     let (served, ()) = tokio::join!(good, bad);
     assert!(served > 10, "{served}");
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn a_full_class_is_refused_at_once_and_no_other() {
     let service = start(Limits::default(), admission).await;
     let mut busy = [service.connect().await, service.connect().await];
     for client in &mut busy {
-        client.send(&request("GET", "/report/4000", "", b"")).await;
+        client.send(&request("GET", "/report/15000", "", b"")).await;
     }
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     for _ in 0..10 {

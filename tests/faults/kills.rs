@@ -79,7 +79,7 @@ async fn hold(remote: &Remote, data: &Path, said: &Said) {
             return;
         }
         // those in the local log are replayed
-        assert!(began.elapsed() < Duration::from_secs(5), "{decisions} of {} impressions are there", said.seen.len());
+        assert!(began.elapsed() < PATIENCE, "{decisions} of {} impressions are there", said.seen.len());
         sleep(Duration::from_millis(50)).await;
     }
 }

@@ -248,7 +248,8 @@ pub(crate) async fn visit_for(browser: &'static str, url: String, ms: u32) -> St
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             // nothing is anywhere but here
             .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
-            .args([format!("--timeout={ms}"), format!("--virtual-time-budget={ms}"), "--dump-dom".to_owned()])
+            // how long loading may take on any machine, and how long the page may run then by its own clock
+            .args(["--timeout=120000".to_owned(), format!("--virtual-time-budget={ms}"), "--dump-dom".to_owned()])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(url)
             .output()

@@ -9,7 +9,7 @@ use crate::harness::{Patient as _, Service, read};
 
 async fn import(service: &Service, query: &str, kind: &str, body: impl Into<reqwest::Body>) -> Response {
     let request = service.request(Method::POST, &format!("/v1/profiles/import{query}")).header("content-type", kind);
-    request.body(body).send().await.expect("an answer")
+    request.body(body).sent().await
 }
 
 /// Rows, imported, rejected.
@@ -45,8 +45,8 @@ async fn ten_thousand_people_come_and_go_again() {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packer.write_all(table.as_bytes()).expect("packed");
     let request = service.request(Method::POST, "/v1/profiles/import").header("content-type", "text/csv");
-    let packed = request.header("content-encoding", "gzip").body(packer.finish().expect("packed")).send().await;
-    let answer = read(packed.expect("an answer"), 200).await;
+    let packed = request.header("content-encoding", "gzip").body(packer.finish().expect("packed")).sent().await;
+    let answer = read(packed, 200).await;
     assert_eq!(counts(&answer), [10_000, 10_000, 0], "{answer:#}");
     assert_eq!(traits(&service, "u-9931").await["age"], 31.0);
     let item = service.item("u-30", "home").await;
@@ -178,7 +178,7 @@ async fn rows_with_faults_are_named() {
     let key = read(scoped, 201).await["secret"].as_str().expect("a secret").to_owned();
     for (method, path) in [(Method::POST, "import"), (Method::GET, "export")] {
         let request = service.http.request(method, format!("{}/v1/profiles/{path}", service.base)).bearer_auth(&key);
-        read(request.header("content-type", "text/csv").body("user\n").send().await.expect("an answer"), 403).await;
+        read(request.header("content-type", "text/csv").body("user\n").sent().await, 403).await;
     }
     // a user of that name is reached all the same
     service.patch("%65xport", &json!({"age": 1})).await;

@@ -2,7 +2,6 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tessera::config::Config;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -20,11 +19,7 @@ fn campaign(more: &Value) -> Value {
 }
 
 async fn start(database: &str) -> Service {
-    let tune = |config: &mut Config| {
-        config.http.simulation = true;
-        config.store.beacon_wait_ms = 20_000;
-    };
-    Service::start(database, tune).await
+    Service::start(database, |config| config.http.simulation = true).await
 }
 
 async fn author(service: &Service) {

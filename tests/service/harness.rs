@@ -109,6 +109,9 @@ impl Service {
         config.http.lag_scale = 100.0;
         config.store.data = data.path().to_owned();
         config.store.admin_key = Some(KEY.into());
+        // nor what is told or known on how long the database takes
+        config.store.beacon_wait_ms = 20_000;
+        config.users.load_wait_ms = 5_000;
         config.decisions.budget_ms = 5_000;
         config.decisions.record_share = 0.0;
         tune(&mut config);

@@ -147,7 +147,7 @@ async fn a_key_belongs_to_one_person() {
         .await;
     let key = read(scoped, 201).await["secret"].as_str().expect("a secret").to_owned();
     let request = service.http.post(format!("{}/v1/profiles/web.2/merge/anna", service.base)).bearer_auth(key);
-    read(request.send().await.expect("an answer"), 403).await;
+    read(request.sent().await, 403).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -230,11 +230,11 @@ async fn the_loader_shows_the_ad_or_the_backup_image_in_a_browser() {
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let backup = "https://backup.example/b.png";
         let html = format!(
-            "<!doctype html><body><script src=\"{}/v1/tags/default/{name}.js?timeout_ms=2500&amp;backup={backup}\"></script>",
+            "<!doctype html><body><script src=\"{}/v1/tags/default/{name}.js?timeout_ms=10000&amp;backup={backup}\"></script>",
             service.base
         );
         tokio::spawn(serve(listener, html));
-        let shown = visit(browser, url).await;
+        let shown = visit_for(browser, url, 12_000).await;
         // word of the ad came, through its policy, before the time was over
         assert_eq!(shown.contains("<iframe"), has_ad, "{name}: {shown}");
         assert_eq!(shown.contains("width=\"300\"") && shown.contains("height=\"250\""), has_ad, "{name}: {shown}");

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     outcomes::impression,
     people::{load, profile},
-    suite::{Place, now, position, somebody, told},
+    suite::{Place, now, position, served, somebody, told},
 };
 
 const DAY: i64 = 86_400_000;
@@ -58,7 +58,7 @@ pub(crate) fn times(packed: &[u8]) -> Vec<i64> {
 
 pub(crate) async fn send(store: &Opened, account: &AccountRow, epoch: i64, events: Vec<EventRow>) -> BatchWritten {
     let batch = EventBatch { account: account.number, epoch, events, fold: fold() };
-    store.events.ingest(batch).await.expect("an answer")
+    served(|| store.events.ingest(batch.clone())).await
 }
 
 pub(crate) fn done(written: BatchWritten) -> (Vec<Ingested>, Vec<FoldedPerson>) {
@@ -126,8 +126,8 @@ pub(crate) async fn lose_nothing_beside_other_writers(place: Arc<Place>) {
             for round in 0..5 {
                 let at = |n: usize| &people[(n * (task + 1) + round) % people.len()];
                 if task % 4 == 3 {
-                    let shown = (0..6).map(|n| impression(&account, Some(at(n).1))).collect();
-                    store.outcomes.record(shown).await.expect("an answer");
+                    let shown: Vec<_> = (0..6).map(|n| impression(&account, Some(at(n).1))).collect();
+                    served(|| store.outcomes.record(shown.clone())).await;
                 } else {
                     let batch = (0..12).map(|n| event(at(n), &account, now())).collect();
                     let became = done(send(&store, &account, 0, batch).await).0;
@@ -195,10 +195,9 @@ pub(crate) async fn do_not_bring_the_erased_back(place: Arc<Place>) {
         let (store, account, person) = (store.clone(), account.clone(), somebody(&account));
         tasks.spawn(async move {
             let batch = vec![event(&person, &account, now())];
-            let (_, erased) =
-                tokio::join!(send(&store, &account, 0, batch), store.users.erase(account.number, person.1));
-            erased.expect("an answer");
-            store.events.erase_events(Some((account.number, vec![person.1]))).await.expect("an answer");
+            let erase = served(|| store.users.erase(account.number, person.1));
+            tokio::join!(send(&store, &account, 0, batch), erase);
+            served(|| store.events.erase_events(Some((account.number, vec![person.1])))).await;
         });
     }
     tasks.join_all().await;

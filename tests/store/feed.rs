@@ -69,7 +69,7 @@ pub(crate) async fn loses_nothing_beside_a_long_writer(place: Arc<Place>) {
         writers.spawn(async move {
             let people: Vec<_> = (0..PEOPLE).map(|_| somebody(&account)).collect();
             let (began, mut version) = (Instant::now(), 0);
-            while began.elapsed() < Duration::from_secs(2) {
+            while began.elapsed() < Duration::from_secs(2) || version <= 5 {
                 let writes = people.iter().map(|(key, uid)| traits(key, *uid, version, version)).collect();
                 let written = store.users.write_profiles(account.number, writes).await.expect("an answer");
                 version += 1;
@@ -89,7 +89,7 @@ pub(crate) async fn loses_nothing_beside_a_long_writer(place: Arc<Place>) {
         }
     };
     let (began, mut looks) = (Instant::now(), 0);
-    while began.elapsed() < Duration::from_millis(1_500) {
+    while began.elapsed() < Duration::from_millis(1_500) || looks <= 20 {
         let batch = store.feed.poll(Some(cursor)).await.expect("a look");
         cursor = batch.cursor;
         hear(batch.changes);
@@ -103,7 +103,6 @@ pub(crate) async fn loses_nothing_beside_a_long_writer(place: Arc<Place>) {
         cursor = batch.cursor;
         hear(batch.changes);
     }
-    assert!(looks > 20 && finals.iter().all(|(_, version)| *version > 5), "{looks} looks, {finals:?}");
     assert_eq!(told_of.remove(&slow).as_deref().and_then(|told| told.last()), Some(&99));
     for (uid, version) in finals {
         let mut told = told_of.remove(&uid).unwrap_or_default();

@@ -19,7 +19,7 @@ use tessera::{
 
 use crate::{
     people::{load, profile},
-    suite::{Place, decision, now, position, somebody, told},
+    suite::{Place, decision, now, position, served, somebody, told},
 };
 
 #[path = "../support/outcome.rs"]
@@ -60,7 +60,7 @@ pub(crate) async fn count_once_however_often_they_are_told(place: Arc<Place>) {
         if task % 3 == 0 {
             batch.reverse();
         }
-        tasks.spawn(async move { store.outcomes.record(batch).await.expect("an answer") });
+        tasks.spawn(async move { served(|| store.outcomes.record(batch.clone())).await });
     }
     let new = tasks.join_all().await.concat().into_iter().filter(|recorded| *recorded == Recorded::New).count();
     assert_eq!(new, 1);
@@ -116,7 +116,7 @@ pub(crate) async fn count_towards_caps_once_and_none_is_lost(place: Arc<Place>) 
         }
         batch.push(Outcome { cap_window: None, ..impression(&account, Some(people[0])) });
         batch.push(impression(&account, None));
-        tasks.spawn(async move { store.outcomes.record(batch).await.expect("an answer") });
+        tasks.spawn(async move { served(|| store.outcomes.record(batch.clone())).await });
     }
     assert!(tasks.join_all().await.concat().iter().all(|recorded| *recorded == Recorded::New));
     for &uid in &people {

@@ -20,7 +20,7 @@ use tessera::{
         ids::{DecisionId, Uid, UserKey},
         values::Millis,
     },
-    ports::{AccountRow, Change, Cursor, DocumentWrite},
+    ports::{AccountRow, Change, Cursor, DocumentWrite, StoreError},
     store::{Opened, Options, open},
 };
 use uuid::Uuid;
@@ -200,6 +200,18 @@ pub(crate) async fn told(
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     all
+}
+
+/// An answer, once there is a connection to ask on: on a machine that does other work as well, all may be
+/// taken for longer than a caller waits.
+pub(crate) async fn served<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Err(StoreError::Busy) if began.elapsed() < Duration::from_secs(20) => {}
+            answer => return answer.expect("an answer"),
+        }
+    }
 }
 
 /// Where to read on from now.

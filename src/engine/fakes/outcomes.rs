@@ -43,6 +43,7 @@ impl FakeOutcomes {
         self.counted.lock().unwrap().len()
     }
 
+    /// How often outcomes were to be recorded, without those that are replayed.
     pub(in crate::engine) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
@@ -61,9 +62,9 @@ impl OutcomeStore for FakeOutcomes {
         unreachable!("nobody is joined here")
     }
 
-    fn record_as(&self, outcomes: Vec<Outcome>, _: Recording, _: Millis) -> Answer<'_, Vec<Recorded>> {
+    fn record_as(&self, outcomes: Vec<Outcome>, how: Recording, _: Millis) -> Answer<'_, Vec<Recorded>> {
         Box::pin(async move {
-            self.calls.fetch_add(1, Ordering::SeqCst);
+            self.calls.fetch_add(usize::from(how != Recording::Kept), Ordering::SeqCst);
             self.switch.pass().await?;
             let refuses = *self.switch.fault.lock().unwrap() == Fault::Refused;
             if refuses && outcomes.iter().any(|outcome| outcome.discriminator == POISON) {

@@ -58,6 +58,8 @@ pub(super) struct Loader {
     store: Arc<dyn UserStore>,
     /// Reads under way at a time.
     most: usize,
+    /// How long to wait for a read.
+    wait: Duration,
     loads: UserLoads,
     state: Mutex<State>,
 }
@@ -91,14 +93,17 @@ impl Loader {
     const BATCH: usize = 256;
     /// Keys that may wait to be read.
     const QUEUE: usize = 8_192;
-    /// A read that takes longer counts as failed and others are started beside it. It is not
-    /// cancelled, and what it brings in the end is used.
-    pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-    pub(super) fn new(memory: Arc<Memory>, store: Arc<dyn UserStore>, most: usize, loads: UserLoads) -> Self {
+    /// Reads so many at a time, and waits so long for each.
+    pub(super) fn new(
+        memory: Arc<Memory>,
+        store: Arc<dyn UserStore>,
+        (most, wait): (usize, Duration),
+        loads: UserLoads,
+    ) -> Self {
         let (flights, queue) = (HashMap::default(), VecDeque::new());
         let state = Mutex::new(State { flights, queue, running: 0, breaker: Breaker::new() });
-        Self { memory, store, most: most.max(1), loads, state }
+        Self { memory, store, most: most.max(1), wait, loads, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,7 +144,7 @@ impl Loader {
             let moments: Vec<Moment> = batch.keys().map(|_| self.memory.moment()).collect();
             let people = batch.keys().map(|key| (key.account, key.uid)).collect();
             let mut call = self.store.load(people);
-            match time::timeout(Self::PATIENCE, &mut call).await {
+            match time::timeout(self.wait, &mut call).await {
                 Ok(result) => {
                     if !batch.finish(result, &moments) {
                         return;

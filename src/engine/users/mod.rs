@@ -63,6 +63,9 @@ pub struct UsersConfig {
     /// How old the last known profile may be to be used when a current one cannot be had.
     /// Default 10 min.
     pub stale_limit: Duration,
+    /// A read from the store that takes longer counts as failed and others are started beside it. It is
+    /// not cancelled, and what it brings in the end is used. Default 250 ms.
+    pub load_wait: Duration,
     /// Reads from the store under way at a time. Default 4.
     pub concurrent_loads: usize,
 }
@@ -76,6 +79,7 @@ impl Default for UsersConfig {
             strict_lease: Duration::from_millis(250),
             strict: Vec::new(),
             stale_limit: Duration::from_secs(600),
+            load_wait: Duration::from_millis(250),
             concurrent_loads: 4,
         }
     }
@@ -224,7 +228,8 @@ impl Users {
     #[must_use]
     pub fn new(config: UsersConfig, store: Arc<dyn UserStore>, meters: &Meters) -> Self {
         let memory = Arc::new(Memory::new(config.cache_bytes, config.absent_keys));
-        let loader = Loader::new(memory.clone(), store, config.concurrent_loads, meters.user_loads.clone());
+        let reads = (config.concurrent_loads, config.load_wait);
+        let loader = Loader::new(memory.clone(), store, reads, meters.user_loads.clone());
         let late = meters.user_loads.late.clone();
         Self {
             memory,

@@ -90,7 +90,7 @@ impl Lanes {
         let (serving, ingest, admin) =
             (options.serving_connections, options.ingest_connections, options.admin_connections);
         Ok(Self {
-            serving: Lane::new(by_key.clone(), serving, Duration::from_millis(250), options.serving_limit),
+            serving: Lane::new(by_key.clone(), serving, options.serving_limit / 4, options.serving_limit),
             ingest: Lane::new(by_key.clone(), ingest, Duration::from_secs(1), INGEST_LIMIT),
             admin: Lane::new(connect.clone(), admin, Duration::from_secs(2), ADMIN_LIMIT),
             connect,
