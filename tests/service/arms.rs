@@ -17,7 +17,6 @@ async fn start() -> Service {
     let database = crate::cluster().await.database().await;
     Service::start(&database, |config| {
         config.http.simulation = true;
-        config.store.beacon_wait_ms = 20_000;
         config.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     })
     .await

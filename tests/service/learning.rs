@@ -184,11 +184,7 @@ fn contains(lift: &Value, number: f64) -> bool {
 async fn the_true_best_combination_of_each_segment_is_found() {
     let _turn = turn(2).await;
     let database = crate::cluster().await.database().await;
-    let a = Service::start(&database, |config| {
-        config.http.simulation = true;
-        config.store.beacon_wait_ms = 20_000;
-    })
-    .await;
+    let a = Service::start(&database, |config| config.http.simulation = true).await;
     let other = || tokio::task::block_in_place(|| Process::simulating(&database));
     let b = other();
     author(&a).await;

@@ -1,13 +1,12 @@
 //! All draws in memory for what decisions choose by, a few for what they have not chosen by for a while.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Known, Learning, Shared, State, lines::base_rate, teaching::ready};
+use super::{Known, Learning, Shared, State};
 use crate::domain::{
     decision::learned::Learner,
-    ids::{CampaignId, CreativeId},
     optimizer::{Settings, Snapshot as Draws},
 };
 
@@ -33,7 +32,7 @@ impl Known {
     }
 
     /// How many draws there are to choose among; none where nothing chooses by them.
-    fn members(&self) -> Option<usize> {
+    pub(super) fn members(&self) -> Option<usize> {
         self.learner.draws.as_ref().map(Draws::members)
     }
 }
@@ -60,24 +59,6 @@ impl Learning {
         if learner.ask() && few {
             self.0.enough.notify_one();
         }
-    }
-
-    /// What decisions choose by for each creative of a campaign, with all draws: where they have few, the same
-    /// with more.
-    pub async fn whole(&self, account: u32, campaign: &CampaignId) -> HashMap<CreativeId, Arc<Learner>> {
-        let (given, now) = (self.0.given(account), Some(Instant::now()));
-        let (base_rate, mut whole) = (base_rate(&given, account), HashMap::new());
-        for (subject, known) in given.iter().filter(|(subject, _)| subject.campaign == *campaign) {
-            let mut learner = Arc::clone(&known.learner);
-            if known.members().is_some_and(|members| members != draws(now)) {
-                let (row, before) = (Arc::clone(&known.row), Some(Arc::clone(&learner)));
-                if let Some((_, made)) = ready(subject.clone(), row, (true, now), base_rate, before).await {
-                    learner = made.learner;
-                }
-            }
-            whole.insert(subject.creative.clone(), learner);
-        }
-        whole
     }
 }
 

@@ -9,18 +9,19 @@ use tokio::time::Instant;
 
 use super::{
     Knowledge, Known, Learning, Shared, State,
+    idle::draws,
     lines::{base_rate, make},
 };
 use crate::{
     domain::{
         decision::learned::{Learned, Learner},
-        ids::{CampaignId, NameHash},
+        ids::{CampaignId, CreativeId, NameHash},
     },
     ports::{LearnedRow, Subject},
 };
 
 /// Makes ready what a row says, beside the threads that answer requests.
-pub(super) async fn ready(
+async fn ready(
     subject: Subject,
     row: Arc<LearnedRow>,
     how: (bool, Option<Instant>),
@@ -69,7 +70,7 @@ impl Shared {
     }
 
     /// What an account's decisions were given last.
-    pub(super) fn given(&self, account: u32) -> Arc<HashMap<Subject, Known>> {
+    fn given(&self, account: u32) -> Arc<HashMap<Subject, Known>> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).get(&account).cloned().unwrap_or_default()
     }
 }
@@ -85,5 +86,23 @@ impl Learning {
             .collect();
         own.sort_by(|a, b| a.0.cmp(&b.0));
         own
+    }
+
+    /// What decisions choose by for each creative of a campaign, with all draws: where they have few, the same
+    /// with more.
+    pub async fn whole(&self, account: u32, campaign: &CampaignId) -> HashMap<CreativeId, Arc<Learner>> {
+        let (given, now) = (self.0.given(account), Some(Instant::now()));
+        let (base_rate, mut whole) = (base_rate(&given, account), HashMap::new());
+        for (subject, known) in given.iter().filter(|(subject, _)| subject.campaign == *campaign) {
+            let mut learner = Arc::clone(&known.learner);
+            if known.members().is_some_and(|members| members != draws(now)) {
+                let (row, before) = (Arc::clone(&known.row), Some(Arc::clone(&learner)));
+                if let Some((_, made)) = ready(subject.clone(), row, (true, now), base_rate, before).await {
+                    learner = made.learner;
+                }
+            }
+            whole.insert(subject.creative.clone(), learner);
+        }
+        whole
     }
 }
