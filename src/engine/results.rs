@@ -4,11 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{
-    learning::{Knowledge, Learning},
-    world::Account,
-};
+use super::{learning::Learning, world::Account};
 use crate::{
     domain::{
         catalog::document::GoalDoc,
@@ -152,10 +150,6 @@ impl Results {
         question: &Question,
     ) -> Result<CampaignReport, ResultsError> {
         let line = account.snapshot.line(id).map(|at| &account.snapshot.lines[at].campaign);
-        let known = self.learning.of_campaign(account.number(), id);
-        if line.is_none() && known.is_empty() {
-            return Err(ResultsError::NoCampaign(id.clone()));
-        }
         let at = self.clock.now();
         let days = days(question.from, question.to);
         let goal = match line.map(|campaign| &campaign.goal) {
@@ -163,9 +157,18 @@ impl Results {
             Some(GoalDoc::Value(_)) => Goal::Value,
             Some(GoalDoc::Click) | None => Goal::Click,
         };
-        let shapes: BTreeMap<CreativeId, Shape> =
-            known.into_iter().map(|(subject, Knowledge { shape, .. })| (subject.creative, shape)).collect();
         let counted = self.store.combinations(account.number(), id.clone(), days).await?;
+        let features = match question.by {
+            By::Placement | By::Device | By::Segment | By::SegmentComponent => {
+                Some(self.store.features(account.number(), id.clone(), days).await?)
+            }
+            _ => None,
+        };
+        // asked for last: they have the numbers of all that was counted
+        let shapes = self.shapes(account.number(), id).await?;
+        if line.is_none() && shapes.is_empty() {
+            return Err(ResultsError::NoCampaign(id.clone()));
+        }
         let unattributed = self.store.unattributed(account.number(), id.clone(), days).await?;
         let mut totals = Counts::default();
         counted.iter().for_each(|(_, cell)| totals += cell.counts);
@@ -185,9 +188,8 @@ impl Results {
         let plan = detectable(&experiment, &ever, line.map(|campaign| &campaign.goal), question);
         // rows are of all days, and a new experiment has nobody yet to tell how people differ
         let dispersion = ever.dispersion_in(measure.piece());
-        let mut cells = match question.by {
-            By::Placement | By::Device | By::Segment | By::SegmentComponent => {
-                let features = self.store.features(account.number(), id.clone(), days).await?;
+        let mut cells = match features {
+            Some(features) => {
                 let mut cells = featured(&features, &shapes, question.by);
                 if matches!(question.by, By::Placement | By::Device) {
                     let rest = rest(&counted, &cells);
@@ -195,7 +197,7 @@ impl Results {
                 }
                 cells
             }
-            _ => combined(&counted, &shapes),
+            None => combined(&counted, &shapes),
         };
         let arm = question.arms.unwrap_or(question.by.arms());
         cells.retain(|cell| arm.takes(cell.key.arm));
@@ -219,6 +221,15 @@ impl Results {
             lift,
             plan,
         })
+    }
+}
+
+impl Results {
+    /// What has which number of each creative of a campaign; of those of a newer version nothing is known.
+    async fn shapes(&self, account: u32, id: &CampaignId) -> Result<BTreeMap<CreativeId, Shape>, StoreError> {
+        let read = |shape: Value| serde_json::from_value(shape).ok().filter(|shape: &Shape| shape.check().is_ok());
+        let shapes = self.store.shapes(account, id.clone()).await?;
+        Ok(shapes.into_iter().filter_map(|(creative, shape)| Some((creative, read(shape)?))).collect())
     }
 }
 

@@ -250,6 +250,9 @@ pub trait LearningStore: Send + Sync {
     fn versions(&self, since: i64) -> Answer<'_, Vec<LearnedVersion>>;
     /// What is known of these.
     fn known(&self, subjects: Vec<Subject>) -> Answer<'_, Vec<(Subject, LearnedRow)>>;
+    /// What has which number of each creative of a campaign, as [`LearnedBody::shape`]: everything that had one in
+    /// what was counted until then.
+    fn shapes(&self, account: u32, campaign: CampaignId) -> Answer<'_, Vec<(CreativeId, Value)>>;
     /// Enrols people in the experiment of their campaign; who is enrolled stays on their side.
     fn enrol(&self, people: Vec<(u32, CampaignId, Unit)>) -> Answer<'_, ()>;
     /// What was counted of a campaign's combinations, from one day to before another.

@@ -227,6 +227,10 @@ impl LearningStore for FakeLearning {
         Box::pin(async { Ok(known) })
     }
 
+    fn shapes(&self, _: u32, _: CampaignId) -> Answer<'_, Vec<(CreativeId, Value)>> {
+        hang()
+    }
+
     fn enrol(&self, people: Vec<(u32, CampaignId, Unit)>) -> Answer<'_, ()> {
         Box::pin(async {
             self.enrolling.pass().await?;

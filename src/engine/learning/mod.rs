@@ -43,7 +43,7 @@ use crate::{
         optimizer::Settings,
     },
     engine::catalogue::Catalogue,
-    ports::{Clock, LearnedRow, LearnedVersion, LearningStore, StoreError, Subject},
+    ports::{Clock, LearnedRow, LearningStore, StoreError, Subject},
 };
 
 /// Learns. Clones share everything.
@@ -220,9 +220,14 @@ impl Learning {
         drop(state);
         shared.enrol().await?;
         let mut state = shared.state.lock().await;
-        let State { known, lines, looked, failing, strange, looks, stale, .. } = &mut *state;
+        let State { known, lines, looks, .. } = &mut *state;
         *looks += 1;
         lines.follow(&shared.catalogue.world());
+        if known.is_empty() {
+            // who knows nothing need not wait for what others learned until this look has learned
+            shared.catch_up(&mut state).await?;
+        }
+        let State { known, lines, failing, strange, looks, stale, .. } = &mut *state;
         shared.store.settle(shared.clock.now()).await?;
         let mut waiting: BTreeSet<Subject> = shared.store.waiting().await?.into_iter().collect();
         waiting.extend(shared.wanted());
@@ -251,7 +256,7 @@ impl Learning {
                 grows
             })
             .collect();
-        let failed = std::mem::take(failing);
+        let (failed, mut fails) = (failing.clone(), BTreeSet::new());
         let (mut late, mut end, mut all) = (false, None, strange.is_subset(&before));
         let mut waiting = Vec::from_iter(waiting);
         // what failed goes last: it may be slow again
@@ -263,27 +268,17 @@ impl Learning {
                 // one may be slow by itself; two are the store's, and what others learned is taken up all the same
                 let slow = matches!(error, StoreError::Timeout(_));
                 if error.is_passing() && (!slow || std::mem::replace(&mut late, true)) {
-                    failing.extend(failed);
-                    failing.extend(slow.then_some(subject));
+                    fails.extend(failed);
+                    fails.extend(slow.then_some(subject));
                     end = Some(error);
                     break;
                 }
                 shared.failed(&subject, &error, failed.contains(&subject));
-                failing.insert(subject);
+                fails.insert(subject);
             }
         }
-        let news = shared.store.versions(looked.since()).await?;
-        let changed =
-            |one: &&LearnedVersion| known.get(&one.subject).is_none_or(|known| known.row.version != one.version);
-        stale.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
-        looked.saw(&news);
-        if !stale.is_empty() {
-            let rows = shared.known(stale.iter().cloned().collect()).await?;
-            state.unkept |= !rows.is_empty();
-            shared.take_up(&mut state, rows).await;
-            state.stale.clear();
-        }
-        shared.publish(&mut state).await;
+        *failing = fails;
+        shared.catch_up(&mut state).await?;
         end.map_or(Ok(all), Err)
     }
 

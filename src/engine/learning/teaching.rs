@@ -17,7 +17,7 @@ use crate::{
         decision::learned::{Learned, Learner},
         ids::{CampaignId, CreativeId, NameHash},
     },
-    ports::{LearnedRow, Subject},
+    ports::{LearnedRow, LearnedVersion, StoreError, Subject},
 };
 
 /// Makes ready what a row says, beside the threads that answer requests.
@@ -52,6 +52,24 @@ impl Shared {
                 known.insert(subject, made);
             }
         }
+    }
+
+    /// Takes up what was learned since it was last asked for, here or elsewhere, and gives it to decisions.
+    pub(super) async fn catch_up(&self, state: &mut State) -> Result<(), StoreError> {
+        let State { known, looked, stale, .. } = &mut *state;
+        let news = self.store.versions(looked.since()).await?;
+        let changed =
+            |one: &&LearnedVersion| known.get(&one.subject).is_none_or(|known| known.row.version != one.version);
+        stale.extend(news.iter().filter(changed).map(|one| one.subject.clone()));
+        looked.saw(&news);
+        if !stale.is_empty() {
+            let rows = self.known(stale.iter().cloned().collect()).await?;
+            state.unkept |= !rows.is_empty();
+            self.take_up(state, rows).await;
+            state.stale.clear();
+        }
+        self.publish(state).await;
+        Ok(())
     }
 
     /// Gives decisions what is known, those of the accounts of which that has changed.
@@ -96,8 +114,10 @@ impl Learning {
         for (subject, known) in given.iter().filter(|(subject, _)| subject.campaign == *campaign) {
             let mut learner = Arc::clone(&known.learner);
             if known.members().is_some_and(|members| members != draws(now)) {
-                let (row, before) = (Arc::clone(&known.row), Some(Arc::clone(&learner)));
-                if let Some((_, made)) = ready(subject.clone(), row, (true, now), base_rate, before).await {
+                // what this works out is nothing for decisions to keep
+                if let Some((_, made)) =
+                    ready(subject.clone(), Arc::clone(&known.row), (true, now), base_rate, None).await
+                {
                     learner = made.learner;
                 }
             }

@@ -216,6 +216,20 @@ async fn what_failed_goes_last_also_after_the_store_was_away() {
 }
 
 #[tokio::test]
+async fn what_failed_goes_last_also_after_a_look_that_was_given_up() {
+    let (stage, all) = twenty().await;
+    let corrupt: Failing = || StoreError::Corrupt("odd".to_owned());
+    *stage.store.failing.lock().expect("not poisoned") =
+        all[..3].iter().map(|subject| (subject.clone(), corrupt)).collect();
+    assert!(stage.look().await.0.is_ok());
+    stage.store.learning(Fault::Hang);
+    assert!(time::timeout(Duration::from_millis(200), stage.look()).await.is_err());
+    stage.store.learning(Fault::None);
+    let (_, order) = stage.look().await;
+    assert!(all[..3].iter().all(|subject| order[17..].contains(subject)), "{order:?}");
+}
+
+#[tokio::test]
 async fn no_look_has_the_order_of_the_one_before() {
     let (stage, _) = twenty().await;
     let (first, second) = (stage.look().await.1, stage.look().await.1);

@@ -6,6 +6,7 @@ mod packing;
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use sqlx::{Connection, Error, PgConnection, Row, postgres::PgRow, query, query_scalar, types::Json};
 
 pub(super) use self::{counts::count_repeats, log::leave};
@@ -130,6 +131,19 @@ impl LearningStore for Learning {
                 .fetch_all(connection)
                 .await?;
                 rows.iter().map(|row| Ok((subject(row)?, learned(row)?))).collect()
+            })
+        })
+    }
+
+    fn shapes(&self, account: u32, campaign: CampaignId) -> Answer<'_, Vec<(CreativeId, Value)>> {
+        self.admin.run(move |connection| {
+            Box::pin(async move {
+                let rows = query("select creative, shape from learned where account = $1 and campaign = $2")
+                    .bind(account.cast_signed())
+                    .bind(campaign.as_str())
+                    .fetch_all(connection)
+                    .await?;
+                rows.iter().map(|row| Ok((rows::parsed(row, "creative")?, rows::json(row, "shape")?))).collect()
             })
         })
     }
