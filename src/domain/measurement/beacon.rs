@@ -5,7 +5,8 @@
 //! keyed BLAKE3. One hash over the shared body yields the tags of impression, viewable and
 //! conversion at different offsets of its extended output, so that none of them passes for
 //! another; clicks have a key of their own. A person, and what learning is told of them, travel
-//! masked: the URL neither shows nor links them, and no two claims share a keystream, also of one decision.
+//! masked: the URL neither shows nor links them, and no two claims of a person share a keystream, also of
+//! one decision.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
@@ -23,8 +24,8 @@ const HEAD: usize = 1 + 1 + 1 + 4 + 16 + 4 + 8;
 /// Fixed part of the body: its head, person, cap window in seconds, and the lengths of the two ids.
 const FIXED: usize = HEAD + 16 + 4 + 2;
 /// What learning is told fills whole blocks of so many bytes, so that a token's length hardly tells of how many
-/// features: one block holds the usual, and with the longest ids makes a token of 300 characters.
-const BLOCK: usize = 20;
+/// features: one block holds as many as there may be, beside five slots and the number of an experiment.
+const BLOCK: usize = 32;
 const HAS_CAMPAIGN: u8 = 1;
 const HAS_PERSON: u8 = 2;
 const HAS_CAP: u8 = 4;
@@ -238,8 +239,8 @@ impl TokenKeys {
         std::iter::once(&self.active).chain(&self.retired).find(|key| key.number == number).map(|key| &key.seal)
     }
 
-    /// The tokens of one decision. Ids are at most 64 bytes each, so that a token without a
-    /// landing URL and with no more to tell than usual has at most 300 characters.
+    /// The tokens of one decision. Without a landing URL and with one block to tell they have at most 300 characters
+    /// where the two ids have at most 119, and 312 with the longest.
     #[must_use]
     pub fn sign(&self, claim: &Claim, landing: &str) -> Tokens {
         let key = &self.active;
@@ -443,7 +444,8 @@ mod tests {
         let plain = Claim { budgeted: false, measured: false, ..claim.clone() };
         let told = keys.verify(OutcomeKind::Billing, &keys.sign_notices(&plain)[1], AT).expect("our own token");
         assert_eq!(told.claim, plain);
-        let usual = Claim { exposure: Some([1; BLOCK - 1].into()), price: None, ..claim };
+        let id = "c".repeat(119 - 64).parse().expect("an id");
+        let usual = Claim { exposure: Some([1; BLOCK - 1].into()), campaign: Some(id), price: None, ..claim };
         let tokens = keys.sign(&usual, "");
         assert!([&tokens.impression, &tokens.conversion].iter().all(|token| token.len() <= 300), "{tokens:?}");
     }
@@ -465,7 +467,12 @@ mod tests {
     fn two_claims_of_one_decision_tell_no_more_than_one() {
         const FROM: usize = FIXED + 64 + 64 + 1;
         let keys = keys();
-        let somebody = Claim { exposure: Some([16, 9, 2, 4, 1, 2, 5, 17].into()), ..claim() };
+        // in an experiment and of five slots, as many as there may be
+        let features = |count: u16| -> Box<[u8]> {
+            let shown = Exposure { experiment: 9, version: 300, choice: vec![1; 5], ..Exposure::default() };
+            Exposure { features: (1..=count).collect(), ..shown }.pack().into()
+        };
+        let somebody = Claim { exposure: Some(features(4)), ..claim() };
         let nobody = Claim { person: None, measured: false, exposure: Some([19, 9, 2, 4, 1, 0].into()), ..claim() };
         let others = [
             nobody,
@@ -475,6 +482,7 @@ mod tests {
             // only what is told of them
             Claim { exposure: Some([16, 9, 2, 4, 1, 3, 5, 17, 30].into()), ..somebody.clone() },
             Claim { exposure: Some([16, 9, 2, 4, 1, 2, 5, 18].into()), ..somebody.clone() },
+            Claim { exposure: Some(features(16)), ..somebody.clone() },
         ];
         let bytes = |claim: &Claim| URL_SAFE_NO_PAD.decode(keys.sign(claim, "").impression).expect("base64");
         let plain = |claim: &Claim| {
