@@ -289,12 +289,13 @@ fn deals<'a>(
     let offered = offered.iter().filter(ours).map(|deal| Some(&**deal));
     let is_private = imp.pmp.as_ref().is_some_and(|pmp| pmp.private_auction == Some(Int(1)));
     let is_open = !is_private && !matches!(own, Own::Named(_));
-    let (mut open, mut reason) = (Vec::new(), NoBid::Deal);
+    let (mut open, mut reason) = (Vec::new(), None);
     for deal in offered.chain(is_open.then_some(None)) {
         match Floors(imp).open(price, deal) {
             Ok(()) => open.push(deal.and_then(|deal| deal.id.as_deref())),
-            Err(why) => reason = why,
+            // the first deal's, or the open auction's own, which comes last
+            Err(why) => reason = Some(reason.filter(|_| !is_open).unwrap_or(why)),
         }
     }
-    if open.is_empty() { Err(reason) } else { Ok(open) }
+    if open.is_empty() { Err(reason.unwrap_or(NoBid::Deal)) } else { Ok(open) }
 }

@@ -79,7 +79,7 @@ fn a_record_in_which_nothing_was_shared_stays_as_it_is() {
         .build();
     let (asked, somebody) = (of(1, json!({"placements": two()})), person(json!({}), &[], &[]));
     let (decision, mut record) = recorded(&snapshot, &asked, &known(Some(&somebody)), Purposes::ALL);
-    record["shared"] = Value::Null;
+    assert_eq!(record["shared"].take(), true);
     record["chosen"][0][0]["of"] = json!({"campaign": "only", "creative": "only"});
     (record["chosen"][1][0], record["made"][1][0]) = (Value::Null, Value::Null);
     let (again, ..) = read(record).replay(&snapshot, decision.placements[0][0].id).expect("a decision");
@@ -180,12 +180,17 @@ fn what_turns_out_to_show_nothing_keeps_no_others_from_sharing() {
         .both("only", json!({"frequency_caps": capped(1)}), wide())
         .both("other", json!({"priority": 9}), shape("300x250"))
         .build();
-    let asked = json!({"placements": [listed, two()[0], two()[1]], "explain": "summary"});
-    let told = decided(&snapshot, &of(1, asked), &known(Some(&person(json!({}), &[], &[]))));
+    let asked = of(1, json!({"placements": [listed, two()[0], two()[1]], "explain": "summary"}));
+    let somebody = person(json!({}), &[], &[]);
+    let told = decided(&snapshot, &asked, &known(Some(&somebody)));
     assert_eq!(campaigns(&told), ["", "other", "only"]);
     let why = |item: usize| reasons(&told.explanation[item]).into_iter().map(|(_, why)| why).collect::<Vec<_>>();
     assert_eq!(told.explanation.len(), 3);
     assert_eq!(why(1), ["frequency_cap", "no_matching_size", ""]);
+    let item = told.placements[1][0].id;
+    let (_, record) = recorded(&snapshot, &asked, &known(Some(&somebody)), Purposes::ALL);
+    let (again, ..) = read(record).replay(&snapshot, item).expect("a decision");
+    assert_eq!(reasons(&again.explanation[0]), reasons(&told.explanation[1]), "and a replay says the same");
 }
 
 #[test]
