@@ -224,8 +224,9 @@ impl Learning {
         *looks += 1;
         lines.follow(&shared.catalogue.world());
         if known.is_empty() {
-            // who knows nothing need not wait for what others learned until this look has learned
-            shared.catch_up(&mut state).await?;
+            // who knows nothing need not wait for what others learned until this look has learned, nor learn nothing
+            // where that is too much for the store at once
+            let _tried = shared.catch_up(&mut state).await;
         }
         let State { known, lines, failing, strange, looks, stale, .. } = &mut *state;
         shared.store.settle(shared.clock.now()).await?;

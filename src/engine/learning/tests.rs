@@ -227,6 +227,30 @@ async fn what_failed_goes_last_also_after_a_look_that_was_given_up() {
 }
 
 #[tokio::test]
+async fn who_starts_knows_what_was_learned_before_learning_more() {
+    let stage = Stage::new("optimized").await;
+    stage.store.waiting.lock().expect("not poisoned").push(subject("hero"));
+    stage.store.learning(Fault::Hang);
+    let (clock, folder): (Arc<dyn Clock>, _) = (Arc::new(FakeClock), tempfile::tempdir().expect("a folder"));
+    let catalogue = Arc::clone(&stage.learning.0.catalogue);
+    let path = folder.path().to_owned();
+    let second = Learning::new(stage.store.clone(), catalogue, clock, path, Counter::noop());
+    let look = tokio::spawn({
+        let second = second.clone();
+        async move { second.refresh().await }
+    });
+    let campaign = "spring".parse().expect("an id");
+    let knows = async {
+        while second.of_campaign(1, &campaign).is_empty() {
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    time::timeout(6 * LONG, knows).await.expect("it knows");
+    assert!(!look.is_finished());
+    look.abort();
+}
+
+#[tokio::test]
 async fn no_look_has_the_order_of_the_one_before() {
     let (stage, _) = twenty().await;
     let (first, second) = (stage.look().await.1, stage.look().await.1);
