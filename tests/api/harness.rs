@@ -1,5 +1,8 @@
 //! One running service for all checks, and a client that sees status, headers and JSON.
 
+#[path = "../support/patient.rs"]
+mod patient;
+
 use std::{
     fs::{self, Permissions},
     future::Future,
@@ -10,16 +13,18 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reqwest::{
-    Client, Method, RequestBuilder, Response,
+    Client, Method, RequestBuilder,
     header::{HeaderMap, IF_MATCH, IF_NONE_MATCH},
 };
 use serde_json::Value;
 use tessera::{config::Config, server::Server};
-use tokio::{process::Command, task::JoinSet, time::sleep};
+use tokio::{process::Command, task::JoinSet};
+
+pub(crate) use self::patient::Patient;
 
 /// A check: an async function over the service, boxed so that all fit one list.
 pub(crate) type Check = (&'static str, fn(Arc<Service>) -> Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -144,24 +149,9 @@ impl Service {
     }
 }
 
-/// Sends a request as its caller should: again, after a while, when the service says that it is
-/// busy, as all checks at once make it.
-pub(crate) async fn sent(request: RequestBuilder) -> Response {
-    let began = Instant::now();
-    loop {
-        let again = request.try_clone().expect("a body in memory");
-        let answer = again.send().await.expect("an answer");
-        let busy = answer.status() == 503 && answer.headers().contains_key("retry-after");
-        if !busy || began.elapsed() > Duration::from_secs(20) {
-            return answer;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// Sends a request and reads its answer.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    let response = sent(request).await;
+    let response = request.sent().await;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Answer { status, headers, bytes: response.bytes().await.expect("a body").to_vec() }
 }

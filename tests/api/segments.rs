@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Service, send, sent, tour};
+use crate::harness::{Patient as _, Service, send, tour};
 
 fn dynamic(condition: &Value) -> Value {
     json!({"v": 1, "kind": "dynamic", "match": condition})
@@ -145,7 +145,7 @@ pub(crate) async fn who_enters_and_leaves_is_told(service: Arc<Service>) {
     service.create(&format!("/v1/segments/{young}"), &json!({"name": "Young", "rule": dynamic(&mine)})).await;
     service.create(&format!("/v1/segments/{list}"), &json!({"name": "L", "rule": {"v": 1, "kind": "static"}})).await;
     let request = service.request(reqwest::Method::GET, &format!("/v1/segments/{young}/transitions"));
-    let mut stream = sent(request.header("accept", "text/event-stream")).await;
+    let mut stream = request.header("accept", "text/event-stream").sent().await;
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let profile = format!("/v1/profiles/{user}");
     for traits in [json!({"age": 20, "owner": user}), json!({"age": 25}), json!({"age": 40})] {
@@ -179,7 +179,7 @@ pub(crate) async fn who_enters_and_leaves_is_told(service: Arc<Service>) {
     assert_eq!(rest["items"][0]["event"], "left");
     let again = service.request(reqwest::Method::GET, &format!("/v1/segments/{young}/transitions"));
     let again = again.header("accept", "text/event-stream").header("last-event-id", &first);
-    let (mut again, mut text) = (sent(again).await, String::new());
+    let (mut again, mut text) = (again.sent().await, String::new());
     while !text.contains("event: ") {
         let piece = again.chunk().await.expect("a piece").expect("the stream goes on");
         text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));

@@ -1,5 +1,8 @@
 //! The whole service on a real socket and a real PostgreSQL, with a small catalogue.
 
+#[path = "../support/patient.rs"]
+mod patient;
+
 use std::{
     fs::{self, Permissions},
     ops::Deref,
@@ -18,6 +21,8 @@ use tessera::{
     server::Server,
     store::embedded::{self, PrivateCluster, search_folders},
 };
+
+pub(crate) use self::patient::Patient;
 
 pub(crate) const KEY: &str = "0123456789abcdef-admin";
 
@@ -188,27 +193,6 @@ impl Remote {
         }
         for (path, document) in campaigns() {
             self.put(path, &document).await;
-        }
-    }
-}
-
-/// Sends a request as its caller should: again, after a while, when the service says that it is
-/// busy, as a machine that runs many tests at a time makes it.
-pub(crate) trait Patient {
-    async fn sent(self) -> Response;
-}
-
-impl Patient for RequestBuilder {
-    async fn sent(self) -> Response {
-        let began = Instant::now();
-        loop {
-            let again = self.try_clone().expect("a body in memory");
-            let answer = again.send().await.expect("an answer");
-            let busy = answer.status() == 503 && answer.headers().contains_key("retry-after");
-            if !busy || began.elapsed() > PATIENCE {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
