@@ -21,7 +21,7 @@ use tessera::{
 use crate::{
     catalog::commit,
     outcomes::{impression, record},
-    suite::{Place, delete, now, position, somebody, told, write},
+    suite::{Place, delete, now, position, served, somebody, told, write},
 };
 
 /// A write of somebody's traits.
@@ -32,7 +32,7 @@ pub(crate) fn traits(key: &UserKey, uid: Uid, based_on: i64, age: i64) -> Profil
 
 /// One person as the store keeps them for decisions.
 pub(crate) async fn load(store: &Opened, account: &AccountRow, uid: Uid) -> Option<UserRow> {
-    let mut found = store.users.load(vec![(account.number, uid)]).await.expect("an answer");
+    let mut found = served(|| store.users.load(vec![(account.number, uid)])).await;
     assert!(found.len() < 2);
     found.pop().map(|((number, of), row)| {
         assert_eq!((number, of), (account.number, uid));

@@ -205,10 +205,25 @@ pub(crate) async fn told(
 /// An answer, once there is a connection to ask on: on a machine that does other work as well, all may be
 /// taken for longer than a caller waits.
 pub(crate) async fn served<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
+    patiently(ask, |error| matches!(error, StoreError::Busy)).await
+}
+
+/// An answer, once no connection is left of those that were lost: each is met by somebody, once.
+pub(crate) async fn recovered<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
+    patiently(ask, StoreError::is_passing).await
+}
+
+/// An answer that is none of the `passing` errors.
+async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+    ask: impl Fn() -> F,
+    passing: impl Fn(&StoreError) -> bool,
+) -> T {
     let began = Instant::now();
     loop {
         match ask().await {
-            Err(StoreError::Busy) if began.elapsed() < Duration::from_secs(20) => {}
+            Err(error) if passing(&error) && began.elapsed() < Duration::from_secs(30) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             answer => return answer.expect("an answer"),
         }
     }
@@ -216,5 +231,5 @@ pub(crate) async fn served<T, F: Future<Output = Result<T, StoreError>>>(ask: im
 
 /// Where to read on from now.
 pub(crate) async fn position(store: &Opened) -> Cursor {
-    store.feed.poll(None).await.expect("a position").cursor
+    served(|| store.feed.poll(None)).await.cursor
 }
