@@ -148,7 +148,7 @@ impl Core {
         };
         // Partitions first: making one beside the rows that belong into it turns them away.
         let migrated = match migrated {
-            Ok(()) => boot::partitions(&opened, clock.now()).await,
+            Ok(()) => boot::partitions(&opened, clock.now(), database.patience).await,
             failed => failed,
         };
         let users = Users::new(settings::users(config)?, Arc::clone(&opened.users), &meters);

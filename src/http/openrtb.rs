@@ -303,7 +303,9 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(',')).any(|coding| {
         let (coding, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        matches!(coding.trim(), "gzip" | "*") && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+        let coding = coding.trim();
+        ["gzip", "x-gzip", "*"].iter().any(|ours| coding.eq_ignore_ascii_case(ours))
+            && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
     })
 }
 

@@ -269,7 +269,7 @@ mod tests {
         let courier = HttpCourier { limit: Duration::from_millis(100), ..courier(Reach::Loopback, false) };
         let began = std::time::Instant::now();
         assert_eq!(courier.post(letter(&format!("http://127.0.0.1:{port}"))).await, Err(PostError::Late));
-        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(began.elapsed() < Duration::from_secs(10));
         drop(_listener);
         assert_eq!(courier.post(letter(&format!("http://127.0.0.1:{port}"))).await, Err(PostError::Unreachable));
     }

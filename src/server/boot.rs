@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Core, StartError};
 use crate::{
     config::Config,
-    domain::{access::Scope, violation::Violation},
+    domain::{access::Scope, values::Millis, violation::Violation},
     engine::{
         Engine,
         authoring::{
@@ -77,9 +77,24 @@ impl fmt::Display for Welcome {
 
 /// Brings the schema up to date, trying for a while.
 pub(super) async fn migrate(opened: &Opened, patience: Duration) -> Result<(), StoreError> {
+    patiently(patience, || opened.migrate()).await
+}
+
+/// Makes the partitions that a start needs, trying for a while.
+pub(super) async fn partitions(opened: &Opened, now: Millis, patience: Duration) -> Result<(), StoreError> {
+    let keep =
+        || async { opened.keep_partitions(now).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error)) };
+    patiently(patience, keep).await
+}
+
+/// Tries for a while, unless there is no point in it.
+async fn patiently<F: Future<Output = Result<(), StoreError>>>(
+    patience: Duration,
+    attempt: impl Fn() -> F,
+) -> Result<(), StoreError> {
     let until = Instant::now() + patience;
     loop {
-        match time::timeout_at(until, opened.migrate()).await {
+        match time::timeout_at(until, attempt()).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error @ StoreError::Refused(_))) => return Err(error),
             Ok(Err(error)) if Instant::now() + Duration::from_millis(200) >= until => return Err(error),
@@ -87,12 +102,6 @@ pub(super) async fn migrate(opened: &Opened, patience: Duration) -> Result<(), S
             Err(_) => return Err(StoreError::Timeout("the database did not answer in time".into())),
         }
     }
-}
-
-/// Makes the partitions that a start needs.
-pub(super) async fn partitions(opened: &Opened, now: crate::domain::values::Millis) -> Result<(), StoreError> {
-    let failed = opened.keep_partitions(now).await;
-    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// Brings the schema up to date once the database is there.

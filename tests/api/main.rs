@@ -67,6 +67,7 @@ const CHECKS: &[Check] = checks![
     marketer::an_import_adds_only_pairing_that_can_be_published,
     marketer::an_import_grows_no_draft_past_what_a_put_takes,
     marketer::exchanges_say_what_they_approve,
+    marketer::an_auditor_sees_macros_and_no_values,
     marketer::a_post_with_a_key_is_done_once,
     marketer::publishing_tells_what_to_look_at,
     pictures::one_upload_fills_the_slot_in_every_size,

@@ -443,6 +443,21 @@ pub(crate) async fn publishing_tells_what_to_look_at(service: Arc<Service>) {
     service.get("/v1/coverage?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").await.faults(422);
 }
 
+pub(crate) async fn an_auditor_sees_macros_and_no_values(service: Arc<Service>) {
+    let [brand, template, id] = ["brand", "template", "creative"].map(|kind| service.name(kind));
+    let advertiser = json!({"name": "It", "domain": "northwind.example"});
+    service.create(&format!("/v1/advertisers/{brand}"), &advertiser).await;
+    let markup = "<a href=\"{{click_url}}\"><img src=\"https://pixel.example/?g=${GDPR}&c=${GDPR_CONSENT_755}&p=${AUCTION_PRICE}\" alt=\"\"></a>";
+    let body = json!({"name": "It", "format": "html", "size": "300x250", "slots": {}, "markup": markup});
+    service.create(&format!("/v1/templates/{template}"), &body).await;
+    let body = json!({"name": "It", "advertiser": brand, "templates": [template]});
+    service.create(&format!("/v1/creatives/{id}"), &body).await;
+    let published = service.post(&format!("/v1/creatives/{id}/publish"), &json!({})).await;
+    assert_eq!(published.status, 200, "{}", published.text());
+    let shown = service.get(&format!("/v1/creatives/{id}/audit/{id}.1.300x250")).await;
+    assert!(shown.text().contains("?g=AUDIT&c=AUDIT&p=AUDIT"), "{}", shown.text());
+}
+
 pub(crate) async fn exchanges_say_what_they_approve(service: Arc<Service>) {
     let (id, brand, _) = creative(&service).await;
     let base = format!("/v1/creatives/{id}");
@@ -503,6 +518,7 @@ pub(crate) async fn exchanges_say_what_they_approve(service: Arc<Service>) {
     }
     service.get(&format!("{base}/audit/{id}.9.{size}")).await.faults(404);
     service.get(&format!("{base}/audit/0123456789abcdef")).await.faults(404);
+    service.get(&format!("{base}/audit/{crid}%00")).await.faults(404);
     service.get(&format!("{base}/audit/{}", "0a".repeat(16))).await.faults(404);
 
     // what was served an hour ago is shown as it was, whatever was published since

@@ -186,7 +186,8 @@ async fn a_body_may_wait_for_100_continue() {
 
 #[tokio::test]
 async fn what_is_refused_unread_is_answered_all_the_same() {
-    let service = start(short(), AdmissionLimits::default()).await;
+    // what is left of it may take its time
+    let service = start(Limits { idle: PATIENCE, ..short() }, AdmissionLimits::default()).await;
     // far more than the buffers of both sockets hold
     let body = vec![b' '; 32 << 20];
     for (path, headers, status) in

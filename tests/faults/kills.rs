@@ -131,8 +131,8 @@ async fn a_database_that_does_not_start_is_waited_for_with_the_last_catalogue() 
     let process = Process::start(data.path(), None, PATIENCE);
     process.remote.author().await;
     process.remote.patch("anna", &json!({"age": 30})).await;
-    let before = process.remote.item("anna", "home").await;
-    assert_eq!(before["fallback_level"], "personalised");
+    let known = || async { process.remote.item("anna", "home").await["fallback_level"] == "personalised" };
+    until("she is known", known).await;
     process.end(Signal::SIGTERM);
     let control = data.path().join("pg/global/pg_control");
     let away = data.path().join("pg_control");

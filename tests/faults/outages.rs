@@ -26,7 +26,7 @@ const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 480 } 
 /// How long a profile counts as current after the feed last proved it, and then some.
 const LEASE: Duration = Duration::from_millis(1_300);
 /// Within which everything is current again.
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -74,48 +74,60 @@ impl Site {
         self.server = Some(harness::start(self.folder.path()));
     }
 
-    /// Brings the fault about, for as long as `lasting`; answers when it was over.
-    async fn suffer(&mut self, fault: Fault, database: &str, lasting: Duration) -> Instant {
+    /// Brings the fault about, for as long as `lasting`; answers from when to when it certainly was there.
+    async fn suffer(&mut self, fault: Fault, database: &str, lasting: Duration) -> (Instant, Instant) {
         let server = self.server.as_ref().map(|_| server_of(self.folder.path()));
         let server = || server.expect("it runs");
-        match fault {
+        let began;
+        let over = match fault {
             Fault::Killed => {
                 // whoever runs the cluster starts it again
                 signal_all(server(), Signal::SIGKILL);
+                began = Instant::now();
                 sleep(lasting).await;
                 // it recovers first, which syncs every file
                 while PgConnection::connect(database).await.is_err() {
                     sleep(Duration::from_millis(20)).await;
                 }
+                Instant::now()
             }
             Fault::Frozen => {
                 signal_all(server(), Signal::SIGSTOP);
+                began = Instant::now();
                 sleep(lasting).await;
+                let over = Instant::now();
                 signal_all(server(), Signal::SIGCONT);
+                over
             }
             Fault::Slow => {
-                let began = Instant::now();
+                began = Instant::now();
                 while began.elapsed() < lasting {
                     signal_all(server(), Signal::SIGSTOP);
                     sleep(Duration::from_millis(150)).await;
                     signal_all(server(), Signal::SIGCONT);
                     sleep(Duration::from_millis(50)).await;
                 }
+                Instant::now()
             }
             Fault::Restarted | Fault::GoneAtStart => {
                 if fault == Fault::Restarted {
                     tokio::task::block_in_place(|| self.stop());
                 }
+                began = Instant::now();
                 sleep(lasting).await;
+                let over = Instant::now();
                 tokio::task::block_in_place(|| self.start());
+                over
             }
             Fault::ReadOnly => {
                 self.read_only("on").await;
+                began = Instant::now();
                 sleep(lasting).await;
                 self.read_only("off").await;
+                Instant::now()
             }
-        }
-        Instant::now()
+        };
+        (began, over)
     }
 
     async fn read_only(&self, value: &str) {
@@ -186,8 +198,7 @@ impl Trial {
         if fault != Fault::GoneAtStart {
             sleep(Duration::from_millis(500)).await;
         }
-        let began = Instant::now();
-        let over = site.suffer(fault, database, lasting).await;
+        let (began, over) = site.suffer(fault, database, lasting).await;
         until("decisions are personalised again", || async { load.is_fresh() }).await;
         sleep(Duration::from_millis(500)).await;
         let (samples, told) = load.stop().await;
@@ -229,9 +240,10 @@ impl Trial {
                 wrong.push(format!("after {:?}: {sample:?}", sample.asked.duration_since(self.began)));
             }
         }
-        // a machine that is busy is late now and then, a decision that waits for the store always
+        // a machine that is busy is late now and then, also with all three at once; a decision that waits for the
+        // store is late always
         let late = |limit: Duration| self.samples.iter().filter(|sample| sample.took > limit).count();
-        if late(BUDGET + SLACK) * 100 > self.samples.len() || late(4 * SLACK) > 0 {
+        if late(BUDGET + SLACK) * 100 > self.samples.len() || late(4 * SLACK) > 3 {
             wrong.push(format!("{} of {} decisions were late", late(BUDGET + SLACK), self.samples.len()));
         }
         let fresh = self.fresh_after();

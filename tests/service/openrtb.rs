@@ -106,7 +106,7 @@ async fn the_transport_is_what_exchanges_expect() {
     let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
     zipped.write_all(request("1.50").to_string().as_bytes()).expect("memory");
     let sent = service.request(Method::POST, "/openrtb2/bid").header("content-encoding", "gzip");
-    let sent = sent.header("accept-encoding", "gzip").body(zipped.finish().expect("memory")).sent().await;
+    let sent = sent.header("accept-encoding", "br, GZIP;q=0.5").body(zipped.finish().expect("memory")).sent().await;
     assert_eq!(sent.status().as_u16(), 200);
     assert_eq!(sent.headers()["content-encoding"], "gzip");
     let mut text = String::new();

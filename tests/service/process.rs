@@ -32,6 +32,7 @@ impl Process {
             .env("TESSERA_STORE__BEACON_WAIT_MS", "20000")
             .env("TESSERA_HTTP__LAG_SCALE", "100")
             .env("TESSERA_DECISIONS__BUDGET_MS", "5000")
+            .env("TESSERA_USERS__LOAD_WAIT_MS", "5000")
             .env("TESSERA_DECISIONS__RECORD_SHARE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

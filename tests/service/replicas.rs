@@ -166,10 +166,12 @@ async fn a_replica_cut_off_never_takes_an_old_profile_for_a_current_one() {
     for _ in 0..2 {
         gate.set(false);
         let cut = Instant::now();
+        let first = b.item("anna", "home").await["fallback_level"] == "personalised";
+        assert!(first || cut.elapsed() > LEASE / 2, "within the lease it needs nobody");
         a.patch("anna", &json!({"age": 30})).await;
         let changed = Instant::now();
-        let (mut personalised, mut stale, mut refused) = (0, 0, 0);
-        while cut.elapsed() < LEASE * 3 {
+        let (mut stale, mut refused) = (0, 0);
+        while cut.elapsed() < LEASE * 3 || (stale.min(refused) <= 3 && cut.elapsed() < PATIENCE) {
             let asked = Instant::now();
             let mut body = ask("anna", "home");
             let strict = refused < stale;
@@ -181,7 +183,6 @@ async fn a_replica_cut_off_never_takes_an_old_profile_for_a_current_one() {
             let level = item["fallback_level"].as_str().expect("a level");
             let old = item["components"]["headline"].is_null();
             if level == "personalised" {
-                personalised += 1;
                 assert!(asked < cut + LEASE || !old, "{:?} after the cut: {answer:#}", asked - cut);
             } else if strict {
                 refused += 1;
@@ -192,14 +193,17 @@ async fn a_replica_cut_off_never_takes_an_old_profile_for_a_current_one() {
                 assert_eq!(level, "stale", "{answer:#}");
                 let staleness = answer["user"]["staleness_ms"].as_u64().expect("a staleness");
                 let least = asked.duration_since(cut).as_millis() as u64;
-                assert!(staleness + 50 >= least && staleness <= least + 2_000, "{staleness} at {least}: {answer:#}");
+                assert!(
+                    staleness + 50 >= least && staleness <= cut.elapsed().as_millis() as u64 + 2_000,
+                    "{staleness} at {least}: {answer:#}"
+                );
                 let why = item["degraded"][0].as_str().unwrap_or_default();
                 // a decision that begins late has no time left to wait for the store
                 assert!(old && (why.starts_with("store_") || why == "deadline"), "{item:#}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(personalised > 0 && stale > 3 && refused > 3, "{personalised} {stale} {refused}");
+        assert!(stale > 3 && refused > 3, "{stale} {refused}");
         gate.set(true);
         let opened = Instant::now();
         until("she is known as she is", || async {

@@ -38,11 +38,9 @@ async fn a_decision_knows_what_was_answered_on_every_replica() {
     let (a, b) = (Service::start(&database, |_| {}).await, Service::start(&database, |_| {}).await);
     author(&a).await;
     live(&a).await;
-    until("the other replica follows", || async {
-        let asked = b.request(Method::GET, "/v1/segments/keen").sent().await;
-        asked.status() == 200
-    })
-    .await;
+    let at = async |replica: &Service| replica.decide(&ask("nobody", "home")).await["catalog_version"].clone();
+    let newest = at(&a).await;
+    until("the other replica follows", || async { at(&b).await == newest }).await;
     let keen = |item: &Value| item["components"]["cta"] == "keen";
     for round in 0..20 {
         let (anna, ben) = (format!("anna-{round}"), format!("ben-{round}"));

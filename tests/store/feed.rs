@@ -16,12 +16,12 @@ use tessera::{
 use crate::{
     catalog::commit,
     people::traits,
-    suite::{Place, position, somebody, told, write},
+    suite::{Place, position, recovered, somebody, told, write},
 };
 
 pub(crate) async fn starts_with_a_position_and_tells_each_kind_of_change(place: Arc<Place>) {
     let (store, account) = place.account().await;
-    let first = store.feed.poll(None).await.expect("a position");
+    let first = recovered(|| store.feed.poll(None)).await;
     assert!(!first.failed_over && first.changes.is_empty());
     let mut cursor = first.cursor;
     commit(&store, account.number, 0, vec![write(Kind::Advertiser, "brand", json!({}), &[])]).await;
@@ -38,11 +38,12 @@ pub(crate) async fn starts_with_a_position_and_tells_each_kind_of_change(place: 
         Change::Keys,
     ];
     told(&store, &mut cursor, |all| expected.iter().all(|change| all.contains(change))).await;
-    let quiet = store.feed.poll(Some(cursor.clone())).await.expect("a look");
-    let quiet = store.feed.poll(Some(quiet.cursor)).await.expect("a look");
+    let quiet = recovered(|| store.feed.poll(Some(cursor.clone()))).await;
+    let quiet = recovered(|| store.feed.poll(Some(quiet.cursor.clone()))).await;
     assert_eq!(quiet.changes, [], "what was told long ago is not told again");
     // Another replica goes on from the same position.
-    let elsewhere = place.open().feed.poll(Some(cursor)).await.expect("a look");
+    let elsewhere = place.open();
+    let elsewhere = recovered(|| elsewhere.feed.poll(Some(cursor.clone()))).await;
     assert!(!elsewhere.failed_over);
 }
 
@@ -90,7 +91,7 @@ pub(crate) async fn loses_nothing_beside_a_long_writer(place: Arc<Place>) {
     };
     let (began, mut looks) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_millis(1_500) || looks <= 20 {
-        let batch = store.feed.poll(Some(cursor)).await.expect("a look");
+        let batch = recovered(|| store.feed.poll(Some(cursor.clone()))).await;
         cursor = batch.cursor;
         hear(batch.changes);
         looks += 1;
@@ -99,7 +100,7 @@ pub(crate) async fn loses_nothing_beside_a_long_writer(place: Arc<Place>) {
     query("commit").execute(&mut long).await.expect("a commit");
     let finals = writers.join_all().await.concat();
     for _ in 0..2 {
-        let batch = store.feed.poll(Some(cursor)).await.expect("a look");
+        let batch = recovered(|| store.feed.poll(Some(cursor.clone()))).await;
         cursor = batch.cursor;
         hear(batch.changes);
     }
@@ -122,20 +123,20 @@ pub(crate) async fn starts_anew_on_another_server_or_when_too_far_behind(place: 
         ServerIdentity { system: real.system + 1, ..real.clone() },
         ServerIdentity { timeline: real.timeline + 1, ..real.clone() },
     ] {
-        let batch = store.feed.poll(Some(Cursor { server, low: "3".into() })).await.expect("a look");
+        let batch = recovered(|| store.feed.poll(Some(Cursor { server: server.clone(), low: "3".into() }))).await;
         assert!(batch.failed_over && batch.changes.is_empty());
         assert_eq!(batch.cursor.server, real);
-        let next = store.feed.poll(Some(batch.cursor)).await.expect("a look");
+        let next = recovered(|| store.feed.poll(Some(batch.cursor.clone()))).await;
         assert!(!next.failed_over);
     }
     // Rows that are dropped before a reader saw them leave a mark.
     let mut connection = place.connect().await;
     query("update change_log set hour = hour - 5").execute(&mut connection).await.expect("rows of long ago");
-    let told = store.feed.poll(Some(cursor.clone())).await.expect("a look");
+    let told = recovered(|| store.feed.poll(Some(cursor.clone()))).await;
     assert!(!told.failed_over && told.changes.contains(&Change::Catalog { account: account.number, version: 1 }));
     store.outcomes.maintain(crate::suite::now()).await.expect("maintained");
-    let late = store.feed.poll(Some(cursor)).await.expect("a look");
+    let late = recovered(|| store.feed.poll(Some(cursor.clone()))).await;
     assert!(late.failed_over && late.changes.is_empty());
-    let next = store.feed.poll(Some(late.cursor)).await.expect("a look");
+    let next = recovered(|| store.feed.poll(Some(late.cursor.clone()))).await;
     assert!(!next.failed_over);
 }

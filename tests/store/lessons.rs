@@ -27,7 +27,7 @@ async fn leave(connection: &mut PgConnection, subject: &Subject) {
 
 async fn learn(store: &Opened, subject: &Subject) -> Result<Option<usize>, StoreError> {
     let call = store.learning.learn(subject.clone(), 100, Box::new(|_, _| Ok(Learned::default())));
-    timeout(Duration::from_secs(3), call).await.expect("at once")
+    timeout(Duration::from_secs(10), call).await.expect("at once")
 }
 
 pub(crate) async fn are_learned_from_by_one_and_nobody_waits(place: Arc<Place>) {

@@ -134,7 +134,7 @@ pub(crate) async fn who_leaves_a_list_when_their_time_is_over_is_told_once(place
     let other = place.open();
     let list: SegmentKey = "trial".parse().expect("a segment");
     let people: Vec<_> = (0..3).map(|_| somebody(&account)).collect();
-    let over = Millis(now().0 + 600);
+    let over = Millis(now().0 + 5_000);
     store.transitions.expire(now(), 1_000).await.expect("an answer");
     let mut upload = store.crowds.upload(account.number, list.clone(), UploadMode::Add).await.expect("an upload");
     let until = [Some(over), None, Some(Millis(over.0 + 3_600_000))];
@@ -159,7 +159,7 @@ pub(crate) async fn a_wave_of_those_whose_time_is_over_is_told_page_by_page(plac
     people.sort_by_key(|(_, uid)| *uid);
     store.transitions.expire(now(), 1_000).await.expect("an answer");
     // all at one instant
-    let over = Millis(now().0 + 800);
+    let over = Millis(now().0 + 5_000);
     let change = async |mode, rows| {
         let mut upload = store.crowds.upload(account.number, list.clone(), mode).await.expect("an upload");
         upload.stage(rows).await.expect("staged");

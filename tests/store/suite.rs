@@ -193,7 +193,7 @@ pub(crate) async fn told(
     let (began, mut all) = (Instant::now(), Vec::new());
     while !enough(&all) {
         assert!(began.elapsed() < Duration::from_secs(20), "not told within 20 s, only {all:?}");
-        let batch = store.feed.poll(Some(cursor.clone())).await.expect("a look at the feed");
+        let batch = recovered(|| store.feed.poll(Some(cursor.clone()))).await;
         assert!(!batch.failed_over, "nothing happened to the server");
         *cursor = batch.cursor;
         all.extend(batch.changes);
@@ -208,7 +208,8 @@ pub(crate) async fn served<T, F: Future<Output = Result<T, StoreError>>>(ask: im
     patiently(ask, |error| matches!(error, StoreError::Busy)).await
 }
 
-/// An answer, once no connection is left of those that were lost: each is met by somebody, once.
+/// An answer to what does no harm when it is asked twice, once the server answers in time and no connection is left
+/// of those that were lost: each is met by somebody, once.
 pub(crate) async fn recovered<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
     patiently(ask, StoreError::is_passing).await
 }
@@ -231,5 +232,5 @@ async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
 
 /// Where to read on from now.
 pub(crate) async fn position(store: &Opened) -> Cursor {
-    served(|| store.feed.poll(None)).await.cursor
+    recovered(|| store.feed.poll(None)).await.cursor
 }

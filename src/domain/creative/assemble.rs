@@ -98,7 +98,7 @@ pub fn assemble_native(
 }
 
 /// Appends the answer to `wanted` that a `native` template makes of the values chosen for its
-/// slots; false, and nothing, where it lacks a required asset within its bounds.
+/// slots; false, and nothing, where it lacks a required asset within its bounds, or has none at all.
 pub fn assemble_native_for(
     template: &Template,
     chosen: &[&Prepared],
@@ -132,6 +132,10 @@ pub fn assemble_native_for(
             }
             None => {}
         }
+    }
+    if first {
+        out.truncate(start);
+        return false;
     }
     out.push(']');
     native_tail(dynamic, wanted, out);

@@ -7,7 +7,7 @@ use super::{
     field::Builtin,
     html::Html,
     native::Native,
-    native_request::NativeRequest,
+    native_request::{NativeRequest, Wanted},
     prepared::Prepared,
     slot::{self, Slot},
     value::SlotValue,
@@ -156,17 +156,18 @@ impl Template {
         })
     }
 
-    /// Whether a native answer is possible at all: `values` are those that may stand in a slot, its default among
+    /// Whether a native answer is possible at all, which has an asset: `values` are those that may stand in a slot, its default among
     /// them.
     pub fn may_answer<'v, V>(&self, wanted: &NativeRequest, values: impl Fn(usize) -> V) -> bool
     where
         V: Iterator<Item = &'v Prepared>,
     {
         let Program::Native(native) = &self.program else { return true };
-        let mut required = wanted.assets.iter().filter(|asset| asset.required);
-        required.all(|asset| {
+        let filled = |asset: &Wanted| {
             native.fills(&asset.kind).any(|own| values(own.slot).any(|value| own.fits(value, &asset.kind)))
-        })
+        };
+        let mut required = wanted.assets.iter().filter(|asset| asset.required);
+        required.all(filled) && wanted.assets.iter().any(filled)
     }
 
     /// Where a slot of this name stands in [`Self::slots`].

@@ -63,6 +63,24 @@ pub fn assemble(
     purposes: Purposes,
     issuer: Issuer<'_>,
 ) -> Assembled {
+    let mut made = unrelayed(item, showing, request, placement, purposes, issuer);
+    match &request.relayed {
+        Some(relayed) => relayed.fill_in(&mut made.markup),
+        None => Relayed::default().fill_in(&mut made.markup),
+    }
+    made
+}
+
+/// The same with the macros of consent as they stand: for those who look at an ad without a request for it.
+#[must_use]
+pub fn unrelayed(
+    item: &Item,
+    showing: &Showing,
+    request: &AdRequest,
+    placement: &PlacementRequest,
+    purposes: Purposes,
+    issuer: Issuer<'_>,
+) -> Assembled {
     if showing.deferred.is_some() {
         let issued = (issuer.account, issuer.keys, issuer.public_url);
         return Assembled {
@@ -115,10 +133,6 @@ pub fn assemble(
             let told = Told::of(&claim, &click_url, showing, issuer);
             assemble_vast(&variant.template, &chosen, &dynamic, &told.spot(creative), wanted, &mut markup);
         }
-    }
-    match &request.relayed {
-        Some(relayed) => relayed.fill_in(&mut markup),
-        None => Relayed::default().fill_in(&mut markup),
     }
     Assembled { markup, impression_url, view_url, click_url, conversion_token: tokens.conversion, combination }
 }

@@ -57,6 +57,9 @@ impl Line {
     }
 }
 
+/// Every price is below: what an amount can hold, in whole units.
+const MOST: f64 = 9e12;
+
 /// A decimal text or a number.
 #[derive(Clone, Copy, Debug)]
 struct Price(Amount);
@@ -64,8 +67,14 @@ struct Price(Amount);
 impl<'de> Deserialize<'de> for Price {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(from)?.get();
-        let amount =
-            if raw.starts_with('"') { serde_json::from_str(raw) } else { serde_json::from_str(raw).map(micros) };
+        let amount = if raw.starts_with('"') {
+            serde_json::from_str(raw)
+        } else {
+            serde_json::from_str(raw).and_then(|number: f64| {
+                // a price that we would have to change is none
+                if number.abs() < MOST { Ok(micros(number)) } else { Err(de::Error::custom("out of range")) }
+            })
+        };
         amount.map(Self).map_err(de::Error::custom)
     }
 }

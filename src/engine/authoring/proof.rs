@@ -22,7 +22,7 @@ use crate::{
         consent::Purposes,
         creative::{Combinations, CreativeDoc, Intricate, lint},
         decision::{
-            assemble::{Assembled, Issuer, assemble, contents},
+            assemble::{Assembled, Issuer, contents, unrelayed},
             choose::Manner,
             decided::Item,
             goods::content_crid,
@@ -297,7 +297,7 @@ impl Proof {
         let issuer = Issuer { account, keys: &world.tokens, public_url };
         let showing = item.shown.as_ref()?;
         let (request, placement) = (AdRequest::default(), PlacementRequest::default());
-        let assembled = assemble(&item, showing, &request, &placement, Purposes::default(), issuer);
+        let assembled = unrelayed(&item, showing, &request, &placement, Purposes::default(), issuer);
         let of = &self.creative.variants[variant];
         let values = contents(showing).map(|(.., value)| serde_json::from_str(value.as_json()).unwrap_or_default());
         let values: Vec<_> = values.collect();

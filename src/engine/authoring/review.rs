@@ -22,7 +22,7 @@ use crate::{
         consent::Purposes,
         creative::ComponentStatus,
         decision::{
-            assemble::{Issuer, assemble},
+            assemble::{Issuer, unrelayed},
             goods::{Picked, pages},
             proof,
             request::{AdRequest, PlacementRequest},
@@ -157,7 +157,7 @@ impl KeptAd {
         let (request, placement) = (AdRequest::default(), PlacementRequest::default());
         let issuer = Issuer { account, keys, public_url };
         let made =
-            item.shown.as_ref().map(|shown| assemble(&item, shown, &request, &placement, Purposes::default(), issuer));
+            item.shown.as_ref().map(|shown| unrelayed(&item, shown, &request, &placement, Purposes::default(), issuer));
         (format, made.map(|made| made.markup).unwrap_or_default())
     }
 }

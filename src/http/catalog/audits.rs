@@ -71,6 +71,9 @@ async fn render(
 ) -> Result<Response, Problem> {
     caller.must_one(&[Scope::Author, Scope::Report])?;
     let (account, authoring) = (caller.account.number(), &app.engine.authoring);
+    if crid.contains(char::is_control) {
+        return Err(unknown(&id, &crid));
+    }
     if let Some(kept) = authoring.kept_ad(account, &id, &crid).await? {
         let (format, markup) =
             kept.render(account, &app.engine.catalogue.world().tokens, app.engine.catalogue.public_url());
@@ -115,9 +118,13 @@ async fn render(
         }
     }
     let Some((format, markup)) = rendered else {
-        return Err(Problem::new(ProblemKind::NotFound, format!("creative {id} has no ad {crid}")));
+        return Err(unknown(&id, &crid));
     };
     Ok(shown(format, &markup))
+}
+
+fn unknown(id: &CreativeId, crid: &str) -> Problem {
+    Problem::new(ProblemKind::NotFound, format!("creative {id} has no ad {crid}"))
 }
 
 fn shown(format: Format, markup: &str) -> Response {
