@@ -52,7 +52,8 @@ pub enum OutcomeAnswer {
     Accepted,
     /// Counted before.
     Duplicate,
-    /// The token's life or, of a conversion, the campaign's window is over: not counted.
+    /// The token's life or, of a conversion, the campaign's window is over, or it is told to have happened more than
+    /// five minutes before its decision: not counted.
     Expired,
     /// The token was not signed by this service for this use, or the query says what is not known:
     /// not counted.
@@ -102,7 +103,6 @@ pub(super) struct Detail {
 
 /// An outcome of what a claim says was shown, as it happened `at`.
 pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detail, at: Millis) -> Outcome {
-    let goal = detail.goal.as_ref().map_or("", EventName::as_str);
     let (terms, usual) = match kind {
         OutcomeKind::Conversion => {
             let (world, campaign) = (app.engine.catalogue.world(), claim.campaign.as_ref());
@@ -110,6 +110,8 @@ pub(super) fn outcome(app: &App, claim: Claim, kind: OutcomeKind, detail: &Detai
         }
         _ => (Terms::default(), None),
     };
+    // said or left out, it is the same conversion
+    let goal = detail.goal.as_ref().or(terms.goal.as_ref()).map_or("", EventName::as_str);
     Outcome {
         account: claim.account,
         decision: claim.decision,

@@ -202,6 +202,14 @@ async fn a_person_converts_on_what_they_last_clicked() {
     assert_eq!(shop.converts(without_order.clone(), 4 * HOUR, 200).await["outcome"], "recorded");
     let same = json!({"user": "anna", "campaign": "shop", "goal": "purchase"});
     assert_eq!(shop.converts(same, 4 * HOUR, 200).await["outcome"], "duplicate");
+    // without a goal it is what the campaign is for
+    for unsaid in [
+        json!({"token": second["conversion_token"]}),
+        json!({"token": second["conversion_token"], "conversion_id": "o-1"}),
+        json!({"user": "ben", "campaign": "shop", "conversion_id": "o-2"}),
+    ] {
+        assert_eq!(shop.converts(unsaid.clone(), 4 * HOUR, 200).await["outcome"], "duplicate", "{unsaid}");
+    }
     let report = shop.report(4 * HOUR).await;
     assert_eq!((&report["totals"]["conversions"], &report["totals"]["view_conversions"]), (&json!(5), &json!(1)));
 

@@ -82,7 +82,7 @@ pub struct Counts {
     pub clicks: u64,
     /// Conversions.
     pub conversions: u64,
-    /// Those of them that followed a view without a click; the others followed a click.
+    /// Those of them that followed a view without a click that had been told by then; the others followed a click.
     #[serde(default)]
     pub view_conversions: u64,
     /// What the conversions were worth, in millionths of the sender's currency unit.

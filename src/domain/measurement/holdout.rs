@@ -7,8 +7,9 @@ use crate::domain::measurement::{numbers::ln_beta, sequence::critical};
 
 /// How sure one must be that a split is wrong: one false alarm in a thousand experiments.
 const MISMATCH: f64 = 0.001;
-/// How many people the assumption that a wrong split is near the right one is worth.
-const SPLIT_STRENGTH: f64 = 10_000.0;
+/// How many people the assumption that a wrong split is near the right one is worth, each as likely as the others:
+/// a gross mistake is seen among a hundred people, a small one among many.
+const SPLIT_STRENGTHS: [f64; 3] = [100.0, 1_000.0, 10_000.0];
 /// The standard normal's 80% quantile, for a chance of 80% to find what is there.
 const POWER_Z: f64 = 0.841_621_233_572_914;
 
@@ -37,9 +38,13 @@ impl SampleRatio {
         let (treated, held) = (personalised as f64, control as f64);
         let share = if holdout.is_nan() { 0.0 } else { holdout.clamp(0.0, 1.0) };
         let p_value = if 0.0 < share && share < 1.0 {
-            let (a, b) = (SPLIT_STRENGTH * share, SPLIT_STRENGTH * (1.0 - share));
-            let mixed = ln_beta(a + held, b + treated) - ln_beta(a, b);
-            (held * share.ln() + treated * (1.0 - share).ln() - mixed).exp().min(1.0)
+            let evidence = SPLIT_STRENGTHS.map(|strength| {
+                let (a, b) = (strength * share, strength * (1.0 - share));
+                let mixed = ln_beta(a + held, b + treated) - ln_beta(a, b);
+                (mixed - held * share.ln() - treated * (1.0 - share).ln()).exp()
+            });
+            // a mean of martingales is one
+            (SPLIT_STRENGTHS.len() as f64 / evidence.iter().sum::<f64>()).min(1.0)
         } else {
             let impossible = if share == 0.0 { control } else { personalised };
             f64::from(u8::from(impossible == 0))
@@ -170,6 +175,10 @@ mod tests {
         assert!(!SampleRatio::of(0, 0, 0.1).mismatch);
         assert!(!SampleRatio::of(90_200, 9_800, 0.1).mismatch);
         assert!(SampleRatio::of(91_000, 9_000, 0.1).mismatch);
+        // gross mistakes among few
+        assert!(SampleRatio::of(200, 0, 0.1).mismatch && SampleRatio::of(678, 82, 0.3).mismatch);
+        assert!(!SampleRatio::of(40, 0, 0.1).mismatch && !SampleRatio::of(540, 220, 0.3).mismatch);
+        assert_eq!(SampleRatio::of(u64::MAX, 0, 0.1).p_value, 0.0);
         assert!(SampleRatio::of(100, 1, 0.0).mismatch && !SampleRatio::of(100, 0, 0.0).mismatch);
         assert!(SampleRatio::of(1, 100, 1.0).mismatch && !SampleRatio::of(0, 0, f64::NAN).mismatch);
         let (mut random, mut alarms) = (Random::new(9), 0);

@@ -172,7 +172,8 @@ pub struct InvalidTally {
     pub known_program: u64,
     /// From networks at an impossible rate.
     pub impossible_rate: u64,
-    /// Repeated: told of a campaign as a whole and of its days, and nowhere else.
+    /// Repeated: told of a campaign as a whole and of its days, and nowhere else. Repeats of what was told while the
+    /// database was away are left out: its own replay looks like them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<u64>,
 }
