@@ -136,20 +136,15 @@ impl Core {
         let disk = Disk::new(files.map(|folder| folder.join("catalogue")));
         let database = Database::find(config, guard, disk.read_access().await.is_some()).await?;
         let opened = store::open(&database.options(config))?;
-        let migrated = match &database.failure {
-            Some(failure) => Err(StoreError::Unavailable(failure.to_string())),
-            None => boot::migrate(&opened, database.patience).await,
-        };
         let (meters, exposition) = telemetry::metrics();
         let simulated = config.http.simulation.then(|| Arc::new(SimulatedClock::default()));
         let clock: Arc<dyn Clock> = match &simulated {
             Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
             None => Arc::new(MachineClock),
         };
-        // Partitions first: making one beside the rows that belong into it turns them away.
-        let migrated = match migrated {
-            Ok(()) => boot::partitions(&opened, clock.now(), database.patience).await,
-            failed => failed,
+        let migrated = match &database.failure {
+            Some(failure) => Err(StoreError::Unavailable(failure.to_string())),
+            None => boot::prepare(&opened, clock.now(), database.patience).await,
         };
         let users = Users::new(settings::users(config)?, Arc::clone(&opened.users), &meters);
         // a second of slack: a decision is not always awake

@@ -75,32 +75,37 @@ impl fmt::Display for Welcome {
     }
 }
 
-/// Brings the schema up to date, trying for a while.
-pub(super) async fn migrate(opened: &Opened, patience: Duration) -> Result<(), StoreError> {
-    patiently(patience, || opened.migrate()).await
-}
+/// How long until the database is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes the partitions that a start needs, trying for a while.
-pub(super) async fn partitions(opened: &Opened, now: Millis, patience: Duration) -> Result<(), StoreError> {
-    let keep =
-        || async { opened.keep_partitions(now).await.into_iter().next().map_or(Ok(()), |(_, error)| Err(error)) };
-    patiently(patience, keep).await
-}
-
-/// Tries for a while, unless there is no point in it.
-async fn patiently<F: Future<Output = Result<(), StoreError>>>(
-    patience: Duration,
-    attempt: impl Fn() -> F,
-) -> Result<(), StoreError> {
+/// Brings the schema up to date and makes the partitions that a start needs, trying for a while. Partitions first of
+/// all that is written: making one beside the rows that belong into it turns them away.
+pub(super) async fn prepare(opened: &Opened, now: Millis, patience: Duration) -> Result<(), StoreError> {
     let until = Instant::now() + patience;
+    migrate(opened, until).await?;
+    partitions(opened, now, until).await
+}
+
+async fn migrate(opened: &Opened, until: Instant) -> Result<(), StoreError> {
     loop {
-        match time::timeout_at(until, attempt()).await {
+        match time::timeout_at(until, opened.migrate()).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error @ StoreError::Refused(_))) => return Err(error),
-            Ok(Err(error)) if Instant::now() + Duration::from_millis(200) >= until => return Err(error),
-            Ok(Err(_)) => time::sleep(Duration::from_millis(200)).await,
+            Ok(Err(error)) if Instant::now() + PAUSE >= until => return Err(error),
+            Ok(Err(_)) => time::sleep(PAUSE).await,
             Err(_) => return Err(StoreError::Timeout("the database did not answer in time".into())),
         }
+    }
+}
+
+/// What is under way is not given up.
+async fn partitions(opened: &Opened, now: Millis, until: Instant) -> Result<(), StoreError> {
+    loop {
+        let Some((_, error)) = opened.keep_partitions(now).await.into_iter().next() else { return Ok(()) };
+        if !error.is_passing() || Instant::now() + PAUSE >= until {
+            return Err(error);
+        }
+        time::sleep(PAUSE).await;
     }
 }
 

@@ -74,7 +74,8 @@ impl Site {
         self.server = Some(harness::start(self.folder.path()));
     }
 
-    /// Brings the fault about, for as long as `lasting`; answers from when to when it certainly was there.
+    /// Brings the fault about, for as long as `lasting`; answers from when on it was there, and when its
+    /// end began or, where it ends by itself, was over.
     async fn suffer(&mut self, fault: Fault, database: &str, lasting: Duration) -> (Instant, Instant) {
         let server = self.server.as_ref().map(|_| server_of(self.folder.path()));
         let server = || server.expect("it runs");
@@ -240,11 +241,16 @@ impl Trial {
                 wrong.push(format!("after {:?}: {sample:?}", sample.asked.duration_since(self.began)));
             }
         }
-        // a machine that is busy is late now and then, also with all three at once; a decision that waits for the
-        // store is late always
+        // a machine that is busy is late now and then, also with all three at once
         let late = |limit: Duration| self.samples.iter().filter(|sample| sample.took > limit).count();
         if late(BUDGET + SLACK) * 100 > self.samples.len() || late(4 * SLACK) > 3 {
             wrong.push(format!("{} of {} decisions were late", late(BUDGET + SLACK), self.samples.len()));
+        }
+        let hangs = |sample: &&Sample| {
+            sample.took > 4 * SLACK && sample.asked < self.over && sample.asked + sample.took > self.over
+        };
+        if let Some(sample) = self.samples.iter().find(hangs) {
+            wrong.push(format!("a decision waited for the database: {sample:?}"));
         }
         let fresh = self.fresh_after();
         if fresh > AGAIN {

@@ -143,7 +143,7 @@ impl Template {
     }
 
     /// Whether a value of a slot leaves a native answer possible: no required asset that only this slot fills is out
-    /// of its bounds.
+    /// of its bounds, and where only this slot fills any asset at all, one is within.
     #[must_use]
     pub fn answers(&self, slot: usize, value: &Prepared, wanted: &NativeRequest) -> bool {
         let Program::Native(native) = &self.program else { return true };
@@ -153,7 +153,10 @@ impl Template {
             native.fills(&asset.kind).any(|own| own.slot != slot)
                 || own.next().is_none()
                 || native.fills(&asset.kind).any(|own| own.fits(value, &asset.kind))
-        })
+        }) && wanted
+            .assets
+            .iter()
+            .any(|asset| native.fills(&asset.kind).any(|own| own.slot != slot || own.fits(value, &asset.kind)))
     }
 
     /// Whether a native answer is possible at all, which has an asset: `values` are those that may stand in a slot, its default among

@@ -8,7 +8,7 @@ use crate::domain::measurement::{numbers::ln_beta, sequence::critical};
 /// How sure one must be that a split is wrong: one false alarm in a thousand experiments.
 const MISMATCH: f64 = 0.001;
 /// How many people the assumption that a wrong split is near the right one is worth, each as likely as the others:
-/// a gross mistake is seen among a hundred people, a small one among many.
+/// a gross mistake is seen among some hundreds of people, a small one among many.
 const SPLIT_STRENGTHS: [f64; 3] = [100.0, 1_000.0, 10_000.0];
 /// The standard normal's 80% quantile, for a chance of 80% to find what is there.
 const POWER_Z: f64 = 0.841_621_233_572_914;

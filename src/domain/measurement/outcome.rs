@@ -224,7 +224,7 @@ impl Recorded {
 
 /// What makes two reports of an outcome the same one: nothing more than the decision and the kind,
 /// but for conversions the campaign, the goal and the sender's order number, or without one the
-/// goal.
+/// goal. A goal that was left out is that of the campaign as it was told.
 #[must_use]
 pub fn discriminator(kind: OutcomeKind, goal: &str, order: Option<&str>, campaign: Option<&CampaignId>) -> u128 {
     if kind != OutcomeKind::Conversion {

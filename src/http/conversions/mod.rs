@@ -52,7 +52,8 @@ pub fn routes() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ConversionQuery {
-    /// The event type, such as `purchase`.
+    /// The event type, such as `purchase`. Left out: whatever the campaign is for at the time, so that it is one with
+    /// the same conversion told with it.
     goal: Option<EventName>,
     /// Your order number: it counts once per campaign and goal, whichever decision it names.
     #[param(min_length = 1, max_length = 128)]
