@@ -159,8 +159,8 @@ impl Template {
             .any(|asset| native.fills(&asset.kind).any(|own| own.slot != slot || own.fits(value, &asset.kind)))
     }
 
-    /// Whether a native answer is possible at all, which has an asset: `values` are those that may stand in a slot, its default among
-    /// them.
+    /// Whether a native answer is possible at all, which has an asset: `values` are those that may stand in a slot, its
+    /// default among them.
     pub fn may_answer<'v, V>(&self, wanted: &NativeRequest, values: impl Fn(usize) -> V) -> bool
     where
         V: Iterator<Item = &'v Prepared>,
