@@ -63,7 +63,7 @@ pub fn assemble(
     purposes: Purposes,
     issuer: Issuer<'_>,
 ) -> Assembled {
-    let mut made = unrelayed(item, showing, request, placement, purposes, issuer);
+    let mut made = unrelayed((item, showing), (request, placement, purposes), issuer);
     match &request.relayed {
         Some(relayed) => relayed.fill_in(&mut made.markup),
         None => Relayed::default().fill_in(&mut made.markup),
@@ -71,14 +71,16 @@ pub fn assemble(
     made
 }
 
-/// The same with the macros of consent as they stand: for those who look at an ad without a request for it.
+/// The same for those who look at an ad that nobody asked for, with the macros of consent as they stand.
 #[must_use]
-pub fn unrelayed(
-    item: &Item,
-    showing: &Showing,
-    request: &AdRequest,
-    placement: &PlacementRequest,
-    purposes: Purposes,
+pub fn assemble_unasked(item: &Item, showing: &Showing, issuer: Issuer<'_>) -> Assembled {
+    let nobody = (&AdRequest::default(), &PlacementRequest::default(), Purposes::default());
+    unrelayed((item, showing), nobody, issuer)
+}
+
+fn unrelayed(
+    (item, showing): (&Item, &Showing),
+    (request, placement, purposes): (&AdRequest, &PlacementRequest, Purposes),
     issuer: Issuer<'_>,
 ) -> Assembled {
     if showing.deferred.is_some() {

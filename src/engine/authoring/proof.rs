@@ -19,15 +19,13 @@ use crate::{
             key::{DocumentKey, Kind},
             links, salvage,
         },
-        consent::Purposes,
         creative::{Combinations, CreativeDoc, Intricate, lint},
         decision::{
-            assemble::{Assembled, Issuer, contents, unrelayed},
+            assemble::{Assembled, Issuer, assemble_unasked, contents},
             choose::Manner,
             decided::Item,
             goods::content_crid,
             proof,
-            request::{AdRequest, PlacementRequest},
             rotation::Sticky,
         },
         ids::{CreativeId, NameHash, SegmentKey},
@@ -296,8 +294,7 @@ impl Proof {
         }
         let issuer = Issuer { account, keys: &world.tokens, public_url };
         let showing = item.shown.as_ref()?;
-        let (request, placement) = (AdRequest::default(), PlacementRequest::default());
-        let assembled = unrelayed(&item, showing, &request, &placement, Purposes::default(), issuer);
+        let assembled = assemble_unasked(&item, showing, issuer);
         let of = &self.creative.variants[variant];
         let values = contents(showing).map(|(.., value)| serde_json::from_str(value.as_json()).unwrap_or_default());
         let values: Vec<_> = values.collect();

@@ -19,13 +19,11 @@ use crate::{
             snapshot::Snapshot,
             templates::Templates,
         },
-        consent::Purposes,
         creative::ComponentStatus,
         decision::{
-            assemble::{Issuer, unrelayed},
+            assemble::{Issuer, assemble_unasked},
             goods::{Picked, pages},
             proof,
-            request::{AdRequest, PlacementRequest},
         },
         ids::CreativeId,
         measurement::beacon::TokenKeys,
@@ -154,10 +152,8 @@ impl KeptAd {
         if let Some(showing) = &mut item.shown {
             showing.picked = self.combination.frozen.iter().map(Picked::frozen).collect();
         }
-        let (request, placement) = (AdRequest::default(), PlacementRequest::default());
         let issuer = Issuer { account, keys, public_url };
-        let made =
-            item.shown.as_ref().map(|shown| unrelayed(&item, shown, &request, &placement, Purposes::default(), issuer));
+        let made = item.shown.as_ref().map(|shown| assemble_unasked(&item, shown, issuer));
         (format, made.map(|made| made.markup).unwrap_or_default())
     }
 }
